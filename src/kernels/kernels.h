@@ -1,0 +1,333 @@
+/* The kernel table: the only code that touches tensor elements. One typedef a kernel, with shapes.
+ * rlm_kernels_init fills it from the reference, then overlays replace entries where the CPU, the
+ * mask and a probe call allow. ref_forward.c and ref_backward.c DEFINE every operation.
+ *
+ * Layout everywhere: channels last. Picture-like data [n][t][h][w][c]; sequences [rows][c].
+ * Gradients: every *_backward ACCUMULATES (+=) into its d* outputs. NULL d* outputs are skipped.
+ * `par` may be NULL only for reference kernels called from tests. */
+#ifndef RLM_KERNELS_H
+#define RLM_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/base/par.h"
+
+/* ---- Convolution (and linear = 1x1x1) ------------------------------------------------------ */
+
+/* y[n][ot][oh][ow][cout] = bias + sum over taps (a,b,c) and ci of
+ *   w[cout][a][b][c][cin] * x[n][o_t*st - pt + a][o_h*sh - ph + b][o_w*sw - pw + c*dw][cin]
+ * with zeros outside x. "behind" padding is whatever the output size reads past the end. */
+typedef struct rlm_conv_shape {
+    int n, t, h, w, cin; /* input grid */
+    int ot, oh, ow, cout;
+    int kt, kh, kw;
+    int st, sh, sw; /* strides >= 1 */
+    int dw;         /* dilation along w (audio); 1 otherwise */
+    int pt, ph, pw; /* zeros in front */
+} rlm_conv_shape;
+
+/* A weight as kernels see it: f32 master [cout][kt][kh][kw][cin], and optional packings made by
+ * the same table's `pack` (NULL: the kernel must work from f32). */
+typedef struct rlm_weight {
+    const float *f32;
+    const void *pack;   /* for forward */
+    const void *pack_t; /* for backward_data; NULL in inference */
+} rlm_weight;
+
+/* Geometry a packing depends on. */
+typedef struct rlm_weight_geom {
+    int cout, kt, kh, kw, cin, dw;
+} rlm_weight_geom;
+
+/* Bytes of a packing (0: this table needs none), and making it. transposed: for backward_data. */
+typedef size_t (*rlm_pack_bytes_fn)(const rlm_weight_geom *g, bool transposed);
+typedef void (*rlm_pack_fn)(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
+                            void *out);
+
+/* bias [cout] or NULL. residual, same shape as y, or NULL: added. y may alias residual. */
+typedef void (*rlm_conv_forward_fn)(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                                    const rlm_weight *w, const float *bias, const float *residual,
+                                    float *y);
+typedef void (*rlm_conv_backward_data_fn)(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                                          const rlm_weight *w, float *dx);
+typedef void (*rlm_conv_backward_weight_fn)(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                                            const float *dy, float *dw, float *dbias);
+
+/* y[m][n] = bias[n] + residual[m][n] + sum_k x[m][k] w[n][k]. m = 1..8 is the decode case and must
+ * stream the weights once. */
+typedef void (*rlm_linear_forward_fn)(rlm_par *par, int m, int n, int k, const float *x,
+                                      const rlm_weight *w, const float *bias, const float *residual,
+                                      float *y);
+typedef void (*rlm_linear_backward_data_fn)(rlm_par *par, int m, int n, int k, const float *dy,
+                                            const rlm_weight *w, float *dx);
+typedef void (*rlm_linear_backward_weight_fn)(rlm_par *par, int m, int n, int k, const float *x,
+                                              const float *dy, float *dw, float *dbias);
+
+/* c = alpha * op(a) op(b) + beta * c in f32 (never bf16), row major; op = transpose if flag.
+ * op(a) [m][k], op(b) [k][n]. For spectra, Muon and everything that needs f32. */
+typedef void (*rlm_gemm_fn)(rlm_par *par, bool ta, bool tb, int m, int n, int k, float alpha,
+                            const float *a, const float *b, float beta, float *c);
+
+/* ---- Norms --------------------------------------------------------------------------------- */
+
+/* y = x / sqrt(mean(x^2) + eps) * gain; rows of c. gain NULL: 1. rstd [rows] saved (may be NULL). */
+typedef void (*rlm_rmsnorm_forward_fn)(rlm_par *par, int64_t rows, int c, const float *x,
+                                       const float *gain, float eps, float *y, float *rstd);
+typedef void (*rlm_rmsnorm_backward_fn)(rlm_par *par, int64_t rows, int c, const float *x,
+                                        const float *gain, const float *rstd, const float *dy,
+                                        float *dx, float *dgain);
+
+/* Group norm with statistics per frame (so time never leaks), then an activation:
+ * x [frames][hw][c]; statistics over hw and c/groups; y = act(xhat * gain[c] + bias[c]).
+ * gain, bias NULL: 1, 0. stats [frames][groups][2] = mean, rstd saved for backward. */
+typedef enum { RLM_ACT_NONE, RLM_ACT_SILU, RLM_ACT_ELU, RLM_ACT_LEAKY, RLM_ACT_GELU, RLM_ACT_TANH,
+               RLM_ACT_RELU } rlm_act;
+typedef struct rlm_groupnorm_shape {
+    int frames, hw, c, groups;
+    float eps;
+    rlm_act act;
+} rlm_groupnorm_shape;
+typedef void (*rlm_groupnorm_forward_fn)(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
+                                         const float *gain, const float *bias, float *y,
+                                         float *stats);
+typedef void (*rlm_groupnorm_backward_fn)(rlm_par *par, const rlm_groupnorm_shape *s,
+                                          const float *x, const float *gain, const float *bias,
+                                          const float *stats, const float *dy, float *dx,
+                                          float *dgain, float *dbias);
+
+/* ---- Elementwise --------------------------------------------------------------------------- */
+
+/* LEAKY slope 0.2; ELU alpha 1; GELU tanh form. x may alias y in forward. */
+typedef void (*rlm_act_forward_fn)(rlm_par *par, rlm_act act, int64_t n, const float *x, float *y);
+typedef void (*rlm_act_backward_fn)(rlm_par *par, rlm_act act, int64_t n, const float *x,
+                                    const float *dy, float *dx);
+/* y = a + b (y may alias a). */
+typedef void (*rlm_add_fn)(rlm_par *par, int64_t n, const float *a, const float *b, float *y);
+/* y += alpha * x. */
+typedef void (*rlm_axpy_fn)(rlm_par *par, int64_t n, float alpha, const float *x, float *y);
+/* y = value everywhere; y = x. */
+typedef void (*rlm_fill_fn)(rlm_par *par, int64_t n, float value, float *y);
+typedef void (*rlm_copy_fn)(rlm_par *par, int64_t n, const float *x, float *y);
+/* y = x * (1 + scale) + shift, all [n] (adaptive group norm, per position). */
+typedef void (*rlm_modulate_forward_fn)(rlm_par *par, int64_t n, const float *x, const float *scale,
+                                        const float *shift, float *y);
+typedef void (*rlm_modulate_backward_fn)(rlm_par *par, int64_t n, const float *x,
+                                         const float *scale, const float *dy, float *dx,
+                                         float *dscale, float *dshift);
+/* SwiGLU: x [rows][2c] = gate | up; y [rows][c] = silu(gate) * up. */
+typedef void (*rlm_swiglu_forward_fn)(rlm_par *par, int64_t rows, int c, const float *x, float *y);
+typedef void (*rlm_swiglu_backward_fn)(rlm_par *par, int64_t rows, int c, const float *x,
+                                       const float *dy, float *dx);
+/* Columns [from, from + count) of x [rows][cx] to/from columns [to, to+count) of y [rows][cy]:
+ * y = x (accumulate false) or y += x. Slices, concatenations and their gradients. */
+typedef void (*rlm_columns_fn)(rlm_par *par, int64_t rows, int count, const float *x, int cx,
+                               int from, float *y, int cy, int to, bool accumulate);
+
+/* ---- Rearrangement ------------------------------------------------------------------------- */
+
+/* Depth to space by (ft, fh, fw), channel order (t, h, w, c): x [n][t][h][w][ft*fh*fw*c] ->
+ * y [n][t*ft - drop][h*fh][w*fw][c]; the first `drop` frames of each item are dropped.
+ * space_to_depth is its adjoint with accumulate: dx += gather(dy) (dropped frames get nothing). */
+typedef struct rlm_shuffle_shape {
+    int n, t, h, w, c; /* grid of the DEEP side; c = channels of the wide side */
+    int ft, fh, fw, drop;
+} rlm_shuffle_shape;
+typedef void (*rlm_depth_to_space_fn)(rlm_par *par, const rlm_shuffle_shape *s, const float *x,
+                                      float *y, bool accumulate);
+typedef void (*rlm_space_to_depth_fn)(rlm_par *par, const rlm_shuffle_shape *s, const float *y,
+                                      float *x, bool accumulate);
+/* Nearest upsampling with the same shape struct, x [n][t][h][w][c] (c channels on both sides). */
+typedef void (*rlm_upsample_forward_fn)(rlm_par *par, const rlm_shuffle_shape *s, const float *x,
+                                        float *y);
+typedef void (*rlm_upsample_backward_fn)(rlm_par *par, const rlm_shuffle_shape *s, const float *dy,
+                                         float *dx);
+
+/* Two-level orthonormal 3-D Haar wavelet of clips whose first frame is repeated to fill a group:
+ * pixels [n][1 + 4(t-1)][4h][4w][3] <-> coefficients [n][t][h][w][192], 192 = (band_t, band_h,
+ * band_w in 4x4x4 order, LLL first) x 3. Both levels split every band, so the transform of an axis
+ * is the 4-point Walsh-Hadamard matrix / 2, rows ordered LL, LH, HL, HH. Coefficients are scaled by
+ * 1/4. inverse: the four frames of group 0 are averaged into frame 0.
+ * *_adjoint are the exact transposes, accumulating: gradients of the other direction. */
+typedef struct rlm_haar_shape {
+    int n, t, h, w; /* grid of the coefficients */
+} rlm_haar_shape;
+typedef void (*rlm_haar_fn)(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out);
+
+/* ---- Quantisers ---------------------------------------------------------------------------- */
+
+/* LFQ: z [rows][bits] -> q = +1 where z > 0 else -1, and ids[row] = sum 2^i [z_i > 0] (ids may be
+ * NULL). Backward of the straight-through sign is dz += dq (use axpy). */
+typedef void (*rlm_lfq_forward_fn)(rlm_par *par, int64_t rows, int bits, const float *z, float *q,
+                                   int32_t *ids);
+/* RVQ: nearest code of each row of x [rows][dim] in book [codes][dim] (squared distance; lowest
+ * index wins ties). */
+typedef void (*rlm_nearest_fn)(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
+                               const float *book, int32_t *ids);
+
+/* ---- Sequences ----------------------------------------------------------------------------- */
+
+/* y[row] (+)= table[ids[row]] for ids >= 0; rows with id < 0 give 0 (or nothing, accumulate). */
+typedef void (*rlm_embedding_forward_fn)(rlm_par *par, int64_t rows, int c, const int32_t *ids,
+                                         const float *table, float *y, bool accumulate);
+typedef void (*rlm_embedding_backward_fn)(rlm_par *par, int64_t rows, int c, const int32_t *ids,
+                                          const float *dy, float *dtable);
+
+/* QK norm + rotary positions, in place on one of q, k inside x [rows][stride] at column `from`:
+ * heads x dim floats; RMS-normalised per head with gain[dim] (NULL: none), then rotated pairwise
+ * (i, i + dim/2) by angle[row][dim/2]. rstd [rows][heads] saved when not NULL. */
+typedef struct rlm_rope_shape {
+    int64_t rows;
+    int heads, dim, stride, from;
+    float eps;
+} rlm_rope_shape;
+typedef void (*rlm_rope_forward_fn)(rlm_par *par, const rlm_rope_shape *s, const float *x,
+                                    const float *gain, const float *angle, float *y, float *rstd);
+typedef void (*rlm_rope_backward_fn)(rlm_par *par, const rlm_rope_shape *s, const float *x,
+                                     const float *gain, const float *angle, const float *rstd,
+                                     const float *dy, float *dx, float *dgain);
+
+/* Prefix-LM attention over a batch of equally long sequences. qkv [batch][len][3*heads*dim] (q|k|v,
+ * already normed and rotated); position i sees j iff j < length and (j <= i or j < prefix).
+ * prefix[batch] and length[batch] (padding at the end is never seen) in rows.
+ * y [batch][len][heads*dim]; lse [batch][heads][len] saved. scale multiplies q.k. */
+typedef struct rlm_attention_shape {
+    int batch, len, heads, dim;
+    const int *prefix, *length;
+    float scale;
+} rlm_attention_shape;
+typedef void (*rlm_attention_forward_fn)(rlm_par *par, const rlm_attention_shape *s,
+                                         const float *qkv, float *y, float *lse);
+typedef void (*rlm_attention_backward_fn)(rlm_par *par, const rlm_attention_shape *s,
+                                          const float *qkv, const float *y, const float *lse,
+                                          const float *dy, float *dqkv);
+
+/* Cached attention: `rows` new queries of each of `batch` sequences against a cache that already
+ * contains their own keys. q [batch][rows][q_stride]; cache k, v [batch][heads][capacity][dim] in
+ * bf16; query r of a sequence sees the first seen[batch*rows + r] entries. */
+typedef struct rlm_cache_shape {
+    int batch, rows, heads, dim, capacity, q_stride;
+    const int *seen;
+    float scale;
+} rlm_cache_shape;
+typedef void (*rlm_attention_cached_fn)(rlm_par *par, const rlm_cache_shape *s, const float *q,
+                                        const uint16_t *k, const uint16_t *v, float *y);
+/* Append: from qkv-like rows x [batch][rows][stride] columns [from..] to cache at `at`. */
+typedef void (*rlm_cache_store_fn)(rlm_par *par, const rlm_cache_shape *s, const float *x,
+                                   int stride, int from, int at, uint16_t *cache);
+
+/* Cross-entropy over rows of logits [rows][classes]; target -1 = row ignored. loss[row] in nats
+ * (+ zloss * logZ^2). dlogits = scale * (softmax - onehot [+ z term]) OVERWRITTEN, may be NULL or
+ * alias logits; ignored rows give 0. */
+typedef void (*rlm_cross_entropy_fn)(rlm_par *par, int64_t rows, int classes, const float *logits,
+                                     const int32_t *target, float zloss, float scale, float *loss,
+                                     float *dlogits);
+
+/* ---- Training-only ------------------------------------------------------------------------- */
+
+typedef struct rlm_adamw {
+    float lr, beta1, beta2, eps, weight_decay;
+    float grad_scale; /* multiplies g first: clipping */
+    int64_t step;     /* 1-based, for bias correction */
+    float ema;        /* > 0: ema = ema_decay * ema + (1 - decay) * p; ema_p NULL: none */
+} rlm_adamw;
+typedef void (*rlm_adamw_fn)(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, const float *g,
+                             float *m, float *v, float *ema_p);
+/* Sum of squares in double, the same for any thread count. */
+typedef double (*rlm_sumsq_fn)(rlm_par *par, int64_t n, const float *x);
+/* Reconstruction: L1 or L2 mean over n; returns the loss; dy += scale * d(loss)/dx. kind 1 = L1
+ * (smoothed |d| with eps 1e-3), 2 = squared. */
+typedef double (*rlm_recon_fn)(rlm_par *par, int kind, int64_t n, const float *x,
+                               const float *target, float scale, float *dx);
+
+typedef struct rlm_kernels {
+    const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
+    rlm_pack_bytes_fn pack_bytes;
+    rlm_pack_fn pack;
+    rlm_conv_forward_fn conv_forward;
+    rlm_conv_backward_data_fn conv_backward_data;
+    rlm_conv_backward_weight_fn conv_backward_weight;
+    rlm_linear_forward_fn linear_forward;
+    rlm_linear_backward_data_fn linear_backward_data;
+    rlm_linear_backward_weight_fn linear_backward_weight;
+    rlm_gemm_fn gemm;
+    rlm_rmsnorm_forward_fn rmsnorm_forward;
+    rlm_rmsnorm_backward_fn rmsnorm_backward;
+    rlm_groupnorm_forward_fn groupnorm_forward;
+    rlm_groupnorm_backward_fn groupnorm_backward;
+    rlm_act_forward_fn act_forward;
+    rlm_act_backward_fn act_backward;
+    rlm_add_fn add;
+    rlm_axpy_fn axpy;
+    rlm_fill_fn fill;
+    rlm_copy_fn copy;
+    rlm_modulate_forward_fn modulate_forward;
+    rlm_modulate_backward_fn modulate_backward;
+    rlm_swiglu_forward_fn swiglu_forward;
+    rlm_swiglu_backward_fn swiglu_backward;
+    rlm_columns_fn columns;
+    rlm_depth_to_space_fn depth_to_space;
+    rlm_space_to_depth_fn space_to_depth;
+    rlm_upsample_forward_fn upsample_forward;
+    rlm_upsample_backward_fn upsample_backward;
+    rlm_haar_fn haar_forward;         /* pixels -> coefficients */
+    rlm_haar_fn haar_inverse;         /* coefficients -> pixels */
+    rlm_haar_fn haar_forward_adjoint; /* d coefficients -> d pixels, += */
+    rlm_haar_fn haar_inverse_adjoint; /* d pixels -> d coefficients, += */
+    rlm_lfq_forward_fn lfq_forward;
+    rlm_nearest_fn nearest;
+    rlm_embedding_forward_fn embedding_forward;
+    rlm_embedding_backward_fn embedding_backward;
+    rlm_rope_forward_fn rope_forward;
+    rlm_rope_backward_fn rope_backward;
+    rlm_attention_forward_fn attention_forward;
+    rlm_attention_backward_fn attention_backward;
+    rlm_attention_cached_fn attention_cached;
+    rlm_cache_store_fn cache_store;
+    rlm_cross_entropy_fn cross_entropy;
+    rlm_adamw_fn adamw;
+    rlm_sumsq_fn sumsq;
+    rlm_recon_fn recon;
+} rlm_kernels;
+
+/* mask: NULL or "" = best; otherwise the highest level allowed ("ref" < "blas" < "dnn" < "avx2" <
+ * "avx512" < "amx"). Unknown names fail with RLM_E_ARG. A level the CPU lacks is skipped. */
+int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err);
+/* Every entry does nothing (sumsq/recon return 0, pack_bytes as `like` says): dry runs. */
+void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like);
+
+/* One overlay each; called by rlm_kernels_init in order. Return true if anything was replaced. */
+void rlm_kernels_reference(rlm_kernels *k);
+void rlm_kernels_reference_backward(rlm_kernels *k);
+bool rlm_kernels_blas(rlm_kernels *k);
+bool rlm_kernels_dnn(rlm_kernels *k);
+bool rlm_kernels_avx2(rlm_kernels *k);
+bool rlm_kernels_avx512(rlm_kernels *k);
+bool rlm_kernels_amx(rlm_kernels *k);
+
+/* CPU features, read once (cpu.c). amx: the kernel also granted tile state to this process. */
+typedef struct rlm_cpu {
+    bool avx2, fma, avx512, avx512_bf16, avx512_vnni, amx_bf16, amx_int8;
+} rlm_cpu;
+rlm_cpu rlm_cpu_detect(void);
+
+static inline uint16_t rlm_bf16(float f) /* round to nearest even; NaN stays NaN */
+{
+    union {
+        float f;
+        uint32_t u;
+    } v = {f};
+    if ((v.u & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)((v.u >> 16) | 0x40);
+    return (uint16_t)((v.u + 0x7fffu + ((v.u >> 16) & 1)) >> 16);
+}
+static inline float rlm_unbf16(uint16_t h)
+{
+    union {
+        uint32_t u;
+        float f;
+    } v = {(uint32_t)h << 16};
+    return v.f;
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* A model directory: config.json, video.safetensors, audio.safetensors, lm.safetensors, text.model.
+ * docs/FORMATS.md. Fills and range-checks each room's own config struct, checks sha256 of the files
+ * against config.json, loads and packs. */
+#ifndef RLM_MODEL_DIR_H
+#define RLM_MODEL_DIR_H
+
+#include "model/lm.h"
+#include "tokenizers/audio.h"
+#include "tokenizers/text.h"
+#include "tokenizers/video.h"
+
+typedef struct rlm_model {
+    char *dir;
+    rlm_video_config video_config;
+    rlm_audio_config audio_config;
+    rlm_lm_config lm_config;
+    rlm_params video_params, audio_params, lm_params;
+    rlm_video *video; /* NULL: the directory has none */
+    rlm_audio *audio;
+    rlm_lm *lm;
+    rlm_text *text;
+    char video_sha[65], audio_sha[65], lm_sha[65]; /* of the weight files */
+} rlm_model;
+
+enum { RLM_PART_VIDEO = 1, RLM_PART_AUDIO = 2, RLM_PART_LM = 4, RLM_PART_TEXT = 8, RLM_PART_ALL = 15 };
+/* parts: which must be there; others are loaded when present only if asked for. */
+int rlm_model_open(rlm_model *m, const char *dir, unsigned parts, const rlm_kernels *k, rlm_par *par,
+                   rlm_error *err);
+void rlm_model_close(rlm_model *m);
+
+/* Configs <-> JSON text (a cJSON object behind void* so that only model_dir.c needs cJSON): used for
+ * config.json and for training configs. Unknown keys are an error naming the nearest known one. */
+int rlm_config_read(const char *path, rlm_video_config *video, rlm_audio_config *audio,
+                    rlm_lm_config *lm, rlm_error *err);
+/* Write one part's weights (bf16) and its entry (config, sha256) into dir/config.json, atomically;
+ * the other parts' entries stay. */
+int rlm_model_save_part(const char *dir, unsigned part, const void *config, const rlm_params *params,
+                        const float *data, rlm_error *err);
+
+#endif

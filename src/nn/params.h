@@ -1,0 +1,61 @@
+/* Named parameters: declare, allocate, initialise or load, pack, save, iterate. f32 masters. */
+#ifndef RLM_NN_PARAMS_H
+#define RLM_NN_PARAMS_H
+
+#include "src/nn/safetensors.h"
+#include "src/nn/tensor.h"
+
+/* How a fresh parameter starts. NORMAL: std `scale` / sqrt(fan_in); CONST: `scale`. */
+typedef enum { RLM_INIT_NORMAL, RLM_INIT_CONST } rlm_init;
+
+typedef struct rlm_param {
+    char name[96]; /* "encoder.level0.block1.conv0.weight" */
+    int rank;
+    int64_t shape[5];
+    int64_t count;
+    rlm_init init;
+    float scale;
+    bool decay;    /* weight decay applies (matrices), not to gains and biases */
+    bool matrix;   /* hidden matrix [out][in...]: Muon may serve it */
+    bool packable; /* geom is set and the kernels may pack it */
+    rlm_weight_geom geom;
+    rlm_weight weight; /* f32 = data, packs from rlm_params_pack */
+    float *data;
+    float *grad; /* NULL without training */
+} rlm_param;
+
+typedef struct rlm_params {
+    rlm_param **items; /* in order of declaration */
+    int count, capacity;
+    bool failed;       /* sticky: a declaration ran out of memory or had a bad shape */
+    int64_t total;     /* elements, after allocate */
+    float *data, *grad; /* one block each; items point into them, 64-byte aligned */
+    void *packs;
+    size_t pack_bytes;
+} rlm_params;
+
+/* Declaring never fails aloud; rlm_params_allocate reports. Returned pointer lives with params. */
+rlm_param *rlm_params_add(rlm_params *p, const char *name, int rank, const int64_t *shape,
+                          rlm_init init, float scale);
+/* A conv / linear weight [cout][kt][kh][kw][cin], packable, decayed; rank 5, or 2 for linear. */
+rlm_param *rlm_params_add_weight(rlm_params *p, const char *name, const rlm_weight_geom *g,
+                                 float scale);
+/* grads: also gradients (zeroed). Fails with NOMEM, or INTERNAL when a declaration failed. */
+int rlm_params_allocate(rlm_params *p, bool grads, rlm_error *err);
+void rlm_params_free(rlm_params *p);
+void rlm_params_initialise(rlm_params *p, uint64_t seed); /* same values for any order of items */
+rlm_param *rlm_params_find(const rlm_params *p, const char *name);
+
+/* Every parameter must be there with its shape (f32, f16 or bf16); MODEL error names the first that
+ * is not. prefix, e.g. "ema.", or "". file_name only serves the message. */
+int rlm_params_load(rlm_params *p, const rlm_safetensors *st, const char *prefix, rlm_error *err);
+/* Adds all to a writer under prefix; dtype F32 or BF16. data overrides (same block layout as
+ * p->data), NULL: p->data. */
+int rlm_params_save(const rlm_params *p, rlm_st_writer *w, const char *prefix, rlm_dtype dtype,
+                    const float *data, rlm_error *err);
+
+/* (Re)make kernel packings from the masters; the first call allocates. backward: also pack_t. */
+int rlm_params_pack(rlm_params *p, const rlm_kernels *k, rlm_par *par, bool backward,
+                    rlm_error *err);
+
+#endif

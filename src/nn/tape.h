@@ -1,0 +1,59 @@
+/* The tape: what a forward did, in order, so that train/ can walk it backwards. Forward functions
+ * push one record when run->tape is set. Inference never touches it. */
+#ifndef RLM_NN_TAPE_H
+#define RLM_NN_TAPE_H
+
+#include "src/nn/tensor.h"
+
+typedef enum rlm_op {
+    RLM_OP_LINEAR,     /* in: x [, residual]; layer rlm_linear */
+    RLM_OP_CONV,       /* in: x [, residual]; layer rlm_conv; u.conv */
+    RLM_OP_RMSNORM,    /* in: x; layer rlm_rmsnorm; saved[0] rstd */
+    RLM_OP_GROUPNORM,  /* in: x; layer rlm_groupnorm; saved[0] stats; u.groupnorm */
+    RLM_OP_ACT,        /* in: x; u.act */
+    RLM_OP_ADD,        /* in: a, b */
+    RLM_OP_MODULATE,   /* in: x, scale, shift */
+    RLM_OP_SWIGLU,     /* in: x */
+    RLM_OP_COLUMNS,    /* in: x; u.columns; out: the other side */
+    RLM_OP_DEPTH_TO_SPACE,
+    RLM_OP_SPACE_TO_DEPTH,
+    RLM_OP_UPSAMPLE,   /* u.shuffle */
+    RLM_OP_HAAR,       /* u.haar: pixels -> coefficients */
+    RLM_OP_HAAR_INVERSE,
+    RLM_OP_LFQ,        /* in: z; straight through */
+    RLM_OP_EMBEDDING,  /* layer rlm_embedding; saved[0] ids; out accumulates into in[0] if set */
+    RLM_OP_QK_ROPE,    /* in: qkv; layer rlm_attention; saved: angle, rstd_q, rstd_k */
+    RLM_OP_ATTENTION,  /* in: qkv; saved[0] lse; u.attention */
+    RLM_OPS
+} rlm_op;
+
+typedef struct rlm_record {
+    rlm_op op;
+    const void *layer;
+    rlm_tensor in[3], out;
+    void *saved[3];
+    union {
+        rlm_conv_shape conv;
+        rlm_groupnorm_shape groupnorm;
+        rlm_act act;
+        rlm_shuffle_shape shuffle;
+        rlm_haar_shape haar;
+        rlm_attention_shape attention;
+        struct {
+            int count, from, to;
+        } columns;
+    } u;
+} rlm_record;
+
+typedef struct rlm_tape {
+    rlm_record *items;
+    int count, capacity;
+    bool failed; /* sticky: out of memory; checked by rlm_tape_ok before backward */
+} rlm_tape;
+
+/* Grows at need (only in the first step). */
+void rlm_tape_push(rlm_tape *tape, const rlm_record *r);
+void rlm_tape_clear(rlm_tape *tape); /* keeps memory */
+void rlm_tape_free(rlm_tape *tape);
+
+#endif

@@ -1,0 +1,72 @@
+/* A tensor is a view: dtype, shape, data, optional gradient. It owns nothing. And `rlm_run`, what
+ * every forward function rides on: kernels, scratch, threads, tape. */
+#ifndef RLM_NN_TENSOR_H
+#define RLM_NN_TENSOR_H
+
+#include <stdint.h>
+
+#include "src/base/mem.h"
+#include "src/base/par.h"
+#include "src/kernels/kernels.h"
+
+typedef enum { RLM_F32, RLM_BF16, RLM_F16, RLM_I32, RLM_I16, RLM_I8, RLM_U8, RLM_DTYPES } rlm_dtype;
+size_t rlm_dtype_bytes(rlm_dtype t);
+
+/* Activations are f32, channels last: rank 5 [n][t][h][w][c] for pictures and sound (sound has
+ * t = h = 1 and time in w), rank 2 [rows][c] or 3 [batch][len][c] for sequences. */
+typedef struct rlm_tensor {
+    rlm_dtype dtype;
+    int rank;
+    int64_t shape[5];
+    void *data;
+    float *grad; /* same count; NULL: no gradient wanted */
+} rlm_tensor;
+
+static inline int64_t rlm_tensor_count(const rlm_tensor *x)
+{
+    int64_t n = 1;
+    for (int i = 0; i < x->rank; i++)
+        n *= x->shape[i];
+    return n;
+}
+static inline int64_t rlm_tensor_last(const rlm_tensor *x)
+{
+    return x->shape[x->rank - 1];
+}
+static inline int64_t rlm_tensor_rows(const rlm_tensor *x)
+{
+    return rlm_tensor_count(x) / rlm_tensor_last(x);
+}
+static inline float *rlm_f32(const rlm_tensor *x)
+{
+    return (float *)x->data;
+}
+
+struct rlm_tape;
+
+/* What a forward runs with. tape NULL: inference; nothing is kept and scopes recycle the arena. */
+typedef struct rlm_run {
+    const rlm_kernels *k;
+    rlm_arena *arena;
+    rlm_par *par;
+    struct rlm_tape *tape;
+} rlm_run;
+
+/* New f32 tensor from the arena; with a tape it gets a gradient, zeroed now. */
+rlm_tensor rlm_tensor_new(rlm_run *run, int rank, const int64_t *shape);
+rlm_tensor rlm_tensor_like(rlm_run *run, const rlm_tensor *x);
+/* View of caller's memory (no gradient). */
+rlm_tensor rlm_tensor_view(void *data, rlm_dtype dtype, int rank, const int64_t *shape);
+/* Same data and gradient under another shape of equal count. */
+rlm_tensor rlm_tensor_reshape(const rlm_tensor *x, int rank, const int64_t *shape);
+/* 5-axis shorthand of the above. */
+rlm_tensor rlm_tensor_new5(rlm_run *run, int64_t n, int64_t t, int64_t h, int64_t w, int64_t c);
+rlm_tensor rlm_tensor_reshape5(const rlm_tensor *x, int64_t n, int64_t t, int64_t h, int64_t w,
+                               int64_t c);
+
+/* Scratch discipline of inference: open, compute, close: everything allocated since is recycled.
+ * With a tape both do nothing. Allocate what must survive before opening. */
+size_t rlm_scope_open(rlm_run *run);
+void rlm_scope_close(rlm_run *run, size_t scope);
+
+#endif

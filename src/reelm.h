@@ -1,0 +1,240 @@
+/* reelm: text, images, video and sound in; video with sound out. The public header.
+ *
+ *   rlm_engine *engine; rlm_session *session; rlm_clip clip = {0}; rlm_error err;
+ *   rlm_options options; rlm_options_defaults(&options);
+ *   rlm_request request; rlm_request_defaults(&request);
+ *   request.prompt = "a red ball bounces on grass";
+ *   if (rlm_open(&engine, "assets/models/default", &options, &err) ||
+ *       rlm_session_open(&session, engine, &err) ||
+ *       rlm_generate(session, &request, &clip, NULL, &err) ||
+ *       rlm_media_write("out.mp4", &clip, NULL, &err)) { fprintf(stderr, "%s\n", err.text); return 1; }
+ *   rlm_clip_free(&clip); rlm_session_close(&session); rlm_close(&engine);
+ *
+ * Threads: an engine is read-only after rlm_open and may be shared; a session belongs to one thread
+ * at a time. The progress callback runs on the calling thread.
+ * Functions that can fail return 0 or a negative RLM_E_*; the last argument, which may be NULL,
+ * receives the same code and one sentence. Pointers returned through `out` belong to the caller. */
+#ifndef REELM_H
+#define REELM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define RLM_API __attribute__((visibility("default")))
+#else
+#define RLM_API
+#endif
+
+#define RLM_VERSION "0.1.0"
+
+/* ---- Errors ------------------------------------------------------------------------------- */
+
+/* Frozen: never renumbered. docs/ERRORS.md explains each. */
+enum {
+    RLM_OK = 0,
+    RLM_E_ARG = -10,         /* an argument that can never be right                     */
+    RLM_E_RANGE = -12,       /* a number outside its range                              */
+    RLM_E_IO = -20,          /* the system refused to open, read or write               */
+    RLM_E_FORMAT = -22,      /* a file of ours is damaged or is something else          */
+    RLM_E_VERSION = -24,     /* a file of ours from another version                     */
+    RLM_E_MEDIA = -30,       /* a media file that cannot be decoded or encoded          */
+    RLM_E_MODEL = -40,       /* model directory: missing, inconsistent or wrong weights */
+    RLM_E_TOKENS = -42,      /* token file: wrong tokenizer, ids out of range           */
+    RLM_E_NOMEM = -50,       /* memory, or a limit set on it                            */
+    RLM_E_CANCELLED = -60,   /* the progress callback asked to stop                     */
+    RLM_E_BUSY = -62,        /* a bounded queue is full                                 */
+    RLM_E_UNSUPPORTED = -70, /* a valid wish that this build or model cannot fulfil     */
+    RLM_E_INTERNAL = -99     /* a bug in reelm                                          */
+};
+
+typedef struct rlm_error {
+    int code;
+    char text[504];
+} rlm_error;
+
+/* "ARG", "IO", ... of a code; "UNKNOWN" otherwise. Static string. */
+RLM_API const char *rlm_error_name(int code);
+
+/* ---- Clips: what enters and leaves --------------------------------------------------------- */
+
+typedef struct rlm_frames {
+    int count, height, width; /* 0 frames: no picture */
+    int fps_num, fps_den;     /* frames a second = fps_num / fps_den */
+    uint8_t *rgb;             /* [count][height][width][3], sRGB */
+} rlm_frames;
+
+typedef struct rlm_pcm {
+    int64_t count; /* sample frames; 0: no sound */
+    int channels;
+    int rate;       /* Hz */
+    float *samples; /* [count][channels], nominally [-1, 1] */
+} rlm_pcm;
+
+typedef struct rlm_clip {
+    rlm_frames video;
+    rlm_pcm audio;
+    char *metadata; /* JSON object embedded in the file (generation settings), or NULL */
+} rlm_clip;
+
+RLM_API void rlm_clip_free(rlm_clip *clip); /* frees what it holds and zeroes it */
+
+/* Token grids. Video: dims {t, h, w} of 18-bit codes; audio: dims {levels, frames, 1} of codes
+ * 0..1023. `count` = product of dims; 0: absent. true_* restore the exact size after decoding. */
+typedef struct rlm_codes {
+    int dims[3];
+    int64_t count;
+    int32_t *ids;
+    int true_frames, true_height, true_width; /* video, pixels */
+    int fps_num, fps_den;
+    int64_t true_samples; /* audio, at rate */
+    int rate;
+} rlm_codes;
+
+RLM_API void rlm_codes_free(rlm_codes *codes);
+
+/* ---- Media files --------------------------------------------------------------------------- */
+
+/* What a caller may want of a file; rlm_want_defaults sets "as it is" with safe limits. */
+typedef struct rlm_want {
+    int width, height;    /* 0: as the file. One 0: keep the aspect ratio */
+    int fit;              /* RLM_FIT_*: how an aspect ratio that differs is met */
+    int fps_num, fps_den; /* 0: as the file; else resampled in time by nearest timestamp */
+    int max_frames;       /* stop after this many output frames; default 4096 */
+    double start_s;       /* skip this much of picture and sound first; default 0 */
+    double max_seconds;   /* default 600 */
+    int rate;             /* Hz; 0: as the file */
+    int channels;         /* 0: as the file, 1: mono, 2: stereo */
+    int want_video, want_audio; /* default 1, 1; what is absent gives count 0 */
+    int64_t max_pixels;         /* of one decoded frame; default 64 million */
+    int64_t max_bytes;          /* of decoded frames and samples together; default 2 GiB */
+} rlm_want;
+enum { RLM_FIT_COVER = 0, RLM_FIT_CONTAIN = 1, RLM_FIT_STRETCH = 2 }; /* crop, pad black, stretch */
+RLM_API void rlm_want_defaults(rlm_want *want);
+
+/* path: a file, or "-" for stdin. Any container and codec of libav; PNG/JPEG/WebP become one frame;
+ * rotation and sample aspect ratio are applied. Fails with RLM_E_MEDIA if nothing can be decoded.
+ * out is overwritten and belongs to the caller on success; untouched on failure. */
+RLM_API int rlm_media_read(const char *path, const rlm_want *want, rlm_clip *out, rlm_error *err);
+
+/* How a file is written. format NULL: by extension (mp4 webm mkv gif y4m png wav flac ogg); "%d" in
+ * a png path writes a sequence. path "-" writes to stdout and needs format. */
+typedef struct rlm_write_options {
+    const char *format;
+    int crf;          /* H.264/VP9 quality; default 18 */
+    int no_metadata;  /* 1: leave clip.metadata out */
+} rlm_write_options;
+RLM_API int rlm_media_write(const char *path, const rlm_clip *clip,
+                            const rlm_write_options *options, rlm_error *err); /* options may be NULL */
+
+/* One JSON object describing a media file (streams, sizes, rates, rotation, seconds, metadata).
+ * *json is heap, free with rlm_string_free. */
+RLM_API int rlm_media_probe(const char *path, char **json, rlm_error *err);
+RLM_API void rlm_string_free(char **s);
+
+/* ---- Engine -------------------------------------------------------------------------------- */
+
+typedef struct rlm_engine rlm_engine;   /* loaded weights */
+typedef struct rlm_session rlm_session; /* one timeline: KV cache, scratch, threads */
+
+typedef struct rlm_options {
+    int threads;              /* <= 0: all cores this process may use (default 0) */
+    const char *cpu_mask;     /* NULL: best; "ref", "blas", "dnn", "avx2", "avx512", "amx": up to */
+    int deterministic;        /* 1: same tokens for any thread count (default 0) */
+    int64_t max_memory;       /* bytes; 0: no limit of our own */
+    void (*log)(void *cookie, int level, const char *text); /* NULL: silence */
+    void *log_cookie;
+} rlm_options;
+RLM_API void rlm_options_defaults(rlm_options *options);
+
+RLM_API int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options *options,
+                     rlm_error *err);
+RLM_API void rlm_close(rlm_engine **engine); /* sets it NULL; its sessions must be closed first */
+RLM_API int rlm_session_open(rlm_session **out, const rlm_engine *engine, rlm_error *err);
+RLM_API void rlm_session_close(rlm_session **session);
+/* JSON text about model, parameters, vocabulary, kernels in use; free with rlm_string_free. */
+RLM_API int rlm_engine_info(const rlm_engine *engine, char **json, rlm_error *err);
+
+/* ---- Generation ---------------------------------------------------------------------------- */
+
+enum {
+    RLM_TASK_AUTO = 0,        /* from the conditions given */
+    RLM_TASK_VIDEO,           /* (text, first image) to video with sound; unconditional */
+    RLM_TASK_IMAGE,           /* text to image */
+    RLM_TASK_PREDICT,         /* future prediction */
+    RLM_TASK_PAINT,           /* in- and outpainting */
+    RLM_TASK_STYLIZE,         /* depth and flow to video */
+    RLM_TASK_VIDEO_TO_AUDIO,
+    RLM_TASK_AUDIO_TO_VIDEO,
+    RLM_TASK_AV_CONTINUE,
+    RLM_TASK_COUNT
+};
+
+typedef struct rlm_sampling {
+    float temperature; /* > 0; 0 = greedy */
+    int top_k;         /* 0: off */
+    float top_p;       /* 1: off */
+} rlm_sampling;
+
+enum { RLM_STAGE_PREFILL, RLM_STAGE_SAMPLE, RLM_STAGE_DECODE };
+typedef struct rlm_progress {
+    int stage;           /* RLM_STAGE_* */
+    int64_t done, total; /* tokens, or frames */
+    double elapsed_s, eta_s;
+} rlm_progress;
+
+typedef struct rlm_request {
+    int task;                    /* default RLM_TASK_AUTO */
+    const char *prompt;          /* UTF-8 or NULL (default) */
+    const char *negative_prompt; /* NULL: the empty prompt stands for "not" in guidance */
+    const rlm_clip *condition;   /* image, video or sound; NULL: none. Borrowed during the call */
+    int width, height;           /* pixels, 16..1024; default 128 x 128 */
+    int frames;                  /* 1..256; default 17 */
+    int fps_num, fps_den;        /* default 8 / 1 */
+    int audio;                   /* 1 (default): with sound where the task has it */
+    uint64_t seed;
+    rlm_sampling video, audio_sampling;
+    float cfg_scale;             /* 1: off */
+    const char *save_tokens;     /* path: the token file is written there before decoding; or NULL */
+    int (*progress)(void *cookie, const rlm_progress *p); /* non-zero: cancel */
+    void *progress_cookie;
+} rlm_request;
+RLM_API void rlm_request_defaults(rlm_request *request);
+
+/* What was really done. seconds are wall clock. */
+typedef struct rlm_report {
+    int task, width, height, frames;
+    int64_t prefix_tokens, video_tokens, audio_tokens;
+    double prefill_s, sample_s, decode_s;
+    int64_t peak_bytes;
+} rlm_report;
+
+/* Generate. On RLM_E_CANCELLED `out` holds what was finished (possibly a shorter clip): free it. */
+RLM_API int rlm_generate(rlm_session *session, const rlm_request *request, rlm_clip *out,
+                         rlm_report *report, rlm_error *err); /* report may be NULL */
+
+/* Continue `source` by `seconds` in overlapping windows; out holds source + continuation. */
+RLM_API int rlm_extend(rlm_session *session, const rlm_request *request, const rlm_clip *source,
+                       double seconds, rlm_clip *out, rlm_report *report, rlm_error *err);
+
+/* ---- Tokens -------------------------------------------------------------------------------- */
+
+/* video and/or audio may be NULL to leave a part out. */
+RLM_API int rlm_encode(rlm_session *session, const rlm_clip *clip, rlm_codes *video,
+                       rlm_codes *audio, rlm_error *err);
+RLM_API int rlm_decode(rlm_session *session, const rlm_codes *video, const rlm_codes *audio,
+                       rlm_clip *out, rlm_error *err);
+/* Token file (.rtok, docs/FORMATS.md). Reading checks the tokenizers against the engine's. */
+RLM_API int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes *video,
+                             const rlm_codes *audio, rlm_error *err);
+RLM_API int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video,
+                            rlm_codes *audio, rlm_error *err); /* engine NULL: no check */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,120 @@
+/* Private declarations of the training room. */
+#ifndef RLM_TRAIN_TRAIN_H
+#define RLM_TRAIN_TRAIN_H
+
+#include "src/model_dir.h"
+#include "src/nn/layers.h"
+#include "src/reelm_train.h"
+
+/* ---- backward.c, backward_layers.c ----------------------------------------------------------- */
+/* Walk the tape from its last record to its first; gradients accumulate. Seed the loss gradient in
+ * the output tensors' grad before. Does not clear the tape. */
+void rlm_backward(rlm_run *run, const rlm_tape *tape);
+
+/* ---- losses.c: each returns its value and ADDS scale * gradient into x->grad ------------------ */
+enum { RLM_LOSS_L1 = 1, RLM_LOSS_L2 = 2 };
+double rlm_loss_recon(rlm_run *run, int kind, const rlm_tensor *x, const float *target,
+                      float scale);
+/* LFQ per-bit entropy (MAGVIT-v2 L_ent in its factorised form): p_i = sigmoid(4 z_i / tau);
+ * E[H(p)] - gamma * H(E[p]) summed over bits, and commitment mean |z - sign z|^2. */
+typedef struct rlm_lfq_loss {
+    double token_entropy, batch_entropy, commitment; /* nats per bit; mean square */
+} rlm_lfq_loss;
+rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float gamma, float w_entropy,
+                          float w_commit);
+/* Multi-scale mel (SoundStream eq. 6) between wave tensors [n][1][1][w][1]. */
+typedef struct rlm_mel rlm_mel;
+int rlm_mel_new(rlm_mel **out, int rate, int samples, int batch, rlm_error *err);
+void rlm_mel_free(rlm_mel **m);
+double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target, float scale);
+
+/* ---- optim.c --------------------------------------------------------------------------------- */
+typedef struct rlm_recipe {
+    int64_t steps;
+    int batch, accumulate;
+    double lr, muon_lr, beta1, beta2, eps, weight_decay, clip, ema;
+    int64_t warmup;
+    double decay; /* share of steps at the end that anneal to zero (WSD) */
+    int muon;     /* 1: hidden matrices by Muon */
+    int checkpoint_every, sample_every, validate_every;
+    double playground;
+    uint64_t seed;
+} rlm_recipe;
+/* Warm-up / stable / decay: factor in (0, 1] for 1-based step. */
+double rlm_schedule(const rlm_recipe *r, int64_t step);
+
+typedef struct rlm_optim {
+    rlm_params *params;
+    float *m, *v, *ema; /* blocks laid out as params->data; ema NULL when recipe.ema == 0 */
+    int64_t step;
+} rlm_optim;
+int rlm_optim_new(rlm_optim *o, rlm_params *params, const rlm_recipe *r, rlm_error *err);
+void rlm_optim_free(rlm_optim *o);
+/* Clip, update, EMA, zero the gradients; returns the gradient norm before clipping. Non-finite
+ * norms skip the update and return the norm. Repack with rlm_params_pack after it. */
+double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r);
+
+/* ---- checkpoint.c: run/checkpoints/step_0000100.safetensors, run/latest ------------------------ */
+/* Named extra state beside the optimisers, saved and restored bit for bit. */
+typedef struct rlm_state_blob {
+    const char *name;
+    void *data;
+    size_t bytes;
+} rlm_state_blob;
+typedef struct rlm_checkpoint {
+    rlm_optim *optims[4];
+    const char *names[4]; /* "model", "critic", ... */
+    int optim_count;
+    rlm_state_blob blobs[16];
+    int blob_count;
+    int64_t step;
+} rlm_checkpoint;
+int rlm_checkpoint_save(const rlm_checkpoint *c, const char *run_dir, int keep, rlm_error *err);
+int rlm_checkpoint_load(rlm_checkpoint *c, const char *run_dir, rlm_error *err); /* the latest */
+
+/* ---- dataset.c: folders of media + captions --------------------------------------------------- */
+typedef struct rlm_item {
+    char *path, *source; /* source: recording the clip was cut from; the split goes by it */
+    char *text, *text_long; /* captions or NULL */
+    int split;           /* 0 train, 1 validation */
+    int has_audio;       /* as declared or found; -1 unknown */
+} rlm_item;
+typedef struct rlm_dataset {
+    rlm_item *items;
+    int count, train_count, val_count;
+    int *train, *val; /* indices */
+    int skipped;      /* bad files, each logged by name */
+} rlm_dataset;
+/* metadata.jsonl (file_name, text, text_long), manifest.tsv (file, source, path ...) or sidecar .txt;
+ * else every readable file. Split: hash of source, about 6 % validation; train/ and test/ folders
+ * win. */
+int rlm_dataset_open(rlm_dataset *d, const char *const *dirs, int dir_count, const rlm_log *log,
+                     rlm_error *err);
+void rlm_dataset_free(rlm_dataset *d);
+/* Order without state: which item serves draw `index` of an epoch-shuffled, source-balanced stream. */
+int rlm_dataset_draw(const rlm_dataset *d, uint64_t seed, int64_t index);
+
+/* Background loader: fill(ctx, index, slot) prepares sample `index` into a slot's memory; batches come
+ * out in order of index whatever the threads do. */
+typedef int (*rlm_loader_fill)(void *ctx, int64_t index, void *slot);
+typedef struct rlm_loader rlm_loader;
+int rlm_loader_open(rlm_loader **out, int threads, int depth, size_t slot_bytes, int64_t first,
+                    rlm_loader_fill fill, void *ctx, rlm_error *err);
+const void *rlm_loader_next(rlm_loader *l); /* valid until the call after the next */
+void rlm_loader_close(rlm_loader **l);
+
+/* ---- journal.c: metrics.jsonl, progress line, samples ------------------------------------------ */
+typedef struct rlm_journal rlm_journal;
+int rlm_journal_open(rlm_journal **out, const char *run_dir, int64_t resume_step, rlm_error *err);
+/* key, value pairs, key NULL ends: rlm_journal_put(j, step, "loss", 1.0, "lr", 2.0, NULL). */
+void rlm_journal_put(rlm_journal *j, int64_t step, ...);
+void rlm_journal_close(rlm_journal **j);
+
+/* ---- The loops --------------------------------------------------------------------------------- */
+int rlm_train_video(const rlm_train_options *o, rlm_error *err);
+int rlm_train_audio(const rlm_train_options *o, rlm_error *err);
+int rlm_train_lm(const rlm_train_options *o, rlm_error *err);
+/* Recipe from the config file's "train" object, then overridden by the options. */
+int rlm_recipe_load(rlm_recipe *r, const rlm_train_options *o, rlm_error *err);
+
+#endif

@@ -1,0 +1,54 @@
+/* Video tokenizer: frames <-> 18-bit codes. MAGVIT-v2 (arXiv 2310.05737) causal 3-D convolutional
+ * encoder and decoder around lookup-free quantisation, with an optional Haar wavelet front end.
+ *
+ * Causality: code frame t depends on pixel frames <= 4 t only; an image is a one-frame video. */
+#ifndef RLM_TOKENIZERS_VIDEO_H
+#define RLM_TOKENIZERS_VIDEO_H
+
+#include "src/nn/layers.h"
+
+enum { RLM_VIDEO_LEVELS = 6 };
+
+typedef struct rlm_video_config {
+    int bits;              /* 18 */
+    int haar;              /* 1: two-level 3-D Haar front end (x4 in t, h, w); 0: the paper's stem */
+    int factorised;        /* 1: 1x3x3 then 3x1x1; 0: full 3x3x3 */
+    int levels;            /* grids, finest first */
+    int channels[RLM_VIDEO_LEVELS];  /* of each level */
+    int blocks[RLM_VIDEO_LEVELS];    /* residual blocks of each level, encoder and decoder */
+    int down_t[RLM_VIDEO_LEVELS];    /* stride in time between level i and i + 1: 1 or 2 */
+    int down_s[RLM_VIDEO_LEVELS];    /* stride in space between level i and i + 1: 1 or 2 */
+    int mid_blocks;        /* extra blocks at the coarsest level, each side */
+    int groups;            /* of group norm */
+} rlm_video_config;
+void rlm_video_config_defaults(rlm_video_config *c); /* the bundled network */
+void rlm_video_config_paper(rlm_video_config *c);    /* MAGVIT-v2, 370 M parameters */
+int rlm_video_config_check(const rlm_video_config *c, rlm_error *err);
+/* Pixel frames a code frame spans in time (4), pixels a code spans in space (8). */
+int rlm_video_stride_t(const rlm_video_config *c);
+int rlm_video_stride_s(const rlm_video_config *c);
+
+typedef struct rlm_video rlm_video; /* layers; parameters live in `params` */
+int rlm_video_new(rlm_video **out, const rlm_video_config *c, rlm_params *params, rlm_error *err);
+void rlm_video_free(rlm_video **v);
+const rlm_video_config *rlm_video_get_config(const rlm_video *v);
+
+/* pixels [n][1 + 4(t-1)][8h][8w][3] in [-1, 1] -> z [n][t][h][w][bits], before quantisation. */
+rlm_tensor rlm_video_encode_forward(rlm_run *run, const rlm_video *v, const rlm_tensor *pixels);
+/* q (+-1) [n][t][h][w][bits] -> pixels, unclamped. Quantise with rlm_lfq_forward. */
+rlm_tensor rlm_video_decode_forward(rlm_run *run, const rlm_video *v, const rlm_tensor *q);
+
+/* Whole clips of any size and length: replicate-pad to the grid, encode, quantise. Chunked in time
+ * with exact context so that memory is bounded and the result equals the whole. scratch arena is
+ * grown at need (edge). ids: heap [t][h][w] in `codes`, freed with rlm_codes_free. */
+int rlm_video_encode(rlm_run *run, const rlm_video *v, const rlm_frames *frames, rlm_codes *codes,
+                     rlm_error *err);
+/* Crops back to codes->true_*. frames->rgb heap. progress: as in rlm_request, may be NULL; called
+ * with frames done; a non-zero return cancels: what is finished stays in `frames`. */
+typedef int (*rlm_video_progress_fn)(void *cookie, int64_t frames_done, int64_t frames_total);
+int rlm_video_decode(rlm_run *run, const rlm_video *v, const rlm_codes *codes, rlm_frames *frames,
+                     rlm_video_progress_fn progress, void *cookie, rlm_error *err);
+/* Bits <-> +-1 rows. */
+void rlm_video_unpack(const int32_t *ids, int64_t rows, int bits, float *q);
+
+#endif
