@@ -240,8 +240,15 @@ typedef double (*rlm_sumsq_fn)(rlm_par *par, int64_t n, const float *x);
 typedef double (*rlm_recon_fn)(rlm_par *par, int kind, int64_t n, const float *x,
                                const float *target, float scale, float *dx);
 
+/* Overlays in force, one bit each, in the order in which they are laid over each other. */
+enum { RLM_LEVEL_REF = 1, RLM_LEVEL_BLAS = 2, RLM_LEVEL_DNN = 4, RLM_LEVEL_AVX2 = 8,
+       RLM_LEVEL_AVX512 = 16, RLM_LEVEL_AMX = 32 };
+
+/* Entries named *_backward*, *_adjoint, cross_entropy, adamw, sumsq and recon belong to training:
+ * rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills them. */
 typedef struct rlm_kernels {
     const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
+    unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
     rlm_pack_bytes_fn pack_bytes;
     rlm_pack_fn pack;
     rlm_conv_forward_fn conv_forward;
@@ -291,19 +298,36 @@ typedef struct rlm_kernels {
 } rlm_kernels;
 
 /* mask: NULL or "" = best; otherwise the highest level allowed ("ref" < "blas" < "dnn" < "avx2" <
- * "avx512" < "amx"). Unknown names fail with RLM_E_ARG. A level the CPU lacks is skipped. */
+ * "avx512" < "amx"). Unknown names fail with RLM_E_ARG. A level the CPU lacks is skipped.
+ * Fills the inference entries only; refers to no training symbol. */
 int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err);
+/* rlm_kernels_init, then every training entry. Lives in training.c, which only libreelm_train and
+ * tests link, together with ref_backward*.c and the *_backward.c files of the overlays. */
+int rlm_kernels_init_training(rlm_kernels *k, const char *mask, rlm_error *err);
 /* Every entry does nothing (sumsq/recon return 0, pack_bytes as `like` says): dry runs. */
 void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like);
 
-/* One overlay each; called by rlm_kernels_init in order. Return true if anything was replaced. */
+/* Overlays of the inference entries, in this order; called by rlm_kernels_init when the build has
+ * them (RLM_HAVE_*), the CPU can and the mask allows. Each returns true if it replaced anything;
+ * false leaves the table as it was. An overlay that sets `pack` sets pack_bytes, conv_forward and
+ * linear_forward with it: a packing is read only by the table that made it. */
 void rlm_kernels_reference(rlm_kernels *k);
-void rlm_kernels_reference_backward(rlm_kernels *k);
 bool rlm_kernels_blas(rlm_kernels *k);
 bool rlm_kernels_dnn(rlm_kernels *k);
 bool rlm_kernels_avx2(rlm_kernels *k);
 bool rlm_kernels_avx512(rlm_kernels *k);
 bool rlm_kernels_amx(rlm_kernels *k);
+
+/* The same overlays' training entries, called by rlm_kernels_init_training, same order, for the
+ * bits in k->levels and with the inference entries complete. They live in files of their own
+ * (X_backward.c). A *_backward_data entry may read pack_t only if k->pack is its own overlay's:
+ * otherwise it works from the f32 master or leaves the entry alone. */
+void rlm_kernels_reference_backward(rlm_kernels *k);
+bool rlm_kernels_blas_backward(rlm_kernels *k);
+bool rlm_kernels_dnn_backward(rlm_kernels *k);
+bool rlm_kernels_avx2_backward(rlm_kernels *k);
+bool rlm_kernels_avx512_backward(rlm_kernels *k);
+bool rlm_kernels_amx_backward(rlm_kernels *k);
 
 /* CPU features, read once (cpu.c). amx: the kernel also granted tile state to this process. */
 typedef struct rlm_cpu {
