@@ -24,10 +24,10 @@ enum {
     RLM_ID_EOA_O = 12,
     RLM_ID_RES_PORTRAIT = 13, /* 128 wide x 224 high; absent: 128 x 128 */
     RLM_ID_RES_OTHER = 14,
-    RLM_ID_LONG = 15,         /* duration: more than 5 latent frames */
-    RLM_ID_MASK = 16,         /* an unknown visual token in a condition (COMMIT) */
-    RLM_ID_SOURCE = 32,       /* + source 0..31: 0 real, 1 playground */
-    RLM_ID_TASK = 64,         /* + RLM_TASK_* */
+    RLM_ID_LONG = 15,   /* duration: more than 5 latent frames */
+    RLM_ID_MASK = 16,   /* an unknown visual token in a condition (COMMIT) */
+    RLM_ID_SOURCE = 32, /* + source 0..31: 0 real, 1 playground */
+    RLM_ID_TASK = 64,   /* + RLM_TASK_* */
     RLM_ID_SPECIALS = 256,
     RLM_ID_VIDEO = 256,
     RLM_VIDEO_CODES = 262144,
