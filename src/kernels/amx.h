@@ -1,0 +1,183 @@
+/* Shared pieces of the AMX overlay: tile configuration, activation panels, the 2 x 2 tile product.
+ *
+ * A product is computed in blocks of 32 rows x 32 columns (four 16 x 16 f32 tiles) over K in chunks
+ * of 32 bf16 values. B (weights) is packed per 32 columns: [column block][chunk][2 tiles][16
+ * k-pairs] [16 columns][2], 2 KiB a chunk. A is read in place from bf16 panels: one tile row is 32
+ * consecutive values; `off[chunk]` is its byte offset from the position's base. */
+#ifndef RLM_KERNELS_AMX_H
+#define RLM_KERNELS_AMX_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "src/kernels/kernels.h"
+
+enum { RLM_AMX_K = 32, RLM_AMX_TILE = 1024, RLM_AMX_BLOCK = 32 };
+
+static inline int rlm_div_up(int64_t a, int64_t b)
+{
+    return (int)((a + b - 1) / b);
+}
+
+/* All eight tiles 16 rows x 64 bytes. The barrier keeps gcc 12 from dropping the stores to cfg. */
+static inline void rlm_amx_begin(void)
+{
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t colsb[16];
+        uint8_t rows[16];
+    } cfg;
+    memset(&cfg, 0, sizeof cfg);
+    cfg.palette = 1;
+    for (int i = 0; i < 8; i++) {
+        cfg.colsb[i] = 64;
+        cfg.rows[i] = 16;
+    }
+    __asm__ volatile("" ::"r"(&cfg) : "memory");
+    _tile_loadconfig(&cfg);
+}
+
+static inline void rlm_amx_end(void)
+{
+    _tile_release();
+}
+
+/* out [32][32] = A (two tiles of 16 rows at a0, a1, row stride lda bytes) x B (nk chunks). When
+ * narrow, only columns 0..15 are computed. */
+static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t lda,
+                                 const size_t *off, const uint8_t *b, int nk, bool narrow,
+                                 float *out)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    if (narrow) {
+        for (int i = 0; i < nk; i++, b += 2 * RLM_AMX_TILE) {
+            _tile_loadd(6, b, 64);
+            _tile_loadd(4, a0 + off[i], lda);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_loadd(5, a1 + off[i], lda);
+            _tile_dpbf16ps(2, 5, 6);
+        }
+    } else {
+        for (int i = 0; i < nk; i++, b += 2 * RLM_AMX_TILE) {
+            _tile_loadd(4, a0 + off[i], lda);
+            _tile_loadd(6, b, 64);
+            _tile_loadd(7, b + RLM_AMX_TILE, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_loadd(5, a1 + off[i], lda);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, out, 128);
+    _tile_stored(1, out + 16, 128);
+    _tile_stored(2, out + 16 * 32, 128);
+    _tile_stored(3, out + 16 * 32 + 16, 128);
+}
+
+/* y rows (stride ldy) = block rows + bias + residual, n <= 32 columns; residual may be y itself. */
+static inline void rlm_amx_store(const float *block, int rows, int n, const float *bias,
+                                 const float *residual, float *y, size_t ldy)
+{
+    __mmask16 m0 = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
+    __mmask16 m1 = n >= 32 ? 0xffff : n > 16 ? (__mmask16)((1u << (n - 16)) - 1) : 0;
+    __m512 b0 = bias ? _mm512_maskz_loadu_ps(m0, bias) : _mm512_setzero_ps();
+    __m512 b1 = bias ? _mm512_maskz_loadu_ps(m1, bias + 16) : _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++) {
+        __m512 v0 = _mm512_add_ps(_mm512_load_ps(block + r * 32), b0);
+        __m512 v1 = _mm512_add_ps(_mm512_load_ps(block + r * 32 + 16), b1);
+        if (residual) {
+            v0 = _mm512_add_ps(v0, _mm512_maskz_loadu_ps(m0, residual + r * ldy));
+            v1 = _mm512_add_ps(v1, _mm512_maskz_loadu_ps(m1, residual + r * ldy + 16));
+        }
+        _mm512_mask_storeu_ps(y + r * ldy, m0, v0);
+        _mm512_mask_storeu_ps(y + r * ldy + 16, m1, v1);
+    }
+}
+
+/* n f32 -> bf16, round to nearest even. */
+static inline void rlm_amx_to_bf16(const float *x, int n, uint16_t *y)
+{
+    int i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m512bh v = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i));
+        _mm512_storeu_si512(y + i, (__m512i)v);
+    }
+    for (; i < n; i += 16) {
+        int k = n - i < 16 ? n - i : 16;
+        __mmask16 m = (__mmask16)((1u << k) - 1);
+        __m256bh v = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(m, x + i));
+        _mm256_mask_storeu_epi16(y + i, m, (__m256i)v);
+    }
+}
+
+/* How the K axis of a convolution is cut (a function of the weight's geometry only). BLOCKED:
+ * activations as [channel block of 32][position][32], chunks (block, a, b, c). MERGED (few
+ * channels, dilation 1): [position][cin], the kw taps of a row are one run of kw * cin values,
+ * chunks (a, b, i). */
+typedef struct rlm_amx_cut {
+    bool merged;
+    int cblk, blocks; /* values a position holds in one block; blocks */
+    int run;          /* chunks of one (a, b) row of one block */
+    int chunks;       /* in all */
+} rlm_amx_cut;
+
+static inline rlm_amx_cut rlm_amx_cut_of(int cin, int kt, int kh, int kw, int dw)
+{
+    int blocks = rlm_div_up(cin, 32), merged_run = rlm_div_up((int64_t)kw * cin, 32);
+    rlm_amx_cut c;
+    c.merged = kw > 1 && dw == 1 && merged_run < kw * blocks;
+    c.cblk = c.merged ? cin : 32;
+    c.blocks = c.merged ? 1 : blocks;
+    c.run = c.merged ? merged_run : kw;
+    c.chunks = c.blocks * kt * kh * c.run;
+    return c;
+}
+
+/* A shape with axes merged where the kernel does not look around on them, plus the padded grid. */
+typedef struct rlm_amx_grid {
+    rlm_conv_shape s;
+    int tp, hp, wp; /* padded input grid */
+} rlm_amx_grid;
+rlm_amx_grid rlm_amx_grid_of(const rlm_conv_shape *s);
+
+/* Fill a padded bf16 panel [blocks][n][tp][hp][wp][cblk] from x [n][t][h][w][c], with `up`[3] - 1
+ * zeros between source positions (backward of strided convolutions). */
+typedef struct rlm_amx_fill {
+    const float *x;
+    uint16_t *out;
+    int n, t, h, w, c; /* source */
+    int pt, ph, pw, tp, hp, wp;
+    int ut, uh, uw;
+    int cblk, blocks;
+} rlm_amx_fill;
+void rlm_amx_fill_panel(rlm_par *par, const rlm_amx_fill *f);
+size_t rlm_amx_panel_bytes(const rlm_amx_fill *f);
+
+size_t rlm_amx_pack_bytes(const rlm_weight_geom *g, bool transposed);
+void rlm_amx_pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
+                  void *out);
+void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                          const rlm_weight *w, const float *bias, const float *residual, float *y);
+void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                                const rlm_weight *w, float *dx);
+void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                                  const float *dy, float *dw, float *dbias);
+void rlm_amx_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
+                            const float *bias, const float *residual, float *y);
+void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
+                                  const rlm_weight *w, float *dx);
+void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
+                                    const float *dy, float *dw, float *dbias);
+/* The product both directions of linear share: y = residual + bias + x B, packed B. */
+void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void *pack,
+                  const float *bias, const float *residual, float *y);
+
+/* amx_attention*.c */
+void rlm_kernels_amx_attention(rlm_kernels *k);
+void rlm_kernels_amx_attention_backward(rlm_kernels *k);
+
+#endif

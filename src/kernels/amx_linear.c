@@ -1,0 +1,132 @@
+/* AMX overlay: dense products. A task converts its rows to bf16 tiles once and meets all of its
+ * column blocks; a few rows (decode) still stream every weight exactly once. */
+#include "src/kernels/amx.h"
+
+typedef struct gemm_job {
+    int m, n, k, chunks;
+    int m_block, n_block; /* rows and columns of a task, multiples of 32 */
+    int n_tasks;
+    const float *x;
+    const uint8_t *pack;
+    const size_t *off;
+    const float *bias, *residual;
+    float *y;
+    rlm_par *par;
+} gemm_job;
+
+enum { M_BLOCK = 256 };
+
+/* Rows [row, row + count) of x as tiles [tile][chunk][16][32] bf16, missing rows and K zero. */
+static void convert_rows(const gemm_job *j, int row, int count, uint8_t *out)
+{
+    int padded = rlm_div_up(count, 32) * 32, tail = j->k % 32;
+    for (int r = 0; r < padded; r++) {
+        uint8_t *tile = out + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE + (r % 16) * 64;
+        if (r >= count) {
+            for (int c = 0; c < j->chunks; c++)
+                memset(tile + (size_t)c * RLM_AMX_TILE, 0, 64);
+            continue;
+        }
+        const float *x = j->x + (int64_t)(row + r) * j->k;
+        for (int c = 0; c < j->k / 32; c++) {
+            __m512bh v =
+                _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + c * 32 + 16), _mm512_loadu_ps(x + c * 32));
+            _mm512_store_si512(tile + (size_t)c * RLM_AMX_TILE, (__m512i)v);
+        }
+        if (tail) {
+            uint16_t *last = (uint16_t *)(tile + (size_t)(j->chunks - 1) * RLM_AMX_TILE);
+            memset(last, 0, 64);
+            rlm_amx_to_bf16(x + j->k - tail, tail, last);
+        }
+    }
+}
+
+static void gemm_task(const gemm_job *j, int row, int column, uint8_t *a)
+{
+    _Alignas(64) float block[32 * 32];
+    int rows = j->m - row < j->m_block ? j->m - row : j->m_block;
+    int last = column + j->n_block < j->n ? column + j->n_block : j->n;
+    convert_rows(j, row, rows, a);
+    for (int c = column; c < last; c += 32) {
+        const uint8_t *b = j->pack + (size_t)(c / 32) * j->chunks * 2 * RLM_AMX_TILE;
+        int n = j->n - c < 32 ? j->n - c : 32;
+        for (int r = 0; r < rows; r += 32) {
+            const uint8_t *a0 = a + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE;
+            const uint8_t *a1 = r + 16 < rows ? a0 + (size_t)j->chunks * RLM_AMX_TILE : a0;
+            int64_t at = (int64_t)(row + r) * j->n + c;
+            rlm_amx_block(a0, a1, 64, j->off, b, j->chunks, n <= 16, block);
+            rlm_amx_store(block, rows - r < 32 ? rows - r : 32, n, j->bias ? j->bias + c : NULL,
+                          j->residual ? j->residual + at : NULL, j->y + at, j->n);
+        }
+    }
+}
+
+static void gemm_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const gemm_job *j = ctx;
+    size_t bytes = (size_t)j->m_block * j->chunks * 64;
+    uint8_t *a = rlm_par_scratch(j->par, worker, 3, bytes);
+    rlm_amx_begin();
+    for (int64_t i = begin; i < end; i++)
+        gemm_task(j, (int)(i / j->n_tasks) * j->m_block, (int)(i % j->n_tasks) * j->n_block, a);
+    rlm_amx_end();
+}
+
+void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void *pack,
+                  const float *bias, const float *residual, float *y)
+{
+    gemm_job j = {.m = m,
+                  .n = n,
+                  .k = k,
+                  .x = x,
+                  .pack = pack,
+                  .bias = bias,
+                  .residual = residual,
+                  .y = y,
+                  .par = par,
+                  .chunks = rlm_div_up(k, 32)};
+    size_t *off = rlm_par_scratch(par, 0, 2, (size_t)j.chunks * sizeof *off);
+    for (int i = 0; i < j.chunks; i++)
+        off[i] = (size_t)i * RLM_AMX_TILE;
+    j.off = off;
+    j.m_block = m < M_BLOCK ? rlm_div_up(m, 32) * 32 : M_BLOCK;
+    int m_tasks = rlm_div_up(m, j.m_block), columns = rlm_div_up(n, 32);
+    int want = m_tasks >= 8 ? 1 : rlm_div_up(8, m_tasks); /* tasks along n */
+    j.n_block = rlm_div_up(columns, want) * 32;
+    j.n_tasks = rlm_div_up(n, j.n_block);
+    rlm_par_for(par, (int64_t)m_tasks * j.n_tasks, 1, gemm_slice, &j);
+}
+
+void rlm_amx_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
+                            const float *bias, const float *residual, float *y)
+{
+    rlm_amx_gemm(par, m, n, k, x, w->pack, bias, residual, y);
+}
+
+void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
+                                  const rlm_weight *w, float *dx)
+{
+    rlm_amx_gemm(par, m, k, n, dy, w->pack_t, NULL, dx, dx);
+}
+
+void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
+                                    const float *dy, float *dw, float *dbias)
+{
+    rlm_conv_shape s = {.n = 1,
+                        .t = 1,
+                        .h = 1,
+                        .w = m,
+                        .cin = k,
+                        .ot = 1,
+                        .oh = 1,
+                        .ow = m,
+                        .cout = n,
+                        .kt = 1,
+                        .kh = 1,
+                        .kw = 1,
+                        .st = 1,
+                        .sh = 1,
+                        .sw = 1,
+                        .dw = 1};
+    rlm_amx_conv_backward_weight(par, &s, x, dy, dw, dbias);
+}
