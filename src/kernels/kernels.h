@@ -174,7 +174,7 @@ typedef void (*rlm_embedding_backward_fn)(rlm_par *par, int64_t rows, int c, con
                                           const float *dy, float *dtable);
 
 /* QK norm + rotary positions, in place on one of q, k inside x [rows][stride] at column `from`:
- * heads x dim floats; RMS-normalised per head with gain[dim] (NULL: none), then rotated pairwise
+ * heads x dim floats; RMS-normalised per head with gain[dim] (NULL: 1), then rotated pairwise
  * (i, i + dim/2) by angle[row][dim/2]. rstd [rows][heads] saved when not NULL. */
 typedef struct rlm_rope_shape {
     int64_t rows;
@@ -190,7 +190,8 @@ typedef void (*rlm_rope_backward_fn)(rlm_par *par, const rlm_rope_shape *s, cons
 /* Prefix-LM attention over a batch of equally long sequences. qkv [batch][len][3*heads*dim] (q|k|v,
  * already normed and rotated); position i sees j iff j < length and (j <= i or j < prefix).
  * prefix[batch] and length[batch] (padding at the end is never seen) in rows.
- * y [batch][len][heads*dim]; lse [batch][heads][len] saved. scale multiplies q.k. */
+ * y [batch][len][heads*dim]; lse [batch][heads][len] saved (may be NULL). scale multiplies q.k.
+ * A row that sees nothing gives y = 0 and lse = 0. */
 typedef struct rlm_attention_shape {
     int batch, len, heads, dim;
     const int *prefix, *length;
@@ -236,7 +237,7 @@ typedef void (*rlm_adamw_fn)(rlm_par *par, const rlm_adamw *o, int64_t n, float 
 /* Sum of squares in double, the same for any thread count. */
 typedef double (*rlm_sumsq_fn)(rlm_par *par, int64_t n, const float *x);
 /* Reconstruction: L1 or L2 mean over n; returns the loss; dy += scale * d(loss)/dx. kind 1 = L1
- * (smoothed |d| with eps 1e-3), 2 = squared. */
+ * (smoothed: sqrt(d^2 + 1e-6)), 2 = squared. dx may be NULL. */
 typedef double (*rlm_recon_fn)(rlm_par *par, int kind, int64_t n, const float *x,
                                const float *target, float scale, float *dx);
 
@@ -304,8 +305,10 @@ int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err);
 /* rlm_kernels_init, then every training entry. Lives in training.c, which only libreelm_train and
  * tests link, together with ref_backward*.c and the *_backward.c files of the overlays. */
 int rlm_kernels_init_training(rlm_kernels *k, const char *mask, rlm_error *err);
-/* Every entry does nothing (sumsq/recon return 0, pack_bytes as `like` says): dry runs. */
+/* Every inference entry does nothing, pack_bytes as `like` says: dry runs. */
 void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like);
+/* The training entries too (training.c); sumsq and recon return 0. */
+void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like);
 
 /* Overlays of the inference entries, in this order; called by rlm_kernels_init when the build has
  * them (RLM_HAVE_*), the CPU can and the mask allows. Each returns true if it replaced anything;

@@ -1,0 +1,10 @@
+/* The second halves of the two reference tables. Private to ref_*.c. */
+#ifndef RLM_KERNELS_REF_KERNELS_H
+#define RLM_KERNELS_REF_KERNELS_H
+
+#include "src/kernels/kernels.h"
+
+void rlm_kernels_reference_sequence(rlm_kernels *k);          /* ref_sequence.c */
+void rlm_kernels_reference_backward_sequence(rlm_kernels *k); /* ref_backward_sequence.c */
+
+#endif

@@ -1,0 +1,167 @@
+/* The training half of the table: linked into the training library only, so that programs which
+ * only generate carry no gradient code. */
+#include "src/kernels/kernels.h"
+
+int rlm_kernels_init_training(rlm_kernels *k, const char *mask, rlm_error *err)
+{
+    RLM_TRY(rlm_kernels_init(k, mask, err));
+    rlm_kernels_reference_backward(k);
+#ifdef RLM_HAVE_BLAS
+    if (k->levels & RLM_LEVEL_BLAS)
+        rlm_kernels_blas_backward(k);
+#endif
+#ifdef RLM_HAVE_DNNL
+    if (k->levels & RLM_LEVEL_DNN)
+        rlm_kernels_dnn_backward(k);
+#endif
+#ifdef RLM_HAVE_AVX2_BACKWARD
+    if (k->levels & RLM_LEVEL_AVX2)
+        rlm_kernels_avx2_backward(k);
+#endif
+#ifdef RLM_HAVE_AVX512_BACKWARD
+    if (k->levels & RLM_LEVEL_AVX512)
+        rlm_kernels_avx512_backward(k);
+#endif
+#ifdef RLM_HAVE_AMX_BACKWARD
+    if (k->levels & RLM_LEVEL_AMX)
+        rlm_kernels_amx_backward(k);
+#endif
+    return RLM_OK;
+}
+
+/* ---- Entries that do nothing --------------------------------------------------------------- */
+
+static void no_conv_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                         const rlm_weight *w, float *dx)
+{
+    (void)par, (void)s, (void)dy, (void)w, (void)dx;
+}
+
+static void no_conv_weight(rlm_par *par, const rlm_conv_shape *s, const float *x, const float *dy,
+                           float *dw, float *dbias)
+{
+    (void)par, (void)s, (void)x, (void)dy, (void)dw, (void)dbias;
+}
+
+static void no_linear_data(rlm_par *par, int m, int n, int k, const float *dy, const rlm_weight *w,
+                           float *dx)
+{
+    (void)par, (void)m, (void)n, (void)k, (void)dy, (void)w, (void)dx;
+}
+
+static void no_linear_weight(rlm_par *par, int m, int n, int k, const float *x, const float *dy,
+                             float *dw, float *dbias)
+{
+    (void)par, (void)m, (void)n, (void)k, (void)x, (void)dy, (void)dw, (void)dbias;
+}
+
+static void no_rmsnorm(rlm_par *par, int64_t rows, int c, const float *x, const float *gain,
+                       const float *rstd, const float *dy, float *dx, float *dgain)
+{
+    (void)par, (void)rows, (void)c, (void)x, (void)gain, (void)rstd, (void)dy, (void)dx;
+    (void)dgain;
+}
+
+static void no_groupnorm(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
+                         const float *gain, const float *bias, const float *stats, const float *dy,
+                         float *dx, float *dgain, float *dbias)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)bias, (void)stats, (void)dy, (void)dx;
+    (void)dgain, (void)dbias;
+}
+
+static void no_act(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy, float *dx)
+{
+    (void)par, (void)act, (void)n, (void)x, (void)dy, (void)dx;
+}
+
+static void no_modulate(rlm_par *par, int64_t n, const float *x, const float *scale,
+                        const float *dy, float *dx, float *dscale, float *dshift)
+{
+    (void)par, (void)n, (void)x, (void)scale, (void)dy, (void)dx, (void)dscale, (void)dshift;
+}
+
+static void no_swiglu(rlm_par *par, int64_t rows, int c, const float *x, const float *dy, float *dx)
+{
+    (void)par, (void)rows, (void)c, (void)x, (void)dy, (void)dx;
+}
+
+static void no_upsample(rlm_par *par, const rlm_shuffle_shape *s, const float *dy, float *dx)
+{
+    (void)par, (void)s, (void)dy, (void)dx;
+}
+
+static void no_haar(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+{
+    (void)par, (void)s, (void)in, (void)out;
+}
+
+static void no_embedding(rlm_par *par, int64_t rows, int c, const int32_t *ids, const float *dy,
+                         float *dtable)
+{
+    (void)par, (void)rows, (void)c, (void)ids, (void)dy, (void)dtable;
+}
+
+static void no_rope(rlm_par *par, const rlm_rope_shape *s, const float *x, const float *gain,
+                    const float *angle, const float *rstd, const float *dy, float *dx, float *dgain)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)angle, (void)rstd, (void)dy, (void)dx;
+    (void)dgain;
+}
+
+static void no_attention(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                         const float *y, const float *lse, const float *dy, float *dqkv)
+{
+    (void)par, (void)s, (void)qkv, (void)y, (void)lse, (void)dy, (void)dqkv;
+}
+
+static void no_cross_entropy(rlm_par *par, int64_t rows, int classes, const float *logits,
+                             const int32_t *target, float zloss, float scale, float *loss,
+                             float *dlogits)
+{
+    (void)par, (void)rows, (void)classes, (void)logits, (void)target, (void)zloss, (void)scale;
+    (void)loss, (void)dlogits;
+}
+
+static void no_adamw(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, const float *g,
+                     float *m, float *v, float *ema_p)
+{
+    (void)par, (void)o, (void)n, (void)p, (void)g, (void)m, (void)v, (void)ema_p;
+}
+
+static double no_sumsq(rlm_par *par, int64_t n, const float *x)
+{
+    (void)par, (void)n, (void)x;
+    return 0;
+}
+
+static double no_recon(rlm_par *par, int kind, int64_t n, const float *x, const float *target,
+                       float scale, float *dx)
+{
+    (void)par, (void)kind, (void)n, (void)x, (void)target, (void)scale, (void)dx;
+    return 0;
+}
+
+void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like)
+{
+    rlm_kernels_empty(k, like);
+    k->conv_backward_data = no_conv_data;
+    k->conv_backward_weight = no_conv_weight;
+    k->linear_backward_data = no_linear_data;
+    k->linear_backward_weight = no_linear_weight;
+    k->rmsnorm_backward = no_rmsnorm;
+    k->groupnorm_backward = no_groupnorm;
+    k->act_backward = no_act;
+    k->modulate_backward = no_modulate;
+    k->swiglu_backward = no_swiglu;
+    k->upsample_backward = no_upsample;
+    k->haar_forward_adjoint = no_haar;
+    k->haar_inverse_adjoint = no_haar;
+    k->embedding_backward = no_embedding;
+    k->rope_backward = no_rope;
+    k->attention_backward = no_attention;
+    k->cross_entropy = no_cross_entropy;
+    k->adamw = no_adamw;
+    k->sumsq = no_sumsq;
+    k->recon = no_recon;
+}
