@@ -1,25 +1,33 @@
-/* Audio codec: 16 kHz mono <-> residual codes at 50 Hz. SoundStream (arXiv 2107.03312) causal SEANet
- * encoder and decoder, ELU, no normalisation, residual vector quantiser.
+/* Audio codec: 16 kHz mono <-> residual codes at 50 Hz. SoundStream (arXiv 2107.03312): causal
+ * SEANet encoder and decoder, ELU, no normalisation, residual vector quantiser.
  *
- * A strided convolution of kernel 2s and stride s is computed as a dense one of kernel 2 on frames of
- * s samples (a reshape), a transposed one as a dense one followed by the inverse reshape: the same
- * linear maps, no strided kernels. */
+ * A strided convolution of kernel 2s and stride s is computed as a dense one of kernel 2 on frames
+ * of s samples (a reshape), a transposed one as a dense one followed by the inverse reshape: the
+ * same linear maps, no strided kernels. In the same way the first and last layer may work on frames
+ * of `stem` samples: stem 8 with strides 5, 8 has the hop of 2, 4, 5, 8 and spends nothing on
+ * narrow layers at the full rate. */
 #ifndef RLM_TOKENIZERS_AUDIO_H
 #define RLM_TOKENIZERS_AUDIO_H
 
 #include "src/nn/layers.h"
 
-enum { RLM_AUDIO_STRIDES = 6, RLM_AUDIO_LEVELS_MAX = 16 };
+enum { RLM_AUDIO_STRIDES = 6, RLM_AUDIO_UNITS = 4, RLM_AUDIO_LEVELS_MAX = 16 };
 
 typedef struct rlm_audio_config {
-    int rate;      /* 16000 */
-    int channels;  /* C of the first layer */
-    int strides[RLM_AUDIO_STRIDES], stride_count; /* 2, 4, 5, 8 */
-    int dim;       /* of the quantised latent, D */
-    int levels;    /* 4 */
-    int codes;     /* 1024 */
+    int rate;             /* 16000 */
+    int channels;         /* C of the encoder's first layer, doubled at every stride */
+    int decoder_channels; /* of the decoder's last layer; 0: as channels */
+    int max_channels;     /* no layer is wider; 0: no limit */
+    int stem;             /* samples a frame of the first and last layer; 1 (the paper) to 64 */
+    int strides[RLM_AUDIO_STRIDES], stride_count; /* 5, 8; paper 2, 4, 5, 8 */
+    int units,
+        unit_kernel; /* residual units a stage (dilation 1, 3, 9, 27), kernel of their first */
+    int dim;         /* of the quantised latent, D */
+    int levels;      /* 4 */
+    int codes;       /* 1024 */
 } rlm_audio_config;
 void rlm_audio_config_defaults(rlm_audio_config *c);
+void rlm_audio_config_tiny(rlm_audio_config *c);  /* for tests: seconds */
 void rlm_audio_config_paper(rlm_audio_config *c); /* C = 32, D = 256, 8.4 M parameters */
 int rlm_audio_config_check(const rlm_audio_config *c, rlm_error *err);
 int rlm_audio_hop(const rlm_audio_config *c); /* 320 */
@@ -34,18 +42,23 @@ rlm_param *rlm_audio_books(const rlm_audio *a);
 /* wave [n][1][1][w][1], w a multiple of the hop -> latent [n][1][1][w/hop][dim]; and back. */
 rlm_tensor rlm_audio_encode_forward(rlm_run *run, const rlm_audio *a, const rlm_tensor *wave);
 rlm_tensor rlm_audio_decode_forward(rlm_run *run, const rlm_audio *a, const rlm_tensor *latent);
-/* x [rows][dim] -> ids [levels][rows] (the first `use` levels; the rest -1), quantised [rows][dim] (may
- * be NULL). */
+/* x [rows][dim] -> ids [levels][rows] (the first `use` levels; the rest -1), quantised [rows][dim]
+ * (may be NULL). */
 void rlm_audio_quantise(rlm_run *run, const rlm_audio *a, int use, int64_t rows, const float *x,
                         int32_t *ids, float *quantised);
 /* ids [levels][rows] (< 0: level left out) -> sum of codes [rows][dim]. */
 void rlm_audio_dequantise(rlm_run *run, const rlm_audio *a, int64_t rows, const int32_t *ids,
                           float *out);
 
-/* Whole clips: resampling and down-mix are the caller's (src/media); pcm must be mono at `rate`. The
- * last frame is padded with zeros; true_samples restores the length. 2.125 s give 107 frames rounded
- * down to 106 by rule: frames = round-half-down(samples / hop), at least 1; decode pads or cuts to
- * true_samples. Streaming inside (bounded memory), equal to the whole bit for bit. */
+/* Whole clips: resampling and down-mix are the caller's (src/media); pcm must be mono at `rate`.
+ * The last frame is padded with zeros; true_samples restores the length. 2.125 s are 106.25 frames
+ * and give 106: frames = round-half-down(samples / hop), at least 1; decode pads or cuts to
+ * true_samples. Works in chunks of RLM_AUDIO_CHUNK frames with the exact left context computed
+ * again: memory is bounded and the result equals the whole bit for bit. Scratch comes from
+ * run->arena; nothing but kernels touches it, so a dry run on the longest clip (or CHUNK + context
+ * frames) plans it. */
+enum { RLM_AUDIO_CHUNK = 128 };
+int64_t rlm_audio_frames(const rlm_audio_config *c, int64_t samples);
 int rlm_audio_encode(rlm_run *run, const rlm_audio *a, const rlm_pcm *pcm, rlm_codes *codes,
                      rlm_error *err);
 int rlm_audio_decode(rlm_run *run, const rlm_audio *a, const rlm_codes *codes, rlm_pcm *pcm,

@@ -1,0 +1,219 @@
+/* The codec around encoder, quantiser and decoder: configurations, and whole clips in chunks.
+ *
+ * A chunk is computed together with as many earlier frames as its first frame can see; their
+ * results are thrown away. Where the clip itself begins, the zeros in front are those of the whole.
+ * So the chunks' results are the whole's, bit for bit, as each output row of a kernel does not
+ * depend on how many rows there are. */
+#include "tokenizers/audio_net.h"
+
+#include <assert.h>
+
+void rlm_audio_config_defaults(rlm_audio_config *c)
+{
+    *c = (rlm_audio_config){.rate = 16000,
+                            .channels = 64,
+                            .decoder_channels = 96,
+                            .max_channels = 192,
+                            .stem = 8,
+                            .strides = {5, 8},
+                            .stride_count = 2,
+                            .units = 3,
+                            .unit_kernel = 3,
+                            .dim = 128,
+                            .levels = 4,
+                            .codes = 1024};
+}
+
+void rlm_audio_config_tiny(rlm_audio_config *c)
+{
+    *c = (rlm_audio_config){.rate = 16000,
+                            .channels = 8,
+                            .decoder_channels = 12,
+                            .max_channels = 24,
+                            .stem = 8,
+                            .strides = {5, 8},
+                            .stride_count = 2,
+                            .units = 2,
+                            .unit_kernel = 3,
+                            .dim = 16,
+                            .levels = 4,
+                            .codes = 64};
+}
+
+void rlm_audio_config_paper(rlm_audio_config *c)
+{
+    *c = (rlm_audio_config){.rate = 16000,
+                            .channels = 32,
+                            .decoder_channels = 32,
+                            .stem = 1,
+                            .strides = {2, 4, 5, 8},
+                            .stride_count = 4,
+                            .units = 3,
+                            .unit_kernel = 3,
+                            .dim = 256,
+                            .levels = 4,
+                            .codes = 1024};
+}
+
+static int check_range(const char *name, int value, int low, int high, rlm_error *err)
+{
+    if (value >= low && value <= high)
+        return 0;
+    return rlm_fail(err, RLM_E_RANGE, "audio: %s is %d, allowed %d to %d", name, value, low, high);
+}
+
+int rlm_audio_config_check(const rlm_audio_config *c, rlm_error *err)
+{
+    RLM_TRY(check_range("rate", c->rate, 1000, 192000, err));
+    RLM_TRY(check_range("channels", c->channels, 1, 1024, err));
+    RLM_TRY(check_range("decoder_channels", c->decoder_channels, 0, 1024, err));
+    RLM_TRY(check_range("max_channels", c->max_channels, 0, 16384, err));
+    RLM_TRY(check_range("stem", c->stem, 1, 64, err));
+    RLM_TRY(check_range("stride_count", c->stride_count, 1, RLM_AUDIO_STRIDES, err));
+    for (int i = 0; i < c->stride_count; i++)
+        RLM_TRY(check_range("strides", c->strides[i], 1, 16, err));
+    RLM_TRY(check_range("hop", rlm_audio_hop(c), 1, 4096, err));
+    RLM_TRY(check_range("units", c->units, 0, RLM_AUDIO_UNITS, err));
+    RLM_TRY(check_range("unit_kernel", c->unit_kernel, 1, 15, err));
+    RLM_TRY(check_range("dim", c->dim, 1, 1024, err));
+    RLM_TRY(check_range("levels", c->levels, 1, RLM_AUDIO_LEVELS_MAX, err));
+    return check_range("codes", c->codes, 2, 65536, err);
+}
+
+int rlm_audio_hop(const rlm_audio_config *c)
+{
+    int hop = c->stem;
+    for (int i = 0; i < c->stride_count; i++)
+        hop *= c->strides[i];
+    return hop;
+}
+
+int rlm_audio_new(rlm_audio **out, const rlm_audio_config *c, rlm_params *params, rlm_error *err)
+{
+    *out = NULL;
+    RLM_TRY(rlm_audio_config_check(c, err));
+    rlm_audio *a = rlm_calloc(1, sizeof *a);
+    if (!a)
+        return rlm_fail(err, RLM_E_NOMEM, "audio codec: no memory");
+    a->config = *c;
+    rlm_audio_encoder_declare(a, params);
+    rlm_audio_decoder_declare(a, params);
+    int64_t shape[3] = {c->levels, c->codes, c->dim};
+    a->books = rlm_params_add(params, "rvq.books", 3, shape, RLM_INIT_NORMAL, 1.0f);
+    if (!a->books) {
+        rlm_free(a);
+        return rlm_fail(err, RLM_E_NOMEM, "audio codec: no memory for its parameters");
+    }
+    a->encoder_context = rlm_audio_encoder_context(a);
+    a->decoder_context = rlm_audio_decoder_context(a);
+    *out = a;
+    return 0;
+}
+
+void rlm_audio_free(rlm_audio **a)
+{
+    rlm_free(*a);
+    *a = NULL;
+}
+
+const rlm_audio_config *rlm_audio_get_config(const rlm_audio *a)
+{
+    return &a->config;
+}
+
+rlm_param *rlm_audio_books(const rlm_audio *a)
+{
+    return a->books;
+}
+
+int64_t rlm_audio_frames(const rlm_audio_config *c, int64_t samples)
+{
+    int64_t hop = rlm_audio_hop(c), frames = (2 * samples + hop - 1) / (2 * hop);
+    return frames < 1 ? 1 : frames;
+}
+
+int rlm_audio_encode(rlm_run *run, const rlm_audio *a, const rlm_pcm *pcm, rlm_codes *codes,
+                     rlm_error *err)
+{
+    const rlm_audio_config *c = &a->config;
+    if (pcm->count < 1 || pcm->count > INT64_MAX / 64 || pcm->channels != 1 || pcm->rate != c->rate)
+        return rlm_fail(err, RLM_E_ARG,
+                        "audio codec: %lld samples, %d channels at %d Hz; expected mono at %d Hz",
+                        (long long)pcm->count, pcm->channels, pcm->rate, c->rate);
+    int64_t hop = rlm_audio_hop(c), frames = rlm_audio_frames(c, pcm->count);
+    int32_t *ids = rlm_alloc(rlm_size_mul((size_t)frames, (size_t)c->levels * sizeof(int32_t)));
+    if (!ids)
+        return rlm_fail(err, RLM_E_NOMEM, "audio codec: no memory for %lld frames of codes",
+                        (long long)frames);
+    const rlm_kernels *k = run->k;
+    for (int64_t at = 0; at < frames; at += RLM_AUDIO_CHUNK) {
+        int64_t n = frames - at < RLM_AUDIO_CHUNK ? frames - at : RLM_AUDIO_CHUNK;
+        int64_t lead = at < a->encoder_context ? at : a->encoder_context;
+        int64_t first = (at - lead) * hop, room = (lead + n) * hop;
+        int64_t have = pcm->count - first < room ? pcm->count - first : room;
+        size_t scope = rlm_scope_open(run);
+        rlm_tensor x = rlm_tensor_new5(run, 1, 1, 1, room, 1);
+        k->copy(run->par, have, pcm->samples + first, rlm_f32(&x));
+        k->fill(run->par, room - have, 0.0f, rlm_f32(&x) + have);
+        rlm_tensor z = rlm_audio_encode_forward(run, a, &x);
+        rlm_audio_quantise_rows(run, a, c->levels, n, rlm_f32(&z) + lead * c->dim, ids + at, frames,
+                                NULL);
+        rlm_scope_close(run, scope);
+    }
+    *codes = (rlm_codes){.dims = {c->levels, (int)frames, 1},
+                         .count = c->levels * frames,
+                         .ids = ids,
+                         .true_samples = pcm->count,
+                         .rate = c->rate};
+    return 0;
+}
+
+/* Everything about codes from outside that decoding relies on. */
+static int check_codes(const rlm_audio_config *c, const rlm_codes *codes, rlm_error *err)
+{
+    int levels = codes->dims[0];
+    int64_t frames = codes->dims[1];
+    if (levels < 1 || levels > c->levels || frames < 1 || codes->dims[2] != 1 || !codes->ids ||
+        codes->count != levels * frames)
+        return rlm_fail(err, RLM_E_TOKENS, "audio codes are [%d,%d,%d], expected [1..%d,frames,1]",
+                        levels, codes->dims[1], codes->dims[2], c->levels);
+    if (codes->rate && codes->rate != c->rate)
+        return rlm_fail(err, RLM_E_TOKENS, "audio codes are of %d Hz, the codec's rate is %d Hz",
+                        codes->rate, c->rate);
+    if (codes->true_samples < 0 ||
+        (codes->true_samples && rlm_audio_frames(c, codes->true_samples) != frames))
+        return rlm_fail(err, RLM_E_TOKENS, "audio codes: %lld frames cannot hold %lld samples",
+                        (long long)frames, (long long)codes->true_samples);
+    for (int64_t i = 0; i < codes->count; i++)
+        if (codes->ids[i] < -1 || codes->ids[i] >= c->codes)
+            return rlm_fail(err, RLM_E_TOKENS, "audio code %lld is %d, allowed 0 to %d",
+                            (long long)i, codes->ids[i], c->codes - 1);
+    return 0;
+}
+
+int rlm_audio_decode(rlm_run *run, const rlm_audio *a, const rlm_codes *codes, rlm_pcm *pcm,
+                     rlm_error *err)
+{
+    const rlm_audio_config *c = &a->config;
+    RLM_TRY(check_codes(c, codes, err));
+    int64_t hop = rlm_audio_hop(c), frames = codes->dims[1];
+    int64_t count = codes->true_samples ? codes->true_samples : frames * hop;
+    float *samples = rlm_calloc((size_t)count, sizeof(float));
+    if (!samples)
+        return rlm_fail(err, RLM_E_NOMEM, "audio codec: no memory for %lld samples",
+                        (long long)count);
+    for (int64_t at = 0; at < frames && at * hop < count; at += RLM_AUDIO_CHUNK) {
+        int64_t n = frames - at < RLM_AUDIO_CHUNK ? frames - at : RLM_AUDIO_CHUNK;
+        int64_t lead = at < a->decoder_context ? at : a->decoder_context;
+        int64_t want = count - at * hop < n * hop ? count - at * hop : n * hop;
+        size_t scope = rlm_scope_open(run);
+        rlm_tensor z = rlm_tensor_new5(run, 1, 1, 1, lead + n, c->dim);
+        rlm_audio_dequantise_rows(run, a, codes->dims[0], lead + n, codes->ids + at - lead, frames,
+                                  rlm_f32(&z));
+        rlm_tensor y = rlm_audio_decode_forward(run, a, &z);
+        run->k->copy(run->par, want, rlm_f32(&y) + lead * hop, samples + at * hop);
+        rlm_scope_close(run, scope);
+    }
+    *pcm = (rlm_pcm){.count = count, .channels = 1, .rate = c->rate, .samples = samples};
+    return 0;
+}

@@ -1,0 +1,87 @@
+/* Decoder, the encoder's mirror: latent [n][1][1][f][dim] -> wave [n][1][1][f * hop][1].
+ *
+ *   conv k7 - widest
+ *   each stride S, widest first:  ELU - conv k2 to S frames side by side - S frames - units
+ *   ELU - conv k3 (k7 for stem 1) - frames of `stem` samples */
+#include "tokenizers/audio_net.h"
+
+#include <stdio.h>
+
+static int first_width(const rlm_audio_config *c)
+{
+    return c->decoder_channels ? c->decoder_channels : c->channels;
+}
+
+void rlm_audio_decoder_declare(rlm_audio *a, rlm_params *p)
+{
+    const rlm_audio_config *c = &a->config;
+    rlm_audio_stack *d = &a->decoder;
+    char text[64];
+    rlm_conv_declare(&d->stem, p, "decoder.stem",
+                     &(rlm_conv_spec){.cin = c->dim,
+                                      .cout = rlm_audio_width(c, first_width(c), c->stride_count),
+                                      .kt = 1,
+                                      .kh = 1,
+                                      .kw = 7,
+                                      .causal_w = true,
+                                      .bias = true});
+    for (int i = c->stride_count - 1; i >= 0; i--) {
+        rlm_audio_stage *s = &d->stages[i];
+        int width = rlm_audio_width(c, first_width(c), i);
+        s->stride = c->strides[i];
+        snprintf(text, sizeof text, "decoder.stage%d.up", i);
+        rlm_conv_declare(&s->resample, p, text,
+                         &(rlm_conv_spec){.cin = rlm_audio_width(c, first_width(c), i + 1),
+                                          .cout = s->stride * width,
+                                          .kt = 1,
+                                          .kh = 1,
+                                          .kw = 2,
+                                          .causal_w = true,
+                                          .bias = true});
+        for (int j = 0, dilation = 1; j < c->units; j++, dilation *= 3) {
+            snprintf(text, sizeof text, "decoder.stage%d.unit%d", i, j);
+            rlm_audio_unit_declare(&s->units[j], p, text, c, width, dilation);
+        }
+    }
+    rlm_conv_declare(&d->out, p, "decoder.out",
+                     &(rlm_conv_spec){.cin = rlm_audio_width(c, first_width(c), 0),
+                                      .cout = c->stem,
+                                      .kt = 1,
+                                      .kh = 1,
+                                      .kw = c->stem == 1 ? 7 : 3,
+                                      .causal_w = true,
+                                      .bias = true});
+}
+
+/* From the wave back to the latent, in frames of each stage: rounded up where a stride divides. */
+int rlm_audio_decoder_context(const rlm_audio *a)
+{
+    const rlm_audio_config *c = &a->config;
+    int64_t reach = rlm_conv_context(&a->decoder.out);
+    for (int i = 0; i < c->stride_count; i++) {
+        const rlm_audio_stage *s = &a->decoder.stages[i];
+        for (int j = 0; j < c->units; j++)
+            reach += rlm_conv_context(&s->units[j].conv0);
+        reach = (reach + s->stride - 1) / s->stride + rlm_conv_context(&s->resample);
+    }
+    return (int)(reach + rlm_conv_context(&a->decoder.stem));
+}
+
+rlm_tensor rlm_audio_decode_forward(rlm_run *run, const rlm_audio *a, const rlm_tensor *latent)
+{
+    const rlm_audio_config *c = &a->config;
+    int64_t n = latent->shape[0], w = latent->shape[3];
+    rlm_tensor x = rlm_conv_forward(run, &a->decoder.stem, latent);
+    for (int i = c->stride_count - 1; i >= 0; i--) {
+        const rlm_audio_stage *s = &a->decoder.stages[i];
+        x = rlm_act_forward(run, RLM_ACT_ELU, &x);
+        x = rlm_conv_forward(run, &s->resample, &x);
+        w *= s->stride;
+        x = rlm_tensor_reshape5(&x, n, 1, 1, w, rlm_tensor_last(&x) / s->stride);
+        for (int j = 0; j < c->units; j++)
+            x = rlm_audio_unit_forward(run, &s->units[j], &x);
+    }
+    x = rlm_act_forward(run, RLM_ACT_ELU, &x);
+    x = rlm_conv_forward(run, &a->decoder.out, &x);
+    return rlm_tensor_reshape5(&x, n, 1, 1, w * c->stem, 1);
+}

@@ -1,0 +1,51 @@
+/* What encoder, decoder, quantiser and codec share; seen by tokenizers/audio_*.c only. */
+#ifndef RLM_TOKENIZERS_AUDIO_NET_H
+#define RLM_TOKENIZERS_AUDIO_NET_H
+
+#include "tokenizers/audio.h"
+
+/* x + conv1(elu(conv0(elu(x)))): conv0 dilated, conv1 pointwise. */
+typedef struct rlm_audio_unit {
+    rlm_conv conv0, conv1;
+} rlm_audio_unit;
+
+/* Encoder: units, then `resample` takes `stride` frames to one. Decoder: `resample` makes `stride`
+ * frames of one, then units. */
+typedef struct rlm_audio_stage {
+    int stride;
+    rlm_audio_unit units[RLM_AUDIO_UNITS];
+    rlm_conv resample;
+} rlm_audio_stage;
+
+typedef struct rlm_audio_stack {
+    rlm_conv stem, out;
+    rlm_audio_stage stages[RLM_AUDIO_STRIDES]; /* 0 is next to the wave on both sides */
+} rlm_audio_stack;
+
+struct rlm_audio {
+    rlm_audio_config config;
+    rlm_audio_stack encoder, decoder;
+    rlm_param *books;                     /* [levels][codes][dim] */
+    int encoder_context, decoder_context; /* latent frames of the past that a frame depends on */
+};
+
+/* Width of the layers behind `depth` strides of a stack that starts with `first` channels. */
+int rlm_audio_width(const rlm_audio_config *c, int first, int depth);
+
+void rlm_audio_encoder_declare(rlm_audio *a, rlm_params *p);
+void rlm_audio_decoder_declare(rlm_audio *a, rlm_params *p);
+int rlm_audio_encoder_context(const rlm_audio *a);
+int rlm_audio_decoder_context(const rlm_audio *a);
+
+void rlm_audio_unit_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
+                            const rlm_audio_config *c, int width, int dilation);
+/* In inference the result reuses x's memory. */
+rlm_tensor rlm_audio_unit_forward(rlm_run *run, const rlm_audio_unit *u, const rlm_tensor *x);
+
+/* As rlm_audio_quantise / dequantise on ids whose levels lie `pitch` apart. */
+void rlm_audio_quantise_rows(rlm_run *run, const rlm_audio *a, int use, int64_t rows,
+                             const float *x, int32_t *ids, int64_t pitch, float *quantised);
+void rlm_audio_dequantise_rows(rlm_run *run, const rlm_audio *a, int levels, int64_t rows,
+                               const int32_t *ids, int64_t pitch, float *out);
+
+#endif
