@@ -11,7 +11,8 @@
  * the output tensors' grad before. Does not clear the tape. */
 void rlm_backward(rlm_run *run, const rlm_tape *tape);
 
-/* ---- losses.c: each returns its value and ADDS scale * gradient into x->grad ------------------ */
+/* ---- losses.c: each returns its value and ADDS scale * gradient into x->grad ------------------
+ */
 enum { RLM_LOSS_L1 = 1, RLM_LOSS_L2 = 2 };
 double rlm_loss_recon(rlm_run *run, int kind, const rlm_tensor *x, const float *target,
                       float scale);
@@ -20,41 +21,61 @@ double rlm_loss_recon(rlm_run *run, int kind, const rlm_tensor *x, const float *
 typedef struct rlm_lfq_loss {
     double token_entropy, batch_entropy, commitment; /* nats per bit; mean square */
 } rlm_lfq_loss;
-rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float gamma, float w_entropy,
-                          float w_commit);
-/* Multi-scale mel (SoundStream eq. 6) between wave tensors [n][1][1][w][1]. */
+rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float gamma,
+                          float w_entropy, float w_commit);
+/* Multi-scale mel (SoundStream eq. 6) between wave tensors [n][1][1][w][1], w == samples and n <=
+ * batch. Sum over bins and scales, mean over frames and clips. Allocates in new only. */
 typedef struct rlm_mel rlm_mel;
 int rlm_mel_new(rlm_mel **out, int rate, int samples, int batch, rlm_error *err);
 void rlm_mel_free(rlm_mel **m);
-double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target, float scale);
+double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target,
+                    float scale);
 
 /* ---- optim.c --------------------------------------------------------------------------------- */
+/* Every field has its row in recipe.c: name in the JSON "train" object, range. */
 typedef struct rlm_recipe {
     int64_t steps;
     int batch, accumulate;
-    double lr, muon_lr, beta1, beta2, eps, weight_decay, clip, ema;
+    double lr, muon_lr, beta1, beta2, eps, weight_decay, clip, ema; /* muon_lr 0: as lr */
     int64_t warmup;
     double decay; /* share of steps at the end that anneal to zero (WSD) */
     int muon;     /* 1: hidden matrices by Muon */
     int checkpoint_every, sample_every, validate_every;
+    int keep; /* checkpoints kept */
     double playground;
     uint64_t seed;
 } rlm_recipe;
 /* Warm-up / stable / decay: factor in (0, 1] for 1-based step. */
 double rlm_schedule(const rlm_recipe *r, int64_t step);
 
+/* A stretch of the parameter block that one AdamW call serves, or one Muon matrix. */
+typedef struct rlm_optim_part {
+    int64_t begin, count;
+    bool decay;
+    int rows, cols; /* of the Muon matrix; 0 for AdamW */
+} rlm_optim_part;
 typedef struct rlm_optim {
     rlm_params *params;
     float *m, *v, *ema; /* blocks laid out as params->data; ema NULL when recipe.ema == 0 */
-    int64_t step;
+    int64_t step;       /* calls of rlm_optim_step, skipped updates included */
+    int64_t skipped;    /* updates skipped for a gradient that was not finite */
+    rlm_optim_part *parts;
+    int part_count;
+    float *scratch; /* Newton-Schulz: two matrices, two Gram matrices */
+    int64_t scratch_matrix, scratch_gram;
 } rlm_optim;
 int rlm_optim_new(rlm_optim *o, rlm_params *params, const rlm_recipe *r, rlm_error *err);
 void rlm_optim_free(rlm_optim *o);
 /* Clip, update, EMA, zero the gradients; returns the gradient norm before clipping. Non-finite
- * norms skip the update and return the norm. Repack with rlm_params_pack after it. */
+ * norms skip the update and return the norm. Repack with rlm_params_pack after it. Weights to
+ * sample, validate and save with: o->ema when not NULL, else params->data. */
 double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r);
 
-/* ---- checkpoint.c: run/checkpoints/step_0000100.safetensors, run/latest ------------------------ */
+/* Exchange params->data and ema (validate with the average, then swap back); no-op without EMA. */
+void rlm_optim_swap_ema(rlm_optim *o);
+
+/* ---- checkpoint.c: run/checkpoints/step_0000100.safetensors, run/latest ------------------------
+ */
 /* Named extra state beside the optimisers, saved and restored bit for bit. */
 typedef struct rlm_state_blob {
     const char *name;
@@ -68,53 +89,82 @@ typedef struct rlm_checkpoint {
     rlm_state_blob blobs[16];
     int blob_count;
     int64_t step;
+    char note[224]; /* after load: why an older one than the latest was taken; "" otherwise */
 } rlm_checkpoint;
+/* Atomic; `latest` lists the `keep` newest with their sha256, newest first; the others are removed.
+ * Killed at any moment, a loadable `latest` remains. */
 int rlm_checkpoint_save(const rlm_checkpoint *c, const char *run_dir, int keep, rlm_error *err);
-int rlm_checkpoint_load(rlm_checkpoint *c, const char *run_dir, rlm_error *err); /* the latest */
+/* The newest listed in `latest` whose sha256 is right. Nothing is changed unless everything fits:
+ * a tensor that is missing or has another shape fails with MODEL and its name. */
+int rlm_checkpoint_load(rlm_checkpoint *c, const char *run_dir, rlm_error *err);
+int rlm_checkpoint_exists(const char *run_dir);
 
-/* ---- dataset.c: folders of media + captions --------------------------------------------------- */
+/* ---- dataset.c: folders of media + captions ---------------------------------------------------
+ */
+enum { RLM_MEDIA_VIDEO = 1, RLM_MEDIA_IMAGE = 2, RLM_MEDIA_AUDIO = 4 };
 typedef struct rlm_item {
-    char *path, *source; /* source: recording the clip was cut from; the split goes by it */
+    char *path, *source;    /* source: recording the clip was cut from; the split goes by it */
+    char *group;            /* repository or folder; draws are balanced between groups */
+    int kind;               /* RLM_MEDIA_*, by extension */
     char *text, *text_long; /* captions or NULL */
-    int split;           /* 0 train, 1 validation */
-    int has_audio;       /* as declared or found; -1 unknown */
+    int split;              /* 0 train, 1 validation */
+    int has_audio;          /* as declared or found; -1 unknown */
 } rlm_item;
 typedef struct rlm_dataset {
     rlm_item *items;
     int count, train_count, val_count;
     int *train, *val; /* indices */
     int skipped;      /* bad files, each logged by name */
+    int group_count;
+    int *group_first, *group_items; /* train items of group g: group_items[group_first[g] ..] */
+    int *round_group, *round_turn;  /* slot of a round -> group, which of its draws this is */
+    int *group_share;               /* slots of a group in a round, ~ sqrt(its count) */
+    int round_slots;
 } rlm_dataset;
-/* metadata.jsonl (file_name, text, text_long), manifest.tsv (file, source, path ...) or sidecar .txt;
- * else every readable file. Split: hash of source, about 6 % validation; train/ and test/ folders
- * win. */
+/* metadata.jsonl (file_name, text, text_long), manifest.tsv (file, source, path ...) or sidecar
+ * .txt; else every readable file. Split: hash of source, about 6 % validation; train/ and test/
+ * folders win. */
 int rlm_dataset_open(rlm_dataset *d, const char *const *dirs, int dir_count, const rlm_log *log,
                      rlm_error *err);
 void rlm_dataset_free(rlm_dataset *d);
-/* Order without state: which item serves draw `index` of an epoch-shuffled, source-balanced stream. */
+/* Keep only items of these kinds (a mask of RLM_MEDIA_*); with_audio: of videos only those not
+ * known to be silent. Rebuilds splits and groups. Fails with ARG when nothing is left to train on.
+ */
+int rlm_dataset_keep(rlm_dataset *d, unsigned kinds, bool with_audio, rlm_error *err);
+/* Order without state: which item (an index into items, of the train split) serves draw `index` of
+ * a stream that is shuffled every epoch of a group and balanced between groups by sqrt(count). */
 int rlm_dataset_draw(const rlm_dataset *d, uint64_t seed, int64_t index);
 
-/* Background loader: fill(ctx, index, slot) prepares sample `index` into a slot's memory; batches come
- * out in order of index whatever the threads do. */
+/* Background loader: fill(ctx, index, slot) prepares sample `index` into a slot's memory; batches
+ * come out in order of index whatever the threads do. fill is called from several threads at once.
+ * threads 0: filled inside next. depth >= 3: slots, two of which the caller may hold. */
 typedef int (*rlm_loader_fill)(void *ctx, int64_t index, void *slot);
 typedef struct rlm_loader rlm_loader;
 int rlm_loader_open(rlm_loader **out, int threads, int depth, size_t slot_bytes, int64_t first,
                     rlm_loader_fill fill, void *ctx, rlm_error *err);
-const void *rlm_loader_next(rlm_loader *l); /* valid until the call after the next */
+/* Valid until the call after the next; NULL when fill returned non-zero for this index. */
+const void *rlm_loader_next(rlm_loader *l);
 void rlm_loader_close(rlm_loader **l);
 
-/* ---- journal.c: metrics.jsonl, progress line, samples ------------------------------------------ */
+/* ---- journal.c: metrics.jsonl, progress line, samples ------------------------------------------
+ */
 typedef struct rlm_journal rlm_journal;
 int rlm_journal_open(rlm_journal **out, const char *run_dir, int64_t resume_step, rlm_error *err);
 /* key, value pairs, key NULL ends: rlm_journal_put(j, step, "loss", 1.0, "lr", 2.0, NULL). */
 void rlm_journal_put(rlm_journal *j, int64_t step, ...);
+/* The last put as one line for people: "step 120/20000  loss 1.234  lr 0.0003  0.81 s/step  eta
+ * 4 h 28 min". total 0: unknown. Valid until the next put. A put with a key "val..." also renews
+ * run_dir/metrics.svg (keys "loss" and "val..." over steps); so does close. */
+const char *rlm_journal_line(rlm_journal *j, int64_t total);
 void rlm_journal_close(rlm_journal **j);
 
-/* ---- The loops --------------------------------------------------------------------------------- */
+/* ---- The loops ---------------------------------------------------------------------------------
+ */
 int rlm_train_video(const rlm_train_options *o, rlm_error *err);
 int rlm_train_audio(const rlm_train_options *o, rlm_error *err);
 int rlm_train_lm(const rlm_train_options *o, rlm_error *err);
-/* Recipe from the config file's "train" object, then overridden by the options. */
+void rlm_recipe_defaults(rlm_recipe *r, int what);
+/* Defaults, then the config file's "train" object, then the options. */
 int rlm_recipe_load(rlm_recipe *r, const rlm_train_options *o, rlm_error *err);
 
 #endif

@@ -1,0 +1,16 @@
+/* Reverse mode over the tape: one rule an operation (backward_layers.c), last record first. */
+#include "src/train/backward.h"
+
+#include <assert.h>
+
+void rlm_backward(rlm_run *run, const rlm_tape *tape)
+{
+    assert(!tape->failed);
+    const rlm_backward_rule *rules = rlm_backward_rules();
+    for (int i = tape->count - 1; i >= 0; i--) {
+        const rlm_record *r = &tape->items[i];
+        assert(r->op < RLM_OPS && rules[r->op]);
+        if (r->out.grad)
+            rules[r->op](run, r);
+    }
+}

@@ -1,0 +1,212 @@
+/* One backward rule a layer. Shapes come from the record, arithmetic from the kernels; every
+ * gradient is accumulated. */
+#include "src/train/backward.h"
+
+#include <stddef.h>
+
+static float *grad_of(const rlm_param *p)
+{
+    return p ? p->grad : NULL;
+}
+
+/* dx += dy, for identities: residual branches, straight-through, sums. */
+static void pass_through(rlm_run *run, const rlm_tensor *x, const rlm_tensor *y)
+{
+    if (x->grad && x->grad != y->grad)
+        run->k->axpy(run->par, rlm_tensor_count(y), 1.0f, y->grad, x->grad);
+}
+
+static void linear_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_linear *l = r->layer;
+    const rlm_tensor *x = &r->in[0];
+    int m = (int)rlm_tensor_rows(x);
+    float *dw = grad_of(l->w), *dbias = grad_of(l->bias);
+    if (x->grad)
+        run->k->linear_backward_data(run->par, m, l->out, l->in, r->out.grad, &l->w->weight,
+                                     x->grad);
+    if (dw)
+        run->k->linear_backward_weight(run->par, m, l->out, l->in, rlm_f32(x), r->out.grad, dw,
+                                       dbias);
+    pass_through(run, &r->in[1], &r->out);
+}
+
+static void conv_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_conv *c = r->layer;
+    const rlm_tensor *x = &r->in[0];
+    float *dw = grad_of(c->w), *dbias = grad_of(c->bias);
+    if (x->grad)
+        run->k->conv_backward_data(run->par, &r->u.conv, r->out.grad, &c->w->weight, x->grad);
+    if (dw)
+        run->k->conv_backward_weight(run->par, &r->u.conv, rlm_f32(x), r->out.grad, dw, dbias);
+    pass_through(run, &r->in[1], &r->out);
+}
+
+static void rmsnorm_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_rmsnorm *n = r->layer;
+    const rlm_tensor *x = &r->in[0];
+    run->k->rmsnorm_backward(run->par, rlm_tensor_rows(x), n->dim, rlm_f32(x),
+                             n->gain ? n->gain->data : NULL, r->saved[0], r->out.grad, x->grad,
+                             grad_of(n->gain));
+}
+
+static void groupnorm_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_groupnorm *n = r->layer;
+    const rlm_tensor *x = &r->in[0];
+    run->k->groupnorm_backward(run->par, &r->u.groupnorm, rlm_f32(x),
+                               n->gain ? n->gain->data : NULL, n->bias ? n->bias->data : NULL,
+                               r->saved[0], r->out.grad, x->grad, grad_of(n->gain),
+                               grad_of(n->bias));
+}
+
+static void act_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_tensor *x = &r->in[0];
+    if (x->grad)
+        run->k->act_backward(run->par, r->u.act, rlm_tensor_count(x), rlm_f32(x), r->out.grad,
+                             x->grad);
+}
+
+static void add_rule(rlm_run *run, const rlm_record *r)
+{
+    pass_through(run, &r->in[0], &r->out);
+    pass_through(run, &r->in[1], &r->out);
+}
+
+static void modulate_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_tensor *x = &r->in[0], *scale = &r->in[1], *shift = &r->in[2];
+    run->k->modulate_backward(run->par, rlm_tensor_count(x), rlm_f32(x), rlm_f32(scale),
+                              r->out.grad, x->grad, scale->grad, shift->grad);
+}
+
+static void swiglu_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_tensor *x = &r->in[0];
+    if (x->grad)
+        run->k->swiglu_backward(run->par, rlm_tensor_rows(x), (int)rlm_tensor_last(&r->out),
+                                rlm_f32(x), r->out.grad, x->grad);
+}
+
+static void columns_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_tensor *x = &r->in[0];
+    if (x->grad)
+        run->k->columns(run->par, rlm_tensor_rows(x), r->u.columns.count, r->out.grad,
+                        (int)rlm_tensor_last(&r->out), r->u.columns.to, x->grad,
+                        (int)rlm_tensor_last(x), r->u.columns.from, true);
+}
+
+static void depth_to_space_rule(rlm_run *run, const rlm_record *r)
+{
+    if (r->in[0].grad)
+        run->k->space_to_depth(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad, true);
+}
+
+static void space_to_depth_rule(rlm_run *run, const rlm_record *r)
+{
+    if (r->in[0].grad)
+        run->k->depth_to_space(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad, true);
+}
+
+static void upsample_rule(rlm_run *run, const rlm_record *r)
+{
+    if (r->in[0].grad)
+        run->k->upsample_backward(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad);
+}
+
+static void haar_rule(rlm_run *run, const rlm_record *r)
+{
+    if (r->in[0].grad)
+        run->k->haar_forward_adjoint(run->par, &r->u.haar, r->out.grad, r->in[0].grad);
+}
+
+static void haar_inverse_rule(rlm_run *run, const rlm_record *r)
+{
+    if (r->in[0].grad)
+        run->k->haar_inverse_adjoint(run->par, &r->u.haar, r->out.grad, r->in[0].grad);
+}
+
+/* Straight through: the sign counts as the identity. */
+static void lfq_rule(rlm_run *run, const rlm_record *r)
+{
+    pass_through(run, &r->in[0], &r->out);
+}
+
+static void embedding_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_embedding *e = r->layer;
+    float *dtable = grad_of(e->table);
+    if (dtable)
+        run->k->embedding_backward(run->par, rlm_tensor_rows(&r->out), e->dim, r->saved[0],
+                                   r->out.grad, dtable);
+    pass_through(run, &r->in[0], &r->out); /* nothing when it accumulated in place */
+}
+
+/* qkv rows are q | k | v, each heads * dim wide; v was copied. */
+static void qk_rope_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_attention *a = r->layer;
+    const rlm_tensor *x = &r->in[0];
+    const float *angle = r->saved[0];
+    int width = a->heads * a->dim;
+    rlm_rope_shape s = {.rows = rlm_tensor_rows(x),
+                        .heads = a->heads,
+                        .dim = a->dim,
+                        .stride = (int)rlm_tensor_last(x),
+                        .from = 0,
+                        .eps = 1e-6f};
+    run->k->rope_backward(run->par, &s, rlm_f32(x), a->q_gain ? a->q_gain->data : NULL, angle,
+                          r->saved[1], r->out.grad, x->grad, grad_of(a->q_gain));
+    s.from = width;
+    run->k->rope_backward(run->par, &s, rlm_f32(x), a->k_gain ? a->k_gain->data : NULL, angle,
+                          r->saved[2], r->out.grad, x->grad, grad_of(a->k_gain));
+    if (x->grad)
+        run->k->columns(run->par, s.rows, width, r->out.grad, s.stride, 2 * width, x->grad,
+                        s.stride, 2 * width, true);
+}
+
+static void attention_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_tensor *qkv = &r->in[0];
+    if (qkv->grad)
+        run->k->attention_backward(run->par, &r->u.attention, rlm_f32(qkv), rlm_f32(&r->out),
+                                   r->saved[0], r->out.grad, qkv->grad);
+}
+
+static void gather_rule(rlm_run *run, const rlm_record *r)
+{
+    if (r->in[0].grad)
+        run->k->embedding_backward(run->par, rlm_tensor_rows(&r->out),
+                                   (int)rlm_tensor_last(&r->out), r->saved[0], r->out.grad,
+                                   r->in[0].grad);
+}
+
+const rlm_backward_rule *rlm_backward_rules(void)
+{
+    static const rlm_backward_rule rules[RLM_OPS] = {
+        [RLM_OP_LINEAR] = linear_rule,
+        [RLM_OP_CONV] = conv_rule,
+        [RLM_OP_RMSNORM] = rmsnorm_rule,
+        [RLM_OP_GROUPNORM] = groupnorm_rule,
+        [RLM_OP_ACT] = act_rule,
+        [RLM_OP_ADD] = add_rule,
+        [RLM_OP_MODULATE] = modulate_rule,
+        [RLM_OP_SWIGLU] = swiglu_rule,
+        [RLM_OP_COLUMNS] = columns_rule,
+        [RLM_OP_DEPTH_TO_SPACE] = depth_to_space_rule,
+        [RLM_OP_SPACE_TO_DEPTH] = space_to_depth_rule,
+        [RLM_OP_UPSAMPLE] = upsample_rule,
+        [RLM_OP_HAAR] = haar_rule,
+        [RLM_OP_HAAR_INVERSE] = haar_inverse_rule,
+        [RLM_OP_LFQ] = lfq_rule,
+        [RLM_OP_EMBEDDING] = embedding_rule,
+        [RLM_OP_QK_ROPE] = qk_rope_rule,
+        [RLM_OP_ATTENTION] = attention_rule,
+        [RLM_OP_GATHER] = gather_rule,
+    };
+    return rules;
+}

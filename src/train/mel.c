@@ -1,0 +1,328 @@
+/* Multi-scale mel loss (SoundStream, arXiv 2107.03312, eq. 6) between waves x and target:
+ *
+ *   sum over s = 64, 128 .. 2048 of  mean over frames and clips of
+ *       |S(x) - S(target)|_1 + sqrt(s / 2) |log S(x) - log S(target)|_2
+ *
+ * S: 64 mel bins of the magnitude spectrum, Hann window s divided by its root energy, hop s / 4.
+ * The paper sums over time; the mean keeps the weight independent of clip length. Zeros around a
+ * clip let every sample be seen by four frames.
+ *
+ * A scale is a chain of matrix products, so its gradient is the same chain transposed:
+ *   frames [rows][s] x basis [s][2 bins] -> re | im -> magnitude [rows][bins] x filters -> mel
+ * The elementwise steps between the products touch elements here: they are the loss itself. */
+#include "src/train/train.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+enum { SCALES = 6, FIRST_WINDOW = 64, MELS = 64, CHUNK_FLOATS = 1 << 19 };
+static const double PI = 3.14159265358979323846;
+static const float FLOOR = 1e-5f; /* under the logarithm */
+
+typedef struct scale {
+    int window, hop, bins, frames, rows; /* frames a clip; rows: frames worked on at once */
+    float *basis;                        /* [window][2 * bins], cosines | sines, windowed */
+    float *filters;                      /* [bins][MELS] */
+} scale;
+
+struct rlm_mel {
+    int rate, samples, batch, scale_count;
+    scale scales[SCALES];
+    float *frames;    /* [rows][window] */
+    float *spectra;   /* [rows][2 * bins] */
+    float *magnitude; /* [2][rows][bins]; the second half for its gradient */
+    float *mel;       /* [2][rows][MELS]; the second half becomes the gradient */
+    double *row_loss; /* [rows] */
+};
+
+static double hz_to_mel(double hz)
+{
+    return 2595.0 * log10(1.0 + hz / 700.0);
+}
+
+static double mel_to_hz(double mel)
+{
+    return 700.0 * (pow(10.0, mel / 2595.0) - 1.0);
+}
+
+/* Triangles evenly spaced in mel from 0 to rate / 2, at least one bin wide on each side: narrower
+ * ones would fall between the bins of a short window and see nothing. */
+static void fill_filters(scale *s, int rate)
+{
+    double top = hz_to_mel(rate / 2.0), step = (double)rate / s->window;
+    for (int m = 0; m < MELS; m++) {
+        double centre = mel_to_hz(top * (m + 1) / (MELS + 1));
+        double left = centre - mel_to_hz(top * m / (MELS + 1));
+        double right = mel_to_hz(top * (m + 2) / (MELS + 1)) - centre;
+        left = left > step ? left : step;
+        right = right > step ? right : step;
+        for (int b = 0; b < s->bins; b++) {
+            double d = b * step - centre;
+            double w = d < 0 ? 1.0 + d / left : 1.0 - d / right;
+            s->filters[b * MELS + m] = (float)(w > 0 ? w : 0.0);
+        }
+    }
+}
+
+static void fill_basis(scale *s)
+{
+    double energy = 0;
+    for (int i = 0; i < s->window; i++)
+        energy += pow(0.5 - 0.5 * cos(2 * PI * i / s->window), 2);
+    double unit = 1.0 / sqrt(energy);
+    for (int i = 0; i < s->window; i++) {
+        double w = unit * (0.5 - 0.5 * cos(2 * PI * i / s->window));
+        float *row = s->basis + (size_t)i * 2 * (size_t)s->bins;
+        for (int b = 0; b < s->bins; b++) {
+            double angle = 2 * PI * (double)((int64_t)i * b % s->window) / s->window;
+            row[b] = (float)(w * cos(angle));
+            row[s->bins + b] = (float)(w * sin(angle));
+        }
+    }
+}
+
+static bool scale_new(scale *s, int window, const rlm_mel *m)
+{
+    s->window = window;
+    s->hop = window / 4;
+    s->bins = window / 2 + 1;
+    s->frames = (m->samples + window - s->hop + s->hop - 1) / s->hop;
+    int64_t all = (int64_t)s->frames * m->batch;
+    s->rows = CHUNK_FLOATS / window;
+    s->rows = s->rows < all ? s->rows : (int)all;
+    size_t wide = 2 * (size_t)s->bins;
+    s->basis = rlm_alloc(rlm_size_mul(rlm_size_mul((size_t)window, wide), sizeof(float)));
+    s->filters = rlm_alloc((size_t)s->bins * MELS * sizeof(float));
+    if (!s->basis || !s->filters)
+        return false;
+    fill_basis(s);
+    fill_filters(s, m->rate);
+    return true;
+}
+
+static bool scratch_new(rlm_mel *m)
+{
+    size_t frames = 0, spectra = 0, mel = 0, rows = 0;
+    for (int i = 0; i < m->scale_count; i++) {
+        const scale *s = &m->scales[i];
+        size_t r = (size_t)s->rows, f = r * (size_t)s->window, z = r * 2 * (size_t)s->bins;
+        frames = f > frames ? f : frames;
+        spectra = z > spectra ? z : spectra;
+        mel = r * MELS > mel ? r * MELS : mel;
+        rows = r > rows ? r : rows;
+    }
+    m->frames = rlm_calloc(frames, sizeof(float));
+    m->spectra = rlm_calloc(spectra, sizeof(float));
+    m->magnitude = rlm_calloc(spectra, sizeof(float));
+    m->mel = rlm_calloc(2 * mel, sizeof(float));
+    m->row_loss = rlm_calloc(rows, sizeof(double));
+    return m->frames && m->spectra && m->magnitude && m->mel && m->row_loss;
+}
+
+int rlm_mel_new(rlm_mel **out, int rate, int samples, int batch, rlm_error *err)
+{
+    *out = NULL;
+    if (rate < 1000 || samples < 1 || batch < 1 || samples > (1 << 26))
+        return rlm_fail(err, RLM_E_ARG, "mel loss: rate %d, samples %d, batch %d", rate, samples,
+                        batch);
+    rlm_mel *m = rlm_calloc(1, sizeof *m);
+    if (!m)
+        return rlm_fail(err, RLM_E_NOMEM, "mel loss: no memory");
+    m->rate = rate;
+    m->samples = samples;
+    m->batch = batch;
+    for (m->scale_count = 0; m->scale_count < SCALES; m->scale_count++)
+        if (!scale_new(&m->scales[m->scale_count], FIRST_WINDOW << m->scale_count, m))
+            goto fail;
+    if (!scratch_new(m))
+        goto fail;
+    *out = m;
+    return 0;
+fail:
+    rlm_mel_free(&m);
+    return rlm_fail(err, RLM_E_NOMEM, "mel loss: no memory for clips of %d samples", samples);
+}
+
+void rlm_mel_free(rlm_mel **mp)
+{
+    rlm_mel *m = *mp;
+    if (!m)
+        return;
+    for (int i = 0; i < SCALES; i++) {
+        rlm_free(m->scales[i].basis);
+        rlm_free(m->scales[i].filters);
+    }
+    rlm_free(m->frames);
+    rlm_free(m->spectra);
+    rlm_free(m->magnitude);
+    rlm_free(m->mel);
+    rlm_free(m->row_loss);
+    rlm_free(m);
+    *mp = NULL;
+}
+
+/* One chunk of frames of one scale, for the elementwise steps. */
+typedef struct chunk {
+    const scale *s;
+    rlm_mel *m;
+    int64_t first; /* frame number over all clips */
+    int rows;
+    const float *wave;
+    float *dwave;
+    float weight; /* of a frame in the mean, times the caller's scale */
+} chunk;
+
+/* Frame r begins at this sample of its clip (may be negative). */
+static int64_t frame_start(const chunk *c, int64_t r, int64_t *clip)
+{
+    int64_t f = c->first + r;
+    *clip = f / c->s->frames;
+    return f % c->s->frames * c->s->hop - (c->s->window - c->s->hop);
+}
+
+static void gather_frames(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const chunk *c = ctx;
+    int window = c->s->window, n = c->m->samples;
+    for (int64_t r = begin; r < end; r++) {
+        int64_t clip, at = frame_start(c, r, &clip);
+        const float *wave = c->wave + clip * n;
+        float *out = c->m->frames + r * window;
+        int from = at < 0 ? (int)-at : 0;
+        int to = at + window > n ? (int)(n - at) : window;
+        memset(out, 0, (size_t)window * sizeof *out);
+        if (to > from)
+            memcpy(out + from, wave + at + from, (size_t)(to - from) * sizeof *out);
+    }
+}
+
+static void take_magnitude(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const chunk *c = ctx;
+    int bins = c->s->bins;
+    for (int64_t r = begin; r < end; r++) {
+        const float *re = c->m->spectra + r * 2 * bins, *im = re + bins;
+        float *mag = c->m->magnitude + r * bins;
+        for (int b = 0; b < bins; b++)
+            mag[b] = sqrtf(re[b] * re[b] + im[b] * im[b]);
+    }
+}
+
+/* d re, d im over the spectrum from d magnitude (held in the target's half). A bin of exactly zero
+ * has no direction and gets none. */
+static void spread_magnitude(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const chunk *c = ctx;
+    int bins = c->s->bins;
+    const float *dmag0 = c->m->magnitude + (int64_t)c->rows * bins;
+    for (int64_t r = begin; r < end; r++) {
+        float *re = c->m->spectra + r * 2 * bins, *im = re + bins;
+        const float *mag = c->m->magnitude + r * bins, *dmag = dmag0 + r * bins;
+        for (int b = 0; b < bins; b++) {
+            float f = mag[b] > 1e-12f ? dmag[b] / mag[b] : 0.0f;
+            re[b] *= f;
+            im[b] *= f;
+        }
+    }
+}
+
+/* Loss of each frame; the target's mel is replaced by the gradient towards x's mel. */
+static void compare_mels(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const chunk *c = ctx;
+    float alpha = sqrtf((float)c->s->window / 2.0f);
+    for (int64_t r = begin; r < end; r++) {
+        const float *a = c->m->mel + r * MELS;
+        float *t = c->m->mel + (c->rows + r) * MELS, d[MELS];
+        double l1 = 0, l2 = 1e-12;
+        for (int i = 0; i < MELS; i++) {
+            l1 += fabsf(a[i] - t[i]);
+            d[i] = logf((a[i] + FLOOR) / (t[i] + FLOOR));
+            l2 += (double)d[i] * d[i];
+        }
+        l2 = sqrt(l2);
+        float f = alpha / (float)l2;
+        for (int i = 0; i < MELS; i++) {
+            float sign = (float)((a[i] > t[i]) - (a[i] < t[i]));
+            t[i] = c->weight * (sign + f * d[i] / (a[i] + FLOOR));
+        }
+        c->m->row_loss[r] = l1 + alpha * l2;
+    }
+}
+
+/* Overlapping frames add up: clips are independent, frames of one are not, so it goes in order. */
+static void overlap_add(const chunk *c)
+{
+    int window = c->s->window, n = c->m->samples;
+    for (int64_t r = 0; r < c->rows; r++) {
+        int64_t clip, at = frame_start(c, r, &clip);
+        float *wave = c->dwave + clip * n;
+        const float *in = c->m->frames + r * window;
+        int from = at < 0 ? (int)-at : 0;
+        int to = at + window > n ? (int)(n - at) : window;
+        for (int i = from; i < to; i++)
+            wave[at + i] += in[i];
+    }
+}
+
+/* Mel rows of c->wave into half `half` of m->mel; the spectrum and magnitude stay for backward. */
+static void mel_of(rlm_run *run, chunk *c, int half)
+{
+    const scale *s = c->s;
+    rlm_mel *m = c->m;
+    rlm_par_for(run->par, c->rows, 16, gather_frames, c);
+    run->k->gemm(run->par, false, false, c->rows, 2 * s->bins, s->window, 1.0f, m->frames, s->basis,
+                 0.0f, m->spectra);
+    rlm_par_for(run->par, c->rows, 16, take_magnitude, c);
+    run->k->gemm(run->par, false, false, c->rows, MELS, s->bins, 1.0f, m->magnitude, s->filters,
+                 0.0f, m->mel + (int64_t)half * c->rows * MELS);
+}
+
+static double chunk_loss(rlm_run *run, chunk *c, const float *x, const float *target)
+{
+    const scale *s = c->s;
+    rlm_mel *m = c->m;
+    c->wave = target;
+    mel_of(run, c, 1);
+    c->wave = x;
+    mel_of(run, c, 0);
+    rlm_par_for(run->par, c->rows, 16, compare_mels, c);
+    double sum = 0;
+    for (int r = 0; r < c->rows; r++)
+        sum += m->row_loss[r];
+    if (!c->dwave)
+        return sum;
+    run->k->gemm(run->par, false, true, c->rows, s->bins, MELS, 1.0f,
+                 m->mel + (int64_t)c->rows * MELS, s->filters, 0.0f,
+                 m->magnitude + (int64_t)c->rows * s->bins);
+    rlm_par_for(run->par, c->rows, 16, spread_magnitude, c);
+    run->k->gemm(run->par, false, true, c->rows, s->window, 2 * s->bins, 1.0f, m->spectra, s->basis,
+                 0.0f, m->frames);
+    overlap_add(c);
+    return sum;
+}
+
+double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target,
+                    float scale_by)
+{
+    int64_t clips = rlm_tensor_count(x) / m->samples;
+    assert(clips >= 1 && clips <= m->batch && clips * m->samples == rlm_tensor_count(x));
+    double loss = 0;
+    for (int i = 0; i < m->scale_count; i++) {
+        const scale *s = &m->scales[i];
+        int64_t all = clips * s->frames;
+        double sum = 0;
+        for (int64_t at = 0; at < all; at += s->rows) {
+            int rows = all - at < s->rows ? (int)(all - at) : s->rows;
+            chunk c = {s, m, at, rows, NULL, x->grad, scale_by / (float)all};
+            sum += chunk_loss(run, &c, rlm_f32(x), target);
+        }
+        loss += sum / (double)all;
+    }
+    return loss;
+}

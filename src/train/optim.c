@@ -1,0 +1,214 @@
+/* AdamW on everything, or Muon on the hidden matrices and AdamW on the rest; clipping by the global
+ * norm, warm-up / stable / decay, an exponential average of the weights. Element arithmetic happens
+ * in kernels; nothing is allocated after rlm_optim_new. */
+#include "src/train/train.h"
+
+#include <math.h>
+#include <string.h>
+
+static const float MUON_MOMENTUM = 0.95f;
+
+double rlm_schedule(const rlm_recipe *r, int64_t step)
+{
+    double warm = r->warmup > 0 && step < r->warmup ? (double)step / (double)r->warmup : 1.0;
+    double tail = r->decay * (double)r->steps;
+    double left = (double)r->steps - (double)step + 1.0;
+    if (tail < 1.0 || left > tail)
+        return warm;
+    /* 1 - sqrt annealing; the last step still moves, by a sliver */
+    double done = (tail - left + 1.0) / (tail + 1.0);
+    double cool = 1.0 - sqrt(done < 1.0 ? done : 1.0);
+    return warm * (cool > 1e-4 ? cool : 1e-4);
+}
+
+static bool is_muon(const rlm_param *p, const rlm_recipe *r)
+{
+    int64_t rows = p->shape[0], cols = rows > 0 ? p->count / rows : 0;
+    return r->muon && p->matrix && p->rank >= 2 && rows > 1 && cols > 1;
+}
+
+/* Neighbouring parameters of one kind share a call; the padding between them is zero and stays so.
+ */
+static void plan_parts(rlm_optim *o, const rlm_recipe *r)
+{
+    const rlm_params *ps = o->params;
+    for (int i = 0; i < ps->count; i++) {
+        const rlm_param *p = ps->items[i];
+        int64_t begin = p->data - ps->data;
+        rlm_optim_part *last = o->part_count ? &o->parts[o->part_count - 1] : NULL;
+        if (is_muon(p, r)) {
+            int rows = (int)p->shape[0], cols = (int)(p->count / p->shape[0]);
+            int64_t gram = rows < cols ? (int64_t)rows * rows : (int64_t)cols * cols;
+            o->parts[o->part_count++] = (rlm_optim_part){begin, p->count, p->decay, rows, cols};
+            o->scratch_matrix = p->count > o->scratch_matrix ? p->count : o->scratch_matrix;
+            o->scratch_gram = gram > o->scratch_gram ? gram : o->scratch_gram;
+        } else if (last && !last->rows && last->decay == p->decay &&
+                   begin >= last->begin + last->count && begin - last->begin - last->count < 16) {
+            last->count = begin + p->count - last->begin;
+        } else {
+            o->parts[o->part_count++] = (rlm_optim_part){begin, p->count, p->decay, 0, 0};
+        }
+    }
+}
+
+int rlm_optim_new(rlm_optim *o, rlm_params *params, const rlm_recipe *r, rlm_error *err)
+{
+    memset(o, 0, sizeof *o);
+    o->params = params;
+    size_t total = (size_t)params->total;
+    o->parts = rlm_calloc((size_t)(params->count > 0 ? params->count : 1), sizeof *o->parts);
+    o->m = rlm_calloc(total ? total : 1, sizeof(float));
+    o->v = rlm_calloc(total ? total : 1, sizeof(float));
+    if (r->ema > 0)
+        o->ema = rlm_alloc(rlm_size_mul(total ? total : 1, sizeof(float)));
+    if (!o->parts || !o->m || !o->v || (r->ema > 0 && !o->ema))
+        goto fail;
+    plan_parts(o, r);
+    if (o->scratch_matrix) {
+        o->scratch_matrix = (o->scratch_matrix + 15) & ~(int64_t)15;
+        o->scratch_gram = (o->scratch_gram + 15) & ~(int64_t)15;
+        o->scratch = rlm_calloc((size_t)(2 * (o->scratch_matrix + o->scratch_gram)), sizeof(float));
+        if (!o->scratch)
+            goto fail;
+    }
+    if (o->ema)
+        memcpy(o->ema, params->data, total * sizeof(float));
+    return 0;
+fail:
+    rlm_optim_free(o);
+    return rlm_fail(err, RLM_E_NOMEM, "optimiser: no memory for the state of %lld parameters",
+                    (long long)params->total);
+}
+
+void rlm_optim_free(rlm_optim *o)
+{
+    rlm_free(o->m);
+    rlm_free(o->v);
+    rlm_free(o->ema);
+    rlm_free(o->parts);
+    rlm_free(o->scratch);
+    memset(o, 0, sizeof *o);
+}
+
+/* y = a * y. */
+static void scale_by(const rlm_run *run, int64_t n, float a, float *y)
+{
+    run->k->axpy(run->par, n, a - 1.0f, y, y);
+}
+
+/* Orthogonalise x [rows][cols], y being scratch of its size: five quintic Newton-Schulz steps on x
+ * / |x|, each X <- aX + (bA + cA^2) X with A = X X^T, or the mirrored form on the shorter side.
+ * Returns where the result is, x or y; NULL for a matrix of zeros, which has no direction. */
+static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int rows, int cols,
+                                  float *x, float *y)
+{
+    const float a = 3.4445f, b = -4.7750f, c = 2.0315f;
+    const rlm_kernels *k = run->k;
+    int64_t n = (int64_t)rows * cols;
+    bool wide = rows <= cols;
+    int g = wide ? rows : cols;
+    float *gram = o->scratch + 2 * o->scratch_matrix, *poly = gram + o->scratch_gram;
+    double norm = sqrt(k->sumsq(run->par, n, x));
+    if (!(norm > 0))
+        return NULL;
+    k->fill(run->par, n, 0.0f, y);
+    k->axpy(run->par, n, (float)(1.0 / norm), x, y);
+    for (int i = 0; i < 5; i++) {
+        float *swap = x;
+        x = y;
+        y = swap;
+        k->gemm(run->par, !wide, wide, g, g, wide ? cols : rows, 1.0f, x, x, 0.0f, gram);
+        k->copy(run->par, (int64_t)g * g, gram, poly);
+        k->gemm(run->par, false, false, g, g, g, c, gram, gram, b, poly);
+        k->copy(run->par, n, x, y);
+        if (wide)
+            k->gemm(run->par, false, false, rows, cols, g, 1.0f, poly, x, a, y);
+        else
+            k->gemm(run->par, false, false, rows, cols, g, 1.0f, x, poly, a, y);
+    }
+    return y;
+}
+
+/* Nesterov momentum, orthogonalised; the factor 0.2 sqrt(max(rows, cols)) gives the update the root
+ * mean square of an AdamW step, so one learning rate and decay serve both. */
+static void muon_update(const rlm_optim *o, const rlm_run *run, const rlm_optim_part *part,
+                        float lr, float decay, float grad_scale)
+{
+    const rlm_kernels *k = run->k;
+    float *p = o->params->data + part->begin, *g = o->params->grad + part->begin;
+    float *m = o->m + part->begin, *x = o->scratch, *y = o->scratch + o->scratch_matrix;
+    int widest = part->rows > part->cols ? part->rows : part->cols;
+    scale_by(run, part->count, MUON_MOMENTUM, m);
+    k->axpy(run->par, part->count, grad_scale, g, m);
+    k->fill(run->par, part->count, 0.0f, x);
+    k->axpy(run->par, part->count, grad_scale, g, x);
+    k->axpy(run->par, part->count, MUON_MOMENTUM, m, x);
+    if (part->decay && decay > 0)
+        scale_by(run, part->count, 1.0f - lr * decay, p);
+    const float *update = newton_schulz(o, run, part->rows, part->cols, x, y);
+    if (update)
+        k->axpy(run->par, part->count, -lr * 0.2f * sqrtf((float)widest), update, p);
+}
+
+static void average(const rlm_optim *o, const rlm_run *run, const rlm_optim_part *part, float ema)
+{
+    if (!o->ema)
+        return;
+    scale_by(run, part->count, ema, o->ema + part->begin);
+    run->k->axpy(run->par, part->count, 1.0f - ema, o->params->data + part->begin,
+                 o->ema + part->begin);
+}
+
+double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
+{
+    const rlm_params *ps = o->params;
+    double norm = sqrt(run->k->sumsq(run->par, ps->total, ps->grad));
+    o->step++;
+    if (!isfinite(norm)) {
+        o->skipped++;
+        run->k->fill(run->par, ps->total, 0.0f, ps->grad);
+        return norm;
+    }
+    double f = rlm_schedule(r, o->step);
+    double warm = (1.0 + (double)o->step) / (10.0 + (double)o->step);
+    float ema = (float)(r->ema < warm ? r->ema : warm);
+    float grad_scale = r->clip > 0 && norm > r->clip ? (float)(r->clip / norm) : 1.0f;
+    float muon_lr = (float)(f * (r->muon_lr > 0 ? r->muon_lr : r->lr));
+    rlm_adamw a = {.lr = (float)(f * r->lr),
+                   .beta1 = (float)r->beta1,
+                   .beta2 = (float)r->beta2,
+                   .eps = (float)r->eps,
+                   .grad_scale = grad_scale,
+                   .step = o->step,
+                   .ema = o->ema ? ema : 0.0f};
+    for (int i = 0; i < o->part_count; i++) {
+        const rlm_optim_part *part = &o->parts[i];
+        int64_t at = part->begin;
+        if (part->rows) {
+            muon_update(o, run, part, muon_lr, (float)r->weight_decay, grad_scale);
+            average(o, run, part, ema);
+        } else {
+            a.weight_decay = part->decay ? (float)r->weight_decay : 0.0f;
+            run->k->adamw(run->par, &a, part->count, ps->data + at, ps->grad + at, o->m + at,
+                          o->v + at, o->ema ? o->ema + at : NULL);
+        }
+    }
+    run->k->fill(run->par, ps->total, 0.0f, ps->grad);
+    return norm;
+}
+
+void rlm_optim_swap_ema(rlm_optim *o)
+{
+    if (!o->ema)
+        return;
+    /* memory, not arithmetic: exchanged through a small buffer */
+    unsigned char *a = (unsigned char *)o->params->data, *b = (unsigned char *)o->ema;
+    unsigned char hold[4096];
+    size_t bytes = (size_t)o->params->total * sizeof(float);
+    for (size_t at = 0; at < bytes; at += sizeof hold) {
+        size_t n = bytes - at < sizeof hold ? bytes - at : sizeof hold;
+        memcpy(hold, a + at, n);
+        memcpy(a + at, b + at, n);
+        memcpy(b + at, hold, n);
+    }
+}
