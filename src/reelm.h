@@ -7,8 +7,8 @@
  *   if (rlm_open(&engine, "assets/models/default", &options, &err) ||
  *       rlm_session_open(&session, engine, &err) ||
  *       rlm_generate(session, &request, &clip, NULL, &err) ||
- *       rlm_media_write("out.mp4", &clip, NULL, &err)) { fprintf(stderr, "%s\n", err.text); return 1; }
- *   rlm_clip_free(&clip); rlm_session_close(&session); rlm_close(&engine);
+ *       rlm_media_write("out.mp4", &clip, NULL, &err)) { fprintf(stderr, "%s\n", err.text); return
+ * 1; } rlm_clip_free(&clip); rlm_session_close(&session); rlm_close(&engine);
  *
  * Threads: an engine is read-only after rlm_open and may be shared; a session belongs to one thread
  * at a time. The progress callback runs on the calling thread.
@@ -93,22 +93,27 @@ typedef struct rlm_codes {
     int fps_num, fps_den;
     int64_t true_samples; /* audio, at rate */
     int rate;
+    char tokenizer[65]; /* sha256 of the weights that made the codes, or "" */
 } rlm_codes;
 
 RLM_API void rlm_codes_free(rlm_codes *codes);
+/* Keep code frames [from, to) of a video grid; b appended to a along time (grids must match). On
+ * failure the codes are unchanged. */
+RLM_API int rlm_codes_cut(rlm_codes *video, int from, int to, rlm_error *err);
+RLM_API int rlm_codes_join(rlm_codes *a, const rlm_codes *b, rlm_error *err);
 
 /* ---- Media files --------------------------------------------------------------------------- */
 
 /* What a caller may want of a file; rlm_want_defaults sets "as it is" with safe limits. */
 typedef struct rlm_want {
-    int width, height;    /* 0: as the file. One 0: keep the aspect ratio */
-    int fit;              /* RLM_FIT_*: how an aspect ratio that differs is met */
-    int fps_num, fps_den; /* 0: as the file; else resampled in time by nearest timestamp */
-    int max_frames;       /* stop after this many output frames; default 4096 */
-    double start_s;       /* skip this much of picture and sound first; default 0 */
-    double max_seconds;   /* default 600 */
-    int rate;             /* Hz; 0: as the file */
-    int channels;         /* 0: as the file, 1: mono, 2: stereo */
+    int width, height;          /* 0: as the file. One 0: keep the aspect ratio */
+    int fit;                    /* RLM_FIT_*: how an aspect ratio that differs is met */
+    int fps_num, fps_den;       /* 0: as the file; else resampled in time by nearest timestamp */
+    int max_frames;             /* stop after this many output frames; default 4096 */
+    double start_s;             /* skip this much of picture and sound first; default 0 */
+    double max_seconds;         /* default 600 */
+    int rate;                   /* Hz; 0: as the file */
+    int channels;               /* 0: as the file, 1: mono, 2: stereo */
     int want_video, want_audio; /* default 1, 1; what is absent gives count 0 */
     int64_t max_pixels;         /* of one decoded frame; default 64 million */
     int64_t max_bytes;          /* of decoded frames and samples together; default 2 GiB */
@@ -125,11 +130,12 @@ RLM_API int rlm_media_read(const char *path, const rlm_want *want, rlm_clip *out
  * a png path writes a sequence. path "-" writes to stdout and needs format. */
 typedef struct rlm_write_options {
     const char *format;
-    int crf;          /* H.264/VP9 quality; default 18 */
-    int no_metadata;  /* 1: leave clip.metadata out */
+    int crf;         /* H.264/VP9 quality; default 18 */
+    int no_metadata; /* 1: leave clip.metadata out */
 } rlm_write_options;
 RLM_API int rlm_media_write(const char *path, const rlm_clip *clip,
-                            const rlm_write_options *options, rlm_error *err); /* options may be NULL */
+                            const rlm_write_options *options,
+                            rlm_error *err); /* options may be NULL */
 
 /* One JSON object describing a media file (streams, sizes, rates, rotation, seconds, metadata).
  * *json is heap, free with rlm_string_free. */
@@ -142,10 +148,10 @@ typedef struct rlm_engine rlm_engine;   /* loaded weights */
 typedef struct rlm_session rlm_session; /* one timeline: KV cache, scratch, threads */
 
 typedef struct rlm_options {
-    int threads;              /* <= 0: all cores this process may use (default 0) */
-    const char *cpu_mask;     /* NULL: best; "ref", "blas", "dnn", "avx2", "avx512", "amx": up to */
-    int deterministic;        /* 1: same tokens for any thread count (default 0) */
-    int64_t max_memory;       /* bytes; 0: no limit of our own */
+    int threads;          /* <= 0: all cores this process may use (default 0) */
+    const char *cpu_mask; /* NULL: best; "ref", "blas", "dnn", "avx2", "avx512", "amx": up to */
+    int deterministic;    /* 1: same tokens for any thread count (default 0) */
+    int64_t max_memory;   /* bytes; 0: no limit of our own */
     void (*log)(void *cookie, int level, const char *text); /* NULL: silence */
     void *log_cookie;
 } rlm_options;
@@ -162,12 +168,12 @@ RLM_API int rlm_engine_info(const rlm_engine *engine, char **json, rlm_error *er
 /* ---- Generation ---------------------------------------------------------------------------- */
 
 enum {
-    RLM_TASK_AUTO = 0,        /* from the conditions given */
-    RLM_TASK_VIDEO,           /* (text, first image) to video with sound; unconditional */
-    RLM_TASK_IMAGE,           /* text to image */
-    RLM_TASK_PREDICT,         /* future prediction */
-    RLM_TASK_PAINT,           /* in- and outpainting */
-    RLM_TASK_STYLIZE,         /* depth and flow to video */
+    RLM_TASK_AUTO = 0, /* from the conditions given */
+    RLM_TASK_VIDEO,    /* (text, first image) to video with sound; unconditional */
+    RLM_TASK_IMAGE,    /* text to image */
+    RLM_TASK_PREDICT,  /* future prediction */
+    RLM_TASK_PAINT,    /* in- and outpainting */
+    RLM_TASK_STYLIZE,  /* depth and flow to video */
     RLM_TASK_VIDEO_TO_AUDIO,
     RLM_TASK_AUDIO_TO_VIDEO,
     RLM_TASK_AV_CONTINUE,
@@ -198,8 +204,8 @@ typedef struct rlm_request {
     int audio;                   /* 1 (default): with sound where the task has it */
     uint64_t seed;
     rlm_sampling video, audio_sampling;
-    float cfg_scale;             /* 1: off */
-    const char *save_tokens;     /* path: the token file is written there before decoding; or NULL */
+    float cfg_scale;         /* 1: off */
+    const char *save_tokens; /* path: the token file is written there before decoding; or NULL */
     int (*progress)(void *cookie, const rlm_progress *p); /* non-zero: cancel */
     void *progress_cookie;
 } rlm_request;
@@ -228,7 +234,8 @@ RLM_API int rlm_encode(rlm_session *session, const rlm_clip *clip, rlm_codes *vi
                        rlm_codes *audio, rlm_error *err);
 RLM_API int rlm_decode(rlm_session *session, const rlm_codes *video, const rlm_codes *audio,
                        rlm_clip *out, rlm_error *err);
-/* Token file (.rtok, docs/FORMATS.md). Reading checks the tokenizers against the engine's. */
+/* Token file (.rtok, docs/FORMATS.md). Reading checks the tokenizers against the engine's. Writing
+ * stores codes->tokenizer, the engine's when that is "" (engine may then not be NULL). */
 RLM_API int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes *video,
                              const rlm_codes *audio, rlm_error *err);
 RLM_API int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video,

@@ -1,0 +1,60 @@
+/* Private declarations of the program. */
+#ifndef RLM_CLI_CLI_H
+#define RLM_CLI_CLI_H
+
+#include <stdbool.h>
+
+#include "src/cli/options.h"
+
+struct cJSON;
+
+/* Exit codes, documented in the README and docs/ERRORS.md. */
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAIL = 1,
+    EXIT_USAGE = 2,
+    EXIT_DATA = 3,
+    EXIT_MODEL = 4,
+    EXIT_MEMORY = 5,
+    EXIT_IO = 6,
+    EXIT_INTERRUPTED = 130
+};
+
+/* Print "reelm: text" on stderr and return the exit code of a library error. */
+int cli_error(const rlm_error *err);
+int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Options of the library from the command line; the log goes to stderr as -v asks. */
+void cli_library_options(const cli_args *a, rlm_options *o);
+/* Where the model is: -m, $REELM_MODEL, beside the program, or the installed place. Static buffer.
+ */
+const char *cli_model_dir(const cli_args *a);
+
+/* Progress on stderr: a line that rewrites itself, only on a terminal (or --progress). */
+typedef struct cli_progress {
+    bool show;
+    double last; /* seconds of the last drawing */
+} cli_progress;
+void cli_progress_begin(cli_progress *p, const cli_args *a);
+int cli_progress_step(void *progress, const rlm_progress *p); /* for rlm_request.progress */
+void cli_progress_end(cli_progress *p);
+double cli_now(void);
+
+/* First Ctrl-C asks to stop, the second ends at once. */
+void cli_catch_interrupt(void);
+bool cli_interrupted(void);
+
+/* Print a cJSON object on stdout and delete it. */
+void cli_print_json(struct cJSON *object);
+
+int cmd_generate(const cli_args *a); /* generate, animate */
+int cmd_extend(const cli_args *a);
+int cmd_encode(const cli_args *a);
+int cmd_decode(const cli_args *a);
+int cmd_tokens(const cli_args *a);
+int cmd_train(const cli_args *a);
+int cmd_info(const cli_args *a);
+int cmd_probe(const cli_args *a);
+int cmd_bench(const cli_args *a);
+
+#endif

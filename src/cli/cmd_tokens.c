@@ -1,0 +1,175 @@
+/* encode, decode, tokens. */
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "src/cli/cli.h"
+
+static int open_session(const cli_args *a, rlm_engine **engine, rlm_session **session,
+                        rlm_error *err)
+{
+    rlm_options o;
+    cli_library_options(a, &o);
+    int code = rlm_open(engine, cli_model_dir(a), &o, err);
+    return code ? code : rlm_session_open(session, *engine, err);
+}
+
+static cJSON *describe(const rlm_codes *video, const rlm_codes *audio)
+{
+    cJSON *o = cJSON_CreateObject();
+    if (video->count) {
+        cJSON *v = cJSON_AddObjectToObject(o, "video");
+        cJSON_AddItemToObject(v, "grid", cJSON_CreateIntArray(video->dims, 3));
+        cJSON_AddNumberToObject(v, "tokens", (double)video->count);
+        cJSON_AddNumberToObject(v, "frames", video->true_frames);
+        cJSON_AddNumberToObject(v, "height", video->true_height);
+        cJSON_AddNumberToObject(v, "width", video->true_width);
+        cJSON_AddNumberToObject(v, "fps", (double)video->fps_num / video->fps_den);
+    }
+    if (audio->count) {
+        cJSON *s = cJSON_AddObjectToObject(o, "audio");
+        cJSON_AddItemToObject(s, "grid", cJSON_CreateIntArray(audio->dims, 2));
+        cJSON_AddNumberToObject(s, "tokens", (double)audio->count);
+        cJSON_AddNumberToObject(s, "samples", (double)audio->true_samples);
+        cJSON_AddNumberToObject(s, "rate", audio->rate);
+    }
+    return o;
+}
+
+static void report(const cli_args *a, const char *file, const rlm_codes *video,
+                   const rlm_codes *audio, double seconds)
+{
+    if (a->json) {
+        cJSON *o = describe(video, audio);
+        cJSON_AddStringToObject(o, "file", file);
+        if (seconds > 0)
+            cJSON_AddNumberToObject(o, "elapsed_s", seconds);
+        cli_print_json(o);
+        return;
+    }
+    if (a->quiet)
+        return;
+    printf("%s:", file);
+    if (video->count)
+        printf(" video %dx%dx%d codes = %d frames %dx%d at %g/s%s", video->dims[0], video->dims[1],
+               video->dims[2], video->true_frames, video->true_width, video->true_height,
+               (double)video->fps_num / video->fps_den, audio->count ? ";" : "");
+    if (audio->count)
+        printf(" audio %dx%d codes = %.3f s at %d Hz", audio->dims[0], audio->dims[1],
+               (double)audio->true_samples / audio->rate, audio->rate);
+    printf(seconds > 0 ? " (%.2f s)\n" : "\n", seconds);
+}
+
+int cmd_encode(const cli_args *a)
+{
+    rlm_engine *engine = NULL;
+    rlm_session *session = NULL;
+    rlm_clip clip = {0};
+    rlm_codes video = {0}, audio = {0};
+    rlm_error err = {0};
+    rlm_want want;
+    if (!a->output)
+        return cli_usage("encode: -o FILE.rtok is missing");
+    rlm_want_defaults(&want);
+    want.start_s = a->start;
+    want.want_audio = !a->no_audio;
+    want.want_video = !a->no_video;
+    int code = rlm_media_read(a->inputs[0], &want, &clip, &err);
+    double start = cli_now();
+    if (!code)
+        code = open_session(a, &engine, &session, &err);
+    if (!code)
+        code = rlm_encode(session, &clip, a->no_video ? NULL : &video, a->no_audio ? NULL : &audio,
+                          &err);
+    if (!code)
+        code = rlm_tokens_write(engine, a->output, &video, &audio, &err);
+    int exit_code = code ? cli_error(&err) : EXIT_DONE;
+    if (!code)
+        report(a, a->output, &video, &audio, cli_now() - start);
+    rlm_codes_free(&video);
+    rlm_codes_free(&audio);
+    rlm_clip_free(&clip);
+    rlm_session_close(&session);
+    rlm_close(&engine);
+    return exit_code;
+}
+
+int cmd_decode(const cli_args *a)
+{
+    rlm_engine *engine = NULL;
+    rlm_session *session = NULL;
+    rlm_clip clip = {0};
+    rlm_codes video = {0}, audio = {0};
+    rlm_error err = {0};
+    if (!a->output)
+        return cli_usage("decode: -o FILE is missing");
+    int code = open_session(a, &engine, &session, &err);
+    double start = cli_now();
+    if (!code)
+        code = rlm_tokens_read(engine, a->inputs[0], &video, &audio, &err);
+    if (!code)
+        code = rlm_decode(session, a->no_video ? NULL : &video, a->no_audio ? NULL : &audio, &clip,
+                          &err);
+    rlm_write_options w = {.format = a->format, .crf = 18, .no_metadata = a->no_metadata};
+    if (!code)
+        code = rlm_media_write(a->output, &clip, &w, &err);
+    int exit_code = code ? cli_error(&err) : EXIT_DONE;
+    if (!code && strcmp(a->output, "-"))
+        report(a, a->output, &video, &audio, cli_now() - start);
+    rlm_codes_free(&video);
+    rlm_codes_free(&audio);
+    rlm_clip_free(&clip);
+    rlm_session_close(&session);
+    rlm_close(&engine);
+    return exit_code;
+}
+
+static int cut(rlm_codes *v, const char *range)
+{
+    int from, to, used = 0;
+    rlm_error err = {0};
+    if (sscanf(range, "%d:%d%n", &from, &to, &used) != 2 || range[used])
+        return cli_usage("--cut: '%s' is not A:B", range);
+    return rlm_codes_cut(v, from, to, &err) ? cli_error(&err) : EXIT_DONE;
+}
+
+int cmd_tokens(const cli_args *a)
+{
+    rlm_codes video = {0}, audio = {0};
+    rlm_error err = {0};
+    int exit_code = EXIT_DONE;
+    for (int i = 0; i < a->input_count && !exit_code; i++) {
+        rlm_codes v = {0}, s = {0};
+        if (rlm_tokens_read(NULL, a->inputs[i], &v, &s, &err)) {
+            exit_code = cli_error(&err);
+            break;
+        }
+        if (!a->output)
+            report(a, a->inputs[i], &v, &s, 0);
+        if (i == 0) {
+            video = v;
+            audio = s;
+            continue;
+        }
+        if (a->output && rlm_codes_join(&video, &v, &err))
+            exit_code = cli_error(&err);
+        rlm_codes_free(&v);
+        rlm_codes_free(&s);
+    }
+    if (!exit_code && a->cut) {
+        exit_code = a->output ? cut(&video, a->cut) : cli_usage("--cut needs --output");
+        rlm_codes_free(&audio);
+    }
+    if (!exit_code && a->output) {
+        if (a->input_count > 1)
+            rlm_codes_free(&audio);
+        if (rlm_tokens_write(NULL, a->output, &video, &audio, &err))
+            exit_code = cli_error(&err);
+        else
+            report(a, a->output, &video, &audio, 0);
+    }
+    rlm_codes_free(&video);
+    rlm_codes_free(&audio);
+    return exit_code;
+}

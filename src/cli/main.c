@@ -1,0 +1,210 @@
+/* reelm: the program. Sees the public headers only. */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "src/cli/cli.h"
+
+static volatile sig_atomic_t interrupts;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    if (interrupts++)
+        _exit(EXIT_INTERRUPTED);
+}
+
+void cli_catch_interrupt(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupts != 0;
+}
+
+double cli_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+int cli_error(const rlm_error *err)
+{
+    fprintf(stderr, "reelm: %s\n", err->text[0] ? err->text : rlm_error_name(err->code));
+    switch (err->code) {
+    case RLM_E_ARG:
+    case RLM_E_RANGE:
+        return EXIT_USAGE;
+    case RLM_E_FORMAT:
+    case RLM_E_VERSION:
+    case RLM_E_MEDIA:
+    case RLM_E_TOKENS:
+        return EXIT_DATA;
+    case RLM_E_MODEL:
+        return EXIT_MODEL;
+    case RLM_E_NOMEM:
+        return EXIT_MEMORY;
+    case RLM_E_IO:
+        return EXIT_IO;
+    case RLM_E_CANCELLED:
+        return EXIT_INTERRUPTED;
+    default:
+        return EXIT_FAIL;
+    }
+}
+
+int cli_usage(const char *fmt, ...)
+{
+    va_list list;
+    va_start(list, fmt);
+    fputs("reelm: ", stderr);
+    vfprintf(stderr, fmt, list);
+    fputc('\n', stderr);
+    va_end(list);
+    return EXIT_USAGE;
+}
+
+static void log_line(void *cookie, int level, const char *text)
+{
+    const int *most = cookie;
+    if (level <= *most)
+        fprintf(stderr, "reelm: %s\n", text);
+}
+
+void cli_library_options(const cli_args *a, rlm_options *o)
+{
+    static int level;
+    level = a->quiet ? 0 : a->verbose ? 3 : 1;
+    rlm_options_defaults(o);
+    o->threads = (int)a->threads;
+    o->cpu_mask = a->cpu_mask;
+    o->deterministic = a->deterministic;
+    o->log = log_line;
+    o->log_cookie = &level;
+}
+
+const char *cli_model_dir(const cli_args *a)
+{
+    static char path[4096];
+    if (a->model)
+        return a->model;
+    const char *env = getenv("REELM_MODEL");
+    if (env && *env)
+        return env;
+    const char *tries[] = {"%s/assets/models/default", "%s/../assets/models/default",
+                           "%s/../share/reelm/models/default"};
+    char self[3900];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = 0;
+    for (size_t i = 0; n > 0 && i < sizeof tries / sizeof tries[0]; i++) {
+        snprintf(path, sizeof path, tries[i], self);
+        if (!access(path, R_OK))
+            return path;
+    }
+    return "assets/models/default";
+}
+
+void cli_progress_begin(cli_progress *p, const cli_args *a)
+{
+    p->show = !a->quiet && (a->progress || isatty(STDERR_FILENO));
+    p->last = 0;
+}
+
+int cli_progress_step(void *progress, const rlm_progress *step)
+{
+    static const char *names[] = {"reading the prompt", "sampling", "decoding"};
+    cli_progress *p = progress;
+    double now = cli_now();
+    if (p->show && (now - p->last > 0.1 || step->done == step->total)) {
+        p->last = now;
+        double rate = step->elapsed_s > 0 ? (double)step->done / step->elapsed_s : 0;
+        fprintf(stderr, "\r\033[K[%s] %lld/%lld  %.0f/s  %.1f s  ETA %.1f s", names[step->stage],
+                (long long)step->done, (long long)step->total, rate, step->elapsed_s, step->eta_s);
+        fflush(stderr);
+    }
+    return cli_interrupted();
+}
+
+void cli_progress_end(cli_progress *p)
+{
+    if (p->show && p->last > 0)
+        fputs("\r\033[K", stderr);
+}
+
+void cli_print_json(cJSON *object)
+{
+    char *text = cJSON_Print(object);
+    if (text)
+        puts(text);
+    free(text);
+    cJSON_Delete(object);
+}
+
+static int run(const cli_args *a)
+{
+    switch (a->verb) {
+    case CLI_GENERATE:
+    case CLI_ANIMATE:
+        return cmd_generate(a);
+    case CLI_EXTEND:
+        return cmd_extend(a);
+    case CLI_ENCODE:
+        return cmd_encode(a);
+    case CLI_DECODE:
+        return cmd_decode(a);
+    case CLI_TOKENS:
+        return cmd_tokens(a);
+    case CLI_TRAIN:
+        return cmd_train(a);
+    case CLI_INFO:
+        return cmd_info(a);
+    case CLI_PROBE:
+        return cmd_probe(a);
+    default:
+        return cmd_bench(a);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    cli_args args;
+    if (argc < 2)
+        return cli_usage("a verb is missing; see reelm --help");
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        cli_help(0);
+        return EXIT_DONE;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts("reelm " RLM_VERSION);
+        return EXIT_DONE;
+    }
+    int code = cli_parse(&args, argc, argv);
+    if (code)
+        return code;
+    if (args.help) {
+        cli_help(args.verb);
+        return EXIT_DONE;
+    }
+    code = run(&args);
+    if (fflush(stdout) && code == EXIT_DONE) {
+        fputs("reelm: stdout: write failed\n", stderr);
+        code = EXIT_IO;
+    }
+    return code;
+}
