@@ -33,6 +33,11 @@ void rlm_embedding_declare(rlm_embedding *e, rlm_params *p, const char *name, in
 rlm_tensor rlm_embedding_forward(rlm_run *run, const rlm_embedding *e, const int32_t *ids,
                                  int64_t rows, const rlm_tensor *into);
 
+/* ---- gather.c: y[i] = x[rows[i]] ------------------------------------------------------------ */
+/* rows [count], each a row of x seen as [rows][last], or < 0 for zeros; must live until backward. */
+rlm_tensor rlm_gather_forward(rlm_run *run, const rlm_tensor *x, const int32_t *rows,
+                              int64_t count);
+
 /* ---- conv.c: causal convolution over [n][t][h][w][c] ---------------------------------------- */
 /* Time is padded (kt - 1) in front only. Space: (k - 1) split half / half when stride is 1 ("same");
  * with stride s output size is ceil(size / s). Sound (causal_w): (kw - 1) * dilation in front. */
@@ -52,9 +57,13 @@ void rlm_conv_declare(rlm_conv *c, rlm_params *p, const char *name, const rlm_co
 rlm_tensor rlm_conv_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x);
 rlm_tensor rlm_conv_residual_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x,
                                      const rlm_tensor *residual);
-/* Streaming in time: x carries `context` earlier frames (t axis, or w when causal_w) in front; the
- * output is only what belongs to the new ones. No tape. See rlm_conv_context. */
+/* Streaming in time: x carries `context` earlier frames (t axis, or w when causal_w; zeros before
+ * the first) in front; the output is only what belongs to the new ones. No tape. With a stride the
+ * number of frames given so far must be a multiple of it whenever a call follows. */
 int rlm_conv_context(const rlm_conv *c); /* (k - 1) * dilation along the causal axis */
+rlm_tensor rlm_conv_stream_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x);
+rlm_tensor rlm_conv_stream_residual_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x,
+                                            const rlm_tensor *residual);
 
 rlm_tensor rlm_depth_to_space_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw,
                                       int drop);

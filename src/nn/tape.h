@@ -24,6 +24,7 @@ typedef enum rlm_op {
     RLM_OP_EMBEDDING,  /* layer rlm_embedding; saved[0] ids; out accumulates into in[0] if set */
     RLM_OP_QK_ROPE,    /* in: qkv; layer rlm_attention; saved: angle, rstd_q, rstd_k */
     RLM_OP_ATTENTION,  /* in: qkv; saved[0] lse; u.attention */
+    RLM_OP_GATHER,     /* in: x; saved[0] row indices */
     RLM_OPS
 } rlm_op;
 
