@@ -157,6 +157,18 @@ typedef struct rlm_amx_fill {
 void rlm_amx_fill_panel(rlm_par *par, const rlm_amx_fill *f);
 size_t rlm_amx_panel_bytes(const rlm_amx_fill *f);
 
+/* A 1x1x1 convolution without strides: a dense product over all positions. */
+static inline bool rlm_amx_is_linear(const rlm_conv_shape *s)
+{
+    return s->kt * s->kh * s->kw == 1 && s->st == 1 && s->sh == 1 && s->sw == 1 && s->ot == s->t &&
+           s->oh == s->h && s->ow == s->w;
+}
+
+/* The convolution behind both directions. up: zeros between source positions, {1, 1, 1} forward;
+ * g.s.{t,h,w} is the source grid. */
+void rlm_amx_conv_run(rlm_par *par, const rlm_amx_grid *g, const int up[3], const float *x,
+                      const void *pack, const float *bias, const float *residual, float *y);
+
 size_t rlm_amx_pack_bytes(const rlm_weight_geom *g, bool transposed);
 void rlm_amx_pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
                   void *out);

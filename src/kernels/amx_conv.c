@@ -87,9 +87,8 @@ static void chunk_offsets(const conv_job *j, size_t *off)
                 }
 }
 
-/* up: zeros between source positions, {1,1,1} forward. g.s.{t,h,w} is the source grid. */
-static void conv_run(rlm_par *par, const rlm_amx_grid *g, const int up[3], const float *x,
-                     const void *pack, const float *bias, const float *residual, float *y)
+void rlm_amx_conv_run(rlm_par *par, const rlm_amx_grid *g, const int up[3], const float *x,
+                      const void *pack, const float *bias, const float *residual, float *y)
 {
     const rlm_conv_shape *s = &g->s;
     conv_job j = {.g = *g, .pack = pack, .bias = bias, .residual = residual, .y = y};
@@ -122,61 +121,15 @@ static void conv_run(rlm_par *par, const rlm_amx_grid *g, const int up[3], const
     rlm_par_for(par, rlm_div_up(j.tiles, GROUP), 1, conv_slice, &j);
 }
 
-static bool is_linear(const rlm_conv_shape *s)
-{
-    return s->kt * s->kh * s->kw == 1 && s->st == 1 && s->sh == 1 && s->sw == 1 && s->ot == s->t &&
-           s->oh == s->h && s->ow == s->w;
-}
-
 void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                           const rlm_weight *w, const float *bias, const float *residual, float *y)
 {
     static const int up[3] = {1, 1, 1};
-    if (is_linear(s)) {
+    if (rlm_amx_is_linear(s)) {
         rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, w->pack, bias, residual,
                      y);
         return;
     }
     rlm_amx_grid g = rlm_amx_grid_of(s);
-    conv_run(par, &g, up, x, w->pack, bias, residual, y);
-}
-
-void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                const rlm_weight *w, float *dx)
-{
-    if (is_linear(s)) {
-        rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cin, s->cout, dy, w->pack_t, NULL, dx, dx);
-        return;
-    }
-    const rlm_conv_shape *m = s;
-    int up[3] = {m->st, m->sh, m->sw};
-    rlm_conv_shape b = {.n = m->n,
-                        .t = m->ot,
-                        .h = m->oh,
-                        .w = m->ow,
-                        .cin = m->cout,
-                        .ot = m->t,
-                        .oh = m->h,
-                        .ow = m->w,
-                        .cout = m->cin,
-                        .kt = m->kt,
-                        .kh = m->kh,
-                        .kw = m->kw,
-                        .st = 1,
-                        .sh = 1,
-                        .sw = 1,
-                        .dw = m->dw,
-                        .pt = m->kt - 1 - m->pt,
-                        .ph = m->kh - 1 - m->ph,
-                        .pw = (m->kw - 1) * m->dw - m->pw};
-    bool plain = up[0] == 1 && up[1] == 1 && up[2] == 1;
-    rlm_amx_grid g = {.s = b};
-    if (plain) {
-        g = rlm_amx_grid_of(&b);
-    } else {
-        g.tp = b.ot + b.kt - 1;
-        g.hp = b.oh + b.kh - 1;
-        g.wp = b.ow + (b.kw - 1) * b.dw;
-    }
-    conv_run(par, &g, up, dy, w->pack_t, NULL, dx, dx);
+    rlm_amx_conv_run(par, &g, up, x, w->pack, bias, residual, y);
 }

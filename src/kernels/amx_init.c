@@ -44,19 +44,5 @@ bool rlm_kernels_amx(rlm_kernels *k)
     k->pack = rlm_amx_pack;
     k->conv_forward = rlm_amx_conv_forward;
     k->linear_forward = rlm_amx_linear_forward;
-    rlm_kernels_amx_attention(k);
-    return true;
-}
-
-bool rlm_kernels_amx_backward(rlm_kernels *k)
-{
-    rlm_cpu cpu = rlm_cpu_detect();
-    if (!cpu.amx_bf16 || !cpu.avx512_bf16 || k->linear_forward != rlm_amx_linear_forward)
-        return false;
-    k->conv_backward_data = rlm_amx_conv_backward_data;
-    k->conv_backward_weight = rlm_amx_conv_backward_weight;
-    k->linear_backward_data = rlm_amx_linear_backward_data;
-    k->linear_backward_weight = rlm_amx_linear_backward_weight;
-    rlm_kernels_amx_attention_backward(k);
     return true;
 }

@@ -102,31 +102,3 @@ void rlm_amx_linear_forward(rlm_par *par, int m, int n, int k, const float *x, c
 {
     rlm_amx_gemm(par, m, n, k, x, w->pack, bias, residual, y);
 }
-
-void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                  const rlm_weight *w, float *dx)
-{
-    rlm_amx_gemm(par, m, k, n, dy, w->pack_t, NULL, dx, dx);
-}
-
-void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
-                                    const float *dy, float *dw, float *dbias)
-{
-    rlm_conv_shape s = {.n = 1,
-                        .t = 1,
-                        .h = 1,
-                        .w = m,
-                        .cin = k,
-                        .ot = 1,
-                        .oh = 1,
-                        .ow = m,
-                        .cout = n,
-                        .kt = 1,
-                        .kh = 1,
-                        .kw = 1,
-                        .st = 1,
-                        .sh = 1,
-                        .sw = 1,
-                        .dw = 1};
-    rlm_amx_conv_backward_weight(par, &s, x, dy, dw, dbias);
-}
