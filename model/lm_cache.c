@@ -1,0 +1,211 @@
+/* Generation with cached keys and values.
+ *
+ * Cache: [layer][sequence][head][capacity][head dim] in bf16, after QK norm and rotation, so a
+ * cached position never has to be touched again. */
+#include "model/lm_private.h"
+
+#include <assert.h>
+#include <math.h>
+
+struct rlm_lm_cache {
+    int batch, capacity, layers, heads, dim; /* dim: of a head */
+    uint16_t *k, *v;
+    int *length;    /* [batch] */
+    int *seen;      /* [batch]: of the step in progress */
+    float *hidden;  /* [batch][heads * dim] */
+    float *angle;   /* [max(capacity, batch)][dim / 2]: of the tokens in progress */
+    rlm_lm_ids ids; /* of the tokens in progress */
+};
+
+int rlm_lm_cache_new(rlm_lm_cache **out, const rlm_lm *lm, int batch, int capacity, rlm_error *err)
+{
+    const rlm_lm_config *g = &lm->config;
+    *out = NULL;
+    if (batch < 1 || batch > 1024 || capacity < 1 || capacity > g->max_len)
+        return rlm_fail(err, RLM_E_RANGE,
+                        "lm cache: %d sequences of %d positions, expected 1..1024 of 1..%d", batch,
+                        capacity, g->max_len);
+    rlm_lm_cache *c = rlm_calloc(1, sizeof *c);
+    if (!c)
+        return rlm_fail(err, RLM_E_NOMEM, "lm cache: no memory");
+    c->batch = batch;
+    c->capacity = capacity;
+    c->layers = g->layers;
+    c->heads = g->heads;
+    c->dim = g->dim / g->heads;
+    size_t rows = (size_t)(capacity > batch ? capacity : batch);
+    size_t count = rlm_size_mul(rlm_size_mul((size_t)g->layers, (size_t)batch),
+                                rlm_size_mul((size_t)capacity, (size_t)g->dim));
+    c->k = rlm_alloc(rlm_size_mul(count, sizeof *c->k));
+    c->v = rlm_alloc(rlm_size_mul(count, sizeof *c->v));
+    c->length = rlm_calloc((size_t)batch, sizeof *c->length);
+    c->seen = rlm_calloc((size_t)batch, sizeof *c->seen);
+    c->hidden = rlm_calloc(rlm_size_mul((size_t)batch, (size_t)g->dim), sizeof *c->hidden);
+    c->angle = rlm_alloc(rlm_size_mul(rows, (size_t)c->dim / 2 * sizeof *c->angle));
+    if (!c->k || !c->v || !c->length || !c->seen || !c->hidden || !c->angle ||
+        rlm_lm_ids_new(&c->ids, lm, (int64_t)rows, NULL)) {
+        rlm_lm_cache_free(&c);
+        return rlm_fail(err, RLM_E_NOMEM, "lm cache: no memory for %d sequences of %d positions",
+                        batch, capacity);
+    }
+    *out = c;
+    return 0;
+}
+
+void rlm_lm_cache_free(rlm_lm_cache **cache)
+{
+    rlm_lm_cache *c = *cache;
+    if (c) {
+        rlm_free(c->k);
+        rlm_free(c->v);
+        rlm_free(c->length);
+        rlm_free(c->seen);
+        rlm_free(c->hidden);
+        rlm_free(c->angle);
+        rlm_lm_ids_free(&c->ids);
+    }
+    rlm_free(c);
+    *cache = NULL;
+}
+
+void rlm_lm_cache_rewind(rlm_lm_cache *c, int sequence, int length)
+{
+    assert(sequence >= 0 && sequence < c->batch);
+    assert(length >= 0 && length <= c->length[sequence]);
+    c->length[sequence] = length;
+}
+
+int rlm_lm_cache_length(const rlm_lm_cache *c, int sequence)
+{
+    return c->length[sequence];
+}
+
+const float *rlm_lm_last_hidden(const rlm_lm_cache *c)
+{
+    return c->hidden;
+}
+
+static size_t cache_at(const rlm_lm_cache *c, int layer, int sequence)
+{
+    return ((size_t)layer * (size_t)c->batch + (size_t)sequence) * (size_t)c->heads *
+           (size_t)c->capacity * (size_t)c->dim;
+}
+
+/* Keys and values of `rows` new positions of one sequence, behind its length. */
+static void store(rlm_run *run, rlm_lm_cache *c, int layer, int sequence, const float *qkv,
+                  int rows)
+{
+    int width = c->heads * c->dim;
+    rlm_cache_shape s = {
+        .batch = 1, .rows = rows, .heads = c->heads, .dim = c->dim, .capacity = c->capacity};
+    size_t at = cache_at(c, layer, sequence);
+    run->k->cache_store(run->par, &s, qkv, 3 * width, width, c->length[sequence], c->k + at);
+    run->k->cache_store(run->par, &s, qkv, 3 * width, 2 * width, c->length[sequence], c->v + at);
+}
+
+/* Attention of the new rows: among themselves in a prefix, against the cache in a step. */
+static void attend(rlm_run *run, rlm_lm_cache *c, int layer, const rlm_tensor *qkv, bool prefix,
+                   rlm_tensor *y)
+{
+    int rows = (int)rlm_tensor_rows(qkv), width = c->heads * c->dim;
+    float scale = 1.0f / sqrtf((float)c->dim);
+    if (prefix) {
+        rlm_attention_shape s = {.batch = 1,
+                                 .len = rows,
+                                 .heads = c->heads,
+                                 .dim = c->dim,
+                                 .prefix = &rows,
+                                 .length = &rows,
+                                 .scale = scale};
+        int64_t shape[2] = {c->heads, rows};
+        rlm_tensor lse = rlm_tensor_new(run, 2, shape);
+        run->k->attention_forward(run->par, &s, rlm_f32(qkv), rlm_f32(y), rlm_f32(&lse));
+        return;
+    }
+    rlm_cache_shape s = {.batch = c->batch,
+                         .rows = 1,
+                         .heads = c->heads,
+                         .dim = c->dim,
+                         .capacity = c->capacity,
+                         .q_stride = 3 * width,
+                         .seen = c->seen,
+                         .scale = scale};
+    size_t at = cache_at(c, layer, 0);
+    run->k->attention_cached(run->par, &s, rlm_f32(qkv), c->k + at, c->v + at, rlm_f32(y));
+}
+
+/* One block over the rows in progress: all of one sequence (prefix), or one of each. In place on x.
+ */
+static void block_cached(rlm_run *run, const rlm_lm_block *b, rlm_lm_cache *c, int layer,
+                         int sequence, rlm_tensor *x)
+{
+    size_t scope = rlm_scope_open(run);
+    bool prefix = sequence >= 0;
+    rlm_tensor h = rlm_rmsnorm_forward(run, &b->attn_norm, x);
+    rlm_tensor qkv = rlm_linear_forward(run, &b->qkv, &h);
+    qkv = rlm_qk_rope_forward(run, &b->attn, &qkv, c->angle);
+    int rows = (int)rlm_tensor_rows(&qkv);
+    if (prefix)
+        store(run, c, layer, sequence, rlm_f32(&qkv), rows);
+    for (int n = 0; !prefix && n < c->batch; n++)
+        store(run, c, layer, n, rlm_f32(&qkv) + (size_t)n * 3 * (size_t)(c->heads * c->dim), 1);
+    rlm_tensor a = rlm_tensor_like(run, x);
+    attend(run, c, layer, &qkv, prefix, &a);
+    *x = rlm_linear_residual_forward(run, &b->out, &a, x);
+    h = rlm_rmsnorm_forward(run, &b->mlp_norm, x);
+    rlm_tensor u = rlm_linear_forward(run, &b->up, &h);
+    u = rlm_swiglu_forward(run, &u);
+    *x = rlm_linear_residual_forward(run, &b->down, &u, x);
+    rlm_scope_close(run, scope);
+}
+
+static void place(const rlm_lm *lm, rlm_lm_cache *c, const int32_t *ids, const int32_t *pos,
+                  int count)
+{
+    for (int i = 0; i < count; i++) {
+        rlm_lm_ids_set(&c->ids, lm, i, ids[i]);
+        rlm_lm_angles(lm, pos + 3 * i, c->angle + (size_t)i * (size_t)c->dim / 2);
+    }
+}
+
+void rlm_lm_prefill(rlm_run *run, const rlm_lm *lm, rlm_lm_cache *c, int sequence,
+                    const int32_t *ids, const int32_t *pos, int count)
+{
+    assert(!run->tape && sequence >= 0 && sequence < c->batch);
+    assert(c->length[sequence] == 0 && count >= 1 && count <= c->capacity);
+    size_t scope = rlm_scope_open(run);
+    int64_t dim = lm->config.dim;
+    place(lm, c, ids, pos, count);
+    rlm_tensor x = rlm_lm_embed(run, lm, &c->ids, count);
+    for (int i = 0; i < c->layers; i++)
+        block_cached(run, &lm->blocks[i], c, i, sequence, &x);
+    int64_t shape[2] = {1, dim};
+    rlm_tensor last = rlm_tensor_view(rlm_f32(&x) + (count - 1) * dim, RLM_F32, 2, shape);
+    rlm_tensor h = rlm_rmsnorm_forward(run, &lm->norm, &last);
+    run->k->copy(run->par, dim, rlm_f32(&h), c->hidden + sequence * dim);
+    c->length[sequence] = count;
+    rlm_scope_close(run, scope);
+}
+
+void rlm_lm_step(rlm_run *run, const rlm_lm *lm, rlm_lm_cache *c, const int32_t *ids,
+                 const int32_t *pos, float *hidden)
+{
+    assert(!run->tape);
+    size_t scope = rlm_scope_open(run);
+    int64_t count = (int64_t)c->batch * lm->config.dim;
+    for (int n = 0; n < c->batch; n++) {
+        assert(c->length[n] >= 1 && c->length[n] < c->capacity);
+        c->seen[n] = c->length[n] + 1;
+    }
+    place(lm, c, ids, pos, c->batch);
+    rlm_tensor x = rlm_lm_embed(run, lm, &c->ids, c->batch);
+    for (int i = 0; i < c->layers; i++)
+        block_cached(run, &lm->blocks[i], c, i, -1, &x);
+    rlm_tensor h = rlm_rmsnorm_forward(run, &lm->norm, &x);
+    run->k->copy(run->par, count, rlm_f32(&h), c->hidden);
+    if (hidden)
+        run->k->copy(run->par, count, rlm_f32(&h), hidden);
+    for (int n = 0; n < c->batch; n++)
+        c->length[n]++;
+    rlm_scope_close(run, scope);
+}
