@@ -1,0 +1,137 @@
+/* Media files <-> rlm_clip: declarations the files of this room share. Programs and other rooms use
+ * rlm_media_read, rlm_media_write and rlm_media_probe of src/reelm.h.
+ *
+ *   source (bytes) -> input (libavformat) -> decoders -> scaler -> frames
+ *          \-> libsndfile --------------------------\-> sound -> samples
+ *
+ * Every input is hostile: demuxers come from a list, none may open a second file, sizes are checked
+ * before decoders see them, and memory grows with what was decoded, never with what a header says.
+ */
+#ifndef RLM_MEDIA_MEDIA_H
+#define RLM_MEDIA_MEDIA_H
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libswresample/swresample.h>
+#include <libswscale/swscale.h>
+
+#include "src/base/diag.h"
+
+/* ---- media_input.c: bytes and containers ----------------------------------------------------- */
+
+/* Random access to the bytes of a regular file, or of a pipe read to its end. */
+typedef struct rlm_source {
+    const char *name; /* for sentences; borrowed */
+    int fd;           /* -1 when buffered */
+    char *buffer;     /* heap; NULL when fd is used */
+    int64_t bytes, at;
+} rlm_source;
+/* path "-": stdin. Pipes longer than `limit` bytes fail with RANGE. */
+int rlm_source_open(rlm_source *s, const char *path, int64_t limit, rlm_error *err);
+void rlm_source_close(rlm_source *s);
+int64_t rlm_source_read(rlm_source *s, void *to, int64_t bytes); /* 0 at the end, < 0 on error */
+int64_t rlm_source_seek(rlm_source *s, int64_t at);              /* new position or -1 */
+
+typedef struct rlm_input {
+    rlm_source *source; /* borrowed */
+    AVIOContext *io;
+    AVFormatContext *fmt;
+    int video, sound; /* stream numbers; -1: none. Cover art is no video */
+    int still;        /* 1: an image file */
+} rlm_input;
+int rlm_input_open(rlm_input *in, rlm_source *source, int64_t max_pixels, rlm_error *err);
+void rlm_input_close(rlm_input *in);
+/* Decoder of one stream. MEDIA error if there is none, or the picture is above max_pixels. */
+int rlm_decoder_open(AVCodecContext **out, const rlm_input *in, int stream, int64_t max_pixels,
+                     rlm_error *err);
+AVRational rlm_input_rate(const rlm_input *in); /* frames a second of the video stream; never 0 */
+/* Exact size of a picture that was padded to even sides for 4:2:0, else {0, 0}. */
+void rlm_input_true_size(const rlm_input *in, int *width, int *height);
+
+/* JSON object in `text`, copied with rlm_alloc; NULL if it is none. */
+char *rlm_metadata_copy(const char *text);
+
+/* ---- convert.c: pixels and samples ------------------------------------------------------------
+ */
+
+/* How a stored picture is turned to be looked at: swap the axes first, then mirror. */
+enum { RLM_TURN_SWAP = 1, RLM_TURN_FLIP_X = 2, RLM_TURN_FLIP_Y = 4 };
+int rlm_turn_from_matrix(const int32_t *matrix); /* 9 values of a display matrix; NULL: 0 */
+int rlm_turn_of_frame(const AVFrame *frame, int stream_turn);
+
+typedef struct rlm_scaler {
+    struct SwsContext *sws;
+    uint8_t *pixels; /* scaled picture before turning and cropping */
+    size_t bytes;
+    int width, height; /* of the result; 0 until the first frame */
+} rlm_scaler;
+/* Fix the result's size from the first frame and the wish. MEDIA on sizes beyond 16384. */
+int rlm_scaler_plan(rlm_scaler *s, const rlm_want *want, const AVFrame *frame, AVRational sar,
+                    int turn, const char *name, rlm_error *err);
+/* rgb: [height][width][3] */
+int rlm_scaler_run(rlm_scaler *s, int fit, const AVFrame *frame, AVRational sar, int turn,
+                   uint8_t *rgb, const char *name, rlm_error *err);
+void rlm_scaler_close(rlm_scaler *s);
+
+/* Rec. 601 or 709 and the range of a picture, from its tags or by its size. */
+void rlm_colour_details(struct SwsContext *sws, int space, int full_in, int full_out, int to_yuv);
+int rlm_colour_space(int tagged, int width, int height); /* SWS_CS_* */
+
+/* Samples of any format in, float at one rate and channel count out, cut to a window. */
+typedef struct rlm_sound {
+    struct SwrContext *swr;
+    const char *name;
+    int want_rate, want_channels;        /* 0: as the first block */
+    int in_format, in_rate, in_channels; /* of the swr */
+    int64_t skip;  /* output samples still to drop at the start; < 0: silence to put there */
+    int64_t limit; /* output samples at most */
+    int64_t max_bytes;
+    int64_t room; /* samples allocated */
+    rlm_pcm pcm;  /* the result */
+} rlm_sound;
+/* data as swr_convert takes it; count 0 flushes. layout NULL: default of `channels`. */
+int rlm_sound_push(rlm_sound *s, const uint8_t **data, int count, int format, int rate,
+                   int channels, const AVChannelLayout *layout, rlm_error *err);
+int rlm_sound_silence(rlm_sound *s, int64_t samples, rlm_error *err);
+int rlm_sound_full(const rlm_sound *s);
+void rlm_sound_close(rlm_sound *s); /* frees pcm too */
+
+/* ---- audio_file.c: libsndfile ------------------------------------------------------------------
+ */
+
+/* 1: the file starts like one libsndfile reads (WAV, FLAC, Ogg). */
+int rlm_audio_file_knows(rlm_source *s);
+/* Decodes into s->pcm from want->start_s on. RLM_E_MEDIA if libsndfile cannot (the caller then
+ * tries libav). metadata: heap or NULL. */
+int rlm_audio_file_read(rlm_source *source, const rlm_want *want, rlm_sound *s, char **metadata,
+                        rlm_error *err);
+
+/* ---- Writing ------------------------------------------------------------------------------------
+ */
+
+/* Bytes of a file being made: grows, seeks, then lands at its path whole. */
+typedef struct rlm_sink {
+    uint8_t *data;
+    int64_t bytes, room, at;
+    int failed; /* out of memory */
+} rlm_sink;
+int rlm_sink_write(rlm_sink *s, const void *data, int64_t bytes); /* bytes or -1 */
+int64_t rlm_sink_seek(rlm_sink *s, int64_t at);
+void rlm_sink_free(rlm_sink *s);
+/* To a file: atomic. "-", devices and pipes: written straight. */
+int rlm_sink_land(const rlm_sink *s, const char *path, rlm_error *err);
+
+int rlm_mux_write(rlm_sink *sink, const char *format, const rlm_clip *clip,
+                  const rlm_write_options *o, rlm_error *err); /* mp4 webm mkv */
+int rlm_gif_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err);
+int rlm_y4m_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err);
+/* One frame; metadata: JSON or NULL. */
+int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *metadata,
+                  rlm_error *err);
+int rlm_audio_file_write(rlm_sink *sink, const char *format, const rlm_pcm *pcm,
+                         const char *metadata, rlm_error *err); /* wav flac ogg */
+
+/* "name: what went wrong: libav's words". */
+int rlm_av_fail(rlm_error *err, const char *name, const char *what, int av_code);
+
+#endif

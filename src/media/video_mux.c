@@ -1,0 +1,423 @@
+/* MP4, MOV, Matroska and WebM: H.264 or VP9 pictures, AAC or Opus sound, through libavformat.
+ *
+ * H.264 4:2:0 stores even sides only: an odd side gets one more, replicated, row or column, and the
+ * tag keywords = "reelm-size=WxH" tells the true size to rlm_media_read. VP9 stores any size. */
+#include "src/media/media.h"
+
+#include <libavutil/channel_layout.h>
+#include <libavutil/opt.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+enum { MUX_IO_BYTES = 65536 };
+
+typedef struct mux {
+    rlm_sink *sink;
+    AVFormatContext *fmt;
+    AVIOContext *io;
+    AVCodecContext *video, *audio;
+    AVStream *video_stream, *audio_stream;
+    AVFrame *frame, *block;
+    AVPacket *packet;
+    struct SwsContext *sws;
+    uint8_t *padded; /* one frame with even sides, or NULL */
+    rlm_sound sound; /* the track at the encoder's rate */
+    int64_t sound_total, sound_done;
+} mux;
+
+/* ---- Bytes ------------------------------------------------------------------------------------
+ */
+
+static int mux_io_write(void *cookie, uint8_t *data, int bytes)
+{
+    return rlm_sink_write(cookie, data, bytes) < 0 ? AVERROR(ENOMEM) : bytes;
+}
+
+static int64_t mux_io_seek(void *cookie, int64_t offset, int whence)
+{
+    rlm_sink *s = cookie;
+    switch (whence & ~AVSEEK_FORCE) {
+    case AVSEEK_SIZE:
+        return s->bytes;
+    case SEEK_SET:
+        return rlm_sink_seek(s, offset);
+    case SEEK_CUR:
+        return rlm_sink_seek(s, s->at + offset);
+    case SEEK_END:
+        return rlm_sink_seek(s, s->bytes + offset);
+    default:
+        return AVERROR(EINVAL);
+    }
+}
+
+/* Moving the index to the front re-reads the file being written: a second view of the sink. */
+typedef struct sink_view {
+    const rlm_sink *sink;
+    int64_t at;
+} sink_view;
+
+static int view_read(void *cookie, uint8_t *to, int bytes)
+{
+    sink_view *v = cookie;
+    int64_t got = v->sink->bytes - v->at < bytes ? v->sink->bytes - v->at : bytes;
+    if (got <= 0)
+        return AVERROR_EOF;
+    memcpy(to, v->sink->data + v->at, (size_t)got);
+    v->at += got;
+    return (int)got;
+}
+
+static int64_t view_seek(void *cookie, int64_t offset, int whence)
+{
+    sink_view *v = cookie;
+    if ((whence & ~AVSEEK_FORCE) == AVSEEK_SIZE)
+        return v->sink->bytes;
+    v->at = whence == SEEK_CUR   ? v->at + offset
+            : whence == SEEK_END ? v->sink->bytes + offset
+                                 : offset;
+    return v->at;
+}
+
+static int view_open(AVFormatContext *fmt, AVIOContext **io, const char *url, int flags,
+                     AVDictionary **options)
+{
+    (void)url, (void)options;
+    mux *m = fmt->opaque;
+    if (flags & AVIO_FLAG_WRITE)
+        return AVERROR(EPERM);
+    sink_view *v = rlm_calloc(1, sizeof *v);
+    uint8_t *buffer = av_malloc(MUX_IO_BYTES);
+    if (v && buffer) {
+        v->sink = m->sink;
+        *io = avio_alloc_context(buffer, MUX_IO_BYTES, 0, v, view_read, NULL, view_seek);
+        if (*io)
+            return 0;
+    }
+    rlm_free(v);
+    av_free(buffer);
+    return AVERROR(ENOMEM);
+}
+
+static int view_close(AVFormatContext *fmt, AVIOContext *io)
+{
+    (void)fmt;
+    rlm_free(io->opaque);
+    av_freep(&io->buffer);
+    avio_context_free(&io);
+    return 0;
+}
+
+/* ---- Encoders ---------------------------------------------------------------------------------
+ */
+
+static const AVCodec *encoder_find(enum AVCodecID id, const char *first)
+{
+    const AVCodec *codec = avcodec_find_encoder_by_name(first);
+    return codec ? codec : avcodec_find_encoder(id);
+}
+
+static int mux_stream(mux *m, AVStream **st, const AVCodecContext *c)
+{
+    *st = avformat_new_stream(m->fmt, NULL);
+    if (!*st)
+        return AVERROR(ENOMEM);
+    (*st)->time_base = c->time_base;
+    return avcodec_parameters_from_context((*st)->codecpar, c);
+}
+
+static int mux_open_video(mux *m, const rlm_frames *v, int webm, int crf, rlm_error *err)
+{
+    const AVCodec *codec = webm ? encoder_find(AV_CODEC_ID_VP9, "libvpx-vp9")
+                                : encoder_find(AV_CODEC_ID_H264, "libx264");
+    if (!codec)
+        return rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder",
+                        webm ? "VP9" : "H.264");
+    AVCodecContext *c = m->video = avcodec_alloc_context3(codec);
+    if (!c)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for the picture encoder");
+    int even = !webm;
+    c->width = even ? (v->width + 1) & ~1 : v->width;
+    c->height = even ? (v->height + 1) & ~1 : v->height;
+    c->pix_fmt = AV_PIX_FMT_YUV420P;
+    c->time_base = (AVRational){v->fps_den, v->fps_num};
+    c->framerate = (AVRational){v->fps_num, v->fps_den};
+    c->sample_aspect_ratio = (AVRational){1, 1};
+    c->color_range = AVCOL_RANGE_MPEG;
+    c->colorspace = AVCOL_SPC_BT709;
+    c->color_primaries = AVCOL_PRI_BT709;
+    c->color_trc = AVCOL_TRC_BT709;
+    c->thread_count = (int64_t)c->width * c->height >= 640 * 360 ? 2 : 1;
+    double rate = (double)v->fps_num / v->fps_den;
+    c->gop_size = rate * 2 < 12 ? 12 : rate * 2 > 250 ? 250 : (int)(rate * 2);
+    if (m->fmt->oformat->flags & AVFMT_GLOBALHEADER)
+        c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    av_opt_set_int(c->priv_data, "crf", webm || crf <= 51 ? crf : 51, 0);
+    if (webm) {
+        av_opt_set(c->priv_data, "deadline", "good", 0);
+        av_opt_set_int(c->priv_data, "cpu-used", 4, 0);
+        av_opt_set_int(c->priv_data, "row-mt", 1, 0);
+    }
+    int code = avcodec_open2(c, codec, NULL);
+    if (code >= 0)
+        code = mux_stream(m, &m->video_stream, c);
+    if (code < 0)
+        return rlm_av_fail(err, codec->name, "picture encoder", code);
+    m->video_stream->avg_frame_rate = c->framerate;
+    if (c->width != v->width || c->height != v->height) {
+        char text[64];
+        snprintf(text, sizeof text, "reelm-size=%dx%d", v->width, v->height);
+        av_dict_set(&m->fmt->metadata, "keywords", text, 0);
+        m->padded = rlm_alloc((size_t)c->width * (size_t)c->height * 3 + 64);
+        if (!m->padded)
+            return rlm_fail(err, RLM_E_NOMEM, "no memory for a %dx%d picture", c->width, c->height);
+    }
+    m->frame->format = c->pix_fmt;
+    m->frame->width = c->width;
+    m->frame->height = c->height;
+    code = av_frame_get_buffer(m->frame, 0);
+    m->sws = sws_getContext(c->width, c->height, AV_PIX_FMT_RGB24, c->width, c->height, c->pix_fmt,
+                            SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP, NULL, NULL, NULL);
+    if (code < 0 || !m->sws)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for a %dx%d picture", c->width, c->height);
+    rlm_colour_details(m->sws, SWS_CS_ITU709, 1, 0, 1);
+    return 0;
+}
+
+/* The nearest rate the encoder knows that is not below the wanted one. */
+static int encoder_rate(const AVCodec *codec, int rate)
+{
+    int best = 0, highest = 0;
+    const int *known = codec->supported_samplerates;
+    if (!known)
+        return rate;
+    for (; *known; known++) {
+        highest = *known > highest ? *known : highest;
+        if (*known >= rate && (!best || *known < best))
+            best = *known;
+    }
+    return best ? best : highest;
+}
+
+/* The whole track at the encoder's rate, as long as the picture. */
+static int mux_plan_sound(mux *m, const rlm_clip *clip, rlm_error *err)
+{
+    const rlm_pcm *a = &clip->audio;
+    const rlm_frames *v = &clip->video;
+    m->sound = (rlm_sound){.name = "sound",
+                           .want_rate = m->audio->sample_rate,
+                           .want_channels = m->audio->ch_layout.nb_channels,
+                           .limit = INT64_MAX / 4,
+                           .max_bytes = INT64_MAX / 4};
+    for (int64_t done = 0; done < a->count;) {
+        int64_t n = a->count - done < 65536 ? a->count - done : 65536;
+        const uint8_t *planes[1] = {(const uint8_t *)(a->samples + done * a->channels)};
+        RLM_TRY(rlm_sound_push(&m->sound, planes, (int)n, AV_SAMPLE_FMT_FLT, a->rate, a->channels,
+                               NULL, err));
+        done += n;
+    }
+    RLM_TRY(rlm_sound_push(&m->sound, NULL, 0, 0, 0, 0, NULL, err));
+    m->sound_total = m->sound.pcm.count;
+    if (v->count)
+        m->sound_total =
+            (int64_t)((double)v->count * v->fps_den / v->fps_num * m->audio->sample_rate + 0.5);
+    return 0;
+}
+
+static int mux_open_audio(mux *m, const rlm_clip *clip, int webm, rlm_error *err)
+{
+    const rlm_pcm *a = &clip->audio;
+    const AVCodec *codec =
+        webm ? encoder_find(AV_CODEC_ID_OPUS, "libopus") : encoder_find(AV_CODEC_ID_AAC, "aac");
+    if (!codec)
+        return rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder",
+                        webm ? "Opus" : "AAC");
+    AVCodecContext *c = m->audio = avcodec_alloc_context3(codec);
+    if (!c)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for the sound encoder");
+    c->sample_rate = encoder_rate(codec, a->rate);
+    c->sample_fmt = codec->sample_fmts ? codec->sample_fmts[0] : AV_SAMPLE_FMT_FLTP;
+    for (const enum AVSampleFormat *f = codec->sample_fmts; f && *f != AV_SAMPLE_FMT_NONE; f++)
+        if (*f == AV_SAMPLE_FMT_FLT || *f == AV_SAMPLE_FMT_FLTP)
+            c->sample_fmt = *f;
+    av_channel_layout_default(&c->ch_layout, a->channels > 2 ? 2 : a->channels);
+    c->bit_rate = (int64_t)(c->sample_rate < 32000 ? 64000 : 96000) * c->ch_layout.nb_channels;
+    c->time_base = (AVRational){1, c->sample_rate};
+    if (m->fmt->oformat->flags & AVFMT_GLOBALHEADER)
+        c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    int code = avcodec_open2(c, codec, NULL);
+    if (code >= 0)
+        code = mux_stream(m, &m->audio_stream, c);
+    if (code < 0)
+        return rlm_av_fail(err, codec->name, "sound encoder", code);
+    if (c->sample_fmt != AV_SAMPLE_FMT_FLT && c->sample_fmt != AV_SAMPLE_FMT_FLTP)
+        return rlm_fail(err, RLM_E_UNSUPPORTED, "%s takes no float samples", codec->name);
+    m->block->format = c->sample_fmt;
+    m->block->sample_rate = c->sample_rate;
+    m->block->nb_samples = c->frame_size > 0 ? c->frame_size : 1024;
+    if (av_channel_layout_copy(&m->block->ch_layout, &c->ch_layout) < 0 ||
+        av_frame_get_buffer(m->block, 0) < 0)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for the sound encoder");
+    return mux_plan_sound(m, clip, err);
+}
+
+/* ---- Encoding ---------------------------------------------------------------------------------
+ */
+
+/* frame NULL: flush. */
+static int mux_encode(mux *m, AVCodecContext *c, AVStream *st, const AVFrame *frame, rlm_error *err)
+{
+    int code = avcodec_send_frame(c, frame);
+    while (code >= 0) {
+        code = avcodec_receive_packet(c, m->packet);
+        if (code == AVERROR(EAGAIN) || code == AVERROR_EOF)
+            return 0;
+        if (code < 0)
+            break;
+        if (c == m->video && !m->packet->duration)
+            m->packet->duration = 1;
+        av_packet_rescale_ts(m->packet, c->time_base, st->time_base);
+        m->packet->stream_index = st->index;
+        code = av_interleaved_write_frame(m->fmt, m->packet);
+    }
+    return rlm_av_fail(err, c->codec->name, "encoding", code);
+}
+
+static int mux_picture(mux *m, const rlm_frames *v, int i, rlm_error *err)
+{
+    const uint8_t *rgb = v->rgb + (size_t)i * (size_t)v->height * (size_t)v->width * 3;
+    int stride = v->width * 3, wide = m->video->width * 3;
+    if (av_frame_make_writable(m->frame) < 0)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for a picture");
+    if (m->padded) {
+        for (int y = 0; y < m->video->height; y++) {
+            const uint8_t *from =
+                rgb + (size_t)(y < v->height ? y : v->height - 1) * (size_t)stride;
+            uint8_t *to = m->padded + (size_t)y * (size_t)wide;
+            memcpy(to, from, (size_t)stride);
+            if (wide > stride)
+                memcpy(to + stride, from + stride - 3, 3);
+        }
+    }
+    const uint8_t *planes[4] = {m->padded ? m->padded : rgb};
+    int strides[4] = {wide};
+    if (sws_scale(m->sws, planes, strides, 0, m->video->height, m->frame->data,
+                  m->frame->linesize) <= 0)
+        return rlm_fail(err, RLM_E_INTERNAL, "a %dx%d picture could not be converted", v->width,
+                        v->height);
+    m->frame->pts = i;
+    return mux_encode(m, m->video, m->video_stream, m->frame, err);
+}
+
+/* Encode sound up to sample `until`; behind its end the track is silent. */
+static int mux_sound_until(mux *m, int64_t until, rlm_error *err)
+{
+    AVFrame *b = m->block;
+    int size = m->audio->frame_size > 0 ? m->audio->frame_size : 1024;
+    int channels = m->audio->ch_layout.nb_channels;
+    int planar = m->audio->sample_fmt == AV_SAMPLE_FMT_FLTP;
+    while (m->sound_done < until && m->sound_done < m->sound_total) {
+        int64_t n = m->sound_total - m->sound_done < size ? m->sound_total - m->sound_done : size;
+        b->nb_samples = size;
+        if (av_frame_make_writable(b) < 0)
+            return rlm_fail(err, RLM_E_NOMEM, "no memory for a block of sound");
+        b->nb_samples = (int)n;
+        for (int64_t k = 0; k < n; k++) {
+            int64_t at = m->sound_done + k;
+            for (int c = 0; c < channels; c++) {
+                float x = at < m->sound.pcm.count ? m->sound.pcm.samples[at * channels + c] : 0;
+                x = x > 1 ? 1 : x >= -1 ? x : x < -1 ? -1 : 0; /* NaN becomes 0 */
+                ((float *)b->data[planar ? c : 0])[planar ? k : k * channels + c] = x;
+            }
+        }
+        b->pts = m->sound_done;
+        m->sound_done += n;
+        RLM_TRY(mux_encode(m, m->audio, m->audio_stream, b, err));
+    }
+    return 0;
+}
+
+static int mux_body(mux *m, const rlm_clip *clip, rlm_error *err)
+{
+    const rlm_frames *v = &clip->video;
+    for (int i = 0; i < v->count; i++) {
+        RLM_TRY(mux_picture(m, v, i, err));
+        if (m->audio)
+            RLM_TRY(mux_sound_until(
+                m, (int64_t)((double)(i + 1) * v->fps_den / v->fps_num * m->audio->sample_rate),
+                err));
+    }
+    if (m->audio) {
+        RLM_TRY(mux_sound_until(m, INT64_MAX, err));
+        RLM_TRY(mux_encode(m, m->audio, m->audio_stream, NULL, err));
+    }
+    if (m->video)
+        RLM_TRY(mux_encode(m, m->video, m->video_stream, NULL, err));
+    return 0;
+}
+
+static int mux_run(mux *m, const char *format, const rlm_clip *clip, const rlm_write_options *o,
+                   rlm_error *err)
+{
+    int webm = !strcmp(format, "webm");
+    int code = avformat_alloc_output_context2(&m->fmt, NULL, format, NULL);
+    uint8_t *buffer = av_malloc(MUX_IO_BYTES);
+    m->frame = av_frame_alloc();
+    m->block = av_frame_alloc();
+    m->packet = av_packet_alloc();
+    if (code >= 0 && buffer)
+        m->io =
+            avio_alloc_context(buffer, MUX_IO_BYTES, 1, m->sink, NULL, mux_io_write, mux_io_seek);
+    if (!m->io || !m->frame || !m->block || !m->packet) {
+        if (!m->io)
+            av_free(buffer);
+        return rlm_av_fail(err, format, "container", code < 0 ? code : AVERROR(ENOMEM));
+    }
+    m->fmt->pb = m->io;
+    m->fmt->opaque = m;
+    m->fmt->io_open = view_open;
+    m->fmt->io_close2 = view_close;
+    m->fmt->url = av_strdup("");
+    m->fmt->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;
+    if (clip->video.count)
+        RLM_TRY(mux_open_video(m, &clip->video, webm, o->crf, err));
+    if (clip->audio.count)
+        RLM_TRY(mux_open_audio(m, clip, webm, err));
+    if (clip->metadata)
+        av_dict_set(&m->fmt->metadata, "comment", clip->metadata, 0);
+    AVDictionary *options = NULL;
+    if (!strcmp(format, "mp4") || !strcmp(format, "mov"))
+        av_dict_set(&options, "movflags", "+faststart", 0);
+    code = avformat_write_header(m->fmt, &options);
+    av_dict_free(&options);
+    if (code < 0)
+        return rlm_av_fail(err, format, "header", code);
+    RLM_TRY(mux_body(m, clip, err));
+    code = av_write_trailer(m->fmt);
+    avio_flush(m->io);
+    if (code < 0 || m->sink->failed)
+        return rlm_av_fail(err, format, "index", code < 0 ? code : AVERROR(ENOMEM));
+    return 0;
+}
+
+int rlm_mux_write(rlm_sink *sink, const char *format, const rlm_clip *clip,
+                  const rlm_write_options *o, rlm_error *err)
+{
+    mux m = {.sink = sink};
+    int code = mux_run(&m, format, clip, o, err);
+    avcodec_free_context(&m.video);
+    avcodec_free_context(&m.audio);
+    av_frame_free(&m.frame);
+    av_frame_free(&m.block);
+    av_packet_free(&m.packet);
+    sws_freeContext(m.sws);
+    rlm_sound_close(&m.sound);
+    rlm_free(m.padded);
+    if (m.io)
+        av_freep(&m.io->buffer);
+    avio_context_free(&m.io);
+    avformat_free_context(m.fmt);
+    return code;
+}

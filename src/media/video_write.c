@@ -1,0 +1,257 @@
+/* rlm_clip -> any file: which writer, checks, and how the bytes land. Files are made in memory (an
+ * encoded clip is small beside its pixels) and appear whole or not at all. */
+#include "src/media/media.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "src/base/mem.h"
+
+enum { WRITE_MAX_SIDE = 16384, WRITE_DEFAULT_CRF = 18, WRITE_PATH_LIMIT = 4096 };
+
+/* ---- The sink ---------------------------------------------------------------------------------
+ */
+
+int rlm_sink_write(rlm_sink *s, const void *data, int64_t bytes)
+{
+    if (s->failed || bytes < 0)
+        return -1;
+    int64_t end = s->at + bytes;
+    if (end > s->room) {
+        int64_t room = s->room ? s->room * 2 : 1 << 16;
+        room = room < end ? end : room;
+        uint8_t *grown = rlm_realloc(s->data, (size_t)s->bytes, (size_t)room);
+        if (!grown) {
+            s->failed = 1;
+            return -1;
+        }
+        s->data = grown;
+        s->room = room;
+    }
+    if (s->at > s->bytes)
+        memset(s->data + s->bytes, 0, (size_t)(s->at - s->bytes));
+    if (bytes)
+        memcpy(s->data + s->at, data, (size_t)bytes);
+    s->at = end;
+    if (end > s->bytes)
+        s->bytes = end;
+    return (int)bytes;
+}
+
+int64_t rlm_sink_seek(rlm_sink *s, int64_t at)
+{
+    if (at < 0)
+        return -1;
+    s->at = at;
+    return at;
+}
+
+void rlm_sink_free(rlm_sink *s)
+{
+    rlm_free(s->data);
+    *s = (rlm_sink){0};
+}
+
+int rlm_sink_land(const rlm_sink *s, const char *path, rlm_error *err)
+{
+    if (strcmp(path, "-"))
+        return rlm_file_write(path, s->data, (size_t)s->bytes, err);
+    for (int64_t done = 0; done < s->bytes;) {
+        ssize_t n = write(STDOUT_FILENO, s->data + done, (size_t)(s->bytes - done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return rlm_fail(err, RLM_E_IO, "stdout: %s", strerror(errno));
+        done += n;
+    }
+    return 0;
+}
+
+/* ---- Formats ----------------------------------------------------------------------------------
+ */
+
+enum { HOLDS_VIDEO = 1, HOLDS_AUDIO = 2 };
+typedef enum { MAKE_MUX, MAKE_GIF, MAKE_Y4M, MAKE_PNG, MAKE_SOUND } make_kind;
+typedef struct format_row {
+    const char *name, *muxer;
+    int holds;
+    make_kind make;
+} format_row;
+
+static const format_row *format_find(const char *name)
+{
+    static const format_row rows[] = {
+        {"mp4", "mp4", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
+        {"m4v", "mp4", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
+        {"m4a", "mp4", HOLDS_AUDIO, MAKE_MUX},
+        {"mov", "mov", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
+        {"mkv", "matroska", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
+        {"webm", "webm", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
+        {"gif", "gif", HOLDS_VIDEO, MAKE_GIF},
+        {"y4m", "y4m", HOLDS_VIDEO, MAKE_Y4M},
+        {"png", "png", HOLDS_VIDEO, MAKE_PNG},
+        {"wav", "wav", HOLDS_AUDIO, MAKE_SOUND},
+        {"flac", "flac", HOLDS_AUDIO, MAKE_SOUND},
+        {"ogg", "ogg", HOLDS_AUDIO, MAKE_SOUND},
+        {"oga", "ogg", HOLDS_AUDIO, MAKE_SOUND},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp(rows[i].name, name))
+            return &rows[i];
+    return NULL;
+}
+
+static int format_choose(const format_row **out, const char *path, const char *format,
+                         rlm_error *err)
+{
+    char ext[16];
+    const char *name = format && *format ? format : NULL;
+    if (!name && !strcmp(path, "-"))
+        return rlm_fail(err, RLM_E_ARG, "stdout: a format must be named (mp4, mkv, y4m, wav, ...)");
+    if (!name)
+        name = rlm_path_ext(path, ext);
+    *out = format_find(name);
+    if (!*out)
+        return rlm_fail(err, RLM_E_UNSUPPORTED,
+                        "%s: file type \"%s\" is not known; known are mp4 mov m4a mkv webm gif y4m "
+                        "png wav flac ogg",
+                        path, name);
+    return 0;
+}
+
+static int clip_check(const char *path, const rlm_clip *clip, const format_row *row, rlm_error *err)
+{
+    const rlm_frames *v = &clip->video;
+    const rlm_pcm *a = &clip->audio;
+    int has_video = v->count > 0 && v->rgb, has_audio = a->count > 0 && a->samples;
+    if (!((row->holds & HOLDS_VIDEO) && has_video) && !((row->holds & HOLDS_AUDIO) && has_audio))
+        return rlm_fail(err, RLM_E_ARG, "%s: the clip has no %s to write", path,
+                        row->holds == HOLDS_AUDIO   ? "sound"
+                        : row->holds == HOLDS_VIDEO ? "picture"
+                                                    : "picture and no sound");
+    if (has_video && (v->width < 1 || v->width > WRITE_MAX_SIDE || v->height < 1 ||
+                      v->height > WRITE_MAX_SIDE || v->fps_num < 1 || v->fps_den < 1))
+        return rlm_fail(err, RLM_E_RANGE,
+                        "%s: picture of %dx%d at %d/%d frames a second cannot be written", path,
+                        v->width, v->height, v->fps_num, v->fps_den);
+    if (has_audio && (a->channels < 1 || a->channels > 8 || a->rate < 1000 || a->rate > 384000))
+        return rlm_fail(err, RLM_E_RANGE, "%s: sound of %d channels at %d Hz cannot be written",
+                        path, a->channels, a->rate);
+    return 0;
+}
+
+/* ---- PNG, one or a sequence ---------------------------------------------------------------------
+ */
+
+/* Expand one %d or %05d of a path (and %% to %). Returns the number of numbers in it; -1:
+ * malformed. */
+static int path_number(const char *path, int number, char out[WRITE_PATH_LIMIT])
+{
+    size_t n = 0;
+    int found = 0;
+    for (const char *p = path; *p; p++) {
+        if (n + 16 >= WRITE_PATH_LIMIT)
+            return -1;
+        if (*p != '%' || p[1] == '%') {
+            p += *p == '%';
+            out[n++] = *p;
+            continue;
+        }
+        int width = 0, zero = p[1] == '0';
+        for (p++; *p >= '0' && *p <= '9' && width < 10; p++)
+            width = width * 10 + *p - '0';
+        if (*p != 'd' || width > 9)
+            return -1;
+        n += (size_t)snprintf(out + n, 16, zero ? "%0*d" : "%*d", width, number);
+        found++;
+    }
+    out[n] = 0;
+    return found;
+}
+
+static int png_file(const char *path, const rlm_frames *v, int i, const char *metadata,
+                    rlm_error *err)
+{
+    rlm_sink sink = {0};
+    int code = rlm_png_write(&sink, v, i, metadata, err);
+    if (!code)
+        code = rlm_sink_land(&sink, path, err);
+    rlm_sink_free(&sink);
+    return code;
+}
+
+static int png_write(const char *path, const rlm_frames *v, const char *metadata, rlm_error *err)
+{
+    char name[WRITE_PATH_LIMIT];
+    if (!strchr(path, '%') && v->count == 1)
+        return png_file(path, v, 0, metadata, err);
+    if (!strchr(path, '%'))
+        return rlm_fail(err, RLM_E_ARG,
+                        "%s: the clip has %d frames; put %%d (or %%05d) where their number goes",
+                        path, v->count);
+    if (path_number(path, 0, name) != 1)
+        return rlm_fail(err, RLM_E_ARG, "%s: exactly one %%d (or %%05d) is expected in the name",
+                        path);
+    int i = 0, code = 0;
+    for (; i < v->count && !code; i++) {
+        path_number(path, i, name);
+        code = png_file(name, v, i, metadata, err);
+    }
+    for (int k = 0; code && k < i; k++) {
+        path_number(path, k, name);
+        unlink(name);
+    }
+    return code;
+}
+
+/* ---- Entry ------------------------------------------------------------------------------------
+ */
+
+int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_options *options,
+                    rlm_error *err)
+{
+    rlm_write_options o = options ? *options : (rlm_write_options){0};
+    const format_row *row = NULL;
+    rlm_sink sink = {0};
+    if (!path || !*path || !clip)
+        return rlm_fail(err, RLM_E_ARG, "media file: no path or no clip to write");
+    RLM_TRY(format_choose(&row, path, o.format, err));
+    RLM_TRY(clip_check(path, clip, row, err));
+    o.crf = o.crf > 0 ? o.crf : WRITE_DEFAULT_CRF;
+    if (o.crf > 63)
+        return rlm_fail(err, RLM_E_RANGE, "%s: crf is %d, 1 to 63 is allowed", path, o.crf);
+    av_log_set_level(AV_LOG_QUIET);
+    const char *metadata = o.no_metadata ? NULL : clip->metadata;
+    rlm_clip part = *clip; /* borrowed view: only what the format holds */
+    part.metadata = (char *)metadata;
+    if (!(row->holds & HOLDS_VIDEO) || !part.video.rgb)
+        part.video = (rlm_frames){0};
+    if (!(row->holds & HOLDS_AUDIO) || !part.audio.samples)
+        part.audio = (rlm_pcm){0};
+    int code = 0;
+    switch (row->make) {
+    case MAKE_MUX:
+        code = rlm_mux_write(&sink, row->muxer, &part, &o, err);
+        break;
+    case MAKE_GIF:
+        code = rlm_gif_write(&sink, &part.video, err);
+        break;
+    case MAKE_Y4M:
+        code = rlm_y4m_write(&sink, &part.video, err);
+        break;
+    case MAKE_SOUND:
+        code = rlm_audio_file_write(&sink, row->muxer, &part.audio, metadata, err);
+        break;
+    case MAKE_PNG:
+        return png_write(path, &part.video, metadata, err);
+    }
+    if (code)
+        rlm_fail_prefix(err, code, "%s", path);
+    else
+        code = rlm_sink_land(&sink, path, err);
+    rlm_sink_free(&sink);
+    return code;
+}
