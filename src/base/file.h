@@ -21,7 +21,8 @@ void rlm_map_close(rlm_map *m);
 int rlm_file_read(const char *path, size_t limit, char **out, size_t *bytes, rlm_error *err);
 
 /* Atomic write: PATH.tmp.PID, fsync, rename, fsync of the directory. On any failure the previous
- * file is untouched and the temporary is gone. Use write_begin / fwrite-like / commit for streams. */
+ * file is untouched and the temporary is gone. Use write_begin / fwrite-like / commit for streams.
+ */
 typedef struct rlm_writer {
     FILE *file;
     char *path, *tmp;
@@ -37,7 +38,8 @@ int rlm_mkdirs(const char *path, rlm_error *err); /* like mkdir -p */
 int rlm_is_dir(const char *path);
 /* dir + "/" + name, heap; NULL when out of memory. */
 char *rlm_path_join(const char *dir, const char *name);
-/* Lower-case extension without the dot ("" if none), a pointer into a static-free buffer out[16]. */
+/* Lower-case extension without the dot ("" if none), a pointer into a static-free buffer out[16].
+ */
 const char *rlm_path_ext(const char *path, char out[16]);
 
 /* SHA-256 (FIPS 180-4) of a buffer, as 64 hex digits and NUL. */

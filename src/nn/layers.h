@@ -1,6 +1,7 @@
 /* Every layer's struct and forward, one screen a family. A layer is parameters plus geometry;
- * *_declare names its parameters in `p` (prefix "enc.b0.conv" gives "enc.b0.conv.weight"), *_forward
- * computes and, when run->tape is set, records. Element arithmetic happens in kernels only. */
+ * *_declare names its parameters in `p` (prefix "enc.b0.conv" gives "enc.b0.conv.weight"),
+ * *_forward computes and, when run->tape is set, records. Element arithmetic happens in kernels
+ * only. */
 #ifndef RLM_NN_LAYERS_H
 #define RLM_NN_LAYERS_H
 
@@ -34,13 +35,15 @@ rlm_tensor rlm_embedding_forward(rlm_run *run, const rlm_embedding *e, const int
                                  int64_t rows, const rlm_tensor *into);
 
 /* ---- gather.c: y[i] = x[rows[i]] ------------------------------------------------------------ */
-/* rows [count], each a row of x seen as [rows][last], or < 0 for zeros; must live until backward. */
+/* rows [count], each a row of x seen as [rows][last], or < 0 for zeros; must live until backward.
+ */
 rlm_tensor rlm_gather_forward(rlm_run *run, const rlm_tensor *x, const int32_t *rows,
                               int64_t count);
 
 /* ---- conv.c: causal convolution over [n][t][h][w][c] ---------------------------------------- */
-/* Time is padded (kt - 1) in front only. Space: (k - 1) split half / half when stride is 1 ("same");
- * with stride s output size is ceil(size / s). Sound (causal_w): (kw - 1) * dilation in front. */
+/* Time is padded (kt - 1) in front only. Space: (k - 1) split half / half when stride is 1
+ * ("same"); with stride s output size is ceil(size / s). Sound (causal_w): (kw - 1) * dilation in
+ * front. */
 typedef struct rlm_conv {
     int cin, cout, kt, kh, kw, st, sh, sw, dilation;
     bool causal_w;
@@ -48,10 +51,10 @@ typedef struct rlm_conv {
 } rlm_conv;
 typedef struct rlm_conv_spec {
     int cin, cout, kt, kh, kw;
-    int st, sh, sw;  /* 0 means 1 */
-    int dilation;    /* 0 means 1 */
+    int st, sh, sw; /* 0 means 1 */
+    int dilation;   /* 0 means 1 */
     bool causal_w, bias;
-    float scale;     /* 0 means 1: std = scale / sqrt(fan in) */
+    float scale; /* 0 means 1: std = scale / sqrt(fan in) */
 } rlm_conv_spec;
 void rlm_conv_declare(rlm_conv *c, rlm_params *p, const char *name, const rlm_conv_spec *spec);
 rlm_tensor rlm_conv_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x);
@@ -68,7 +71,8 @@ rlm_tensor rlm_conv_stream_residual_forward(rlm_run *run, const rlm_conv *c, con
 rlm_tensor rlm_depth_to_space_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw,
                                       int drop);
 rlm_tensor rlm_space_to_depth_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw);
-rlm_tensor rlm_upsample_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw, int drop);
+rlm_tensor rlm_upsample_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw,
+                                int drop);
 rlm_tensor rlm_haar_forward(rlm_run *run, const rlm_tensor *pixels);         /* c = 3 -> 192 */
 rlm_tensor rlm_haar_inverse_forward(rlm_run *run, const rlm_tensor *coeffs); /* 192 -> 3 */
 
@@ -105,7 +109,7 @@ rlm_tensor rlm_lfq_forward(rlm_run *run, const rlm_tensor *z, int32_t *ids);
 /* ---- attention.c ---------------------------------------------------------------------------- */
 /* QK norm, rotation, prefix-LM attention on a packed qkv [batch][len][3 * heads * dim]. */
 typedef struct rlm_attention {
-    int heads, dim; /* dim of one head */
+    int heads, dim;             /* dim of one head */
     rlm_param *q_gain, *k_gain; /* [dim] */
 } rlm_attention;
 typedef struct rlm_attention_in {

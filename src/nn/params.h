@@ -27,8 +27,8 @@ typedef struct rlm_param {
 typedef struct rlm_params {
     rlm_param **items; /* in order of declaration */
     int count, capacity;
-    bool failed;       /* sticky: a declaration ran out of memory or had a bad shape */
-    int64_t total;     /* elements, after allocate */
+    bool failed;        /* sticky: a declaration ran out of memory or had a bad shape */
+    int64_t total;      /* elements of the block, gaps of alignment (always 0) included */
     float *data, *grad; /* one block each; items point into them, 64-byte aligned */
     void *packs;
     size_t pack_bytes;
@@ -47,7 +47,7 @@ void rlm_params_initialise(rlm_params *p, uint64_t seed); /* same values for any
 rlm_param *rlm_params_find(const rlm_params *p, const char *name);
 
 /* Every parameter must be there with its shape (f32, f16 or bf16); MODEL error names the first that
- * is not. prefix, e.g. "ema.", or "". file_name only serves the message. */
+ * is not. prefix, e.g. "ema.", or "". */
 int rlm_params_load(rlm_params *p, const rlm_safetensors *st, const char *prefix, rlm_error *err);
 /* Adds all to a writer under prefix; dtype F32 or BF16. data overrides (same block layout as
  * p->data), NULL: p->data. */

@@ -1,4 +1,5 @@
-/* safetensors: u64 header length, JSON header, data. Reader checks every bound; writer is atomic. */
+/* safetensors: u64 header length, JSON header, data. Reader checks every bound; writer is atomic.
+ */
 #ifndef RLM_NN_SAFETENSORS_H
 #define RLM_NN_SAFETENSORS_H
 
@@ -20,7 +21,9 @@ typedef struct rlm_safetensors {
     char sha256[65]; /* of the whole file; filled by rlm_st_hash */
 } rlm_safetensors;
 
-/* Limits: header 64 MiB, 65,536 tensors, rank <= 5, names < 256 bytes, no overlap, no holes read. */
+/* Limits: header 64 MiB, 65,536 tensors, rank <= 5 (a scalar reads as [1]), names < 256 bytes, data
+ * covered without overlap or gap. Files of others may leave data unaligned: read elements through
+ * rlm_st_to_f32 or memcpy. Entries are sorted by name. */
 int rlm_st_open(rlm_safetensors *st, const char *path, rlm_error *err);
 void rlm_st_close(rlm_safetensors *st);
 const rlm_tensor *rlm_st_find(const rlm_safetensors *st, const char *name);
@@ -29,7 +32,8 @@ const char *rlm_st_hash(rlm_safetensors *st);
 /* Convert a found tensor's elements to f32 (from F32, BF16, F16, I32...). */
 void rlm_st_to_f32(const rlm_tensor *t, float *out);
 
-/* Writer: entries are borrowed until commit; names and metadata are copied. */
+/* Writer: data is borrowed until commit; names and metadata are copied. store_as: the tensor's own
+ * dtype, or BF16 for F32. Failures stick and are reported by commit. */
 typedef struct rlm_st_writer {
     rlm_st_entry *entries;
     rlm_dtype *store_as; /* dtype in the file; f32 data may be stored as BF16 */

@@ -6,25 +6,25 @@
 #include "src/nn/tensor.h"
 
 typedef enum rlm_op {
-    RLM_OP_LINEAR,     /* in: x [, residual]; layer rlm_linear */
-    RLM_OP_CONV,       /* in: x [, residual]; layer rlm_conv; u.conv */
-    RLM_OP_RMSNORM,    /* in: x; layer rlm_rmsnorm; saved[0] rstd */
-    RLM_OP_GROUPNORM,  /* in: x; layer rlm_groupnorm; saved[0] stats; u.groupnorm */
-    RLM_OP_ACT,        /* in: x; u.act */
-    RLM_OP_ADD,        /* in: a, b */
-    RLM_OP_MODULATE,   /* in: x, scale, shift */
-    RLM_OP_SWIGLU,     /* in: x */
-    RLM_OP_COLUMNS,    /* in: x; u.columns; out: the other side */
+    RLM_OP_LINEAR,    /* in: x [, residual]; layer rlm_linear */
+    RLM_OP_CONV,      /* in: x [, residual]; layer rlm_conv; u.conv */
+    RLM_OP_RMSNORM,   /* in: x; layer rlm_rmsnorm; saved[0] rstd */
+    RLM_OP_GROUPNORM, /* in: x; layer rlm_groupnorm; saved[0] stats; u.groupnorm */
+    RLM_OP_ACT,       /* in: x; u.act */
+    RLM_OP_ADD,       /* in: a, b */
+    RLM_OP_MODULATE,  /* in: x, scale, shift */
+    RLM_OP_SWIGLU,    /* in: x */
+    RLM_OP_COLUMNS,   /* in: x; u.columns; out: the other side */
     RLM_OP_DEPTH_TO_SPACE,
     RLM_OP_SPACE_TO_DEPTH,
-    RLM_OP_UPSAMPLE,   /* u.shuffle */
-    RLM_OP_HAAR,       /* u.haar: pixels -> coefficients */
+    RLM_OP_UPSAMPLE, /* u.shuffle */
+    RLM_OP_HAAR,     /* u.haar: pixels -> coefficients */
     RLM_OP_HAAR_INVERSE,
-    RLM_OP_LFQ,        /* in: z; straight through */
-    RLM_OP_EMBEDDING,  /* layer rlm_embedding; saved[0] ids; out accumulates into in[0] if set */
-    RLM_OP_QK_ROPE,    /* in: qkv; layer rlm_attention; saved: angle, rstd_q, rstd_k */
-    RLM_OP_ATTENTION,  /* in: qkv; saved[0] lse; u.attention */
-    RLM_OP_GATHER,     /* in: x; saved[0] row indices */
+    RLM_OP_LFQ,       /* in: z; straight through */
+    RLM_OP_EMBEDDING, /* layer rlm_embedding; saved[0] ids; out accumulates into in[0] if set */
+    RLM_OP_QK_ROPE,   /* in: qkv; layer rlm_attention; saved: angle, rstd_q, rstd_k */
+    RLM_OP_ATTENTION, /* in: qkv; saved[0] lse; u.attention */
+    RLM_OP_GATHER,    /* in: x; saved[0] row indices */
     RLM_OPS
 } rlm_op;
 

@@ -1,0 +1,229 @@
+#include <assert.h>
+#include <stdio.h>
+
+#include "src/nn/layers.h"
+
+/* ---- Convolution ---------------------------------------------------------------------------- */
+
+static int or_one(int v)
+{
+    return v ? v : 1;
+}
+
+void rlm_conv_declare(rlm_conv *c, rlm_params *p, const char *name, const rlm_conv_spec *spec)
+{
+    char full[128];
+    *c = (rlm_conv){.cin = spec->cin,
+                    .cout = spec->cout,
+                    .kt = or_one(spec->kt),
+                    .kh = or_one(spec->kh),
+                    .kw = or_one(spec->kw),
+                    .st = or_one(spec->st),
+                    .sh = or_one(spec->sh),
+                    .sw = or_one(spec->sw),
+                    .dilation = or_one(spec->dilation),
+                    .causal_w = spec->causal_w};
+    snprintf(full, sizeof full, "%s.weight", name);
+    rlm_weight_geom g = {
+        .cout = c->cout, .kt = c->kt, .kh = c->kh, .kw = c->kw, .cin = c->cin, .dw = c->dilation};
+    c->w = rlm_params_add_weight(p, full, &g, spec->scale != 0 ? spec->scale : 1.0f);
+    if (spec->bias) {
+        snprintf(full, sizeof full, "%s.bias", name);
+        c->bias = rlm_params_add(p, full, 1, (int64_t[]){c->cout}, RLM_INIT_CONST, 0.0f);
+    }
+}
+
+int rlm_conv_context(const rlm_conv *c)
+{
+    return c->causal_w ? (c->kw - 1) * c->dilation : c->kt - 1;
+}
+
+/* Zeros in front of an axis whose output size is ceil(size / stride): half of what is missing. */
+static int same_pad(int size, int out, int kernel, int stride)
+{
+    int missing = (out - 1) * stride + kernel - size;
+    return missing > 0 ? missing / 2 : 0;
+}
+
+/* streaming: x brings the causal axis' context itself, so nothing is padded there. */
+static rlm_conv_shape conv_shape(const rlm_conv *c, const rlm_tensor *x, bool streaming)
+{
+    assert(x->rank == 5 && x->shape[4] == c->cin);
+    rlm_conv_shape s = {.n = (int)x->shape[0],
+                        .t = (int)x->shape[1],
+                        .h = (int)x->shape[2],
+                        .w = (int)x->shape[3],
+                        .cin = c->cin,
+                        .cout = c->cout,
+                        .kt = c->kt,
+                        .kh = c->kh,
+                        .kw = c->kw,
+                        .st = c->st,
+                        .sh = c->sh,
+                        .sw = c->sw,
+                        .dw = c->dilation};
+    int context = rlm_conv_context(c), carried = streaming ? context : 0;
+    s.pt = c->kt - 1;
+    s.oh = (s.h + s.sh - 1) / s.sh;
+    s.ph = same_pad(s.h, s.oh, s.kh, s.sh);
+    if (c->causal_w) {
+        assert(s.w > carried);
+        s.ot = (s.t - 1) / s.st + 1;
+        s.pw = context - carried;
+        s.ow = (s.w - carried - 1) / s.sw + 1;
+    } else {
+        assert(s.t > carried);
+        s.pt = context - carried;
+        s.ot = (s.t - carried - 1) / s.st + 1;
+        s.ow = (s.w + s.sw - 1) / s.sw;
+        s.pw = same_pad(s.w, s.ow, (s.kw - 1) * s.dw + 1, s.sw);
+    }
+    return s;
+}
+
+static rlm_tensor conv(rlm_run *run, const rlm_conv *c, const rlm_tensor *x,
+                       const rlm_tensor *residual, bool streaming)
+{
+    rlm_conv_shape s = conv_shape(c, x, streaming);
+    int64_t shape[5] = {s.n, s.ot, s.oh, s.ow, s.cout};
+    rlm_tensor y = residual && !run->tape ? *residual : rlm_tensor_new(run, 5, shape);
+    assert(!residual || rlm_tensor_count(residual) == (int64_t)s.n * s.ot * s.oh * s.ow * s.cout);
+    run->k->conv_forward(run->par, &s, rlm_f32(x), &c->w->weight, c->bias ? c->bias->data : NULL,
+                         residual ? rlm_f32(residual) : NULL, rlm_f32(&y));
+    if (run->tape) {
+        rlm_record r = {.op = RLM_OP_CONV, .layer = c, .in = {*x}, .out = y, .u.conv = s};
+        if (residual)
+            r.in[1] = *residual;
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
+
+rlm_tensor rlm_conv_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x)
+{
+    return conv(run, c, x, NULL, false);
+}
+
+rlm_tensor rlm_conv_residual_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x,
+                                     const rlm_tensor *residual)
+{
+    return conv(run, c, x, residual, false);
+}
+
+rlm_tensor rlm_conv_stream_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x)
+{
+    assert(!run->tape);
+    return conv(run, c, x, NULL, true);
+}
+
+rlm_tensor rlm_conv_stream_residual_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x,
+                                            const rlm_tensor *residual)
+{
+    assert(!run->tape);
+    return conv(run, c, x, residual, true);
+}
+
+/* ---- Rearrangement -------------------------------------------------------------------------- */
+
+rlm_tensor rlm_depth_to_space_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw,
+                                      int drop)
+{
+    int f = ft * fh * fw;
+    assert(x->rank == 5 && x->shape[4] % f == 0);
+    rlm_shuffle_shape s = {.n = (int)x->shape[0],
+                           .t = (int)x->shape[1],
+                           .h = (int)x->shape[2],
+                           .w = (int)x->shape[3],
+                           .c = (int)(x->shape[4] / f),
+                           .ft = ft,
+                           .fh = fh,
+                           .fw = fw,
+                           .drop = drop};
+    rlm_tensor y = rlm_tensor_new5(run, s.n, (int64_t)s.t * ft - drop, (int64_t)s.h * fh,
+                                   (int64_t)s.w * fw, s.c);
+    run->k->depth_to_space(run->par, &s, rlm_f32(x), rlm_f32(&y), false);
+    if (run->tape) {
+        rlm_record r = {.op = RLM_OP_DEPTH_TO_SPACE, .in = {*x}, .out = y, .u.shuffle = s};
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
+
+rlm_tensor rlm_space_to_depth_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw)
+{
+    assert(x->rank == 5 && x->shape[1] % ft == 0 && x->shape[2] % fh == 0 && x->shape[3] % fw == 0);
+    rlm_shuffle_shape s = {.n = (int)x->shape[0],
+                           .t = (int)x->shape[1] / ft,
+                           .h = (int)x->shape[2] / fh,
+                           .w = (int)x->shape[3] / fw,
+                           .c = (int)x->shape[4],
+                           .ft = ft,
+                           .fh = fh,
+                           .fw = fw};
+    rlm_tensor y = rlm_tensor_new5(run, s.n, s.t, s.h, s.w, (int64_t)ft * fh * fw * s.c);
+    run->k->space_to_depth(run->par, &s, rlm_f32(x), rlm_f32(&y), false);
+    if (run->tape) {
+        rlm_record r = {.op = RLM_OP_SPACE_TO_DEPTH, .in = {*x}, .out = y, .u.shuffle = s};
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
+
+rlm_tensor rlm_upsample_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw, int drop)
+{
+    assert(x->rank == 5);
+    rlm_shuffle_shape s = {.n = (int)x->shape[0],
+                           .t = (int)x->shape[1],
+                           .h = (int)x->shape[2],
+                           .w = (int)x->shape[3],
+                           .c = (int)x->shape[4],
+                           .ft = ft,
+                           .fh = fh,
+                           .fw = fw,
+                           .drop = drop};
+    rlm_tensor y = rlm_tensor_new5(run, s.n, (int64_t)s.t * ft - drop, (int64_t)s.h * fh,
+                                   (int64_t)s.w * fw, s.c);
+    run->k->upsample_forward(run->par, &s, rlm_f32(x), rlm_f32(&y));
+    if (run->tape) {
+        rlm_record r = {.op = RLM_OP_UPSAMPLE, .in = {*x}, .out = y, .u.shuffle = s};
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
+
+/* ---- Wavelet: 1 + 4(t - 1) frames of 4h x 4w x 3 <-> t x h x w x 192 --------------------------
+ */
+
+rlm_tensor rlm_haar_forward(rlm_run *run, const rlm_tensor *pixels)
+{
+    assert(pixels->rank == 5 && pixels->shape[4] == 3);
+    assert(pixels->shape[1] % 4 == 1 && pixels->shape[2] % 4 == 0 && pixels->shape[3] % 4 == 0);
+    rlm_haar_shape s = {.n = (int)pixels->shape[0],
+                        .t = (int)(pixels->shape[1] - 1) / 4 + 1,
+                        .h = (int)pixels->shape[2] / 4,
+                        .w = (int)pixels->shape[3] / 4};
+    rlm_tensor y = rlm_tensor_new5(run, s.n, s.t, s.h, s.w, 192);
+    run->k->haar_forward(run->par, &s, rlm_f32(pixels), rlm_f32(&y));
+    if (run->tape) {
+        rlm_record r = {.op = RLM_OP_HAAR, .in = {*pixels}, .out = y, .u.haar = s};
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
+
+rlm_tensor rlm_haar_inverse_forward(rlm_run *run, const rlm_tensor *coeffs)
+{
+    assert(coeffs->rank == 5 && coeffs->shape[4] == 192);
+    rlm_haar_shape s = {.n = (int)coeffs->shape[0],
+                        .t = (int)coeffs->shape[1],
+                        .h = (int)coeffs->shape[2],
+                        .w = (int)coeffs->shape[3]};
+    rlm_tensor y = rlm_tensor_new5(run, s.n, 1 + 4 * ((int64_t)s.t - 1), (int64_t)s.h * 4,
+                                   (int64_t)s.w * 4, 3);
+    run->k->haar_inverse(run->par, &s, rlm_f32(coeffs), rlm_f32(&y));
+    if (run->tape) {
+        rlm_record r = {.op = RLM_OP_HAAR_INVERSE, .in = {*coeffs}, .out = y, .u.haar = s};
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
