@@ -1,11 +1,13 @@
-/* Multi-scale mel loss (SoundStream, arXiv 2107.03312, eq. 6) between waves x and target:
+/* Multi-scale mel loss between waves x and target, after SoundStream (arXiv 2107.03312, eq. 6):
  *
- *   sum over s = 64, 128 .. 2048 of  mean over frames and clips of
- *       |S(x) - S(target)|_1 + sqrt(s / 2) |log S(x) - log S(target)|_2
+ *   mean over s = 64, 128 .. 2048, frames, clips and bins of
+ *       LINEAR * |S(x) - S(target)| + |log(S(x) + FLOOR) - log(S(target) + FLOOR)|
  *
- * S: 64 mel bins of the magnitude spectrum, Hann window s divided by its root energy, hop s / 4.
- * The paper sums over time; the mean keeps the weight independent of clip length. Zeros around a
- * clip let every sample be seen by four frames.
+ * S: 64 mel bins of the magnitude spectrum, Hann window s divided by its root energy (so that white
+ * noise of deviation 1 has magnitudes around 1 at every scale), hop s / 4. The paper sums, weights
+ * the logarithms by sqrt(s / 2) and takes their L2 norm a frame; means and L1 weigh every scale and
+ * every frame alike, whatever the crop, and let no single bin rule. Zeros around a clip let every
+ * sample be seen by four frames.
  *
  * A scale is a chain of matrix products, so its gradient is the same chain transposed:
  *   frames [rows][s] x basis [s][2 bins] -> re | im -> magnitude [rows][bins] x filters -> mel
@@ -18,7 +20,8 @@
 
 enum { SCALES = 6, FIRST_WINDOW = 64, MELS = 64, CHUNK_FLOATS = 1 << 19 };
 static const double PI = 3.14159265358979323846;
-static const float FLOOR = 1e-5f; /* under the logarithm */
+static const float LINEAR = 0.3f;
+static const float FLOOR = 1e-3f; /* -60 dB: what is quieter need not be matched */
 
 typedef struct scale {
     int window, hop, bins, frames, rows; /* frames a clip; rows: frames worked on at once */
@@ -235,23 +238,16 @@ static void compare_mels(void *ctx, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const chunk *c = ctx;
-    float alpha = sqrtf((float)c->s->window / 2.0f);
     for (int64_t r = begin; r < end; r++) {
         const float *a = c->m->mel + r * MELS;
-        float *t = c->m->mel + (c->rows + r) * MELS, d[MELS];
-        double l1 = 0, l2 = 1e-12;
-        for (int i = 0; i < MELS; i++) {
-            l1 += fabsf(a[i] - t[i]);
-            d[i] = logf((a[i] + FLOOR) / (t[i] + FLOOR));
-            l2 += (double)d[i] * d[i];
-        }
-        l2 = sqrt(l2);
-        float f = alpha / (float)l2;
+        float *t = c->m->mel + (c->rows + r) * MELS;
+        double sum = 0;
         for (int i = 0; i < MELS; i++) {
             float sign = (float)((a[i] > t[i]) - (a[i] < t[i]));
-            t[i] = c->weight * (sign + f * d[i] / (a[i] + FLOOR));
+            sum += LINEAR * fabsf(a[i] - t[i]) + fabsf(logf((a[i] + FLOOR) / (t[i] + FLOOR)));
+            t[i] = c->weight * sign * (LINEAR + 1.0f / (a[i] + FLOOR));
         }
-        c->m->row_loss[r] = l1 + alpha * l2;
+        c->m->row_loss[r] = sum;
     }
 }
 
@@ -316,13 +312,13 @@ double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *
     for (int i = 0; i < m->scale_count; i++) {
         const scale *s = &m->scales[i];
         int64_t all = clips * s->frames;
-        double sum = 0;
+        double sum = 0, each = (double)all * MELS * m->scale_count;
         for (int64_t at = 0; at < all; at += s->rows) {
             int rows = all - at < s->rows ? (int)(all - at) : s->rows;
-            chunk c = {s, m, at, rows, NULL, x->grad, scale_by / (float)all};
+            chunk c = {s, m, at, rows, NULL, x->grad, scale_by / (float)each};
             sum += chunk_loss(run, &c, rlm_f32(x), target);
         }
-        loss += sum / (double)all;
+        loss += sum / each;
     }
     return loss;
 }
