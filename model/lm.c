@@ -216,6 +216,7 @@ static rlm_tensor block_forward(rlm_run *run, const rlm_lm_block *b, const rlm_a
     size_t scope = rlm_scope_open(run);
     rlm_tensor h = rlm_rmsnorm_forward(run, &b->attn_norm, x);
     rlm_tensor qkv = rlm_linear_forward(run, &b->qkv, &h);
+    qkv = rlm_qk_rope_forward(run, &b->attn, &qkv, in->angle);
     rlm_tensor a = rlm_attention_forward(run, &b->attn, in, &qkv);
     rlm_tensor y = rlm_linear_residual_forward(run, &b->out, &a, x);
     h = rlm_rmsnorm_forward(run, &b->mlp_norm, &y);

@@ -103,25 +103,11 @@ static void store(rlm_run *run, rlm_lm_cache *c, int layer, int sequence, const 
     run->k->cache_store(run->par, &s, qkv, 3 * width, 2 * width, c->length[sequence], c->v + at);
 }
 
-/* Attention of the new rows: among themselves in a prefix, against the cache in a step. */
-static void attend(rlm_run *run, rlm_lm_cache *c, int layer, const rlm_tensor *qkv, bool prefix,
-                   rlm_tensor *y)
+/* Attention of one new row of each sequence against the cache. */
+static rlm_tensor attend_cached(rlm_run *run, const rlm_lm_cache *c, int layer,
+                                const rlm_tensor *qkv)
 {
-    int rows = (int)rlm_tensor_rows(qkv), width = c->heads * c->dim;
-    float scale = 1.0f / sqrtf((float)c->dim);
-    if (prefix) {
-        rlm_attention_shape s = {.batch = 1,
-                                 .len = rows,
-                                 .heads = c->heads,
-                                 .dim = c->dim,
-                                 .prefix = &rows,
-                                 .length = &rows,
-                                 .scale = scale};
-        int64_t shape[2] = {c->heads, rows};
-        rlm_tensor lse = rlm_tensor_new(run, 2, shape);
-        run->k->attention_forward(run->par, &s, rlm_f32(qkv), rlm_f32(y), rlm_f32(&lse));
-        return;
-    }
+    int width = c->heads * c->dim;
     rlm_cache_shape s = {.batch = c->batch,
                          .rows = 1,
                          .heads = c->heads,
@@ -129,9 +115,20 @@ static void attend(rlm_run *run, rlm_lm_cache *c, int layer, const rlm_tensor *q
                          .capacity = c->capacity,
                          .q_stride = 3 * width,
                          .seen = c->seen,
-                         .scale = scale};
+                         .scale = 1.0f / sqrtf((float)c->dim)};
     size_t at = cache_at(c, layer, 0);
-    run->k->attention_cached(run->par, &s, rlm_f32(qkv), c->k + at, c->v + at, rlm_f32(y));
+    int64_t shape[2] = {c->batch, width};
+    rlm_tensor y = rlm_tensor_new(run, 2, shape);
+    run->k->attention_cached(run->par, &s, rlm_f32(qkv), c->k + at, c->v + at, rlm_f32(&y));
+    return y;
+}
+
+/* Attention of the rows of a prefix among themselves. */
+static rlm_tensor attend_prefix(rlm_run *run, const rlm_attention *a, const rlm_tensor *qkv)
+{
+    int rows = (int)rlm_tensor_rows(qkv);
+    rlm_attention_in in = {.batch = 1, .len = rows, .prefix = &rows, .length = &rows};
+    return rlm_attention_forward(run, a, &in, qkv);
 }
 
 /* One block over the rows in progress: all of one sequence (prefix), or one of each. In place on x.
@@ -149,8 +146,7 @@ static void block_cached(rlm_run *run, const rlm_lm_block *b, rlm_lm_cache *c, i
         store(run, c, layer, sequence, rlm_f32(&qkv), rows);
     for (int n = 0; !prefix && n < c->batch; n++)
         store(run, c, layer, n, rlm_f32(&qkv) + (size_t)n * 3 * (size_t)(c->heads * c->dim), 1);
-    rlm_tensor a = rlm_tensor_like(run, x);
-    attend(run, c, layer, &qkv, prefix, &a);
+    rlm_tensor a = prefix ? attend_prefix(run, &b->attn, &qkv) : attend_cached(run, c, layer, &qkv);
     *x = rlm_linear_residual_forward(run, &b->out, &a, x);
     h = rlm_rmsnorm_forward(run, &b->mlp_norm, x);
     rlm_tensor u = rlm_linear_forward(run, &b->up, &h);
