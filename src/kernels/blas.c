@@ -1,0 +1,160 @@
+/* OpenBLAS overlay: products in f32. A convolution gathers the patches of a slice of output
+ * positions, then multiplies them with the weight. */
+#include "src/kernels/blas.h"
+
+#include "src/kernels/conv_rows.h"
+
+/* ---- Products ------------------------------------------------------------------------------ */
+
+static void gemm_tile(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const rlm_blas_gemm *g = ctx;
+    int64_t across = (g->n + BLAS_TILE - 1) / BLAS_TILE;
+    (void)worker;
+    for (int64_t tile = begin; tile < end; tile++) {
+        int64_t row = tile / across * BLAS_TILE, col = tile % across * BLAS_TILE;
+        int m = g->m - row < BLAS_TILE ? (int)(g->m - row) : BLAS_TILE;
+        int n = g->n - col < BLAS_TILE ? (int)(g->n - col) : BLAS_TILE;
+        rlm_sgemm(g->ta, g->tb, m, n, g->k, g->alpha, g->a + (g->ta ? row : row * g->lda), g->lda,
+                  g->b + (g->tb ? col * g->ldb : col), g->ldb, g->beta, g->c + row * g->ldc + col,
+                  g->ldc);
+    }
+}
+
+void rlm_blas_gemm_tiles(rlm_par *par, const rlm_blas_gemm *g)
+{
+    int64_t down = (g->m + BLAS_TILE - 1) / BLAS_TILE, across = (g->n + BLAS_TILE - 1) / BLAS_TILE;
+    rlm_blas_gemm copy = *g;
+    rlm_par_for(par, down * across, 1, gemm_tile, &copy);
+}
+
+static void gemm(rlm_par *par, bool ta, bool tb, int m, int n, int k, float alpha, const float *a,
+                 const float *b, float beta, float *c)
+{
+    rlm_blas_gemm g = {ta, tb, m, n, k, ta ? m : k, tb ? k : n, n, alpha, beta, a, b, c};
+    rlm_blas_gemm_tiles(par, &g);
+}
+
+/* ---- Linear -------------------------------------------------------------------------------- */
+
+typedef struct linear_job {
+    int m, n, k, rows, cols; /* product; size of a slice */
+    const float *x, *w, *bias, *residual;
+    float *y;
+} linear_job;
+
+/* y = residual + bias on a block of m x n, so that the product can be added to it. */
+static void start_block(int64_t m, int n, int ld, const float *bias, const float *residual,
+                        float *y)
+{
+    for (int64_t row = 0; row < m; row++)
+        for (int i = 0; i < n; i++)
+            y[row * ld + i] = (residual ? residual[row * ld + i] : 0) + (bias ? bias[i] : 0);
+}
+
+static void linear_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const linear_job *j = ctx;
+    int64_t across = (j->n + j->cols - 1) / j->cols;
+    (void)worker;
+    for (int64_t slice = begin; slice < end; slice++) {
+        int64_t row = slice / across * j->rows, col = slice % across * j->cols;
+        int m = j->m - row < j->rows ? (int)(j->m - row) : j->rows;
+        int n = j->n - col < j->cols ? (int)(j->n - col) : j->cols;
+        int64_t at = row * j->n + col;
+        const float *x = j->x + row * j->k, *w = j->w + col * j->k;
+        start_block(m, n, j->n, j->bias ? j->bias + col : NULL,
+                    j->residual ? j->residual + at : NULL, j->y + at);
+        if (m <= 8)
+            for (int64_t i = 0; i < m; i++) /* the slice of w stays in cache */
+                cblas_sgemv(CblasRowMajor, CblasNoTrans, n, j->k, 1, w, j->k, x + i * j->k, 1, 1,
+                            j->y + at + i * j->n, 1);
+        else
+            rlm_sgemm(false, true, m, n, j->k, 1, x, j->k, w, j->k, 1, j->y + at, j->n);
+    }
+}
+
+static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
+                           const float *bias, const float *residual, float *y)
+{
+    linear_job j = {m, n, k, BLAS_TILE, m <= 8 ? 64 : BLAS_TILE, x, w->f32, bias, residual, y};
+    int64_t down = (m + j.rows - 1) / j.rows, across = (n + j.cols - 1) / j.cols;
+    rlm_par_for(par, down * across, 1, linear_slice, &j);
+}
+
+/* ---- Convolution --------------------------------------------------------------------------- */
+
+typedef struct conv_job {
+    rlm_par *par;
+    const rlm_conv_shape *s;
+    int rows; /* output positions of a slice */
+    const float *x, *w, *bias, *residual;
+    float *y;
+} conv_job;
+
+/* patch [count][taps][cin] of output rows from `row`. */
+static void gather_patches(const rlm_conv_shape *s, const float *x, int64_t row, int count,
+                           float *patch)
+{
+    int taps = conv_taps(s);
+    size_t bytes = (size_t)s->cin * sizeof(float);
+    for (int i = 0; i < count; i++) {
+        for (int tap = 0; tap < taps; tap++, patch += s->cin) {
+            int64_t from = conv_source(s, row + i, tap);
+            if (from < 0)
+                memset(patch, 0, bytes);
+            else
+                memcpy(patch, x + from * s->cin, bytes);
+        }
+    }
+}
+
+static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const conv_job *j = ctx;
+    const rlm_conv_shape *s = j->s;
+    int k = conv_taps(s) * s->cin;
+    int64_t total = conv_rows_out(s);
+    float *patch = rlm_par_scratch(j->par, worker, 0, (size_t)j->rows * k * sizeof(float));
+    for (int64_t slice = begin; slice < end; slice++) {
+        int64_t row = slice * j->rows, at = row * s->cout;
+        int count = total - row < j->rows ? (int)(total - row) : j->rows;
+        gather_patches(s, j->x, row, count, patch);
+        start_block(count, s->cout, s->cout, j->bias, j->residual ? j->residual + at : NULL,
+                    j->y + at);
+        rlm_sgemm(false, true, count, s->cout, k, 1, patch, k, j->w, k, 1, j->y + at, s->cout);
+    }
+}
+
+static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, const rlm_weight *w,
+                         const float *bias, const float *residual, float *y)
+{
+    int64_t rows = conv_rows_out(s);
+    if (conv_is_dense(s)) {
+        linear_forward(par, (int)rows, s->cout, s->cin, x, w, bias, residual, y);
+        return;
+    }
+    int block = rlm_blas_rows((int64_t)conv_taps(s) * s->cin);
+    conv_job j = {par, s, block, x, w->f32, bias, residual, y};
+    rlm_par_for(par, (rows + block - 1) / block, 1, conv_slice, &j);
+}
+
+/* 3 x 3 against pencil and paper. */
+static bool probe(void)
+{
+    static const float a[6] = {1, 2, 3, 4, 5, 6}, b[6] = {1, 0, -1, 2, 1, 0};
+    float c[4] = {0};
+    rlm_sgemm(false, true, 2, 2, 3, 1, a, 3, b, 3, 0, c, 2);
+    return c[0] == -2 && c[1] == 4 && c[2] == -2 && c[3] == 13;
+}
+
+bool rlm_kernels_blas(rlm_kernels *k)
+{
+    openblas_set_num_threads(1);
+    if (!probe())
+        return false;
+    k->gemm = gemm;
+    k->linear_forward = linear_forward;
+    k->conv_forward = conv_forward;
+    return true;
+}

@@ -1,0 +1,39 @@
+/* What the two halves of the OpenBLAS overlay share. Every call of OpenBLAS is single-threaded and
+ * works on a slice whose size follows from the shape alone: results do not depend on the threads.
+ */
+#ifndef RLM_KERNELS_BLAS_H
+#define RLM_KERNELS_BLAS_H
+
+#include <cblas.h>
+
+#include "src/kernels/kernels.h"
+
+enum { BLAS_TILE = 256, BLAS_GATHER = 1 << 18 }; /* floats gathered at once: 1 MiB */
+
+typedef struct rlm_blas_gemm {
+    bool ta, tb;
+    int m, n, k;
+    int lda, ldb, ldc;
+    float alpha, beta;
+    const float *a, *b;
+    float *c;
+} rlm_blas_gemm;
+
+/* c = alpha op(a) op(b) + beta c, cut into tiles of c. */
+void rlm_blas_gemm_tiles(rlm_par *par, const rlm_blas_gemm *g);
+
+/* Rows to gather at once when each has `width` floats: 16 to BLAS_TILE. */
+static inline int rlm_blas_rows(int64_t width)
+{
+    int64_t rows = BLAS_GATHER / (width > 0 ? width : 1);
+    return rows > BLAS_TILE ? BLAS_TILE : rows < 16 ? 16 : (int)rows;
+}
+
+static inline void rlm_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a,
+                             int lda, const float *b, int ldb, float beta, float *c, int ldc)
+{
+    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n,
+                k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+#endif

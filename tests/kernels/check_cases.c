@@ -1,0 +1,736 @@
+/* The case table of the kernel check: every entry, with shapes of 1, primes, 63..65, odd depths,
+ * strides and dilations. */
+#include "tests/kernels/check_cases.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+
+/* Walks the table: each group is offered the index and takes it if it is in its range. */
+typedef struct walk {
+    int left; /* index within what is still to come */
+} walk;
+
+static bool take(walk *w, int count, int *i)
+{
+    if (w->left < count) {
+        *i = w->left;
+        return true;
+    }
+    w->left -= count;
+    return false;
+}
+
+/* ---- Convolution --------------------------------------------------------------------------- */
+
+static const rlm_conv_shape conv_shapes[] = {
+    /* n t h w cin  (out: filled in)  cout  kt kh kw  st sh sw  dw  pt ph pw */
+    {1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0},
+    {1, 3, 5, 7, 3, 0, 0, 0, 5, 3, 3, 3, 1, 1, 1, 1, 2, 1, 1},
+    {2, 2, 8, 8, 16, 0, 0, 0, 32, 1, 3, 3, 1, 1, 1, 1, 0, 1, 1},
+    {1, 5, 9, 9, 17, 0, 0, 0, 33, 3, 3, 3, 1, 2, 2, 1, 2, 1, 1},
+    {1, 5, 4, 6, 8, 0, 0, 0, 9, 3, 1, 1, 2, 1, 1, 1, 2, 0, 0},
+    {1, 4, 8, 8, 12, 0, 0, 0, 24, 4, 4, 4, 2, 2, 2, 1, 2, 1, 1},
+    {1, 1, 1, 101, 13, 0, 0, 0, 63, 1, 1, 7, 1, 1, 1, 3, 0, 0, 18},
+    {2, 1, 1, 64, 64, 0, 0, 0, 65, 1, 1, 4, 1, 1, 2, 1, 0, 0, 2},
+    {2, 1, 1, 131, 1, 0, 0, 0, 32, 1, 1, 7, 1, 1, 1, 1, 0, 0, 6},
+    {1, 1, 1, 80, 32, 0, 0, 0, 1, 1, 1, 7, 1, 1, 1, 1, 0, 0, 6},
+    {1, 1, 1, 96, 48, 0, 0, 0, 64, 1, 1, 10, 1, 1, 5, 1, 0, 0, 5},
+    {1, 2, 6, 6, 65, 0, 0, 0, 64, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0},
+    {1, 2, 7, 7, 31, 0, 0, 0, 20, 1, 1, 1, 1, 2, 2, 1, 0, 0, 0},
+    {1, 2, 3, 3, 192, 0, 0, 0, 48, 3, 3, 3, 1, 1, 1, 1, 2, 1, 1},
+    {1, 1, 2, 2, 7, 0, 0, 0, 6, 1, 5, 5, 1, 1, 1, 1, 0, 2, 2},
+    {1, 2, 17, 33, 40, 0, 0, 0, 40, 1, 3, 3, 1, 1, 1, 1, 0, 1, 1},
+};
+static const rlm_conv_shape conv_bench[] = {
+    {1, 5, 32, 32, 96, 0, 0, 0, 96, 1, 3, 3, 1, 1, 1, 1, 0, 1, 1},
+    {1, 5, 16, 16, 192, 0, 0, 0, 192, 3, 3, 3, 1, 1, 1, 1, 2, 1, 1},
+    {4, 1, 1, 4000, 64, 0, 0, 0, 64, 1, 1, 7, 1, 1, 1, 3, 0, 0, 18},
+};
+
+static void run_conv(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->conv_forward(par, &c->conv, c->in[0], &c->weight, c->in[2], c->in[3], c->out[0]);
+}
+
+static void run_conv_data(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->conv_backward_data(par, &c->conv, c->in[0], &c->weight, c->out[0]);
+}
+
+static void run_conv_weight(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->conv_backward_weight(par, &c->conv, c->in[0], c->in[1], c->out[0], c->out[1]);
+}
+
+/* pass 0: forward, 1: data, 2: weight; + 4: without bias, residual and packing. */
+static void conv_case(check_case *c, const rlm_conv_shape *shape, int pass, bool bare)
+{
+    static const char *const names[] = {"conv_forward", "conv_backward_data",
+                                        "conv_backward_weight"};
+    rlm_conv_shape *s = &c->conv;
+    *s = *shape;
+    s->ot = (s->t + s->st - 1) / s->st;
+    s->oh = (s->h + s->sh - 1) / s->sh;
+    s->ow = (s->w + s->sw - 1) / s->sw;
+    int64_t x = (int64_t)s->n * s->t * s->h * s->w * s->cin;
+    int64_t y = (int64_t)s->n * s->ot * s->oh * s->ow * s->cout;
+    int64_t w = (int64_t)s->cout * s->kt * s->kh * s->kw * s->cin;
+    snprintf(c->name, sizeof c->name, "%s %dx%dx%dx%dx%d c%d k%dx%dx%d s%dx%dx%d d%d%s",
+             names[pass], s->n, s->t, s->h, s->w, s->cin, s->cout, s->kt, s->kh, s->kw, s->st,
+             s->sh, s->sw, s->dw, bare ? " bare" : "");
+    c->class = CASE_PRODUCT;
+    c->accumulates = pass > 0;
+    c->packed = !bare;
+    c->in_size[0] = pass == 1 ? y : x;
+    if (pass < 2) {
+        c->run = pass ? run_conv_data : run_conv;
+        c->in_size[1] = w;
+        c->geom = (rlm_weight_geom){s->cout, s->kt, s->kh, s->kw, s->cin, s->dw};
+        c->in_size[2] = pass || bare ? 0 : s->cout;
+        c->in_size[3] = pass || bare ? 0 : y;
+        c->out_size[0] = pass ? x : y;
+    } else {
+        c->run = run_conv_weight;
+        c->in_size[1] = y;
+        c->out_size[0] = w;
+        c->out_size[1] = bare ? 0 : s->cout;
+    }
+}
+
+/* ---- Linear and matrices ------------------------------------------------------------------- */
+
+static const int linear_shapes[][3] = {
+    /* m n k */
+    {1, 1, 1},    {1, 63, 65},  {2, 7, 13},    {5, 64, 64},     {8, 65, 127},   {17, 33, 63},
+    {64, 64, 64}, {65, 96, 31}, {3, 256, 1},   {127, 129, 100}, {33, 192, 576}, {1, 512, 1024},
+    {7, 300, 63}, {300, 17, 5}, {12, 2, 1023}, {290, 270, 65}};
+static const int linear_bench[][3] = {{1, 1024, 1024}, {4, 1024, 1024}, {256, 1024, 1024}};
+
+static void run_linear(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->linear_forward(par, c->p[0], c->p[1], c->p[2], c->in[0], &c->weight, c->in[2], c->in[3],
+                      c->out[0]);
+}
+
+static void run_linear_data(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->linear_backward_data(par, c->p[0], c->p[1], c->p[2], c->in[0], &c->weight, c->out[0]);
+}
+
+static void run_linear_weight(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->linear_backward_weight(par, c->p[0], c->p[1], c->p[2], c->in[0], c->in[1], c->out[0],
+                              c->out[1]);
+}
+
+static void linear_case(check_case *c, const int *s, int pass, bool bare)
+{
+    static const char *const names[] = {"linear_forward", "linear_backward_data",
+                                        "linear_backward_weight"};
+    int64_t m = s[0], n = s[1], k = s[2];
+    snprintf(c->name, sizeof c->name, "%s m%d n%d k%d%s", names[pass], s[0], s[1], s[2],
+             bare ? " bare" : "");
+    memcpy(c->p, s, 3 * sizeof *s);
+    c->class = CASE_PRODUCT;
+    c->accumulates = pass > 0;
+    c->packed = !bare;
+    c->in_size[0] = pass == 1 ? m * n : m * k;
+    if (pass < 2) {
+        c->run = pass ? run_linear_data : run_linear;
+        c->in_size[1] = n * k;
+        c->geom = (rlm_weight_geom){s[1], 1, 1, 1, s[2], 1};
+        c->in_size[2] = pass || bare ? 0 : n;
+        c->in_size[3] = pass || bare ? 0 : m * n;
+        c->out_size[0] = pass ? m * k : m * n;
+    } else {
+        c->run = run_linear_weight;
+        c->in_size[1] = m * n;
+        c->out_size[0] = n * k;
+        c->out_size[1] = bare ? 0 : n;
+    }
+}
+
+static void run_gemm(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->gemm(par, c->p[3], c->p[4], c->p[0], c->p[1], c->p[2], 0.75f, c->in[0], c->in[1],
+            c->accumulates ? 0.5f : 0, c->out[0]);
+}
+
+/* f32 on every level: compared as such. */
+static void gemm_case(check_case *c, const int *s, int variant)
+{
+    memcpy(c->p, s, 3 * sizeof *s);
+    c->p[3] = variant & 1;
+    c->p[4] = variant >> 1 & 1;
+    c->accumulates = variant >> 2 & 1;
+    snprintf(c->name, sizeof c->name, "gemm m%d n%d k%d ta%d tb%d", s[0], s[1], s[2], c->p[3],
+             c->p[4]);
+    c->class = CASE_F32;
+    c->run = run_gemm;
+    c->in_size[0] = (int64_t)s[0] * s[2];
+    c->in_size[1] = (int64_t)s[1] * s[2];
+    c->out_size[0] = (int64_t)s[0] * s[1];
+}
+
+/* ---- Norms --------------------------------------------------------------------------------- */
+
+static const int norm_shapes[][2] = {/* rows c */
+                                     {1, 1},  {3, 7},    {2, 63},   {5, 64},
+                                     {7, 65}, {130, 48}, {33, 192}, {2, 1023}};
+static const int norm_bench[][2] = {{1024, 512}};
+
+static void run_rmsnorm(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->rmsnorm_forward(par, c->p[0], c->p[1], c->in[0], c->in[1], 1e-5f, c->out[0], c->out[1]);
+}
+
+static void prepare_rmsnorm(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    float *y = rlm_alloc((size_t)c->in_size[0] * sizeof *y);
+    k->rmsnorm_forward(par, c->p[0], c->p[1], c->in[0], c->in[1], 1e-5f, y, c->in[2]);
+    rlm_free(y);
+}
+
+static void run_rmsnorm_backward(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->rmsnorm_backward(par, c->p[0], c->p[1], c->in[0], c->in[1], c->in[2], c->in[3], c->out[0],
+                        c->out[1]);
+}
+
+static void rmsnorm_case(check_case *c, const int *s, int variant)
+{
+    bool backward = variant & 1, bare = variant & 2;
+    int64_t count = (int64_t)s[0] * s[1];
+    memcpy(c->p, s, 2 * sizeof *s);
+    snprintf(c->name, sizeof c->name, "rmsnorm_%s %dx%d%s", backward ? "backward" : "forward", s[0],
+             s[1], bare ? " bare" : "");
+    c->class = CASE_F32;
+    c->accumulates = backward;
+    c->in_size[0] = count;
+    c->in_size[1] = bare ? 0 : s[1];
+    c->out_size[0] = count;
+    c->out_row[0] = s[1];
+    c->out_size[1] = backward ? (bare ? 0 : s[1]) : bare ? 0 : s[0];
+    c->run = backward ? run_rmsnorm_backward : run_rmsnorm;
+    if (backward) {
+        c->prepare = prepare_rmsnorm;
+        c->in_size[2] = s[0];
+        c->in_size[3] = count;
+    }
+}
+
+static const rlm_groupnorm_shape group_shapes[] = {
+    {1, 1, 4, 1, 1e-5f, RLM_ACT_NONE},     {2, 5, 6, 3, 1e-5f, RLM_ACT_SILU},
+    {3, 35, 65, 1, 1e-5f, RLM_ACT_ELU},    {2, 63, 64, 8, 1e-5f, RLM_ACT_GELU},
+    {1, 65, 96, 32, 1e-5f, RLM_ACT_LEAKY}, {2, 17, 48, 48, 1e-5f, RLM_ACT_TANH},
+    {5, 64, 32, 1, 1e-5f, RLM_ACT_RELU},   {3, 9, 192, 12, 1e-5f, RLM_ACT_SILU}};
+static const rlm_groupnorm_shape group_bench[] = {{5, 1024, 96, 1, 1e-5f, RLM_ACT_SILU}};
+
+static void run_groupnorm(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->groupnorm_forward(par, &c->groupnorm, c->in[0], c->in[1], c->in[2], c->out[0], c->out[1]);
+}
+
+static void prepare_groupnorm(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    float *y = rlm_alloc((size_t)c->in_size[0] * sizeof *y);
+    k->groupnorm_forward(par, &c->groupnorm, c->in[0], c->in[1], c->in[2], y, c->in[3]);
+    rlm_free(y);
+}
+
+static void run_groupnorm_backward(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->groupnorm_backward(par, &c->groupnorm, c->in[0], c->in[1], c->in[2], c->in[3], c->in[4],
+                          c->out[0], c->out[1], c->out[2]);
+}
+
+static void groupnorm_case(check_case *c, const rlm_groupnorm_shape *s, int variant)
+{
+    bool backward = variant & 1, bare = variant & 2;
+    int64_t count = (int64_t)s->frames * s->hw * s->c, stats = (int64_t)s->frames * s->groups * 2;
+    c->groupnorm = *s;
+    snprintf(c->name, sizeof c->name, "groupnorm_%s f%d hw%d c%d g%d act%d%s",
+             backward ? "backward" : "forward", s->frames, s->hw, s->c, s->groups, s->act,
+             bare ? " bare" : "");
+    c->class = CASE_F32;
+    c->accumulates = backward;
+    c->in_size[0] = count;
+    c->in_size[1] = c->in_size[2] = bare ? 0 : s->c;
+    c->out_size[0] = count;
+    c->run = backward ? run_groupnorm_backward : run_groupnorm;
+    if (backward) {
+        c->prepare = prepare_groupnorm;
+        c->in_size[3] = stats;
+        c->in_size[4] = count;
+        c->out_size[1] = c->out_size[2] = bare ? 0 : s->c;
+    } else {
+        c->out_size[1] = stats;
+    }
+}
+
+/* ---- Elementwise --------------------------------------------------------------------------- */
+
+static const int64_t sizes[] = {1, 7, 63, 64, 65, 1023, 9001};
+static const int64_t sizes_bench[] = {1000000};
+
+enum {
+    EL_ACT,
+    EL_ACT_BACK = 7,
+    EL_ADD = 14,
+    EL_AXPY,
+    EL_FILL,
+    EL_COPY,
+    EL_MOD,
+    EL_MOD_BACK,
+    EL_ADAMW,
+    EL_SUMSQ,
+    EL_RECON1,
+    EL_RECON2,
+    ELEMENTS
+};
+
+static void run_element(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    int op = c->p[0];
+    int64_t n = c->in_size[0];
+    float **in = c->in, **out = c->out;
+    if (op < EL_ACT_BACK)
+        k->act_forward(par, (rlm_act)op, n, in[0], out[0]);
+    else if (op < EL_ADD)
+        k->act_backward(par, (rlm_act)(op - EL_ACT_BACK), n, in[0], in[1], out[0]);
+    else if (op == EL_ADD)
+        k->add(par, n, in[0], in[1], out[0]);
+    else if (op == EL_AXPY)
+        k->axpy(par, n, -0.3f, in[0], out[0]);
+    else if (op == EL_FILL)
+        k->fill(par, n, 1.5f, out[0]);
+    else if (op == EL_COPY)
+        k->copy(par, n, in[0], out[0]);
+    else if (op == EL_MOD)
+        k->modulate_forward(par, n, in[0], in[1], in[2], out[0]);
+    else if (op == EL_MOD_BACK)
+        k->modulate_backward(par, n, in[0], in[1], in[2], out[0], out[1], out[2]);
+    else if (op == EL_ADAMW) {
+        for (int64_t i = 0; i < n; i++) /* second moments are never negative */
+            out[2][i] = out[2][i] < 0 ? -out[2][i] : out[2][i];
+        k->adamw(par, &c->adamw, n, out[0], in[0], out[1], out[2], out[3]);
+    } else if (op == EL_SUMSQ)
+        out[0][0] = (float)k->sumsq(par, n, in[0]);
+    else
+        out[1][0] = (float)k->recon(par, op == EL_RECON1 ? 1 : 2, n, in[0], in[1], 3.0f, out[0]);
+}
+
+static void element_case(check_case *c, int op, int64_t n)
+{
+    static const char *const names[] = {
+        "add",   "axpy",  "fill",     "copy",    "modulate_forward", "modulate_backward",
+        "adamw", "sumsq", "recon_l1", "recon_l2"};
+    const char *name = op < EL_ACT_BACK ? "act_forward"
+                       : op < EL_ADD    ? "act_backward"
+                                        : names[op - EL_ADD];
+    snprintf(c->name, sizeof c->name, "%s %d n%lld", name, op, (long long)n);
+    c->p[0] = op;
+    c->run = run_element;
+    c->class = op == EL_ADD || op == EL_FILL || op == EL_COPY ? CASE_EXACT : CASE_F32;
+    c->in_size[0] = c->in_size[1] = c->in_size[2] = c->out_size[0] = n;
+    c->accumulates = (op >= EL_ACT_BACK && op < EL_ADD) || op == EL_AXPY || op == EL_MOD_BACK ||
+                     op == EL_ADAMW || op >= EL_RECON1;
+    if (op == EL_MOD_BACK)
+        c->out_size[1] = c->out_size[2] = n;
+    if (op == EL_ADAMW) {
+        c->out_size[1] = c->out_size[2] = n;
+        c->out_size[3] = n % 2 ? n : 0;
+        c->adamw = (rlm_adamw){1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, 3, n % 2 ? 0.99f : 0};
+    }
+    if (op == EL_SUMSQ)
+        c->out_size[0] = 1;
+    if (op >= EL_RECON1)
+        c->out_size[1] = 1;
+}
+
+static void run_rows(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    const int *p = c->p;
+    if (p[0] == 0)
+        k->swiglu_forward(par, p[1], p[2], c->in[0], c->out[0]);
+    else if (p[0] == 1)
+        k->swiglu_backward(par, p[1], p[2], c->in[0], c->in[1], c->out[0]);
+    else
+        k->columns(par, p[1], p[2], c->in[0], p[2] + 5, 3, c->out[0], p[2] + 2, 1, p[0] == 3);
+}
+
+/* variant 0, 1: SwiGLU forward, backward; 2, 3: columns without and with accumulation. */
+static void rows_case(check_case *c, const int *s, int variant)
+{
+    static const char *const names[] = {"swiglu_forward", "swiglu_backward", "columns",
+                                        "columns_add"};
+    int64_t rows = s[0], width = s[1];
+    snprintf(c->name, sizeof c->name, "%s %dx%d", names[variant], s[0], s[1]);
+    c->p[0] = variant;
+    memcpy(c->p + 1, s, 2 * sizeof *s);
+    c->class = variant < 2 ? CASE_F32 : CASE_EXACT;
+    c->run = run_rows;
+    c->accumulates = variant > 0;
+    c->in_size[0] = variant < 2 ? rows * 2 * width : rows * (width + 5);
+    c->in_size[1] = rows * width;
+    c->out_size[0] = variant == 0   ? rows * width
+                     : variant == 1 ? rows * 2 * width
+                                    : rows * (width + 2);
+}
+
+/* ---- Rearrangement ------------------------------------------------------------------------- */
+
+static const rlm_shuffle_shape shuffle_shapes[] = {{1, 1, 1, 1, 1, 1, 1, 1, 0},
+                                                   {2, 3, 5, 4, 7, 2, 2, 2, 1},
+                                                   {1, 2, 3, 3, 64, 1, 2, 2, 0},
+                                                   {1, 4, 2, 3, 17, 4, 1, 1, 3},
+                                                   {3, 1, 1, 13, 5, 1, 1, 4, 0}};
+static const rlm_shuffle_shape shuffle_bench[] = {{1, 5, 16, 16, 96, 1, 2, 2, 0}};
+
+static void run_shuffle(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    switch (c->p[0]) {
+    case 0:
+    case 1:
+        k->depth_to_space(par, &c->shuffle, c->in[0], c->out[0], c->p[0] == 1);
+        break;
+    case 2:
+    case 3:
+        k->space_to_depth(par, &c->shuffle, c->in[0], c->out[0], c->p[0] == 3);
+        break;
+    case 4:
+        k->upsample_forward(par, &c->shuffle, c->in[0], c->out[0]);
+        break;
+    default:
+        k->upsample_backward(par, &c->shuffle, c->in[0], c->out[0]);
+    }
+}
+
+static void shuffle_case(check_case *c, const rlm_shuffle_shape *s, int variant)
+{
+    static const char *const names[] = {"depth_to_space",   "depth_to_space_add",
+                                        "space_to_depth",   "space_to_depth_add",
+                                        "upsample_forward", "upsample_backward"};
+    int64_t grid = (int64_t)s->n * s->t * s->h * s->w * s->c, taps = s->ft * s->fh * s->fw;
+    int64_t wide = (int64_t)s->n * (s->t * s->ft - s->drop) * s->h * s->fh * s->w * s->fw * s->c;
+    int64_t deep = variant < 4 ? grid * taps : grid;
+    bool to_wide = variant < 2 || variant == 4;
+    c->shuffle = *s;
+    c->p[0] = variant;
+    snprintf(c->name, sizeof c->name, "%s %dx%dx%dx%dx%d by %dx%dx%d drop %d", names[variant], s->n,
+             s->t, s->h, s->w, s->c, s->ft, s->fh, s->fw, s->drop);
+    c->class = variant == 5 ? CASE_F32 : CASE_EXACT;
+    c->run = run_shuffle;
+    c->accumulates = variant == 1 || variant == 3 || variant == 5;
+    c->in_size[0] = to_wide ? deep : wide;
+    c->out_size[0] = to_wide ? wide : deep;
+}
+
+static const rlm_haar_shape haar_shapes[] = {{1, 1, 1, 1}, {2, 3, 2, 5}, {1, 5, 7, 1}};
+static const rlm_haar_shape haar_bench[] = {{1, 5, 32, 32}};
+
+static void run_haar(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    rlm_haar_fn fn[] = {k->haar_forward, k->haar_inverse, k->haar_forward_adjoint,
+                        k->haar_inverse_adjoint};
+    fn[c->p[0]](par, &c->haar, c->in[0], c->out[0]);
+}
+
+static void haar_case(check_case *c, const rlm_haar_shape *s, int variant)
+{
+    static const char *const names[] = {"haar_forward", "haar_inverse", "haar_forward_adjoint",
+                                        "haar_inverse_adjoint"};
+    int64_t pixels = (int64_t)s->n * (1 + 4 * (s->t - 1)) * 16 * s->h * s->w * 3;
+    int64_t coeffs = (int64_t)s->n * s->t * s->h * s->w * 192;
+    bool from_pixels = variant == 0 || variant == 3;
+    c->haar = *s;
+    c->p[0] = variant;
+    snprintf(c->name, sizeof c->name, "%s %dx%dx%dx%d", names[variant], s->n, s->t, s->h, s->w);
+    c->class = CASE_F32;
+    c->run = run_haar;
+    c->accumulates = variant > 1;
+    c->in_size[0] = from_pixels ? pixels : coeffs;
+    c->out_size[0] = from_pixels ? coeffs : pixels;
+}
+
+/* ---- Quantisers, embeddings, losses ---------------------------------------------------------- */
+
+static const int table_shapes[][3] = {/* rows width codes */
+                                      {1, 1, 1},     {3, 7, 5},     {65, 18, 64},
+                                      {9, 63, 1023}, {40, 128, 65}, {17, 65, 256}};
+static const int table_bench[][3] = {{512, 128, 1024}};
+
+static void run_table(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    int rows = c->p[1], width = c->p[2], codes = c->p[3];
+    int32_t *ids = rlm_calloc((size_t)rows, sizeof *ids);
+    switch (c->p[0]) {
+    case 0:
+        k->lfq_forward(par, rows, width, c->in[0], c->out[0], ids);
+        for (int i = 0; i < rows; i++)
+            c->out[1][i] = (float)ids[i];
+        break;
+    case 1: /* near ties may fall either way: the distance is what must agree */
+        k->nearest(par, rows, width, codes, c->in[0], c->in[1], ids);
+        for (int64_t row = 0; row < rows; row++) {
+            double sum = 0;
+            for (int i = 0; i < width; i++) {
+                double d = c->in[0][row * width + i] - c->in[1][(int64_t)ids[row] * width + i];
+                sum += d * d;
+            }
+            c->out[0][row] = (float)sum;
+        }
+        break;
+    case 2:
+    case 3:
+        k->embedding_forward(par, rows, width, c->ids, c->in[0], c->out[0], c->p[0] == 3);
+        break;
+    case 4:
+        k->embedding_backward(par, rows, width, c->ids, c->in[0], c->out[0]);
+        break;
+    default:
+        k->cross_entropy(par, rows, codes, c->in[0], c->ids, 1e-4f, 0.25f, c->out[0], c->out[1]);
+    }
+    rlm_free(ids);
+}
+
+static void table_case(check_case *c, const int *s, int variant)
+{
+    static const char *const names[] = {"lfq_forward",        "nearest",
+                                        "embedding_forward",  "embedding_forward_add",
+                                        "embedding_backward", "cross_entropy"};
+    int64_t rows = s[0], width = variant == 0 && s[1] > 18 ? 18 : s[1], codes = s[2];
+    snprintf(c->name, sizeof c->name, "%s rows%d width%lld codes%d", names[variant], s[0],
+             (long long)width, s[2]);
+    c->p[0] = variant;
+    c->p[1] = s[0];
+    c->p[2] = (int)width;
+    c->p[3] = s[2];
+    c->run = run_table;
+    c->class = variant == 0 || variant == 2 || variant == 3 ? CASE_EXACT : CASE_F32;
+    c->accumulates = variant == 3 || variant == 4;
+    c->calm = variant == 1;
+    c->ids_size = rows;
+    c->ids_below = s[2];
+    c->in_size[0] = variant == 2 || variant == 3 ? codes * width : rows * width;
+    c->in_size[1] = codes * width;
+    c->out_size[0] = rows * width;
+    if (variant == 0)
+        c->out_size[1] = rows;
+    if (variant == 1)
+        c->out_size[0] = rows;
+    if (variant == 4)
+        c->out_size[0] = codes * width;
+    if (variant == 5) {
+        c->in_size[0] = c->out_size[1] = rows * codes;
+        c->out_size[0] = rows;
+    }
+}
+
+/* ---- Attention ----------------------------------------------------------------------------- */
+
+static const int rope_shapes[][3] = {/* rows heads dim */
+                                     {1, 1, 2},
+                                     {3, 2, 6},
+                                     {17, 3, 32},
+                                     {5, 2, 64},
+                                     {33, 1, 128}};
+static const int rope_bench[][3] = {{1024, 8, 64}};
+
+static void run_rope(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->rope_forward(par, &c->rope, c->in[0], c->in[1], c->in[2], c->out[0], c->out[1]);
+}
+
+static void prepare_rope(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    float *y = rlm_alloc((size_t)c->in_size[0] * sizeof *y);
+    k->rope_forward(par, &c->rope, c->in[0], c->in[1], c->in[2], y, c->in[3]);
+    rlm_free(y);
+}
+
+static void run_rope_backward(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->rope_backward(par, &c->rope, c->in[0], c->in[1], c->in[2], c->in[3], c->in[4], c->out[0],
+                     c->out[1]);
+}
+
+static void rope_case(check_case *c, const int *s, int variant)
+{
+    bool backward = variant & 1, bare = variant & 2;
+    int width = s[1] * s[2], stride = 3 * width, from = bare ? 0 : width;
+    c->rope = (rlm_rope_shape){s[0], s[1], s[2], stride, from, 1e-5f};
+    snprintf(c->name, sizeof c->name, "rope_%s rows%d heads%d dim%d%s",
+             backward ? "backward" : "forward", s[0], s[1], s[2], bare ? " bare" : "");
+    c->class = CASE_F32;
+    c->calm = true;        /* angles of thousands of turns lose their last digits */
+    c->accumulates = true; /* the other columns stay as they are */
+    c->run = backward ? run_rope_backward : run_rope;
+    c->in_size[0] = c->out_size[0] = (int64_t)s[0] * stride;
+    c->in_size[1] = bare ? 0 : s[2];
+    c->in_size[2] = (int64_t)s[0] * s[2] / 2;
+    c->out_size[1] = bare ? 0 : backward ? s[2] : s[0] * s[1];
+    if (backward) {
+        c->prepare = prepare_rope;
+        c->in_size[3] = (int64_t)s[0] * s[1];
+        c->in_size[4] = c->in_size[0];
+    }
+}
+
+static const int attention_shapes[][6] = {/* batch len heads dim prefix length */
+                                          {1, 1, 1, 2, 0, 1},      {2, 7, 2, 6, 3, 6},
+                                          {1, 63, 3, 32, 10, 63},  {2, 65, 1, 64, 65, 50},
+                                          {1, 130, 2, 64, 0, 130}, {1, 33, 1, 128, 7, 20},
+                                          {2, 97, 2, 48, 33, 90}};
+static const int attention_bench[][6] = {{1, 1024, 8, 64, 256, 1024}};
+
+static void run_attention(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    c->attention.prefix = c->prefix;
+    c->attention.length = c->length;
+    k->attention_forward(par, &c->attention, c->in[0], c->out[0], c->out[1]);
+}
+
+static void prepare_attention(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    c->attention.prefix = c->prefix;
+    c->attention.length = c->length;
+    k->attention_forward(par, &c->attention, c->in[0], c->in[1], c->in[2]);
+}
+
+static void run_attention_backward(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    c->attention.prefix = c->prefix;
+    c->attention.length = c->length;
+    k->attention_backward(par, &c->attention, c->in[0], c->in[1], c->in[2], c->in[3], c->out[0]);
+}
+
+static void attention_case(check_case *c, const int *s, int variant)
+{
+    int64_t rows = (int64_t)s[0] * s[1], width = (int64_t)s[2] * s[3];
+    bool backward = variant == 1;
+    c->attention = (rlm_attention_shape){
+        .batch = s[0], .len = s[1], .heads = s[2], .dim = s[3], .scale = 0.125f};
+    for (int i = 0; i < 4; i++) {
+        c->prefix[i] = i ? s[4] / 2 : s[4];
+        c->length[i] = i ? s[1] : s[5];
+    }
+    snprintf(c->name, sizeof c->name, "attention_%s b%d len%d heads%d dim%d prefix%d length%d",
+             backward ? "backward" : "forward", s[0], s[1], s[2], s[3], s[4], s[5]);
+    c->class = CASE_SOFT;
+    c->calm = true;
+    c->accumulates = backward;
+    c->run = backward ? run_attention_backward : run_attention;
+    c->in_size[0] = rows * 3 * width;
+    if (backward) {
+        c->prepare = prepare_attention;
+        c->in_size[1] = c->in_size[3] = rows * width;
+        c->in_size[2] = rows * s[2];
+        c->out_size[0] = rows * 3 * width;
+    } else {
+        c->out_size[0] = rows * width;
+        c->out_size[1] = rows * s[2];
+    }
+}
+
+static const int cached_shapes[][5] = {/* batch rows heads dim capacity */
+                                       {1, 1, 1, 2, 3},
+                                       {2, 1, 2, 64, 70},
+                                       {1, 3, 2, 32, 65},
+                                       {2, 5, 1, 128, 40},
+                                       {1, 1, 3, 48, 257}};
+static const int cached_bench[][5] = {{2, 1, 8, 64, 2048}};
+
+/* Stores keys and values by the table's own cache_store, then attends to them. */
+static void run_cached(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    rlm_cache_shape *s = &c->cache, fill = *s;
+    size_t count = (size_t)s->batch * s->heads * s->capacity * s->dim;
+    uint16_t *cache = rlm_calloc(2 * count, sizeof *cache);
+    int width = s->heads * s->dim;
+    s->seen = c->seen;
+    fill.rows = s->capacity - 1;
+    k->cache_store(par, &fill, c->in[0], 2 * width, 0, 0, cache);
+    k->cache_store(par, &fill, c->in[0], 2 * width, width, 1, cache + count);
+    if (c->p[0] == 0)
+        k->attention_cached(par, s, c->in[1], cache, cache + count, c->out[0]);
+    for (int64_t i = 0; i < c->out_size[0] && c->p[0] == 1; i++)
+        c->out[0][i] = rlm_unbf16(cache[i]);
+    rlm_free(cache);
+}
+
+static void cached_case(check_case *c, const int *s, int variant)
+{
+    int width = s[2] * s[3], stride = 3 * width;
+    c->cache = (rlm_cache_shape){.batch = s[0],
+                                 .rows = s[1],
+                                 .heads = s[2],
+                                 .dim = s[3],
+                                 .capacity = s[4],
+                                 .q_stride = stride,
+                                 .scale = 0.125f};
+    for (int i = 0; i < s[0] * s[1]; i++)
+        c->seen[i] = s[4] - i % 3;
+    snprintf(c->name, sizeof c->name, "%s b%d rows%d heads%d dim%d capacity%d",
+             variant ? "cache_store" : "attention_cached", s[0], s[1], s[2], s[3], s[4]);
+    c->p[0] = variant;
+    c->class = variant ? CASE_EXACT : CASE_SOFT;
+    c->calm = !variant;
+    c->run = run_cached;
+    c->in_size[0] = (int64_t)s[0] * (s[4] - 1) * 2 * width;
+    c->in_size[1] = (int64_t)s[0] * s[1] * stride;
+    c->out_size[0] = variant ? 2 * (int64_t)s[0] * s[4] * width : (int64_t)s[0] * s[1] * width;
+}
+
+/* ---- The table ----------------------------------------------------------------------------- */
+
+#define GROUP(list, bench_list, variants, make, item)                                              \
+    do {                                                                                           \
+        int count = bench ? COUNT(bench_list) : COUNT(list), i;                                    \
+        if (take(&w, count * (variants), &i)) {                                                    \
+            int v = i % (variants), at = i / (variants);                                           \
+            make(c, item(list, bench_list), v);                                                    \
+            return true;                                                                           \
+        }                                                                                          \
+    } while (0)
+#define ITEM(list, bench_list)    (bench ? bench_list[at] : list[at])
+#define ADDRESS(list, bench_list) (bench ? &bench_list[at] : &list[at])
+
+static void conv_variant(check_case *c, const rlm_conv_shape *s, int v)
+{
+    conv_case(c, s, v % 3, v > 2);
+}
+
+static void linear_variant(check_case *c, const int *s, int v)
+{
+    linear_case(c, s, v % 3, v > 2);
+}
+
+static void element_variant(check_case *c, int64_t n, int v)
+{
+    element_case(c, v, n);
+}
+
+bool check_case_at(int index, bool bench, check_case *c)
+{
+    walk w = {index};
+    memset(c, 0, sizeof *c);
+    GROUP(conv_shapes, conv_bench, bench ? 3 : 6, conv_variant, ADDRESS);
+    GROUP(linear_shapes, linear_bench, bench ? 3 : 6, linear_variant, ITEM);
+    GROUP(linear_shapes, linear_bench, bench ? 1 : 8, gemm_case, ITEM);
+    GROUP(norm_shapes, norm_bench, bench ? 2 : 4, rmsnorm_case, ITEM);
+    GROUP(group_shapes, group_bench, bench ? 2 : 4, groupnorm_case, ADDRESS);
+    GROUP(sizes, sizes_bench, ELEMENTS, element_variant, ITEM);
+    GROUP(norm_shapes, norm_bench, 4, rows_case, ITEM);
+    GROUP(shuffle_shapes, shuffle_bench, 6, shuffle_case, ADDRESS);
+    GROUP(haar_shapes, haar_bench, 4, haar_case, ADDRESS);
+    GROUP(table_shapes, table_bench, 6, table_case, ITEM);
+    GROUP(rope_shapes, rope_bench, bench ? 2 : 4, rope_case, ITEM);
+    GROUP(attention_shapes, attention_bench, 2, attention_case, ITEM);
+    GROUP(cached_shapes, cached_bench, 2, cached_case, ITEM);
+    return false;
+}

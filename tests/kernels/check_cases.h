@@ -1,0 +1,51 @@
+/* One case of the kernel check: inputs, outputs and a call, the same for every table. */
+#ifndef RLM_TESTS_CHECK_CASES_H
+#define RLM_TESTS_CHECK_CASES_H
+
+#include "src/kernels/kernels.h"
+
+enum { CASE_INS = 7, CASE_OUTS = 4 };
+
+/* How results are compared with the reference. */
+typedef enum case_class {
+    CASE_EXACT,   /* bit for bit */
+    CASE_F32,     /* 1e-5 of a row's energy */
+    CASE_PRODUCT, /* f32 levels 1e-5, bf16 levels 1e-5 squared, of the energy of |x||w| */
+    CASE_SOFT     /* as PRODUCT, of a row's energy: what cannot be run on |x| */
+} case_class;
+
+typedef struct check_case check_case;
+typedef void (*case_fn)(const rlm_kernels *k, rlm_par *par, check_case *c);
+
+struct check_case {
+    char name[120];
+    case_class class;
+    case_fn run;
+    case_fn prepare; /* fills inputs from inputs with the reference (statistics, rstd); or NULL */
+    int64_t in_size[CASE_INS], out_size[CASE_OUTS];
+    int64_t out_row[CASE_OUTS]; /* elements of a row of energy; 0: all */
+    float *in[CASE_INS], *out[CASE_OUTS];
+    bool accumulates;     /* outputs start as noise; else as NaN */
+    bool calm;            /* no large values: the operation is ill-conditioned there */
+    rlm_weight_geom geom; /* of in[1], when cout > 0 */
+    rlm_weight weight;    /* packed by the table that runs */
+    bool packed;          /* use packings */
+    int32_t *ids;         /* ids_size of them, in [-1, ids_below) */
+    int64_t ids_size;
+    int ids_below;
+    int p[8]; /* sizes and flags the call needs */
+    rlm_conv_shape conv;
+    rlm_groupnorm_shape groupnorm;
+    rlm_shuffle_shape shuffle;
+    rlm_haar_shape haar;
+    rlm_rope_shape rope;
+    rlm_attention_shape attention;
+    rlm_cache_shape cache;
+    rlm_adamw adamw;
+    int prefix[4], length[4], seen[64];
+};
+
+/* Case number i of the table, false past the end; bench: the large shapes to be timed. */
+bool check_case_at(int i, bool bench, check_case *c);
+
+#endif

@@ -1,0 +1,285 @@
+/* Every overlay this machine has against the reference, over the case table; --bench times them.
+ * Values: noise, zeros, denormals, large, and each with one and with three threads. */
+#include <stdlib.h>
+
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "tests/kernels/check_cases.h"
+#include "tests/test.h"
+
+enum { NOISE, ZEROS, DENORMAL, LARGE, KINDS };
+
+static const char *const kinds[] = {"noise", "zeros", "denormals", "large"};
+static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
+
+static struct {
+    rlm_kernels ref, test;
+    rlm_par *one, *three;
+    const char *only; /* part of a case's name, or NULL */
+} check;
+
+static float draw(int kind, uint64_t stream, int64_t i)
+{
+    float v = rlm_rng_normal(7, stream, (uint64_t)i);
+    switch (kind) {
+    case ZEROS:
+        return 0;
+    case DENORMAL:
+        return v * 1e-40f;
+    case LARGE:
+        return v * 1e3f;
+    default:
+        return v;
+    }
+}
+
+static float *fresh(int64_t n, int kind, uint64_t stream)
+{
+    float *p = n ? rlm_alloc((size_t)n * sizeof *p) : NULL;
+    for (int64_t i = 0; i < n; i++)
+        p[i] = draw(kind, stream, i);
+    return p;
+}
+
+static void fill_inputs(check_case *c, int kind)
+{
+    for (int i = 0; i < CASE_INS; i++)
+        c->in[i] = fresh(c->in_size[i], kind, (uint64_t)i);
+    c->ids = c->ids_size ? rlm_alloc((size_t)c->ids_size * sizeof *c->ids) : NULL;
+    for (int64_t i = 0; i < c->ids_size; i++)
+        c->ids[i] = (int32_t)rlm_rng_below(9, 1, (uint64_t)i, (uint32_t)c->ids_below + 1) - 1;
+    if (c->prepare)
+        c->prepare(&check.ref, check.one, c);
+}
+
+static void pack_weight(const rlm_kernels *k, check_case *c, bool transposed, const void **out)
+{
+    size_t bytes = c->packed ? k->pack_bytes(&c->geom, transposed) : 0;
+    void *p = bytes ? rlm_alloc(bytes) : NULL;
+    if (p)
+        k->pack(check.one, &c->geom, c->in[1], transposed, p);
+    *out = p;
+}
+
+/* Runs the case on a table; out[] receives fresh buffers. */
+static void run_case(const rlm_kernels *k, rlm_par *par, check_case *c, float **out)
+{
+    for (int i = 0; i < CASE_OUTS; i++) {
+        out[i] = c->out[i] = fresh(c->out_size[i], NOISE, (uint64_t)(100 + i));
+        for (int64_t j = 0; j < c->out_size[i] && !c->accumulates; j++)
+            out[i][j] = NAN;
+    }
+    c->weight = (rlm_weight){.f32 = c->in[1]};
+    if (c->geom.cout) {
+        pack_weight(k, c, false, &c->weight.pack);
+        pack_weight(k, c, true, &c->weight.pack_t);
+    }
+    c->run(k, par, c);
+    rlm_free((void *)c->weight.pack);
+    rlm_free((void *)c->weight.pack_t);
+}
+
+static void free_outputs(float **out)
+{
+    for (int i = 0; i < CASE_OUTS; i++)
+        rlm_free(out[i]);
+}
+
+static void free_inputs(check_case *c)
+{
+    for (int i = 0; i < CASE_INS; i++)
+        rlm_free(c->in[i]);
+    rlm_free(c->ids);
+}
+
+/* The scale of errors: the same operation on absolute values, where it can be had. */
+static void run_energy(check_case *c, float **out)
+{
+    for (int i = 0; i < CASE_INS; i++)
+        for (int64_t j = 0; j < c->in_size[i]; j++)
+            c->in[i][j] = fabsf(c->in[i][j]);
+    run_case(&check.ref, check.one, c, out);
+}
+
+/* Largest share of squared error in squared energy over the rows; NaN where one is not finite. */
+static double worst_row(int64_t n, int64_t row, const float *want, const float *got,
+                        const float *energy)
+{
+    double worst = 0;
+    for (int64_t from = 0; from < n; from += row) {
+        double error = 0, scale = 1e-60;
+        for (int64_t i = from; i < from + row && i < n; i++) {
+            double d = (double)got[i] - want[i];
+            error += d * d;
+            scale += (double)energy[i] * energy[i];
+        }
+        if (!(error / scale <= worst))
+            worst = error / scale;
+        if (isnan(worst))
+            return worst;
+    }
+    return worst;
+}
+
+/* bf16 holds 8 digits: squared error 1e-5 of the energy. f32: 1e-5, squared 1e-10. */
+static double tolerance(const check_case *c)
+{
+    unsigned half = RLM_LEVEL_DNN | RLM_LEVEL_AVX512 | RLM_LEVEL_AMX;
+    bool product = c->class == CASE_PRODUCT || c->class == CASE_SOFT;
+    return product && (check.test.levels & half) ? 1e-5 : 1e-10;
+}
+
+static void compare_case(check_case *c, int kind, float **want, float **got, float **again,
+                         float **energy)
+{
+    for (int i = 0; i < CASE_OUTS; i++) {
+        int64_t n = c->out_size[i];
+        if (!n)
+            continue;
+        if (memcmp(got[i], again[i], (size_t)n * sizeof(float)))
+            TEST_FAILED("%s: %s (%s): output %d differs between 1 and 3 threads", check.test.level,
+                        c->name, kinds[kind], i);
+        if (c->class == CASE_EXACT) {
+            if (memcmp(got[i], want[i], (size_t)n * sizeof(float)))
+                TEST_FAILED("%s: %s (%s): output %d is not exact", check.test.level, c->name,
+                            kinds[kind], i);
+            continue;
+        }
+        double worst = worst_row(n, c->out_row[i] ? c->out_row[i] : n, want[i], got[i], energy[i]);
+        if (!(worst <= tolerance(c)))
+            TEST_FAILED("%s: %s (%s): output %d is off by %.3g squared, allowed %.3g",
+                        check.test.level, c->name, kinds[kind], i, worst, tolerance(c));
+    }
+}
+
+static void check_one(int index, int kind)
+{
+    check_case c;
+    float *want[CASE_OUTS], *got[CASE_OUTS], *again[CASE_OUTS], *energy[CASE_OUTS] = {NULL};
+    check_case_at(index, false, &c);
+    if ((c.calm && kind == LARGE) || (check.only && !strstr(c.name, check.only)))
+        return;
+    fill_inputs(&c, kind);
+    run_case(&check.ref, check.one, &c, want);
+    run_case(&check.test, check.one, &c, got);
+    run_case(&check.test, check.three, &c, again);
+    bool product = c.class == CASE_PRODUCT;
+    if (product)
+        run_energy(&c, energy);
+    compare_case(&c, kind, want, got, again, product ? energy : want);
+    free_outputs(want);
+    free_outputs(got);
+    free_outputs(again);
+    free_outputs(energy);
+    free_inputs(&c);
+}
+
+static void case_table(void)
+{
+    check_case c;
+    for (int i = 0; check_case_at(i, false, &c); i++)
+        for (int kind = 0; kind < KINDS; kind++)
+            check_one(i, kind);
+}
+
+/* Milliseconds of the fastest of a few runs of about a tenth of a second. */
+static double time_case(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    double best = 1e9, start = rlm_now();
+    for (int i = 0; i < 3 || rlm_now() - start < 0.1; i++) {
+        double from = rlm_now();
+        c->run(k, par, c);
+        double took = rlm_now() - from;
+        best = took < best ? took : best;
+        if (took > 0.5)
+            break;
+    }
+    return best * 1e3;
+}
+
+static void bench(rlm_par *par)
+{
+    check_case c;
+    for (int i = 0; check_case_at(i, true, &c); i++) {
+        if (check.only && !strstr(c.name, check.only))
+            continue;
+        fill_inputs(&c, NOISE);
+        printf("%-58s", c.name);
+        for (int m = 0; m < 6; m++) {
+            float *out[CASE_OUTS];
+            if (rlm_kernels_init_training(&check.test, masks[m], NULL) ||
+                strcmp(check.test.level, masks[m]))
+                continue;
+            c.packed = true;
+            run_case(&check.test, par, &c, out);
+            c.weight = (rlm_weight){.f32 = c.in[1]};
+            if (c.geom.cout) {
+                pack_weight(&check.test, &c, false, &c.weight.pack);
+                pack_weight(&check.test, &c, true, &c.weight.pack_t);
+            }
+            printf(" %s %.3f", masks[m], time_case(&check.test, par, &c));
+            fflush(stdout);
+            rlm_free((void *)c.weight.pack);
+            rlm_free((void *)c.weight.pack_t);
+            free_outputs(out);
+        }
+        printf(" ms\n");
+        free_inputs(&c);
+    }
+}
+
+static int run_bench(void)
+{
+    rlm_par *par = NULL;
+    rlm_error err;
+    if (rlm_par_open(&par, 0, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    bench(par);
+    rlm_par_close(&par);
+    return 0;
+}
+
+static void case_masks(void)
+{
+    rlm_kernels k, none;
+    rlm_error err;
+    CHECK(rlm_kernels_init(&k, "mmx", &err) == RLM_E_ARG);
+    CHECK_HAS(err.text, "mmx");
+    CHECK(rlm_kernels_init(&k, "ref", &err) == 0);
+    CHECK_STR(k.level, "ref");
+    CHECK(!k.conv_backward_data && !k.adamw);
+    rlm_kernels_empty(&none, &k);
+    CHECK(none.pack_bytes == k.pack_bytes && none.conv_forward && !none.conv_backward_data);
+    none.fill(NULL, 1, 1, NULL);
+    CHECK(rlm_kernels_init_training(&k, "", &err) == 0);
+    rlm_kernels_empty_training(&none, &k);
+    CHECK(none.sumsq(NULL, 1, NULL) == 0);
+}
+
+int main(int argc, char **argv)
+{
+    bool timed = argc > 1 && !strcmp(argv[1], "--bench");
+    const char *mask = getenv("REELM_CPU_MASK");
+    check.only = argc > 1 + timed ? argv[1 + timed] : NULL;
+    if (timed)
+        return run_bench();
+    TEST_BEGIN(1, argv);
+    TEST_CASE(case_masks);
+    if (rlm_par_open(&check.one, 1, NULL) || rlm_par_open(&check.three, 3, NULL) ||
+        rlm_kernels_init_training(&check.ref, "ref", NULL))
+        return 1;
+    for (int m = 0; m < 6; m++) {
+        if (mask && strcmp(mask, masks[m]))
+            continue;
+        if (rlm_kernels_init_training(&check.test, masks[m], NULL) ||
+            strcmp(check.test.level, masks[m]))
+            continue;
+        printf("%s\n", masks[m]);
+        TEST_CASE(case_table);
+    }
+    rlm_par_close(&check.three);
+    rlm_par_close(&check.one);
+    return TEST_END();
+}
