@@ -1,0 +1,35 @@
+/* Private to the benchmarks: the collected rows and their two other sources. */
+#ifndef RLM_TRAIN_BENCH_H
+#define RLM_TRAIN_BENCH_H
+
+#include "src/train/train.h"
+
+enum { RLM_BENCH_ROWS = 96 };
+
+typedef struct rlm_bench_row {
+    char name[96], unit[16];
+    double seconds;      /* median of a call */
+    double flops, bytes; /* of a call; bytes > 0: the row is bound by memory */
+    double units;        /* of `unit` a call: tokens, frames ... */
+} rlm_bench_row;
+
+typedef struct rlm_bench_state {
+    rlm_run run;
+    int quick;
+    double peak_amx, peak_f32, peak_read;
+    rlm_bench_row rows[RLM_BENCH_ROWS];
+    int count;
+} rlm_bench_state;
+
+void rlm_bench_add(rlm_bench_state *b, const char *name, double seconds, double flops, double bytes,
+                   const char *unit, double units);
+/* Median seconds of fn over 3 to 15 calls after one that warms up. */
+double rlm_bench_time(const rlm_bench_state *b, void (*fn)(void *), void *ctx);
+
+/* bench_networks.c: steps of the three networks with random weights. */
+int rlm_bench_networks(rlm_bench_state *b, rlm_error *err);
+/* bench_networks.c: the whole text-to-video path of a model directory by stage. */
+int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_options *options,
+                       rlm_error *err);
+
+#endif

@@ -1,0 +1,358 @@
+/* Whole steps of the three networks with random weights, and the text-to-video path by stage. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/train/bench.h"
+
+/* ---- A network under test ------------------------------------------------------------------- */
+
+typedef struct bench_net {
+    rlm_bench_state *b;
+    rlm_params params;
+    rlm_optim optim;
+    rlm_recipe recipe;
+    rlm_tape tape;
+    double flops; /* of one forward, from the tape */
+    void (*forward)(struct bench_net *n);
+    rlm_tensor out; /* what forward made; its gradient is seeded with ones */
+    /* inputs, whichever the network needs */
+    rlm_video *video;
+    rlm_audio *audio;
+    rlm_lm *lm;
+    rlm_lm_plan *plan;
+    rlm_lm_cache *cache;
+    rlm_tensor input;
+    int32_t *ids, *pos;
+    uint8_t *target;
+    int prefix[8], length[8];
+    float *hidden;
+    int batch;
+} bench_net;
+
+/* Multiply-adds of the dense and convolutional layers and of attention that a tape recorded, x2. */
+static double tape_flops(const rlm_tape *tape)
+{
+    double sum = 0;
+    for (int i = 0; i < tape->count; i++) {
+        const rlm_record *r = &tape->items[i];
+        double out = (double)rlm_tensor_count(&r->out);
+        if (r->op == RLM_OP_LINEAR)
+            sum += 2.0 * out * (double)rlm_tensor_last(&r->in[0]);
+        else if (r->op == RLM_OP_CONV)
+            sum += 2.0 * out * r->u.conv.kt * r->u.conv.kh * r->u.conv.kw * r->u.conv.cin;
+        else if (r->op == RLM_OP_ATTENTION)
+            sum += 2.0 * out * r->u.attention.len; /* q k and p v, half of the square each */
+    }
+    return sum;
+}
+
+static void infer(void *ctx)
+{
+    bench_net *n = ctx;
+    size_t mark = rlm_arena_mark(n->b->run.arena);
+    n->forward(n);
+    rlm_arena_rewind(n->b->run.arena, mark);
+}
+
+static void train_step(void *ctx)
+{
+    bench_net *n = ctx;
+    rlm_run *run = &n->b->run;
+    size_t mark = rlm_arena_mark(run->arena);
+    run->tape = &n->tape;
+    n->forward(n);
+    run->k->fill(run->par, rlm_tensor_count(&n->out), 1e-6f, n->out.grad);
+    rlm_backward(run, &n->tape);
+    n->flops = tape_flops(&n->tape);
+    rlm_tape_clear(&n->tape);
+    run->tape = NULL;
+    rlm_optim_step(&n->optim, run, &n->recipe);
+    rlm_params_pack(&n->params, run->k, run->par, true, NULL);
+    rlm_arena_rewind(run->arena, mark);
+}
+
+/* Run fn once on empty kernels to learn what it needs, then commit that much. */
+static int reserve(rlm_bench_state *b, void (*fn)(void *), bench_net *n, rlm_error *err)
+{
+    rlm_kernels empty;
+    const rlm_kernels *real = b->run.k;
+    rlm_kernels_empty(&empty, real);
+    b->run.k = &empty;
+    size_t mark = rlm_arena_mark(b->run.arena);
+    b->run.tape = fn == train_step ? &n->tape : NULL;
+    n->forward(n);
+    n->flops = b->run.tape ? tape_flops(&n->tape) : n->flops;
+    rlm_tape_clear(&n->tape);
+    b->run.tape = NULL;
+    rlm_arena_rewind(b->run.arena, mark);
+    b->run.k = real;
+    return rlm_arena_commit(b->run.arena, b->run.arena->peak, err);
+}
+
+static int open_params(bench_net *n, rlm_error *err)
+{
+    n->recipe = (rlm_recipe){.steps = 1000,
+                             .lr = 1e-9,
+                             .muon_lr = 1e-9,
+                             .beta1 = 0.9,
+                             .beta2 = 0.95,
+                             .eps = 1e-8,
+                             .clip = 1,
+                             .ema = 0.999,
+                             .muon = 1};
+    RLM_TRY(rlm_params_allocate(&n->params, true, err));
+    rlm_params_initialise(&n->params, 1);
+    RLM_TRY(rlm_optim_new(&n->optim, &n->params, &n->recipe, err));
+    return rlm_params_pack(&n->params, n->b->run.k, n->b->run.par, true, err);
+}
+
+static void close_net(bench_net *n)
+{
+    rlm_video_free(&n->video);
+    rlm_audio_free(&n->audio);
+    rlm_lm_plan_free(&n->plan);
+    rlm_lm_cache_free(&n->cache);
+    rlm_lm_free(&n->lm);
+    rlm_optim_free(&n->optim);
+    rlm_params_free(&n->params);
+    rlm_tape_free(&n->tape);
+    rlm_free(n->input.data);
+    rlm_free(n->ids);
+    rlm_free(n->pos);
+    rlm_free(n->target);
+    rlm_free(n->hidden);
+}
+
+static int time_row(bench_net *n, const char *name, void (*fn)(void *), double passes,
+                    const char *unit, double units, rlm_error *err)
+{
+    RLM_TRY(reserve(n->b, fn, n, err));
+    double seconds = rlm_bench_time(n->b, fn, n);
+    rlm_bench_add(n->b, name, seconds, passes * n->flops, 0, unit, units);
+    return 0;
+}
+
+static int new_input(bench_net *n, int rank, const int64_t *shape, rlm_error *err)
+{
+    rlm_tensor t = rlm_tensor_view(NULL, RLM_F32, rank, shape);
+    t.data = rlm_calloc((size_t)rlm_tensor_count(&t), sizeof(float));
+    rlm_free(n->input.data);
+    n->input = t;
+    return t.data ? 0 : rlm_fail(err, RLM_E_NOMEM, "bench: no memory for inputs");
+}
+
+/* ---- Video ---------------------------------------------------------------------------------- */
+
+static void video_encode(bench_net *n)
+{
+    n->out = rlm_video_encode_forward(&n->b->run, n->video, &n->input);
+}
+
+static void video_decode(bench_net *n)
+{
+    n->out = rlm_video_decode_forward(&n->b->run, n->video, &n->input);
+}
+
+static void video_both(bench_net *n)
+{
+    rlm_tensor z = rlm_video_encode_forward(&n->b->run, n->video, &n->input);
+    rlm_tensor q = rlm_lfq_forward(&n->b->run, &z, NULL);
+    n->out = rlm_video_decode_forward(&n->b->run, n->video, &q);
+}
+
+static int video_rows(rlm_bench_state *b, rlm_error *err)
+{
+    bench_net n = {.b = b, .batch = 4};
+    rlm_video_config c;
+    rlm_video_config_defaults(&c);
+    int code = rlm_video_new(&n.video, &c, &n.params, err);
+    if (!code)
+        code = open_params(&n, err);
+    n.forward = video_both;
+    if (!code)
+        code = new_input(&n, 5, (int64_t[5]){4, 17, 128, 128, 3}, err);
+    if (!code)
+        code = time_row(&n, "video default train step, batch 4", train_step, 3, "clips", 4, err);
+    double both = n.flops / 4;
+    n.forward = video_encode;
+    if (!code)
+        code = new_input(&n, 5, (int64_t[5]){1, 17, 128, 128, 3}, err);
+    n.flops = both / 2;
+    if (!code)
+        code = time_row(&n, "video default encode 17x128x128", infer, 1, "frames", 17, err);
+    n.forward = video_decode;
+    if (!code)
+        code = new_input(&n, 5, (int64_t[5]){1, 5, 16, 16, c.bits}, err);
+    if (!code)
+        code = time_row(&n, "video default decode 17x128x128", infer, 1, "frames", 17, err);
+    close_net(&n);
+    return code;
+}
+
+/* ---- Sound ---------------------------------------------------------------------------------- */
+
+static void audio_both(bench_net *n)
+{
+    rlm_tensor z = rlm_audio_encode_forward(&n->b->run, n->audio, &n->input);
+    n->out = rlm_audio_decode_forward(&n->b->run, n->audio, &z);
+}
+
+static int audio_rows(rlm_bench_state *b, rlm_error *err)
+{
+    bench_net n = {.b = b, .batch = 16, .forward = audio_both};
+    rlm_audio_config c;
+    rlm_audio_config_defaults(&c);
+    int code = rlm_audio_new(&n.audio, &c, &n.params, err);
+    if (!code)
+        code = open_params(&n, err);
+    if (!code)
+        code = new_input(&n, 5, (int64_t[5]){16, 1, 1, 16000, 1}, err);
+    if (!code)
+        code = time_row(&n, "audio default train step, 16 x 1 s", train_step, 3, "s", 16, err);
+    n.flops /= 16;
+    if (!code)
+        code = new_input(&n, 5, (int64_t[5]){1, 1, 1, 16000, 1}, err);
+    if (!code)
+        code = time_row(&n, "audio default encode + decode, 1 s", infer, 1, "s", 1, err);
+    close_net(&n);
+    return code;
+}
+
+/* ---- Language model ------------------------------------------------------------------------- */
+
+static void lm_forward(bench_net *n)
+{
+    rlm_tensor h = rlm_lm_forward(&n->b->run, n->lm, n->plan);
+    rlm_lm_logits logits = rlm_lm_heads_forward(&n->b->run, n->lm, n->plan, &h);
+    n->out = logits.logits[RLM_LM_GROUP_VIDEO_HI];
+}
+
+/* Sequences of a 24-token prefix and video codes. */
+static int lm_batch(bench_net *n, int batch, int len, rlm_error *err)
+{
+    enum { PREFIX = 24 };
+    n->ids = rlm_calloc((size_t)batch * len, sizeof *n->ids);
+    n->pos = rlm_calloc((size_t)batch * len * 3, sizeof *n->pos);
+    n->target = rlm_calloc((size_t)batch * len, 1);
+    if (!n->ids || !n->pos || !n->target)
+        return rlm_fail(err, RLM_E_NOMEM, "bench: no memory for a batch");
+    for (int i = 0; i < batch * len; i++) {
+        int p = i % len;
+        n->ids[i] = p < PREFIX ? 1 : 256 + i * 7919 % 262144;
+        n->target[i] = p >= PREFIX;
+        n->pos[i * 3] = p / 256;
+        n->pos[i * 3 + 1] = p / 16 % 16;
+        n->pos[i * 3 + 2] = p % 16;
+        n->prefix[i / len] = PREFIX;
+        n->length[i / len] = len;
+    }
+    rlm_lm_batch b = {batch, len, n->ids, n->pos, n->target, n->prefix, n->length};
+    RLM_TRY(rlm_lm_plan_new(&n->plan, n->lm, batch, len, err));
+    rlm_lm_plan_fill(n->plan, n->lm, &b);
+    return 0;
+}
+
+static void lm_step(bench_net *n)
+{
+    for (int s = 0; s < n->batch; s++)
+        rlm_lm_cache_rewind(n->cache, s, 1500);
+    rlm_lm_step(&n->b->run, n->lm, n->cache, n->ids, n->pos, n->hidden);
+}
+
+static void lm_prefill(bench_net *n)
+{
+    rlm_lm_cache_rewind(n->cache, 0, 0);
+    rlm_lm_prefill(&n->b->run, n->lm, n->cache, 0, n->ids, n->pos, 1280);
+}
+
+/* Decode reads every hidden matrix as bf16 and each sequence's keys and values once. */
+static int decode_row(bench_net *n, const char *preset, int batch, rlm_error *err)
+{
+    char name[96];
+    const rlm_lm_config *c = rlm_lm_get_config(n->lm);
+    n->batch = batch;
+    n->forward = lm_step;
+    rlm_lm_cache_free(&n->cache);
+    RLM_TRY(rlm_lm_cache_new(&n->cache, n->lm, batch, 1792, err));
+    double weights = 2.0 * c->layers * (4.0 * c->dim * c->dim + 3.0 * c->dim * c->ffn);
+    double cache = 2.0 * 2.0 * c->layers * c->dim * 1500.0 * batch;
+    RLM_TRY(reserve(n->b, infer, n, err));
+    snprintf(name, sizeof name, "lm %s decode, batch %d, depth 1500, bf16", preset, batch);
+    double seconds = rlm_bench_time(n->b, infer, n);
+    rlm_bench_add(n->b, name, seconds, 0, weights + cache, "tokens", batch);
+    return 0;
+}
+
+static int lm_rows(rlm_bench_state *b, const char *preset, bool train, rlm_error *err)
+{
+    enum { BATCH = 4, LEN = 1792 };
+    char name[96];
+    bench_net n = {.b = b, .batch = BATCH, .forward = lm_forward};
+    rlm_lm_config c;
+    rlm_lm_config_defaults(&c);
+    rlm_lm_config_preset(&c, preset);
+    int code = rlm_lm_new(&n.lm, &c, &n.params, err);
+    if (!code)
+        code = open_params(&n, err);
+    n.hidden = rlm_calloc((size_t)8 * c.dim, sizeof(float));
+    if (!code && !n.hidden)
+        code = rlm_fail(err, RLM_E_NOMEM, "bench: no memory");
+    if (!code)
+        code = lm_batch(&n, train ? BATCH : 1, LEN, err);
+    snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, BATCH, LEN);
+    if (!code && train)
+        code = time_row(&n, name, train_step, 3, "tokens", BATCH * LEN, err);
+    if (!code)
+        code = rlm_lm_cache_new(&n.cache, n.lm, 1, LEN, err);
+    n.forward = lm_prefill;
+    n.flops = 2.0 * 1280 * c.layers * (4.0 * c.dim * c.dim + 3.0 * c.dim * c.ffn) +
+              4.0 * 1280 * 1280 * (double)c.dim * c.layers;
+    snprintf(name, sizeof name, "lm %s prefill 1280", preset);
+    if (!code)
+        code = time_row(&n, name, infer, 1, "tokens", 1280, err);
+    for (int batch = 1; batch <= 8 && !code; batch = batch == 2 ? 8 : batch * 2)
+        code = decode_row(&n, preset, batch, err);
+    close_net(&n);
+    return code;
+}
+
+int rlm_bench_networks(rlm_bench_state *b, rlm_error *err)
+{
+    RLM_TRY(video_rows(b, err));
+    RLM_TRY(audio_rows(b, err));
+    RLM_TRY(lm_rows(b, "default", true, err));
+    return b->quick ? 0 : lm_rows(b, "300m", false, err);
+}
+
+int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_options *options,
+                       rlm_error *err)
+{
+    rlm_engine *engine = NULL;
+    rlm_session *session = NULL;
+    rlm_request r;
+    rlm_report report = {0};
+    rlm_clip clip = {0};
+    rlm_request_defaults(&r);
+    r.prompt = "a red ball bounces on grass";
+    r.seed = 1;
+    double start = rlm_now();
+    int code = rlm_open(&engine, model_dir, options, err);
+    if (!code)
+        code = rlm_session_open(&session, engine, err);
+    double open_s = rlm_now() - start;
+    if (!code)
+        code = rlm_generate(session, &r, &clip, &report, err);
+    if (!code) {
+        double tokens = (double)(report.video_tokens + report.audio_tokens);
+        rlm_bench_add(b, "generate: open model", open_s, 0, 0, NULL, 0);
+        rlm_bench_add(b, "generate: read the prompt", report.prefill_s, 0, 0, "tokens",
+                      (double)report.prefix_tokens);
+        rlm_bench_add(b, "generate: sample, guidance on", report.sample_s, 0, 0, "tokens", tokens);
+        rlm_bench_add(b, "generate: decode", report.decode_s, 0, 0, "frames", report.frames);
+        rlm_bench_add(b, "generate: all but writing", rlm_now() - start, 0, 0, NULL, 0);
+    }
+    rlm_clip_free(&clip);
+    rlm_session_close(&session);
+    rlm_close(&engine);
+    return code;
+}
