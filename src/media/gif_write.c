@@ -220,6 +220,7 @@ typedef struct gif_mux {
     AVCodecContext *codec;
     AVFrame *frame;
     AVPacket *packet;
+    int header; /* written */
 } gif_mux;
 
 static int gif_io_write(void *cookie, uint8_t *data, int bytes)
@@ -260,7 +261,9 @@ static int gif_open(gif_mux *m, rlm_sink *sink, const rlm_frames *f)
     st->avg_frame_rate = (AVRational){f->fps_num, f->fps_den};
     if ((code = avcodec_parameters_from_context(st->codecpar, m->codec)) < 0)
         return code;
-    return avformat_write_header(m->fmt, NULL);
+    code = avformat_write_header(m->fmt, NULL);
+    m->header = code >= 0;
+    return code;
 }
 
 static int gif_code(gif_mux *m, const AVFrame *frame)
@@ -297,8 +300,10 @@ static int gif_run(gif_mux *m, rlm_sink *sink, const rlm_frames *f, const gif_pa
     }
     if (code >= 0)
         code = gif_code(m, NULL);
-    if (code >= 0)
-        code = av_write_trailer(m->fmt);
+    if (m->header) { /* also after a failure: the trailer frees the packet that the muxer keeps */
+        int end = av_write_trailer(m->fmt);
+        code = code < 0 ? code : end;
+    }
     if (m->io)
         avio_flush(m->io);
     return sink->failed ? AVERROR(ENOMEM) : code;

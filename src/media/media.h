@@ -99,7 +99,7 @@ void rlm_sound_close(rlm_sound *s); /* frees pcm too */
 /* ---- audio_file.c: libsndfile ------------------------------------------------------------------
  */
 
-/* 1: the file starts like one libsndfile reads (WAV, FLAC, Ogg). */
+/* 1: the file starts like one libsndfile reads (WAV, FLAC). */
 int rlm_audio_file_knows(rlm_source *s);
 /* Decodes into s->pcm from want->start_s on. RLM_E_MEDIA if libsndfile cannot (the caller then
  * tries libav). metadata: heap or NULL. */

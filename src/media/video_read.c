@@ -419,6 +419,8 @@ static int read_with_libav(reader *r, rlm_source *source, rlm_clip *out, rlm_err
         return rlm_fail(err, RLM_E_MEDIA, "%s: nothing in it could be decoded (damaged or cut off)",
                         r->name);
     const AVDictionaryEntry *e = av_dict_get(r->input.fmt->metadata, "comment", NULL, 0);
+    if (!e && r->input.sound >= 0) /* Ogg keeps its tags with the stream */
+        e = av_dict_get(r->input.fmt->streams[r->input.sound]->metadata, "comment", NULL, 0);
     if (e && !r->metadata)
         r->metadata = rlm_metadata_copy(e->value);
     reader_hand_over(r, out);
