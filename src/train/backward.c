@@ -1,5 +1,6 @@
 /* Reverse mode over the tape: one rule an operation (backward_layers.c), last record first. */
 #include "src/train/backward.h"
+#include "src/train/train.h"
 
 #include <assert.h>
 

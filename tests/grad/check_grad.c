@@ -1,0 +1,844 @@
+/* Every backward rule and every loss against 4-point finite differences on the reference kernels
+ * (loss = fixed random weights times the outputs, summed in double), and the best kernels of this
+ * machine against the reference within bf16 accuracy. */
+#include "src/train/train.h"
+
+#include "src/base/rng.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+
+enum { INPUTS = 3, SAMPLES = 48 };
+
+/* One network under test: inputs, parameters, and how it computes. */
+typedef struct rig rig;
+struct rig {
+    rlm_tensor in[INPUTS];
+    int inputs;
+    rlm_params params;
+    rlm_linear linear[4];
+    rlm_conv conv[3];
+    rlm_embedding embedding;
+    rlm_rmsnorm rmsnorm[2];
+    rlm_groupnorm groupnorm;
+    rlm_attention attention;
+    rlm_attention_in where;
+    rlm_act act;
+    int ft, fh, fw, drop;
+    const int32_t *ids;
+    int64_t rows;
+    rlm_tensor (*forward)(rlm_run *, rig *);
+};
+
+static struct {
+    rlm_kernels reference, best;
+    rlm_par *par;
+    rlm_arena arena;
+    rlm_tape tape;
+    bool seen[RLM_OPS];
+} world;
+
+/* ---- Building ------------------------------------------------------------------------------- */
+
+static void fill_random(float *x, int64_t n, uint64_t stream, float scale)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = scale * rlm_rng_normal(77, stream, (uint64_t)i);
+}
+
+static rlm_tensor *add_input(rig *r, int rank, const int64_t *shape)
+{
+    rlm_tensor t = rlm_tensor_view(NULL, RLM_F32, rank, shape);
+    size_t n = (size_t)rlm_tensor_count(&t);
+    t.data = rlm_alloc(n * sizeof(float));
+    t.grad = rlm_calloc(n, sizeof(float));
+    fill_random(t.data, (int64_t)n, (uint64_t)(100 + r->inputs), 1.0f);
+    r->in[r->inputs] = t;
+    return &r->in[r->inputs++];
+}
+
+static void input2(rig *r, int rows, int c)
+{
+    add_input(r, 2, (int64_t[]){rows, c});
+}
+
+static void input5(rig *r, int n, int t, int h, int w, int c)
+{
+    add_input(r, 5, (int64_t[]){n, t, h, w, c});
+}
+
+/* Parameters get values away from their start (gains of exactly 1 would hide a missing factor). */
+static void finish_params(rig *r)
+{
+    rlm_error err = {0};
+    if (!r->params.count)
+        return;
+    CHECK(rlm_params_allocate(&r->params, true, &err) == 0);
+    rlm_params_initialise(&r->params, 5);
+    for (int i = 0; i < r->params.count; i++) {
+        rlm_param *p = r->params.items[i];
+        for (int64_t j = 0; j < p->count; j++)
+            p->data[j] += 0.3f * rlm_rng_normal(9, (uint64_t)i, (uint64_t)j);
+    }
+}
+
+static void rig_free(rig *r)
+{
+    for (int i = 0; i < r->inputs; i++) {
+        rlm_free(r->in[i].data);
+        rlm_free(r->in[i].grad);
+    }
+    rlm_params_free(&r->params);
+}
+
+/* ---- Checking ------------------------------------------------------------------------------- */
+
+static float out_weight(int64_t i)
+{
+    return rlm_rng_normal(3, 4, (uint64_t)i);
+}
+
+/* Forward with a tape (without one a residual would be overwritten); the loss. */
+static double run_forward(rlm_run *run, rig *r, rlm_tensor *out)
+{
+    rlm_arena_rewind(&world.arena, 0);
+    rlm_tape_clear(&world.tape);
+    rlm_tensor y = r->forward(run, r);
+    double loss = 0;
+    for (int64_t i = 0; i < rlm_tensor_count(&y); i++)
+        loss += (double)rlm_f32(&y)[i] * out_weight(i);
+    if (out)
+        *out = y;
+    return loss;
+}
+
+static void zero_grads(rig *r)
+{
+    for (int i = 0; i < r->inputs; i++)
+        memset(r->in[i].grad, 0, (size_t)rlm_tensor_count(&r->in[i]) * sizeof(float));
+    if (r->params.grad)
+        memset(r->params.grad, 0, (size_t)r->params.total * sizeof(float));
+}
+
+static void run_backward(const rlm_kernels *k, rig *r)
+{
+    rlm_run run = {k, &world.arena, world.par, &world.tape};
+    rlm_tensor y;
+    rlm_error err = {0};
+    zero_grads(r);
+    if (r->params.count)
+        CHECK(rlm_params_pack(&r->params, k, world.par, true, &err) == 0);
+    run_forward(&run, r, &y);
+    for (int64_t i = 0; i < rlm_tensor_count(&y); i++)
+        y.grad[i] += out_weight(i);
+    rlm_backward(&run, &world.tape);
+    for (int i = 0; i < world.tape.count; i++)
+        world.seen[world.tape.items[i].op] = true;
+}
+
+/* d loss / d x[0] by four evaluations. */
+static double slope(rig *r, float *x)
+{
+    static const double AT[4] = {1, -1, 2, -2}, WEIGHT[4] = {8, -8, -1, 1};
+    rlm_run run = {&world.reference, &world.arena, world.par, &world.tape};
+    const float keep = *x, h = 0.0078125f;
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        *x = keep + (float)AT[i] * h;
+        sum += WEIGHT[i] * run_forward(&run, r, NULL);
+    }
+    *x = keep;
+    return sum / (12.0 * h);
+}
+
+static double rms(const float *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)x[i] * x[i];
+    return sqrt(sum / (double)n);
+}
+
+static void check_array(rig *r, const char *what, float *x, const float *grad, int64_t n)
+{
+    double scale = rms(grad, n), worst = 0;
+    for (int64_t s = 0; s < SAMPLES && s < n; s++) {
+        int64_t i = n <= SAMPLES ? s : (int64_t)rlm_rng_below(8, 8, (uint64_t)s, (uint32_t)n);
+        double error = fabs(slope(r, x + i) - grad[i]) / (scale + fabs(grad[i]) + 1e-6);
+        worst = error > worst ? error : worst;
+    }
+    if (!(worst < 2e-3))
+        TEST_FAILED("%s: finite differences are off by %.3g of the gradient", what, worst);
+}
+
+static double nmse(const float *x, const float *reference, int64_t n)
+{
+    double d = 0, e = 1e-30;
+    for (int64_t i = 0; i < n; i++) {
+        d += pow((double)x[i] - reference[i], 2);
+        e += pow(reference[i], 2);
+    }
+    return d / e;
+}
+
+static float *copy_of(const float *x, int64_t n)
+{
+    float *y = rlm_alloc((size_t)n * sizeof *y);
+    memcpy(y, x, (size_t)n * sizeof *y);
+    return y;
+}
+
+/* Gradients of the best kernels against those of the reference. */
+static void check_best(rig *r)
+{
+    float *keep[INPUTS + 1] = {NULL};
+    run_backward(&world.reference, r);
+    for (int i = 0; i < r->inputs; i++)
+        keep[i] = copy_of(r->in[i].grad, rlm_tensor_count(&r->in[i]));
+    if (r->params.count)
+        keep[INPUTS] = copy_of(r->params.grad, r->params.total);
+    run_backward(&world.best, r);
+    for (int i = 0; i < r->inputs; i++) {
+        double e = nmse(r->in[i].grad, keep[i], rlm_tensor_count(&r->in[i]));
+        if (!(e < 2e-4))
+            TEST_FAILED("input %d: %s and reference differ by %.3g of the energy", i,
+                        world.best.level, e);
+    }
+    for (int i = 0; i < r->params.count; i++) {
+        const rlm_param *p = r->params.items[i];
+        double e = nmse(p->grad, keep[INPUTS] + (p->grad - r->params.grad), p->count);
+        if (!(e < 2e-4))
+            TEST_FAILED("%s: %s and reference differ by %.3g of the energy", p->name,
+                        world.best.level, e);
+    }
+    for (int i = 0; i <= INPUTS; i++)
+        rlm_free(keep[i]);
+}
+
+static void check_differences(rig *r)
+{
+    run_backward(&world.reference, r);
+    for (int i = 0; i < r->inputs; i++) {
+        char what[32];
+        snprintf(what, sizeof what, "input %d", i);
+        float *grad = copy_of(r->in[i].grad, rlm_tensor_count(&r->in[i]));
+        check_array(r, what, rlm_f32(&r->in[i]), grad, rlm_tensor_count(&r->in[i]));
+        rlm_free(grad);
+    }
+    for (int i = 0; i < r->params.count; i++) {
+        rlm_param *p = r->params.items[i];
+        check_array(r, p->name, p->data, p->grad, p->count);
+    }
+}
+
+static void check(rig *r)
+{
+    finish_params(r);
+    check_differences(r);
+    check_best(r);
+    rig_free(r);
+}
+
+/* ---- One case a rule ------------------------------------------------------------------------ */
+
+static rlm_tensor linear_net(rlm_run *run, rig *r)
+{
+    rlm_tensor a = rlm_linear_forward(run, &r->linear[0], &r->in[0]);
+    return rlm_linear_residual_forward(run, &r->linear[1], &a, &r->in[1]);
+}
+
+static void case_linear(void)
+{
+    rig r = {.forward = linear_net};
+    input2(&r, 5, 7);
+    input2(&r, 5, 3);
+    rlm_linear_declare(&r.linear[0], &r.params, "a", 7, 6, true, 1.0f);
+    rlm_linear_declare(&r.linear[1], &r.params, "b", 6, 3, false, 1.0f);
+    check(&r);
+}
+
+static rlm_tensor conv_net(rlm_run *run, rig *r)
+{
+    rlm_tensor a = rlm_conv_forward(run, &r->conv[0], &r->in[0]);
+    rlm_tensor b = rlm_conv_forward(run, &r->conv[1], &a);
+    return rlm_conv_residual_forward(run, &r->conv[2], &b, &r->in[1]);
+}
+
+static void case_conv_video(void)
+{
+    rig r = {.forward = conv_net};
+    input5(&r, 2, 5, 6, 4, 3);
+    input5(&r, 2, 3, 3, 2, 2);
+    rlm_conv_declare(
+        &r.conv[0], &r.params, "a",
+        &(rlm_conv_spec){.cin = 3, .cout = 4, .kt = 3, .kh = 3, .kw = 3, .bias = true});
+    rlm_conv_declare(&r.conv[1], &r.params, "b",
+                     &(rlm_conv_spec){.cin = 4,
+                                      .cout = 3,
+                                      .kt = 3,
+                                      .kh = 3,
+                                      .kw = 3,
+                                      .st = 2,
+                                      .sh = 2,
+                                      .sw = 2,
+                                      .bias = true});
+    rlm_conv_declare(&r.conv[2], &r.params, "c",
+                     &(rlm_conv_spec){.cin = 3, .cout = 2, .kt = 1, .kh = 1, .kw = 1});
+    check(&r);
+}
+
+static void case_conv_audio(void)
+{
+    rig r = {.forward = conv_net};
+    input5(&r, 2, 1, 1, 19, 3);
+    input5(&r, 2, 1, 1, 10, 2);
+    rlm_conv_declare(&r.conv[0], &r.params, "a",
+                     &(rlm_conv_spec){.cin = 3,
+                                      .cout = 4,
+                                      .kt = 1,
+                                      .kh = 1,
+                                      .kw = 5,
+                                      .dilation = 3,
+                                      .causal_w = true,
+                                      .bias = true});
+    rlm_conv_declare(&r.conv[1], &r.params, "b",
+                     &(rlm_conv_spec){.cin = 4,
+                                      .cout = 3,
+                                      .kt = 1,
+                                      .kh = 1,
+                                      .kw = 4,
+                                      .sw = 2,
+                                      .causal_w = true,
+                                      .bias = true});
+    rlm_conv_declare(
+        &r.conv[2], &r.params, "c",
+        &(rlm_conv_spec){.cin = 3, .cout = 2, .kt = 1, .kh = 1, .kw = 2, .causal_w = true});
+    check(&r);
+}
+
+static rlm_tensor rmsnorm_net(rlm_run *run, rig *r)
+{
+    return rlm_rmsnorm_forward(run, &r->rmsnorm[0], &r->in[0]);
+}
+
+static void case_rmsnorm(void)
+{
+    rig r = {.forward = rmsnorm_net};
+    input2(&r, 4, 9);
+    rlm_rmsnorm_declare(&r.rmsnorm[0], &r.params, "n", 9);
+    check(&r);
+}
+
+static rlm_tensor groupnorm_net(rlm_run *run, rig *r)
+{
+    return rlm_groupnorm_forward(run, &r->groupnorm, &r->in[0]);
+}
+
+static void case_groupnorm(void)
+{
+    for (int affine = 0; affine < 2; affine++) {
+        rig r = {.forward = groupnorm_net};
+        input5(&r, 2, 2, 3, 2, 8);
+        rlm_groupnorm_declare(&r.groupnorm, &r.params, "n", 8, 4,
+                              affine ? RLM_ACT_SILU : RLM_ACT_NONE, affine);
+        check(&r);
+    }
+}
+
+static rlm_tensor act_net(rlm_run *run, rig *r)
+{
+    return rlm_act_forward(run, r->act, &r->in[0]);
+}
+
+static void case_act(void)
+{
+    for (int act = RLM_ACT_NONE; act <= RLM_ACT_RELU; act++) {
+        rig r = {.forward = act_net, .act = (rlm_act)act};
+        input2(&r, 6, 7);
+        for (int i = 0; i < 42; i++) /* away from the kink at 0 */
+            rlm_f32(&r.in[0])[i] += rlm_f32(&r.in[0])[i] > 0 ? 0.05f : -0.05f;
+        check(&r);
+    }
+}
+
+static rlm_tensor add_net(rlm_run *run, rig *r)
+{
+    rlm_tensor y = rlm_add_forward(run, &r->in[0], &r->in[1]);
+    return rlm_modulate_forward(run, &y, &r->in[0], &r->in[2]);
+}
+
+static void case_add_modulate(void)
+{
+    rig r = {.forward = add_net};
+    for (int i = 0; i < 3; i++)
+        input2(&r, 5, 6);
+    check(&r);
+}
+
+static rlm_tensor swiglu_net(rlm_run *run, rig *r)
+{
+    rlm_tensor y = rlm_swiglu_forward(run, &r->in[0]);
+    return rlm_slice_forward(run, &y, 2, 3);
+}
+
+static void case_swiglu_slice(void)
+{
+    rig r = {.forward = swiglu_net};
+    input2(&r, 4, 14);
+    check(&r);
+}
+
+static rlm_tensor depth_net(rlm_run *run, rig *r)
+{
+    return rlm_depth_to_space_forward(run, &r->in[0], r->ft, r->fh, r->fw, r->drop);
+}
+
+static rlm_tensor space_net(rlm_run *run, rig *r)
+{
+    return rlm_space_to_depth_forward(run, &r->in[0], r->ft, r->fh, r->fw);
+}
+
+static rlm_tensor upsample_net(rlm_run *run, rig *r)
+{
+    return rlm_upsample_forward(run, &r->in[0], r->ft, r->fh, r->fw, r->drop);
+}
+
+static void case_rearrange(void)
+{
+    rig d = {.forward = depth_net, .ft = 2, .fh = 2, .fw = 1, .drop = 1};
+    input5(&d, 2, 3, 2, 2, 8);
+    check(&d);
+    rig s = {.forward = space_net, .ft = 1, .fh = 2, .fw = 2};
+    input5(&s, 2, 3, 4, 2, 3);
+    check(&s);
+    rig u = {.forward = upsample_net, .ft = 2, .fh = 2, .fw = 2, .drop = 1};
+    input5(&u, 2, 3, 2, 2, 3);
+    check(&u);
+}
+
+static rlm_tensor haar_net(rlm_run *run, rig *r)
+{
+    return rlm_haar_forward(run, &r->in[0]);
+}
+
+static rlm_tensor haar_inverse_net(rlm_run *run, rig *r)
+{
+    return rlm_haar_inverse_forward(run, &r->in[0]);
+}
+
+static void case_haar(void)
+{
+    rig f = {.forward = haar_net};
+    input5(&f, 1, 5, 8, 4, 3);
+    check(&f);
+    rig i = {.forward = haar_inverse_net};
+    input5(&i, 1, 2, 2, 1, 192);
+    check(&i);
+}
+
+static rlm_tensor lfq_net(rlm_run *run, rig *r)
+{
+    return rlm_lfq_forward(run, &r->in[0], NULL);
+}
+
+/* A sign has no slope: straight through means the gradient of the output, unchanged. */
+static void case_lfq(void)
+{
+    rig r = {.forward = lfq_net};
+    input2(&r, 6, 5);
+    run_backward(&world.reference, &r);
+    for (int i = 0; i < 30; i++)
+        CHECK(r.in[0].grad[i] == out_weight(i));
+    check_best(&r);
+    rig_free(&r);
+}
+
+static rlm_tensor embedding_net(rlm_run *run, rig *r)
+{
+    rlm_tensor y = rlm_embedding_forward(run, &r->embedding, r->ids, r->rows, NULL);
+    y = rlm_embedding_forward(run, &r->embedding, r->ids + 1, r->rows, &y);
+    rlm_tensor g = rlm_gather_forward(run, &r->in[0], r->ids, r->rows);
+    return rlm_add_forward(run, &y, &g);
+}
+
+static void case_embedding_gather(void)
+{
+    static const int32_t IDS[8] = {3, 0, -1, 3, 2, 4, 0, 3};
+    rig r = {.forward = embedding_net, .ids = IDS, .rows = 7};
+    input2(&r, 5, 6);
+    rlm_embedding_declare(&r.embedding, &r.params, "e", 5, 6, 0.5f);
+    check(&r);
+}
+
+/* ---- Sequences ------------------------------------------------------------------------------ */
+
+static rlm_tensor attention_net(rlm_run *run, rig *r)
+{
+    rlm_tensor y = rlm_qk_rope_forward(run, &r->attention, &r->in[0], r->where.angle);
+    return rlm_attention_forward(run, &r->attention, &r->where, &y);
+}
+
+/* Pre-norm block of the language model on already embedded rows. */
+static rlm_tensor block_net(rlm_run *run, rig *r)
+{
+    rlm_tensor x = r->in[0];
+    rlm_tensor h = rlm_rmsnorm_forward(run, &r->rmsnorm[0], &x);
+    rlm_tensor qkv = rlm_linear_forward(run, &r->linear[0], &h);
+    qkv = rlm_qk_rope_forward(run, &r->attention, &qkv, r->where.angle);
+    rlm_tensor a = rlm_attention_forward(run, &r->attention, &r->where, &qkv);
+    x = rlm_linear_residual_forward(run, &r->linear[1], &a, &x);
+    h = rlm_rmsnorm_forward(run, &r->rmsnorm[1], &x);
+    h = rlm_linear_forward(run, &r->linear[2], &h);
+    h = rlm_swiglu_forward(run, &h);
+    return rlm_linear_residual_forward(run, &r->linear[3], &h, &x);
+}
+
+static float *new_angles(int rows, int half)
+{
+    float *a = rlm_alloc((size_t)rows * (size_t)half * sizeof *a);
+    for (int i = 0; i < rows * half; i++)
+        a[i] = 6.0f * rlm_rng_uniform(1, 2, (uint64_t)i);
+    return a;
+}
+
+static void case_attention(void)
+{
+    static const int PREFIX[2] = {3, 0}, LENGTH[2] = {7, 5};
+    rig r = {.forward = attention_net};
+    add_input(&r, 3, (int64_t[]){2, 7, 3 * 2 * 8});
+    rlm_attention_declare(&r.attention, &r.params, "a", 2, 8);
+    float *angle = new_angles(14, 4);
+    r.where = (rlm_attention_in){2, 7, PREFIX, LENGTH, angle};
+    check(&r);
+    rlm_free(angle);
+}
+
+static void declare_block(rig *r, int dim, int heads, int ffn)
+{
+    rlm_rmsnorm_declare(&r->rmsnorm[0], &r->params, "n0", dim);
+    rlm_rmsnorm_declare(&r->rmsnorm[1], &r->params, "n1", dim);
+    rlm_linear_declare(&r->linear[0], &r->params, "qkv", dim, 3 * dim, false, 1.0f);
+    rlm_linear_declare(&r->linear[1], &r->params, "out", dim, dim, false, 1.0f);
+    rlm_linear_declare(&r->linear[2], &r->params, "up", dim, 2 * ffn, false, 1.0f);
+    rlm_linear_declare(&r->linear[3], &r->params, "down", ffn, dim, false, 1.0f);
+    rlm_attention_declare(&r->attention, &r->params, "attn", heads, dim / heads);
+}
+
+static void case_block(void)
+{
+    static const int PREFIX[2] = {3, 1}, LENGTH[2] = {6, 5};
+    rig r = {.forward = block_net};
+    add_input(&r, 3, (int64_t[]){2, 6, 8});
+    declare_block(&r, 8, 2, 12);
+    float *angle = new_angles(12, 2);
+    r.where = (rlm_attention_in){2, 6, PREFIX, LENGTH, angle};
+    check(&r);
+    rlm_free(angle);
+}
+
+/* Sizes at which the fast kernels take their own paths; reference against best only. */
+static void case_block_best(void)
+{
+    static const int PREFIX[2] = {40, 17}, LENGTH[2] = {97, 80};
+    rig r = {.forward = block_net};
+    add_input(&r, 3, (int64_t[]){2, 97, 128});
+    declare_block(&r, 128, 2, 160);
+    float *angle = new_angles(2 * 97, 32);
+    r.where = (rlm_attention_in){2, 97, PREFIX, LENGTH, angle};
+    CHECK(rlm_params_allocate(&r.params, true, NULL) == 0);
+    rlm_params_initialise(&r.params, 5);
+    check_best(&r);
+    rig_free(&r);
+    rlm_free(angle);
+}
+
+static void case_conv_best(void)
+{
+    rig r = {.forward = conv_net};
+    input5(&r, 1, 3, 12, 10, 64);
+    input5(&r, 1, 2, 6, 5, 32);
+    rlm_conv_declare(
+        &r.conv[0], &r.params, "a",
+        &(rlm_conv_spec){.cin = 64, .cout = 96, .kt = 3, .kh = 3, .kw = 3, .bias = true});
+    rlm_conv_declare(&r.conv[1], &r.params, "b",
+                     &(rlm_conv_spec){.cin = 96,
+                                      .cout = 64,
+                                      .kt = 3,
+                                      .kh = 3,
+                                      .kw = 3,
+                                      .st = 2,
+                                      .sh = 2,
+                                      .sw = 2,
+                                      .bias = true});
+    rlm_conv_declare(&r.conv[2], &r.params, "c",
+                     &(rlm_conv_spec){.cin = 64, .cout = 32, .kt = 1, .kh = 3, .kw = 3});
+    CHECK(rlm_params_allocate(&r.params, true, NULL) == 0);
+    rlm_params_initialise(&r.params, 5);
+    check_best(&r);
+    rig_free(&r);
+}
+
+/* A frozen input or parameter (no gradient memory) is left alone, and nothing else changes. */
+static void case_frozen(void)
+{
+    rig r = {.forward = linear_net};
+    input2(&r, 5, 7);
+    input2(&r, 5, 3);
+    rlm_linear_declare(&r.linear[0], &r.params, "a", 7, 6, true, 1.0f);
+    rlm_linear_declare(&r.linear[1], &r.params, "b", 6, 3, false, 1.0f);
+    finish_params(&r);
+    run_backward(&world.reference, &r);
+    float *want = copy_of(r.linear[1].w->grad, 18), *keep = r.in[0].grad;
+    rlm_params *p = &r.params;
+    float *block = p->grad;
+    memset(block, 0, (size_t)p->total * sizeof *block);
+    rlm_run run = {&world.reference, &world.arena, world.par, &world.tape};
+    rlm_tensor y;
+    r.in[0].grad = r.linear[0].w->grad = r.linear[0].bias->grad = NULL;
+    run_forward(&run, &r, &y);
+    for (int64_t i = 0; i < rlm_tensor_count(&y); i++)
+        y.grad[i] = out_weight(i);
+    rlm_backward(&run, &world.tape);
+    CHECK(memcmp(want, r.linear[1].w->grad, 18 * sizeof *want) == 0);
+    r.in[0].grad = keep;
+    rlm_free(want);
+    rig_free(&r);
+}
+
+/* ---- Losses --------------------------------------------------------------------------------- */
+
+typedef double (*loss_fn)(rlm_run *run, const rlm_tensor *x, void *ctx, float scale);
+
+/* Along the gradient itself and along random directions. */
+static void check_loss(loss_fn loss, void *ctx, rlm_tensor *x, double h, double tolerance)
+{
+    rlm_run run = {&world.reference, &world.arena, world.par, NULL};
+    int64_t n = rlm_tensor_count(x);
+    const float scale = 0.7f;
+    float *data = rlm_f32(x), *keep = copy_of(data, n), *grad = x->grad;
+    memset(grad, 0, (size_t)n * sizeof *grad);
+    loss(&run, x, ctx, scale);
+    double size = rms(grad, n) * sqrt((double)n);
+    CHECK(size > 0);
+    for (int d = 0; d < 6; d++) {
+        double analytic = 0, unit = 0, sum = 0;
+        float *way = rlm_alloc((size_t)n * sizeof *way);
+        for (int64_t i = 0; i < n; i++) {
+            way[i] = d ? rlm_rng_normal(21, (uint64_t)d, (uint64_t)i) : grad[i];
+            unit += (double)way[i] * way[i];
+        }
+        for (int64_t i = 0; i < n; i++) {
+            way[i] /= (float)sqrt(unit);
+            analytic += (double)way[i] * grad[i];
+        }
+        static const double AT[4] = {1, -1, 2, -2}, WEIGHT[4] = {8, -8, -1, 1};
+        x->grad = NULL;
+        for (int s = 0; s < 4; s++) {
+            for (int64_t i = 0; i < n; i++)
+                data[i] = keep[i] + (float)(AT[s] * h) * way[i];
+            sum += WEIGHT[s] * loss(&run, x, ctx, 1.0f);
+        }
+        memcpy(data, keep, (size_t)n * sizeof *data);
+        x->grad = grad;
+        double numeric = scale * sum / (12.0 * h), error = fabs(numeric - analytic) / size;
+        if (!(error < tolerance))
+            TEST_FAILED("direction %d: %.6g by differences, %.6g by formula", d, numeric, analytic);
+        rlm_free(way);
+    }
+    /* added, not overwritten */
+    float once = grad[n / 2];
+    loss(&run, x, ctx, scale);
+    CHECK_NEAR(grad[n / 2], 2 * once, 1e-5 * fabs(once) + 1e-12);
+    rlm_free(keep);
+}
+
+typedef struct recon_ctx {
+    int kind;
+    const float *target;
+} recon_ctx;
+
+static double recon(rlm_run *run, const rlm_tensor *x, void *ctx, float scale)
+{
+    recon_ctx *c = ctx;
+    return rlm_loss_recon(run, c->kind, x, c->target, scale);
+}
+
+static void case_loss_recon(void)
+{
+    float target[60];
+    fill_random(target, 60, 31, 1.0f);
+    for (int kind = RLM_LOSS_L1; kind <= RLM_LOSS_L2; kind++) {
+        rig r = {0};
+        input2(&r, 6, 10);
+        check_loss(recon, &(recon_ctx){kind, target}, &r.in[0], 1e-2, 5e-3);
+        rig_free(&r);
+    }
+}
+
+typedef struct lfq_ctx {
+    float tau, gamma, entropy, commit;
+} lfq_ctx;
+
+static double lfq(rlm_run *run, const rlm_tensor *x, void *ctx, float scale)
+{
+    lfq_ctx *c = ctx;
+    rlm_lfq_loss l = rlm_loss_lfq(run, x, c->tau, c->gamma, scale * c->entropy, scale * c->commit);
+    double bits = (double)rlm_tensor_last(x);
+    return c->entropy * bits * (l.token_entropy - c->gamma * l.batch_entropy) +
+           c->commit * l.commitment;
+}
+
+static void case_loss_lfq(void)
+{
+    static const lfq_ctx CASES[4] = {{2.0f, 1.0f, 1.0f, 0.0f},
+                                     {2.0f, 0.3f, 1.0f, 0.5f},
+                                     {1.0f, 2.0f, 0.1f, 0.25f},
+                                     {4.0f, 1.0f, 0.0f, 1.0f}};
+    for (int i = 0; i < 4; i++) {
+        rig r = {0};
+        lfq_ctx c = CASES[i];
+        input2(&r, 40, 6);
+        for (int j = 0; j < 240; j++) /* the sign jumps at 0 */
+            rlm_f32(&r.in[0])[j] += rlm_f32(&r.in[0])[j] > 0 ? 0.1f : -0.1f;
+        check_loss(lfq, &c, &r.in[0], 1e-2, 1e-3);
+        rig_free(&r);
+    }
+}
+
+/* Known values: far from zero every coin is sure, at zero none is. */
+static void case_loss_lfq_values(void)
+{
+    rig r = {0};
+    rlm_run run = {&world.reference, &world.arena, world.par, NULL};
+    input2(&r, 4, 2);
+    float *z = rlm_f32(&r.in[0]);
+    for (int i = 0; i < 4; i++) {
+        z[2 * i] = i % 2 ? 1.0f : -1.0f; /* used both ways */
+        z[2 * i + 1] = 1.0f;             /* dead */
+    }
+    rlm_lfq_loss l = rlm_loss_lfq(&run, &r.in[0], 0.01f, 1.0f, 0, 0);
+    CHECK_NEAR(l.token_entropy, 0, 1e-9);
+    CHECK_NEAR(l.batch_entropy, log(2.0) / 2, 1e-9);
+    CHECK_NEAR(l.commitment, 0, 1e-12);
+    memset(z, 0, 8 * sizeof *z);
+    l = rlm_loss_lfq(&run, &r.in[0], 0.01f, 1.0f, 1, 1);
+    CHECK_NEAR(l.token_entropy, log(2.0), 1e-9);
+    CHECK_NEAR(l.commitment, 1, 1e-12);
+    for (int i = 0; i < 8; i++)
+        CHECK(isfinite(r.in[0].grad[i]));
+    rig_free(&r);
+}
+
+typedef struct mel_ctx {
+    rlm_mel *mel;
+    const float *target;
+} mel_ctx;
+
+static double mel(rlm_run *run, const rlm_tensor *x, void *ctx, float scale)
+{
+    mel_ctx *c = ctx;
+    return rlm_loss_mel(run, c->mel, x, c->target, scale);
+}
+
+static void case_loss_mel(void)
+{
+    enum { N = 1500 };
+    rig r = {0};
+    mel_ctx c = {0};
+    rlm_error err = {0};
+    float *target = rlm_alloc(2 * N * sizeof *target);
+    fill_random(target, 2 * N, 41, 0.3f);
+    input5(&r, 2, 1, 1, N, 1);
+    fill_random(rlm_f32(&r.in[0]), 2 * N, 42, 0.1f);
+    CHECK(rlm_mel_new(&c.mel, 16000, N, 2, &err) == 0);
+    c.target = target;
+    rlm_run run = {&world.reference, &world.arena, world.par, NULL};
+    check_loss(mel, &c, &r.in[0], 4e-3, 2e-2);
+    CHECK(rlm_loss_mel(&run, c.mel, &r.in[0], target, 1.0f) > 0.5);
+    float *same = copy_of(rlm_f32(&r.in[0]), 2 * N);
+    CHECK(rlm_loss_mel(&run, c.mel, &r.in[0], same, 1.0f) < 1e-3);
+    rlm_mel_free(&c.mel);
+    CHECK(!c.mel);
+    rlm_free(same);
+    rlm_free(target);
+    rig_free(&r);
+}
+
+typedef struct entropy_ctx {
+    const int32_t *target;
+    float zloss;
+} entropy_ctx;
+
+static double cross_entropy(rlm_run *run, const rlm_tensor *x, void *ctx, float scale)
+{
+    entropy_ctx *c = ctx;
+    float loss[6], d[6 * 9];
+    double sum = 0;
+    run->k->cross_entropy(run->par, 6, 9, rlm_f32(x), c->target, c->zloss, scale, loss, d);
+    for (int i = 0; i < 6; i++)
+        sum += loss[i];
+    for (int i = 0; i < 54 && x->grad; i++)
+        x->grad[i] += d[i];
+    return sum;
+}
+
+static void case_loss_cross_entropy(void)
+{
+    static const int32_t TARGET[6] = {0, 8, -1, 3, 3, 5};
+    for (int z = 0; z < 2; z++) {
+        rig r = {0};
+        input2(&r, 6, 9);
+        check_loss(cross_entropy, &(entropy_ctx){TARGET, z ? 1e-2f : 0}, &r.in[0], 1e-2, 2e-3);
+        for (int i = 0; i < 9; i++)
+            CHECK(r.in[0].grad[2 * 9 + i] == 0);
+        rig_free(&r);
+    }
+}
+
+static void case_every_rule_was_tried(void)
+{
+    for (int op = 0; op < RLM_OPS; op++)
+        if (!world.seen[op])
+            TEST_FAILED("operation %d of tape.h has no gradient check", op);
+}
+
+int main(int argc, char **argv)
+{
+    rlm_error err = {0};
+    TEST_BEGIN(argc, argv);
+    if (rlm_kernels_init_training(&world.reference, "ref", &err) ||
+        rlm_kernels_init_training(&world.best, NULL, &err) || rlm_par_open(&world.par, 2, &err) ||
+        rlm_arena_reserve(&world.arena, (size_t)1 << 32, &err) ||
+        rlm_arena_commit(&world.arena, (size_t)64 << 20, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    TEST_CASE(case_linear);
+    TEST_CASE(case_conv_video);
+    TEST_CASE(case_conv_audio);
+    TEST_CASE(case_rmsnorm);
+    TEST_CASE(case_groupnorm);
+    TEST_CASE(case_act);
+    TEST_CASE(case_add_modulate);
+    TEST_CASE(case_swiglu_slice);
+    TEST_CASE(case_rearrange);
+    TEST_CASE(case_haar);
+    TEST_CASE(case_lfq);
+    TEST_CASE(case_embedding_gather);
+    TEST_CASE(case_attention);
+    TEST_CASE(case_block);
+    TEST_CASE(case_block_best);
+    TEST_CASE(case_conv_best);
+    TEST_CASE(case_frozen);
+    TEST_CASE(case_loss_recon);
+    TEST_CASE(case_loss_lfq);
+    TEST_CASE(case_loss_lfq_values);
+    TEST_CASE(case_loss_mel);
+    TEST_CASE(case_loss_cross_entropy);
+    if (argc < 2)
+        TEST_CASE(case_every_rule_was_tried);
+    rlm_tape_free(&world.tape);
+    rlm_arena_release(&world.arena);
+    rlm_par_close(&world.par);
+    return TEST_END();
+}
