@@ -1,0 +1,225 @@
+/* Prefix-LM attention forward on AMX: blocks of 32 queries x 128 keys, bf16 products, softmax in
+ * f32, no score matrix. Scores are kept in units of log 2. When norms bound every score of a head
+ * (normalised queries and keys), exp needs no running maximum and nothing is ever rescaled. */
+#include "src/kernels/amx_attention.h"
+
+#define LOG2E       1.44269504f
+#define SCORE_BOUND 64.0f /* |score| up to here: 2^score and its sums stay far inside f32 */
+
+enum { QUERIES = 32 };
+
+typedef struct fwd_job {
+    rlm_attention_shape s;
+    rlm_par *par;
+    int parts; /* workers that share one head's queries */
+    const float *qkv;
+    float *y, *lse;
+} fwd_job;
+
+/* One head's operands and one query block's state, in a worker's scratch. */
+typedef struct fwd_work {
+    float score[QUERIES * ATT_BLOCK];
+    float out[QUERIES * ATT_MAX_DIM];
+    uint16_t p[QUERIES * ATT_BLOCK];
+    uint16_t q[QUERIES * ATT_MAX_DIM]; /* plain */
+    const uint16_t *k, *v;             /* pairs, mixed */
+    int dim;
+    float max[QUERIES], sum[QUERIES];
+    int visible[QUERIES];
+} fwd_work;
+
+/* score[32][kn] = q k^T for keys k0 .. k0 + kn. */
+static void scores(fwd_work *w, int k0, int kn)
+{
+    size_t tile_rows = (size_t)w->dim * 32; /* bytes of 16 keys in pairs form */
+    for (int k = 0; k < kn; k += 32) {
+        att_tiles_zero();
+        att_product(w->q, (size_t)w->dim * 2, 64, w->k + (size_t)(k0 + k) * (size_t)w->dim,
+                    tile_rows, 1024, w->dim / 32);
+        att_tiles_store(w->score + k, ATT_BLOCK);
+    }
+    att_fence();
+}
+
+/* out += p v. */
+static void weigh(fwd_work *w, int k0, int kn)
+{
+    att_fence();
+    for (int d = 0; d < w->dim; d += 32) {
+        att_tiles_load(w->out + d, w->dim);
+        att_product(w->p, ATT_BLOCK * 2, 64, w->v + (size_t)k0 * (size_t)w->dim + (size_t)d * 32,
+                    1024, (size_t)w->dim * 64, kn / 32);
+        att_tiles_store(w->out + d, w->dim);
+    }
+    att_fence();
+}
+
+/* One row of scores (kn a multiple of 32, `seen` visible) -> p in bf16; returns the sum's vector.
+ */
+RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen, bool masked,
+                              __m512 max)
+{
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+    for (int k = 0; k < kn; k += 32) {
+        int left = seen - k;
+        __mmask16 m0 = 0xffff, m1 = 0xffff;
+        if (masked) {
+            m0 = left > 0 ? v_tail(left) : 0;
+            m1 = left > 16 ? v_tail(left - 16) : 0;
+        }
+        __m512 a = att_exp2(m0, _mm512_sub_ps(_mm512_load_ps(score + k), max));
+        __m512 b = att_exp2(m1, _mm512_sub_ps(_mm512_load_ps(score + k + 16), max));
+        s0 = _mm512_add_ps(s0, a);
+        s1 = _mm512_add_ps(s1, b);
+        _mm512_store_si512(p + k, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+    }
+    return _mm512_add_ps(s0, s1);
+}
+
+static void weights_bounded(fwd_work *w, int k0, int kn, bool masked)
+{
+    __m512 zero = _mm512_setzero_ps();
+    for (int r = 0; r < QUERIES; r++) {
+        const float *score = w->score + r * ATT_BLOCK;
+        uint16_t *p = w->p + r * ATT_BLOCK;
+        __m512 s = masked ? weights_row(score, p, kn, w->visible[r] - k0, true, zero)
+                          : weights_row(score, p, kn, kn, false, zero);
+        w->sum[r] += _mm512_reduce_add_ps(s);
+    }
+}
+
+/* The general case: raise the running maximum first and shrink what was summed under the old. */
+static void weights_running(fwd_work *w, int k0, int kn)
+{
+    for (int r = 0; r < QUERIES; r++) {
+        float *score = w->score + r * ATT_BLOCK;
+        int seen = w->visible[r] - k0 < kn ? w->visible[r] - k0 : kn;
+        __m512 top = v_set(w->max[r]);
+        for (int k = 0; k < seen; k += 16) {
+            __mmask16 m = v_tail(seen - k);
+            top = _mm512_mask_max_ps(top, m, top, _mm512_load_ps(score + k));
+        }
+        float max = _mm512_reduce_max_ps(top);
+        if (max > w->max[r]) {
+            float shrink = w->sum[r] > 0 ? exp2f(w->max[r] - max) : 0.0f;
+            for (int d = 0; d < w->dim; d += 16) {
+                float *o = w->out + r * w->dim + d;
+                _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), v_set(shrink)));
+            }
+            w->sum[r] *= shrink;
+            w->max[r] = max;
+        }
+        w->sum[r] += _mm512_reduce_add_ps(
+            weights_row(score, w->p + r * ATT_BLOCK, kn, seen, true, v_set(max)));
+    }
+}
+
+static void finish(const fwd_job *j, const fwd_work *w, int64_t batch, int head, int q0)
+{
+    int width = j->s.heads * w->dim;
+    for (int r = 0; r < QUERIES && q0 + r < j->s.len; r++) {
+        float *y = j->y + (batch * j->s.len + q0 + r) * width + head * w->dim;
+        __m512 scale = v_set(w->sum[r] > 0 ? 1.0f / w->sum[r] : 0.0f);
+        for (int d = 0; d < w->dim; d += 16)
+            _mm512_storeu_ps(y + d, _mm512_mul_ps(_mm512_load_ps(w->out + r * w->dim + d), scale));
+        if (j->lse) {
+            float *lse = j->lse + (batch * j->s.heads + head) * j->s.len + q0 + r;
+            *lse = w->sum[r] > 0 ? (float)(log(w->sum[r]) + w->max[r] / (double)LOG2E) : 0.0f;
+        }
+    }
+}
+
+static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, int q0,
+                        bool bounded)
+{
+    const float *q = j->qkv + ((batch * j->s.len + q0) * 3 * j->s.heads + head) * w->dim;
+    att_rows rows = {
+        q, 3 * (int64_t)j->s.heads * w->dim, j->s.len - q0, QUERIES, w->dim, j->s.scale * LOG2E};
+    att_plain(&rows, w->q);
+    memset(w->out, 0, sizeof(float) * QUERIES * (size_t)w->dim);
+    int first = 0, last = 0;
+    for (int r = 0; r < QUERIES; r++) {
+        int i = q0 + r < j->s.len ? q0 + r : j->s.len - 1;
+        w->visible[r] = last = att_visible(&j->s, batch, i);
+        w->sum[r] = 0;
+        w->max[r] = bounded ? 0.0f : -INFINITY;
+        first = r ? first : last;
+    }
+    att_fence();
+    for (int k0 = 0; k0 < last; k0 += ATT_BLOCK) {
+        int kn = last - k0 < ATT_BLOCK ? (int)att_round(last - k0, 32) : ATT_BLOCK;
+        scores(w, k0, kn);
+        if (bounded)
+            weights_bounded(w, k0, kn, k0 + kn > first);
+        else
+            weights_running(w, k0, kn);
+        weigh(w, k0, kn);
+    }
+    finish(j, w, batch, head, q0);
+}
+
+/* Largest squared norm of rows [0, n). */
+static float largest_norm(const float *x, int64_t stride, int n, int dim)
+{
+    float top = 0;
+    for (int r = 0; r < n; r++) {
+        __m512 s = _mm512_setzero_ps();
+        for (int d = 0; d < dim; d += 16) {
+            __m512 v = _mm512_loadu_ps(x + r * stride + d);
+            s = _mm512_fmadd_ps(v, v, s);
+        }
+        float sum = _mm512_reduce_add_ps(s);
+        top = sum > top || isnan(sum) ? sum : top;
+    }
+    return top;
+}
+
+static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const fwd_job *j = ctx;
+    const rlm_attention_shape *s = &j->s;
+    size_t panel = (size_t)att_round(s->len, ATT_BLOCK) * (size_t)s->dim;
+    uint8_t *scratch =
+        rlm_par_scratch(j->par, worker, 0, att_round(sizeof(fwd_work), 64) + panel * 4);
+    fwd_work *w = (fwd_work *)scratch;
+    uint16_t *k = (uint16_t *)(scratch + att_round(sizeof(fwd_work), 64)), *v = k + panel;
+    rlm_amx_begin();
+    for (int64_t item = begin; item < end; item++) {
+        int part = (int)(item % j->parts), head = (int)(item / j->parts % s->heads);
+        int64_t batch = item / j->parts / s->heads, width = (int64_t)s->heads * s->dim;
+        const float *q = j->qkv + batch * s->len * 3 * width + head * s->dim;
+        int last = att_visible(s, batch, s->len - 1);
+        att_rows rows = {q + width, 3 * width, last, (int)att_round(last, 32), s->dim, 1.0f};
+        w->dim = s->dim;
+        w->k = k;
+        w->v = v;
+        att_pairs(&rows, k);
+        rows.x += width;
+        att_mixed(&rows, v);
+        float bound = sqrtf(largest_norm(q, 3 * width, s->len, s->dim)) *
+                      sqrtf(largest_norm(q + width, 3 * width, last, s->dim));
+        bool bounded = bound * fabsf(s->scale) * LOG2E <= SCORE_BOUND;
+        for (int q0 = part * QUERIES; q0 < s->len; q0 += j->parts * QUERIES)
+            query_block(j, w, batch, head, q0, bounded);
+    }
+    rlm_amx_end();
+}
+
+static void attention_forward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                              float *y, float *lse)
+{
+    if (!att_dim_ok(s->dim)) {
+        rlm_avx512_attention_forward(par, s, qkv, y, lse);
+        return;
+    }
+    int threads = rlm_par_threads(par), heads = s->batch * s->heads;
+    fwd_job j = {.s = *s, .par = par, .parts = 1, .qkv = qkv, .y = y, .lse = lse};
+    if (heads < threads)
+        j.parts = (threads + heads - 1) / heads;
+    rlm_par_for(par, (int64_t)heads * j.parts, 1, fwd_fn, &j);
+}
+
+void rlm_kernels_amx_attention(rlm_kernels *k)
+{
+    k->attention_forward = attention_forward;
+}

@@ -1,0 +1,209 @@
+/* Attention on AMX tiles: conversions of one head's rows to bf16 operands.
+ *
+ * Row r of a head is `dim` floats at x + r * stride; rows at or past `rows` count as zeros. `n`
+ * rows (a multiple of 32) are written. A tile is 16 rows of 64 bytes. Forms: plain    [n][dim] A
+ * operand, contraction over dim pairs    [n/16][dim/32][16 dim pairs][16 rows][2]   B operand,
+ * contraction over dim mixed    [n/32][dim/16][16 row pairs][16 dims][2]   B operand, contraction
+ * over rows turned   [n/32][dim][32 rows]                       A operand, contraction over rows */
+#ifndef RLM_KERNELS_AMX_ATTENTION_H
+#define RLM_KERNELS_AMX_ATTENTION_H
+
+#include "src/kernels/amx.h"
+#include "src/kernels/avx512.h"
+
+enum { ATT_BLOCK = 128, ATT_MAX_DIM = 128 };
+
+static inline bool att_dim_ok(int dim)
+{
+    return dim == 32 || dim == 64 || dim == 128;
+}
+static inline int64_t att_round(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* Keys visible from position i: the first of them, all contiguous. */
+static inline int att_visible(const rlm_attention_shape *s, int64_t batch, int i)
+{
+    int prefix = s->prefix[batch], n = i + 1 > prefix ? i + 1 : prefix;
+    return n < s->length[batch] ? n : s->length[batch];
+}
+
+/* The compiler may not move plain stores past tile loads: gcc's tile loads name no memory. */
+RLM_INLINE void att_fence(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+/* 2^x for bf16 use: relative error 4e-6; lanes outside m give 0. */
+RLM_INLINE __m512 att_exp2(__mmask16 m, __m512 x)
+{
+    __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_sub_ps(x, n);
+    __m512 p = v_set(0.00957010f);
+    p = _mm512_fmadd_ps(p, r, v_set(0.05591786f));
+    p = _mm512_fmadd_ps(p, r, v_set(0.24024745f));
+    p = _mm512_fmadd_ps(p, r, v_set(0.69312181f));
+    p = _mm512_fmadd_ps(p, r, v_set(0.99999926f));
+    return _mm512_maskz_scalef_ps(m, p, n);
+}
+
+/* 32 floats times scale as bf16. */
+RLM_INLINE __m512i att_cvt(const float *x, __m512 scale)
+{
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(_mm512_loadu_ps(x + 16), scale),
+                                        _mm512_mul_ps(_mm512_loadu_ps(x), scale));
+}
+/* Two vectors of 16 floats as bf16, lanes interleaved: a0 b0 a1 b1 ... */
+RLM_INLINE __m512i att_mix(__m512 a, __m512 b)
+{
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+
+/* In-register transpose of 16 x 16 32-bit values. */
+RLM_INLINE void att_transpose(__m512i r[16])
+{
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+
+/* Source of a conversion. */
+typedef struct att_rows {
+    const float *x;
+    int64_t stride;
+    int rows, n, dim;
+    float scale;
+} att_rows;
+
+static inline void att_plain(const att_rows *a, uint16_t *out)
+{
+    __m512 scale = v_set(a->scale);
+    for (int r = 0; r < a->n; r++, out += a->dim) {
+        if (r < a->rows) {
+            for (int d = 0; d < a->dim; d += 32)
+                _mm512_storeu_si512(out + d, att_cvt(a->x + r * a->stride + d, scale));
+        } else {
+            memset(out, 0, (size_t)a->dim * sizeof *out);
+        }
+    }
+}
+
+static inline void att_pairs(const att_rows *a, uint16_t *out)
+{
+    __m512 scale = v_set(a->scale);
+    for (int r = 0; r < a->n; r += 16) {
+        for (int d = 0; d < a->dim; d += 32, out += 512) {
+            __m512i t[16];
+            for (int i = 0; i < 16; i++) {
+                t[i] = _mm512_setzero_si512();
+                if (r + i < a->rows)
+                    t[i] = att_cvt(a->x + (r + i) * a->stride + d, scale);
+            }
+            att_transpose(t);
+            for (int i = 0; i < 16; i++)
+                _mm512_storeu_si512(out + i * 32, t[i]);
+        }
+    }
+}
+
+static inline void att_mixed(const att_rows *a, uint16_t *out)
+{
+    __m512 scale = v_set(a->scale);
+    for (int r = 0; r < a->n; r += 32) {
+        for (int d = 0; d < a->dim; d += 16, out += 512) {
+            for (int i = 0; i < 32; i += 2) {
+                const float *x = a->x + (r + i) * a->stride + d;
+                __m512 u = _mm512_setzero_ps(), v = u;
+                if (r + i < a->rows)
+                    u = _mm512_mul_ps(_mm512_loadu_ps(x), scale);
+                if (r + i + 1 < a->rows)
+                    v = _mm512_mul_ps(_mm512_loadu_ps(x + a->stride), scale);
+                _mm512_storeu_si512(out + i * 16, att_mix(u, v));
+            }
+        }
+    }
+}
+
+/* From the pairs form of the same rows. */
+static inline void att_turned(const uint16_t *pairs, int n, int dim, uint16_t *out)
+{
+    for (int r = 0; r < n; r += 32, out += 32 * dim) {
+        const uint16_t *lo = pairs + (int64_t)r * dim, *hi = lo + 16 * dim;
+        for (int d = 0; d < dim; d += 2) {
+            __m512i a = _mm512_loadu_si512(lo + d * 16), b = _mm512_loadu_si512(hi + d * 16);
+            uint16_t *row = out + d * 32;
+            _mm256_storeu_si256((__m256i *)row, _mm512_cvtepi32_epi16(a));
+            _mm256_storeu_si256((__m256i *)(row + 16), _mm512_cvtepi32_epi16(b));
+            _mm256_storeu_si256((__m256i *)(row + 32),
+                                _mm512_cvtepi32_epi16(_mm512_srli_epi32(a, 16)));
+            _mm256_storeu_si256((__m256i *)(row + 48),
+                                _mm512_cvtepi32_epi16(_mm512_srli_epi32(b, 16)));
+        }
+    }
+}
+
+/* Tiles 0..3 (2 x 2) += A (two tile rows at a, a + 16 lda; chunk i at a + i * step_a) times B (two
+ * tiles at b, b + next_b; chunk i at b + i * step_b), all in bytes. */
+RLM_INLINE void att_product(const void *a, size_t lda, size_t step_a, const void *b, size_t next_b,
+                            size_t step_b, int chunks)
+{
+    const uint8_t *pa = a, *pb = b;
+    for (int i = 0; i < chunks; i++, pa += step_a, pb += step_b) {
+        _tile_loadd(4, pa, lda);
+        _tile_loadd(6, pb, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, pb + next_b, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, pa + 16 * lda, lda);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+RLM_INLINE void att_tiles_zero(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+/* c: 32 x 32 floats, row stride ld floats. */
+RLM_INLINE void att_tiles_load(const float *c, int64_t ld)
+{
+    _tile_loadd(0, c, ld * 4);
+    _tile_loadd(1, c + 16, ld * 4);
+    _tile_loadd(2, c + 16 * ld, ld * 4);
+    _tile_loadd(3, c + 16 * ld + 16, ld * 4);
+}
+RLM_INLINE void att_tiles_store(float *c, int64_t ld)
+{
+    _tile_stored(0, c, ld * 4);
+    _tile_stored(1, c + 16, ld * 4);
+    _tile_stored(2, c + 16 * ld, ld * 4);
+    _tile_stored(3, c + 16 * ld + 16, ld * 4);
+}
+
+#endif

@@ -1,0 +1,269 @@
+/* Prefix-LM attention backward on AMX. Per head, key blocks outside, query blocks inside; scores
+ * are recomputed transposed (keys are rows), so that the saved log-sum-exp is a plain vector
+ * operand and P^T, dS^T come out as A operands for dV and dK. dQ is summed transposed,
+ * [dim][queries], with dS^T as interleaved B operand. Scores are in units of log 2: q carries scale
+ * * log2(e). */
+#include "src/kernels/amx_attention.h"
+
+#define LOG2E 1.44269504f
+
+typedef struct bwd_job {
+    rlm_attention_shape s;
+    rlm_par *par;
+    const float *qkv, *y, *lse, *dy;
+    float *dqkv;
+} bwd_job;
+
+/* Operands of one head and of the current key block, in a worker's scratch. */
+typedef struct bwd_work {
+    float score[32 * 32], dp[32 * 32];
+    uint16_t p[ATT_BLOCK * ATT_BLOCK];        /* [key][query]: A operand */
+    uint16_t ds[ATT_BLOCK * ATT_BLOCK];       /* the same */
+    uint16_t ds_mixed[ATT_BLOCK * ATT_BLOCK]; /* [key/32][query/16][16 key pairs][16 queries][2] */
+    uint16_t k[ATT_BLOCK * ATT_MAX_DIM], v[ATT_BLOCK * ATT_MAX_DIM]; /* plain */
+    uint16_t k_pairs[ATT_BLOCK * ATT_MAX_DIM], k_turned[ATT_BLOCK * ATT_MAX_DIM];
+    float dk[ATT_BLOCK * ATT_MAX_DIM], dv[ATT_BLOCK * ATT_MAX_DIM]; /* [key][dim] */
+    int dim, padded; /* padded: queries rounded up to 32 */
+    uint16_t *q_pairs, *q_mixed, *dy_pairs, *dy_mixed;
+    float *dq;          /* [dim][padded] */
+    float *lse, *delta; /* [padded]; lse in units of log 2 */
+    int32_t *visible;   /* [padded]; 0 past the end */
+} bwd_work;
+
+static size_t work_bytes(int len, int dim)
+{
+    size_t padded = (size_t)att_round(len, 32), panel = padded * (size_t)dim;
+    return (size_t)att_round(sizeof(bwd_work), 64) + panel * (4 * 2 + 4) + padded * 12;
+}
+
+static bwd_work *work_open(const bwd_job *j, int worker)
+{
+    uint8_t *at = rlm_par_scratch(j->par, worker, 0, work_bytes(j->s.len, j->s.dim));
+    bwd_work *w = (bwd_work *)at;
+    size_t padded = (size_t)att_round(j->s.len, 32), panel = padded * (size_t)j->s.dim;
+    at += att_round(sizeof *w, 64);
+    w->dim = j->s.dim;
+    w->padded = (int)padded;
+    w->q_pairs = (uint16_t *)at;
+    w->q_mixed = w->q_pairs + panel;
+    w->dy_pairs = w->q_mixed + panel;
+    w->dy_mixed = w->dy_pairs + panel;
+    w->dq = (float *)(w->dy_mixed + panel);
+    w->lse = w->dq + panel;
+    w->delta = w->lse + padded;
+    w->visible = (int32_t *)(w->delta + padded);
+    return w;
+}
+
+/* Everything that depends on queries only. */
+static void load_queries(const bwd_job *j, bwd_work *w, int64_t batch, int head)
+{
+    const rlm_attention_shape *s = &j->s;
+    int64_t width = (int64_t)s->heads * s->dim;
+    const float *y = j->y + batch * s->len * width + head * s->dim;
+    const float *dy = j->dy + batch * s->len * width + head * s->dim;
+    const float *lse = j->lse + (batch * s->heads + head) * s->len;
+    att_rows q = {j->qkv + batch * s->len * 3 * width + head * s->dim,
+                  3 * width,
+                  s->len,
+                  w->padded,
+                  s->dim,
+                  s->scale * LOG2E};
+    att_rows d = {dy, width, s->len, w->padded, s->dim, 1.0f};
+    att_pairs(&q, w->q_pairs);
+    att_mixed(&q, w->q_mixed);
+    att_pairs(&d, w->dy_pairs);
+    att_mixed(&d, w->dy_mixed);
+    for (int i = 0; i < w->padded; i++) {
+        w->visible[i] = i < s->len ? att_visible(s, batch, i) : 0;
+        w->lse[i] = i < s->len ? lse[i] * LOG2E : 0;
+        __m512 sum = _mm512_setzero_ps();
+        for (int c = 0; i < s->len && c < s->dim; c += 16)
+            sum = _mm512_fmadd_ps(_mm512_loadu_ps(y + i * width + c),
+                                  _mm512_loadu_ps(dy + i * width + c), sum);
+        w->delta[i] = _mm512_reduce_add_ps(sum);
+    }
+    memset(w->dq, 0, sizeof(float) * (size_t)w->padded * (size_t)s->dim);
+}
+
+/* Softmax and its gradient on one 32 x 32 piece: scores, dp -> p, ds (row stride ATT_BLOCK) and
+ * ds_mixed (two tiles). */
+static void piece(const bwd_work *w, int key, int query, uint16_t *p, uint16_t *ds, uint16_t *mixed)
+{
+    __m512 lse0 = _mm512_loadu_ps(w->lse + query), lse1 = _mm512_loadu_ps(w->lse + query + 16);
+    __m512 del0 = _mm512_loadu_ps(w->delta + query), del1 = _mm512_loadu_ps(w->delta + query + 16);
+    __m512i vis0 = _mm512_loadu_si512(w->visible + query);
+    __m512i vis1 = _mm512_loadu_si512(w->visible + query + 16);
+    for (int r = 0; r < 32; r += 2) {
+        __m512 d[4];
+        for (int i = 0; i < 2; i++) {
+            const float *score = w->score + (r + i) * 32, *dp = w->dp + (r + i) * 32;
+            __m512i at = _mm512_set1_epi32(key + r + i);
+            __m512 p0 = att_exp2(_mm512_cmplt_epi32_mask(at, vis0),
+                                 _mm512_sub_ps(_mm512_load_ps(score), lse0));
+            __m512 p1 = att_exp2(_mm512_cmplt_epi32_mask(at, vis1),
+                                 _mm512_sub_ps(_mm512_load_ps(score + 16), lse1));
+            d[i] = _mm512_mul_ps(p0, _mm512_sub_ps(_mm512_load_ps(dp), del0));
+            d[2 + i] = _mm512_mul_ps(p1, _mm512_sub_ps(_mm512_load_ps(dp + 16), del1));
+            _mm512_store_si512(p + (r + i) * ATT_BLOCK, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));
+            _mm512_store_si512(ds + (r + i) * ATT_BLOCK,
+                               (__m512i)_mm512_cvtne2ps_pbh(d[2 + i], d[i]));
+        }
+        _mm512_store_si512(mixed + r * 16, att_mix(d[0], d[1]));
+        _mm512_store_si512(mixed + 512 + r * 16, att_mix(d[2], d[3]));
+    }
+}
+
+static void piece_zero(uint16_t *p, uint16_t *ds, uint16_t *mixed)
+{
+    for (int r = 0; r < 32; r++) {
+        _mm512_store_si512(p + r * ATT_BLOCK, _mm512_setzero_si512());
+        _mm512_store_si512(ds + r * ATT_BLOCK, _mm512_setzero_si512());
+        _mm512_store_si512(mixed + r * 32, _mm512_setzero_si512());
+    }
+}
+
+/* p, ds, ds_mixed of keys k0 .. + kn and queries q0 .. + qn. */
+static void pieces(bwd_work *w, int k0, int kn, int q0, int qn)
+{
+    size_t lda = (size_t)w->dim * 2, tile_rows = (size_t)w->dim * 32;
+    for (int k = 0; k < kn; k += 32) {
+        for (int q = 0; q < qn; q += 32) {
+            uint16_t *p = w->p + k * ATT_BLOCK + q, *ds = w->ds + k * ATT_BLOCK + q;
+            uint16_t *mixed = w->ds_mixed + k * ATT_BLOCK + q * 32;
+            size_t b = (size_t)(q0 + q) * (size_t)w->dim;
+            int most = w->visible[q0 + q];
+            for (int i = 1; i < 32; i++)
+                most = w->visible[q0 + q + i] > most ? w->visible[q0 + q + i] : most;
+            if (k0 + k >= most) {
+                piece_zero(p, ds, mixed);
+                continue;
+            }
+            att_tiles_zero();
+            att_product(w->k + k * w->dim, lda, 64, w->q_pairs + b, tile_rows, 1024, w->dim / 32);
+            att_tiles_store(w->score, 32);
+            att_tiles_zero();
+            att_product(w->v + k * w->dim, lda, 64, w->dy_pairs + b, tile_rows, 1024, w->dim / 32);
+            att_tiles_store(w->dp, 32);
+            att_fence();
+            piece(w, k0 + k, q0 + q, p, ds, mixed);
+        }
+    }
+    att_fence();
+}
+
+/* out [kn][dim] += a^T-form [key][query] times mixed rows of queries from q0. */
+static void sum_keys(const bwd_work *w, const uint16_t *a, const uint16_t *mixed, int kn, int q0,
+                     int qn, float *out)
+{
+    mixed += (size_t)q0 * (size_t)w->dim;
+    for (int k = 0; k < kn; k += 32) {
+        for (int d = 0; d < w->dim; d += 32) {
+            att_tiles_load(out + k * w->dim + d, w->dim);
+            att_product(a + k * ATT_BLOCK, ATT_BLOCK * 2, 64, mixed + (size_t)d * 32, 1024,
+                        (size_t)w->dim * 64, qn / 32);
+            att_tiles_store(out + k * w->dim + d, w->dim);
+        }
+    }
+}
+
+/* dq [dim][queries] += k^T ds^T. */
+static void sum_queries(bwd_work *w, int kn, int q0, int qn)
+{
+    for (int d = 0; d < w->dim; d += 32) {
+        for (int q = 0; q < qn; q += 32) {
+            float *out = w->dq + (int64_t)d * w->padded + q0 + q;
+            att_tiles_load(out, w->padded);
+            att_product(w->k_turned + d * 32, 64, (size_t)w->dim * 64, w->ds_mixed + q * 32, 1024,
+                        ATT_BLOCK * 64, kn / 32);
+            att_tiles_store(out, w->padded);
+        }
+    }
+}
+
+static void key_block(const bwd_job *j, bwd_work *w, int64_t batch, int head, int k0, int keys)
+{
+    const rlm_attention_shape *s = &j->s;
+    int64_t width = (int64_t)s->heads * s->dim, base = (batch * s->len + k0) * 3 * width;
+    int kn = keys - k0 < ATT_BLOCK ? (int)att_round(keys - k0, 32) : ATT_BLOCK;
+    att_rows rows = {j->qkv + base + width + head * s->dim, 3 * width, keys - k0, kn, s->dim, 1.0f};
+    att_plain(&rows, w->k);
+    att_pairs(&rows, w->k_pairs);
+    att_turned(w->k_pairs, kn, s->dim, w->k_turned);
+    rows.x += width;
+    att_plain(&rows, w->v);
+    memset(w->dk, 0, sizeof(float) * (size_t)kn * (size_t)s->dim);
+    memset(w->dv, 0, sizeof(float) * (size_t)kn * (size_t)s->dim);
+    att_fence();
+    for (int q0 = w->visible[0] > k0 ? 0 : k0; q0 < w->padded; q0 += ATT_BLOCK) {
+        int qn = w->padded - q0 < ATT_BLOCK ? w->padded - q0 : ATT_BLOCK;
+        pieces(w, k0, kn, q0, qn);
+        sum_keys(w, w->p, w->dy_mixed, kn, q0, qn, w->dv);
+        sum_keys(w, w->ds, w->q_mixed, kn, q0, qn, w->dk);
+        sum_queries(w, kn, q0, qn);
+    }
+    att_fence();
+    for (int r = 0; r < kn && r < keys - k0; r++) {
+        float *dk = j->dqkv + base + (int64_t)r * 3 * width + width + head * s->dim;
+        float *dv = dk + width;
+        for (int d = 0; d < s->dim; d += 16) {
+            __m512 a = _mm512_load_ps(w->dk + r * s->dim + d);
+            a = _mm512_fmadd_ps(a, v_set(1.0f / LOG2E), _mm512_loadu_ps(dk + d));
+            _mm512_storeu_ps(dk + d, a);
+            a = _mm512_load_ps(w->dv + r * s->dim + d);
+            _mm512_storeu_ps(dv + d, _mm512_add_ps(a, _mm512_loadu_ps(dv + d)));
+        }
+    }
+}
+
+/* dqkv's queries += scale * dq^T. */
+static void store_queries(const bwd_job *j, const bwd_work *w, int64_t batch, int head)
+{
+    const rlm_attention_shape *s = &j->s;
+    int64_t width = (int64_t)s->heads * s->dim;
+    for (int i = 0; i < s->len; i += 16) {
+        for (int d = 0; d < s->dim; d += 16) {
+            __m512i t[16];
+            for (int r = 0; r < 16; r++)
+                t[r] = _mm512_loadu_si512(w->dq + (int64_t)(d + r) * w->padded + i);
+            att_transpose(t);
+            for (int r = 0; r < 16 && i + r < s->len; r++) {
+                float *dq = j->dqkv + (batch * s->len + i + r) * 3 * width + head * s->dim + d;
+                _mm512_storeu_ps(dq, _mm512_fmadd_ps(_mm512_castsi512_ps(t[r]), v_set(s->scale),
+                                                     _mm512_loadu_ps(dq)));
+            }
+        }
+    }
+}
+
+static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const bwd_job *j = ctx;
+    bwd_work *w = work_open(j, worker);
+    rlm_amx_begin();
+    for (int64_t item = begin; item < end; item++) {
+        int64_t batch = item / j->s.heads;
+        int head = (int)(item % j->s.heads), keys = att_visible(&j->s, batch, j->s.len - 1);
+        load_queries(j, w, batch, head);
+        for (int k0 = 0; k0 < keys; k0 += ATT_BLOCK)
+            key_block(j, w, batch, head, k0, keys);
+        store_queries(j, w, batch, head);
+    }
+    rlm_amx_end();
+}
+
+static void attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                               const float *y, const float *lse, const float *dy, float *dqkv)
+{
+    if (!att_dim_ok(s->dim)) {
+        rlm_avx512_attention_backward(par, s, qkv, y, lse, dy, dqkv);
+        return;
+    }
+    bwd_job j = {*s, par, qkv, y, lse, dy, dqkv};
+    rlm_par_for(par, (int64_t)s->batch * s->heads, 1, bwd_fn, &j);
+}
+
+void rlm_kernels_amx_attention_backward(rlm_kernels *k)
+{
+    k->attention_backward = attention_backward;
+}

@@ -1,0 +1,13 @@
+/* AVX-512 overlay: the forward families. rlm_kernels_init has asked the processor before. */
+#include "src/kernels/avx512.h"
+
+bool rlm_kernels_avx512(rlm_kernels *k)
+{
+    rlm_avx512_elementwise(k);
+    rlm_avx512_norm(k);
+    rlm_avx512_shuffle(k);
+    rlm_avx512_sequence(k);
+    rlm_avx512_cache(k);
+    k->attention_forward = rlm_avx512_attention_forward;
+    return true;
+}

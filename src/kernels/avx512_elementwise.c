@@ -1,0 +1,227 @@
+/* AVX-512: elementwise forward kernels and column copies. All are bound by memory, so they only
+ * avoid extra passes; large fills bypass the caches. */
+#include "src/kernels/avx512.h"
+
+/* Bytes above which a fill would only push useful lines out of the caches. */
+#define FILL_STREAM_BYTES (8 << 20)
+
+RLM_INLINE void act_slice(rlm_act act, const float *x, float *y, int64_t i, int64_t end)
+{
+    for (; i + 32 <= end; i += 32) {
+        __m512 a = v_act(act, _mm512_loadu_ps(x + i));
+        __m512 b = v_act(act, _mm512_loadu_ps(x + i + 16));
+        _mm512_storeu_ps(y + i, a);
+        _mm512_storeu_ps(y + i + 16, b);
+    }
+    for (; i < end; i += 16) {
+        __mmask16 m = v_tail(end - i);
+        v_store(y + i, m, v_act(act, v_load(x + i, m)));
+    }
+}
+
+typedef struct act_job {
+    rlm_act act;
+    const float *x;
+    float *y;
+} act_job;
+
+static void act_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const act_job j = *(const act_job *)ctx;
+    (void)worker;
+    switch (j.act) {
+    case RLM_ACT_SILU:
+        act_slice(RLM_ACT_SILU, j.x, j.y, begin, end);
+        break;
+    case RLM_ACT_ELU:
+        act_slice(RLM_ACT_ELU, j.x, j.y, begin, end);
+        break;
+    case RLM_ACT_LEAKY:
+        act_slice(RLM_ACT_LEAKY, j.x, j.y, begin, end);
+        break;
+    case RLM_ACT_GELU:
+        act_slice(RLM_ACT_GELU, j.x, j.y, begin, end);
+        break;
+    case RLM_ACT_TANH:
+        act_slice(RLM_ACT_TANH, j.x, j.y, begin, end);
+        break;
+    case RLM_ACT_RELU:
+        act_slice(RLM_ACT_RELU, j.x, j.y, begin, end);
+        break;
+    case RLM_ACT_NONE:
+        if (j.x != j.y)
+            act_slice(RLM_ACT_NONE, j.x, j.y, begin, end);
+        break;
+    }
+}
+
+static void act_forward(rlm_par *par, rlm_act act, int64_t n, const float *x, float *y)
+{
+    act_job j = {act, x, y};
+    rlm_par_for(par, n, RLM_GRAIN, act_fn, &j);
+}
+
+RLM_INLINE void add_at(const v_args *e, int64_t i, __mmask16 m)
+{
+    v_store(e->y + i, m, _mm512_add_ps(v_load(e->a + i, m), v_load(e->b + i, m)));
+}
+static void add_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    (void)worker;
+    v_sweep(add_at, &e, begin, end);
+}
+static void add(rlm_par *par, int64_t n, const float *a, const float *b, float *y)
+{
+    v_args e = {.a = a, .b = b, .y = y};
+    rlm_par_for(par, n, RLM_GRAIN, add_fn, &e);
+}
+
+RLM_INLINE void axpy_at(const v_args *e, int64_t i, __mmask16 m)
+{
+    v_store(e->y + i, m,
+            _mm512_fmadd_ps(v_set(e->alpha), v_load(e->a + i, m), v_load(e->y + i, m)));
+}
+static void axpy_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    (void)worker;
+    v_sweep(axpy_at, &e, begin, end);
+}
+static void axpy(rlm_par *par, int64_t n, float alpha, const float *x, float *y)
+{
+    v_args e = {.a = x, .y = y, .alpha = alpha};
+    rlm_par_for(par, n, RLM_GRAIN, axpy_fn, &e);
+}
+
+RLM_INLINE void fill_at(const v_args *e, int64_t i, __mmask16 m)
+{
+    v_store(e->y + i, m, v_set(e->alpha));
+}
+static void fill_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    (void)worker;
+    v_sweep(fill_at, &e, begin, end);
+}
+static void fill_stream_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    __m512 value = v_set(e.alpha);
+    int64_t i = begin;
+    (void)worker;
+    for (; i < end && ((uintptr_t)(e.y + i) & 63); i++)
+        e.y[i] = e.alpha;
+    for (; i + 16 <= end; i += 16)
+        _mm512_stream_ps(e.y + i, value);
+    for (; i < end; i++)
+        e.y[i] = e.alpha;
+    _mm_sfence();
+}
+static void fill(rlm_par *par, int64_t n, float value, float *y)
+{
+    v_args e = {.y = y, .alpha = value};
+    bool stream = n * (int64_t)sizeof(float) >= FILL_STREAM_BYTES;
+    rlm_par_for(par, n, RLM_GRAIN, stream ? fill_stream_fn : fill_fn, &e);
+}
+
+RLM_INLINE void copy_at(const v_args *e, int64_t i, __mmask16 m)
+{
+    v_store(e->y + i, m, v_load(e->a + i, m));
+}
+static void copy_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    (void)worker;
+    v_sweep(copy_at, &e, begin, end);
+}
+static void copy(rlm_par *par, int64_t n, const float *x, float *y)
+{
+    v_args e = {.a = x, .y = y};
+    if (x != y)
+        rlm_par_for(par, n, RLM_GRAIN, copy_fn, &e);
+}
+
+RLM_INLINE void modulate_at(const v_args *e, int64_t i, __mmask16 m)
+{
+    __m512 x = v_load(e->a + i, m);
+    __m512 y = _mm512_add_ps(x, v_load(e->c + i, m));
+    v_store(e->y + i, m, _mm512_fmadd_ps(x, v_load(e->b + i, m), y));
+}
+static void modulate_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    (void)worker;
+    v_sweep(modulate_at, &e, begin, end);
+}
+static void modulate_forward(rlm_par *par, int64_t n, const float *x, const float *scale,
+                             const float *shift, float *y)
+{
+    v_args e = {.a = x, .b = scale, .c = shift, .y = y};
+    rlm_par_for(par, n, RLM_GRAIN, modulate_fn, &e);
+}
+
+typedef struct rows_job {
+    int c;
+    const float *x;
+    float *y;
+} rows_job;
+
+static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const rows_job j = *(const rows_job *)ctx;
+    (void)worker;
+    for (int64_t r = begin; r < end; r++) {
+        const float *gate = j.x + r * 2 * j.c, *up = gate + j.c;
+        float *y = j.y + r * j.c;
+        for (int i = 0; i < j.c; i += 16) {
+            __mmask16 m = v_tail(j.c - i);
+            __m512 g = v_act(RLM_ACT_SILU, v_load(gate + i, m));
+            v_store(y + i, m, _mm512_mul_ps(g, v_load(up + i, m)));
+        }
+    }
+}
+static void swiglu_forward(rlm_par *par, int64_t rows, int c, const float *x, float *y)
+{
+    rows_job j = {c, x, y};
+    rlm_par_for(par, rows, v_row_grain(c), swiglu_fn, &j);
+}
+
+typedef struct columns_job {
+    int count, cx, from, cy, to;
+    bool accumulate;
+    const float *x;
+    float *y;
+} columns_job;
+
+static void columns_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const columns_job j = *(const columns_job *)ctx;
+    (void)worker;
+    for (int64_t r = begin; r < end; r++) {
+        const float *x = j.x + r * j.cx + j.from;
+        float *y = j.y + r * j.cy + j.to;
+        if (j.accumulate)
+            v_row_add(y, x, j.count);
+        else
+            v_row_copy(y, x, j.count);
+    }
+}
+static void columns(rlm_par *par, int64_t rows, int count, const float *x, int cx, int from,
+                    float *y, int cy, int to, bool accumulate)
+{
+    columns_job j = {count, cx, from, cy, to, accumulate, x, y};
+    rlm_par_for(par, rows, v_row_grain(count), columns_fn, &j);
+}
+
+void rlm_avx512_elementwise(rlm_kernels *k)
+{
+    k->act_forward = act_forward;
+    k->add = add;
+    k->axpy = axpy;
+    k->fill = fill;
+    k->copy = copy;
+    k->modulate_forward = modulate_forward;
+    k->swiglu_forward = swiglu_forward;
+    k->columns = columns;
+}

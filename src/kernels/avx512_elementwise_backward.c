@@ -1,0 +1,124 @@
+/* AVX-512: gradients of the elementwise kernels. */
+#include "src/kernels/avx512.h"
+
+typedef struct act_job {
+    rlm_act act;
+    const float *x, *dy;
+    float *dx;
+} act_job;
+
+RLM_INLINE void act_slice(rlm_act act, const act_job *j, int64_t i, int64_t end)
+{
+    for (; i + 16 <= end; i += 16) {
+        __m512 d = v_dact(act, _mm512_loadu_ps(j->x + i));
+        __m512 s = _mm512_fmadd_ps(d, _mm512_loadu_ps(j->dy + i), _mm512_loadu_ps(j->dx + i));
+        _mm512_storeu_ps(j->dx + i, s);
+    }
+    if (i < end) {
+        __mmask16 m = v_tail(end - i);
+        __m512 d = v_dact(act, v_load(j->x + i, m));
+        v_store(j->dx + i, m, _mm512_fmadd_ps(d, v_load(j->dy + i, m), v_load(j->dx + i, m)));
+    }
+}
+
+static void act_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const act_job j = *(const act_job *)ctx;
+    (void)worker;
+    switch (j.act) {
+    case RLM_ACT_SILU:
+        act_slice(RLM_ACT_SILU, &j, begin, end);
+        break;
+    case RLM_ACT_ELU:
+        act_slice(RLM_ACT_ELU, &j, begin, end);
+        break;
+    case RLM_ACT_LEAKY:
+        act_slice(RLM_ACT_LEAKY, &j, begin, end);
+        break;
+    case RLM_ACT_GELU:
+        act_slice(RLM_ACT_GELU, &j, begin, end);
+        break;
+    case RLM_ACT_TANH:
+        act_slice(RLM_ACT_TANH, &j, begin, end);
+        break;
+    case RLM_ACT_RELU:
+        act_slice(RLM_ACT_RELU, &j, begin, end);
+        break;
+    case RLM_ACT_NONE:
+        act_slice(RLM_ACT_NONE, &j, begin, end);
+        break;
+    }
+}
+
+static void act_backward(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy,
+                         float *dx)
+{
+    act_job j = {act, x, dy, dx};
+    if (dx)
+        rlm_par_for(par, n, RLM_GRAIN, act_fn, &j);
+}
+
+/* a = x, b = scale, c = dy; x, y, z = dx, dscale, dshift. */
+RLM_INLINE void modulate_at(const v_args *e, int64_t i, __mmask16 m)
+{
+    __m512 dy = v_load(e->c + i, m);
+    if (e->x) {
+        __m512 s = _mm512_add_ps(v_load(e->b + i, m), v_set(1.0f));
+        v_store(e->x + i, m, _mm512_fmadd_ps(dy, s, v_load(e->x + i, m)));
+    }
+    if (e->y)
+        v_store(e->y + i, m, _mm512_fmadd_ps(dy, v_load(e->a + i, m), v_load(e->y + i, m)));
+    if (e->z)
+        v_store(e->z + i, m, _mm512_add_ps(dy, v_load(e->z + i, m)));
+}
+static void modulate_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    (void)worker;
+    v_sweep(modulate_at, &e, begin, end);
+}
+static void modulate_backward(rlm_par *par, int64_t n, const float *x, const float *scale,
+                              const float *dy, float *dx, float *dscale, float *dshift)
+{
+    v_args e = {.a = x, .b = scale, .c = dy, .x = dx, .y = dscale, .z = dshift};
+    rlm_par_for(par, n, RLM_GRAIN, modulate_fn, &e);
+}
+
+typedef struct rows_job {
+    int c;
+    const float *x, *dy;
+    float *dx;
+} rows_job;
+
+static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const rows_job j = *(const rows_job *)ctx;
+    (void)worker;
+    for (int64_t r = begin; r < end; r++) {
+        const float *gate = j.x + r * 2 * j.c, *up = gate + j.c, *dy = j.dy + r * j.c;
+        float *dgate = j.dx + r * 2 * j.c, *dup = dgate + j.c;
+        for (int i = 0; i < j.c; i += 16) {
+            __mmask16 m = v_tail(j.c - i);
+            __m512 g = v_load(gate + i, m), u = v_load(up + i, m), d = v_load(dy + i, m);
+            __m512 s = v_sigmoid(g), gs = _mm512_mul_ps(g, s);
+            __m512 ds = _mm512_fmadd_ps(gs, _mm512_sub_ps(v_set(1.0f), s), s);
+            __m512 du = _mm512_mul_ps(d, u);
+            v_store(dgate + i, m, _mm512_fmadd_ps(du, ds, v_load(dgate + i, m)));
+            v_store(dup + i, m, _mm512_fmadd_ps(d, gs, v_load(dup + i, m)));
+        }
+    }
+}
+static void swiglu_backward(rlm_par *par, int64_t rows, int c, const float *x, const float *dy,
+                            float *dx)
+{
+    rows_job j = {c, x, dy, dx};
+    if (dx)
+        rlm_par_for(par, rows, v_row_grain(2 * (int64_t)c), swiglu_fn, &j);
+}
+
+void rlm_avx512_elementwise_backward(rlm_kernels *k)
+{
+    k->act_backward = act_backward;
+    k->modulate_backward = modulate_backward;
+    k->swiglu_backward = swiglu_backward;
+}

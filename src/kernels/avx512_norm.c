@@ -1,0 +1,268 @@
+/* AVX-512: RMS norm and group norm (with its activation), forward. */
+#include "src/kernels/avx512_norm.h"
+
+/* ---- RMS norm ------------------------------------------------------------------------------ */
+
+typedef struct rms_job {
+    int c;
+    float eps;
+    const float *x, *gain;
+    float *y, *rstd;
+} rms_job;
+
+static void rms_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const rms_job j = *(const rms_job *)ctx;
+    (void)worker;
+    for (int64_t r = begin; r < end; r++) {
+        const float *x = j.x + r * j.c;
+        float *y = j.y + r * j.c;
+        __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+        int i = 0;
+        for (; i + 32 <= j.c; i += 32) {
+            __m512 a = _mm512_loadu_ps(x + i), b = _mm512_loadu_ps(x + i + 16);
+            s0 = _mm512_fmadd_ps(a, a, s0);
+            s1 = _mm512_fmadd_ps(b, b, s1);
+        }
+        for (; i < j.c; i += 16) {
+            __m512 a = v_load(x + i, v_tail(j.c - i));
+            s0 = _mm512_fmadd_ps(a, a, s0);
+        }
+        float sum = _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+        float rstd = (float)(1.0 / sqrt((double)sum / j.c + j.eps));
+        __m512 scale = v_set(rstd);
+        for (i = 0; i < j.c; i += 16) {
+            __mmask16 m = v_tail(j.c - i);
+            __m512 v = _mm512_mul_ps(v_load(x + i, m), scale);
+            if (j.gain)
+                v = _mm512_mul_ps(v, v_load(j.gain + i, m));
+            v_store(y + i, m, v);
+        }
+        if (j.rstd)
+            j.rstd[r] = rstd;
+    }
+}
+
+static void rmsnorm_forward(rlm_par *par, int64_t rows, int c, const float *x, const float *gain,
+                            float eps, float *y, float *rstd)
+{
+    rms_job j = {c, eps, x, gain, y, rstd};
+    rlm_par_for(par, rows, v_row_grain(c), rms_fn, &j);
+}
+
+/* ---- Group norm ---------------------------------------------------------------------------- */
+
+typedef struct gn_job {
+    rlm_groupnorm_shape s;
+    norm_cut cut;
+    rlm_par *par;
+    const float *x, *gain, *bias;
+    float *y, *stats; /* stats never NULL here */
+    double
+        *partial; /* [frames][slices][groups][2] = sum, squared deviation from the slice's mean */
+} gn_job;
+
+/* Per-channel sums of (x - x[first row]) and its square over rows of one slice: work[2c]. The
+ * shift keeps the variance of a channel with a large mean. */
+RLM_INLINE void sums_block(int used, const float *x, int64_t rows, int c, int i, float *work)
+{
+    __mmask16 m[4];
+    __m512 base[4], sum[4], square[4];
+    for (int v = 0; v < used; v++) {
+        m[v] = v_tail(c - i - v * 16);
+        base[v] = v_load(x + i + v * 16, m[v]);
+        sum[v] = square[v] = _mm512_setzero_ps();
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        for (int v = 0; v < used; v++) {
+            __m512 d = _mm512_sub_ps(v_load(x + r * c + i + v * 16, m[v]), base[v]);
+            sum[v] = _mm512_add_ps(sum[v], d);
+            square[v] = _mm512_fmadd_ps(d, d, square[v]);
+        }
+    }
+    for (int v = 0; v < used; v++) {
+        v_store(work + i + v * 16, m[v], sum[v]);
+        v_store(work + c + i + v * 16, m[v], square[v]);
+    }
+}
+
+static void slice_sums(const float *x, int64_t rows, int c, float *work)
+{
+    int i = 0;
+    for (; i + 64 <= c; i += 64)
+        sums_block(4, x, rows, c, i, work);
+    if (c - i > 48)
+        sums_block(4, x, rows, c, i, work);
+    else if (c - i > 32)
+        sums_block(3, x, rows, c, i, work);
+    else if (c - i > 16)
+        sums_block(2, x, rows, c, i, work);
+    else if (c - i > 0)
+        sums_block(1, x, rows, c, i, work);
+}
+
+static void slice_stats(const gn_job *j, int64_t frame, int64_t slice, int worker)
+{
+    const rlm_groupnorm_shape *s = &j->s;
+    int c = s->c, width = c / s->groups;
+    int64_t row = slice * j->cut.rows, rows = s->hw - row < j->cut.rows ? s->hw - row : j->cut.rows;
+    const float *x = j->x + (frame * s->hw + row) * c;
+    float *work = rlm_par_scratch(j->par, worker, 0, (size_t)c * 4 * sizeof(float));
+    double *out = j->partial + (frame * j->cut.slices + slice) * s->groups * 2;
+    slice_sums(x, rows, c, work);
+    for (int g = 0; g < s->groups; g++) {
+        double sum = 0, dev = 0;
+        for (int i = g * width; i < (g + 1) * width; i++)
+            sum += work[i] + (double)rows * x[i];
+        double mean = sum / ((double)rows * width);
+        for (int i = g * width; i < (g + 1) * width; i++) {
+            double d = mean - x[i];
+            dev += work[c + i] - 2 * d * work[i] + (double)rows * d * d;
+        }
+        out[2 * g] = sum;
+        out[2 * g + 1] = dev > 0 ? dev : 0;
+    }
+}
+
+/* Slices of a frame -> mean and rstd (Chan's merge, in slice order). */
+static void frame_stats(const gn_job *j, int64_t frame)
+{
+    const rlm_groupnorm_shape *s = &j->s;
+    int width = s->c / s->groups;
+    double count = (double)s->hw * width;
+    const double *part = j->partial + frame * j->cut.slices * s->groups * 2;
+    for (int g = 0; g < s->groups; g++) {
+        double sum = 0, dev = 0;
+        for (int64_t i = 0; i < j->cut.slices; i++)
+            sum += part[(i * s->groups + g) * 2];
+        double mean = sum / count;
+        for (int64_t i = 0; i < j->cut.slices; i++) {
+            int64_t row = i * j->cut.rows;
+            int64_t rows = s->hw - row < j->cut.rows ? s->hw - row : j->cut.rows;
+            double n = (double)rows * width, d = part[(i * s->groups + g) * 2] / n - mean;
+            dev += part[(i * s->groups + g) * 2 + 1] + n * d * d;
+        }
+        float *stats = j->stats + (frame * s->groups + g) * 2;
+        stats[0] = (float)mean;
+        stats[1] = (float)(1.0 / sqrt(dev / count + s->eps));
+    }
+}
+
+/* y = act((x - mean) * rstd * gain + bias); table as norm_frame_table, rstd already times gain. */
+RLM_INLINE void apply_rows(rlm_act act, const float *x, float *y, int64_t rows, int c,
+                           const float *table)
+{
+    for (int64_t r = 0; r < rows; r++, x += c, y += c) {
+        int i = 0;
+        for (; i + 16 <= c; i += 16) {
+            __m512 d = _mm512_sub_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(table + i));
+            d = _mm512_fmadd_ps(d, _mm512_loadu_ps(table + c + i),
+                                _mm512_loadu_ps(table + 3 * c + i));
+            _mm512_storeu_ps(y + i, v_act(act, d));
+        }
+        if (i < c) {
+            __mmask16 m = v_tail(c - i);
+            __m512 d = _mm512_sub_ps(v_load(x + i, m), v_load(table + i, m));
+            d = _mm512_fmadd_ps(d, v_load(table + c + i, m), v_load(table + 3 * c + i, m));
+            v_store(y + i, m, v_act(act, d));
+        }
+    }
+}
+
+static void apply(const gn_job *j, int64_t frame, int64_t row, int64_t rows, const float *table)
+{
+    int c = j->s.c;
+    const float *x = j->x + (frame * j->s.hw + row) * c;
+    float *y = j->y + (frame * j->s.hw + row) * c;
+    switch (j->s.act) {
+    case RLM_ACT_SILU:
+        apply_rows(RLM_ACT_SILU, x, y, rows, c, table);
+        break;
+    case RLM_ACT_ELU:
+        apply_rows(RLM_ACT_ELU, x, y, rows, c, table);
+        break;
+    case RLM_ACT_LEAKY:
+        apply_rows(RLM_ACT_LEAKY, x, y, rows, c, table);
+        break;
+    case RLM_ACT_GELU:
+        apply_rows(RLM_ACT_GELU, x, y, rows, c, table);
+        break;
+    case RLM_ACT_TANH:
+        apply_rows(RLM_ACT_TANH, x, y, rows, c, table);
+        break;
+    case RLM_ACT_RELU:
+        apply_rows(RLM_ACT_RELU, x, y, rows, c, table);
+        break;
+    case RLM_ACT_NONE:
+        apply_rows(RLM_ACT_NONE, x, y, rows, c, table);
+        break;
+    }
+}
+
+static const float *forward_table(const gn_job *j, int64_t frame, int worker)
+{
+    int c = j->s.c;
+    float *table = rlm_par_scratch(j->par, worker, 0, (size_t)c * 4 * sizeof(float));
+    norm_frame_table(&j->s, j->stats + frame * j->s.groups * 2, j->gain, j->bias, table);
+    for (int i = 0; i < c; i++)
+        table[c + i] *= table[2 * c + i];
+    return table;
+}
+
+static void gn_frames_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const gn_job *j = ctx;
+    for (int64_t frame = begin; frame < end; frame++) {
+        for (int64_t i = 0; i < j->cut.slices; i++)
+            slice_stats(j, frame, i, worker);
+        frame_stats(j, frame);
+        apply(j, frame, 0, j->s.hw, forward_table(j, frame, worker));
+    }
+}
+
+static void gn_stats_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const gn_job *j = ctx;
+    for (int64_t i = begin; i < end; i++)
+        slice_stats(j, i / j->cut.slices, i % j->cut.slices, worker);
+}
+
+static void gn_apply_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const gn_job *j = ctx;
+    const float *table = NULL;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t frame = i / j->cut.slices, row = i % j->cut.slices * j->cut.rows;
+        if (!table || i % j->cut.slices == 0)
+            table = forward_table(j, frame, worker);
+        apply(j, frame, row, j->s.hw - row < j->cut.rows ? j->s.hw - row : j->cut.rows, table);
+    }
+}
+
+static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
+                              const float *gain, const float *bias, float *y, float *stats)
+{
+    gn_job j = {.s = *s, .par = par, .x = x, .gain = gain, .bias = bias, .y = y, .stats = stats};
+    int64_t frame_cost = (int64_t)s->hw * s->c;
+    j.cut = norm_cut_of(par, s, 1);
+    size_t doubles = (size_t)s->frames * (size_t)j.cut.slices * (size_t)s->groups * 2;
+    size_t floats = stats ? 0 : (size_t)s->frames * (size_t)s->groups * 2;
+    j.partial =
+        rlm_par_scratch(par, 0, 3, doubles * sizeof(double) + (floats + 16) * sizeof(float));
+    if (!stats)
+        j.stats = (float *)(j.partial + doubles);
+    if (j.cut.by_frame) {
+        rlm_par_for(par, s->frames, v_row_grain(frame_cost), gn_frames_fn, &j);
+        return;
+    }
+    rlm_par_for(par, s->frames * j.cut.slices, 1, gn_stats_fn, &j);
+    for (int64_t frame = 0; frame < s->frames; frame++)
+        frame_stats(&j, frame);
+    rlm_par_for(par, s->frames * j.cut.slices, 2, gn_apply_fn, &j);
+}
+
+void rlm_avx512_norm(rlm_kernels *k)
+{
+    k->rmsnorm_forward = rmsnorm_forward;
+    k->groupnorm_forward = groupnorm_forward;
+}

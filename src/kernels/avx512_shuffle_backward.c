@@ -1,0 +1,92 @@
+/* AVX-512: transposes of the Haar transform and of nearest upsampling. */
+#include "src/kernels/avx512_haar.h"
+
+static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const haar_job j = *(const haar_job *)ctx;
+    (void)worker;
+    for (int64_t cell = begin; cell < end; cell++) {
+        haar_cell c = haar_cell_at(&j.s, cell);
+        __m512 x[16];
+        for (int i = 0; i < 16; i++)
+            x[i] = v_load(j.in + cell * 192 + i * 12, HAAR_LANES);
+        haar_block(x, 1.0f / 32);
+        for (int i = 0; i < (c.first ? 4 : 16); i++) {
+            float *y = j.out + c.at + i / 4 * c.frame + i % 4 * c.row;
+            __m512 sum = x[i];
+            if (c.first)
+                sum = _mm512_add_ps(_mm512_add_ps(x[i], x[i + 4]),
+                                    _mm512_add_ps(x[i + 8], x[i + 12]));
+            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, HAAR_LANES), sum));
+        }
+    }
+}
+static void haar_forward_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+{
+    haar_run(par, s, in, out, haar_forward_fn);
+}
+
+static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const haar_job j = *(const haar_job *)ctx;
+    (void)worker;
+    for (int64_t cell = begin; cell < end; cell++) {
+        haar_cell c = haar_cell_at(&j.s, cell);
+        __m512 x[16];
+        haar_read_pixels(&c, j.in, x);
+        haar_block(x, c.first ? 0.125f : 0.5f);
+        for (int i = 0; i < 16; i++) {
+            float *y = j.out + cell * 192 + i * 12;
+            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, HAAR_LANES), x[i]));
+        }
+    }
+}
+static void haar_inverse_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+{
+    haar_run(par, s, in, out, haar_inverse_fn);
+}
+
+/* ---- Upsampling ---------------------------------------------------------------------------- */
+
+typedef struct upsample_job {
+    rlm_shuffle_shape s;
+    const float *dy;
+    float *dx;
+} upsample_job;
+
+/* One row (n, t, h) of the deep grid: sum its ft * fh rows of copies. */
+static void upsample_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const upsample_job j = *(const upsample_job *)ctx;
+    const rlm_shuffle_shape s = j.s;
+    int64_t frames = (int64_t)s.t * s.ft - s.drop, wide = (int64_t)s.w * s.fw * s.c;
+    (void)worker;
+    for (int64_t r = begin; r < end; r++) {
+        int h = (int)(r % s.h), t = (int)(r / s.h % s.t);
+        int64_t n = r / s.h / s.t;
+        for (int a = 0; a < s.ft; a++) {
+            int64_t f = (int64_t)t * s.ft + a - s.drop;
+            if (f < 0)
+                continue;
+            for (int b = 0; b < s.fh; b++) {
+                const float *dy = j.dy + ((n * frames + f) * s.h * s.fh + h * s.fh + b) * wide;
+                float *dx = j.dx + r * s.w * s.c;
+                for (int64_t w = 0; w < (int64_t)s.w * s.fw; w++)
+                    v_row_add(dx + w / s.fw * s.c, dy + w * s.c, s.c);
+            }
+        }
+    }
+}
+static void upsample_backward(rlm_par *par, const rlm_shuffle_shape *s, const float *dy, float *dx)
+{
+    upsample_job j = {*s, dy, dx};
+    int64_t cost = (int64_t)s->w * s->fw * s->c * s->ft * s->fh;
+    rlm_par_for(par, (int64_t)s->n * s->t * s->h, v_row_grain(cost), upsample_fn, &j);
+}
+
+void rlm_avx512_shuffle_backward(rlm_kernels *k)
+{
+    k->haar_forward_adjoint = haar_forward_adjoint;
+    k->haar_inverse_adjoint = haar_inverse_adjoint;
+    k->upsample_backward = upsample_backward;
+}
