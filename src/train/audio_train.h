@@ -4,7 +4,8 @@
 
 #include "src/train/train.h"
 
-/* ---- audio_sounds.c: every sound of the dataset in memory, mono int16 at one rate ------------- */
+/* ---- audio_sounds.c: every sound of the dataset in memory, mono int16 at one rate -------------
+ */
 typedef struct rlm_sounds {
     rlm_dataset set;
     int16_t **samples; /* of item i; NULL: no sound in it */
@@ -22,19 +23,20 @@ void rlm_sounds_crop(const rlm_sounds *s, uint64_t seed, int64_t index, int leng
 /* The middle of validation sound i (modulo val_count), as recorded. */
 void rlm_sounds_val(const rlm_sounds *s, int i, int length, float *out);
 
-/* ---- rvq_ema.c: the quantiser's own learning --------------------------------------------------- */
-/* Codebooks follow exponential averages of the residuals they win (decay 0.99); a code whose average
- * count falls below a share of its fair one is put on a residual of the running batch. */
+/* ---- rvq_ema.c: the quantiser's own learning ---------------------------------------------------
+ */
+/* Codebooks follow exponential averages of the residuals they win (decay 0.99); a code whose
+ * average count falls below a share of its fair one is put on a residual of the running batch. */
 typedef struct rlm_rvq {
     const rlm_audio *audio;
     int levels, codes, dim;
-    float *hits, *sums; /* [levels][codes], [levels][codes][dim] */
-    float *rest;        /* [rows][dim] */
-    int32_t *ids;       /* [rows] */
-    float *pool;        /* [pool_rows][dim]: latents for k-means */
-    int64_t pool_count, rows;
-    int64_t replaced;   /* codes moved in the last update */
-    int32_t started;    /* k-means done */
+    float *hits, *sums;                  /* [levels][codes], [levels][codes][dim] */
+    float *rest;                         /* [rows][dim] */
+    int32_t *ids;                        /* [rows] */
+    float *pool;                         /* [pool_rows][dim]: latents for k-means */
+    int64_t pool_count, rows, step_rows; /* rows: room; step_rows: of one step */
+    int64_t replaced;                    /* codes moved in the last update */
+    int32_t started;                     /* k-means done */
 } rlm_rvq;
 enum { RLM_RVQ_POOL = 16384 };
 int rlm_rvq_open(rlm_rvq *q, const rlm_audio *a, int64_t rows, rlm_error *err);
@@ -47,28 +49,32 @@ void rlm_rvq_start(rlm_rvq *q, rlm_run *run, uint64_t seed); /* k-means, level b
 void rlm_rvq_train(rlm_rvq *q, rlm_run *run, int64_t rows, int clips, const int *levels,
                    const float *x, float *out, uint64_t seed, int64_t step);
 
-/* ---- discriminators.c: multi-scale STFT critics ------------------------------------------------- */
+/* ---- discriminators.c: multi-scale STFT critics -------------------------------------------------
+ */
 typedef struct rlm_critics rlm_critics;
+enum { RLM_CRITIC_STEP = 256 }; /* waves must be a multiple of this long */
 int rlm_critics_new(rlm_critics **out, rlm_params *params, rlm_error *err);
 void rlm_critics_free(rlm_critics **c);
 /* The fixed Fourier bases; after rlm_params_initialise or a load. */
 void rlm_critics_fill(rlm_critics *c);
+/* Scratch of the two functions below for n waves of w samples: run with empty kernels. */
+void rlm_critics_plan(rlm_run *run, rlm_critics *c, int64_t n, int64_t w);
 typedef struct rlm_critic_loss {
     double adversarial, feature, critic; /* means over critics */
 } rlm_critic_loss;
-/* fake [n][1][1][w][1]: adds w_adv * d hinge + w_feat * d feature matching to fake->grad. Critic
- * parameters get no gradient. */
+/* fake [n][1][1][w][1]: adds the gradient of hinge + w_feat * feature matching, means over critics,
+ * to fake->grad. Critic parameters get no gradient. Uses and clears run->tape. */
 void rlm_critics_judge(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, const float *real,
-                       float w_adv, float w_feat, rlm_critic_loss *loss);
+                       float w_feat, rlm_critic_loss *loss);
 /* Hinge loss of the critics themselves; gradients into their parameters only. */
 void rlm_critics_learn(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, const float *real,
                        rlm_critic_loss *loss);
 
-/* ---- audio_report.c: what a person looks at and listens to -------------------------------------- */
+/* ---- audio_report.c: what a person looks at and listens to --------------------------------------
+ */
 typedef struct rlm_audio_scores {
-    double si_sdr;     /* dB */
-    double mel;        /* the loss of mel.c */
-    double log_mel;    /* mean |ln mel - ln mel'|, 80 bins of window 1024 */
+    double si_sdr;                     /* dB */
+    double mel;                        /* the loss of mel.c */
     double used[RLM_AUDIO_LEVELS_MAX]; /* perplexity of the codes a level */
 } rlm_audio_scores;
 /* Scale-invariant signal to distortion of y against x, dB. */

@@ -30,6 +30,7 @@ static const rlm_field FIELDS[] = {
     RECIPE(RLM_FIELD_INT, validate_every, 0, 1e9),
     RECIPE(RLM_FIELD_INT, keep, 1, 64),
     RECIPE(RLM_FIELD_DOUBLE, playground, 0, 1),
+    RECIPE(RLM_FIELD_DOUBLE, critic, 0, 1),
     RECIPE(RLM_FIELD_I64, seed, 0, 9007199254740992.0),
 };
 #undef RECIPE
@@ -57,7 +58,10 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
                       .seed = 1};
     if (what == RLM_TRAIN_AUDIO) {
         r->batch = 16;
-        r->beta1 = 0.8; /* adversarial phase: SoundStream's Adam with a short memory */
+        r->lr = 1e-3;
+        r->muon = 1;
+        r->muon_lr = 4e-3;
+        r->critic = 0.5;
         r->playground = 0.25;
     }
     if (what == RLM_TRAIN_LM) {

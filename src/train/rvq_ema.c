@@ -20,6 +20,7 @@ int rlm_rvq_open(rlm_rvq *q, const rlm_audio *a, int64_t rows, rlm_error *err)
     q->levels = c->levels;
     q->codes = c->codes;
     q->dim = c->dim;
+    q->step_rows = rows;
     q->rows = rows > RLM_RVQ_POOL ? rows : RLM_RVQ_POOL;
     size_t books = (size_t)c->levels * (size_t)c->codes, row = (size_t)c->dim * sizeof(float);
     q->hits = rlm_calloc(books, sizeof(float));
@@ -113,6 +114,19 @@ static void kmeans(rlm_rvq *q, rlm_run *run, int level, int64_t rows, uint64_t s
     }
 }
 
+static void scale_by(rlm_run *run, int64_t n, float a, float *y)
+{
+    run->k->axpy(run->par, n, a - 1.0f, y, y);
+}
+
+/* The pool is many batches: its counts become those of one, so that the averages keep moving. */
+static void weigh_start(rlm_rvq *q, rlm_run *run, int level, int64_t rows)
+{
+    float share = (float)q->step_rows / (float)rows;
+    scale_by(run, q->codes, share, q->hits + (int64_t)level * q->codes);
+    scale_by(run, (int64_t)q->codes * q->dim, share, q->sums + (int64_t)level * q->codes * q->dim);
+}
+
 void rlm_rvq_start(rlm_rvq *q, rlm_run *run, uint64_t seed)
 {
     int64_t rows = q->pool_count < RLM_RVQ_POOL ? q->pool_count : RLM_RVQ_POOL;
@@ -120,6 +134,7 @@ void rlm_rvq_start(rlm_rvq *q, rlm_run *run, uint64_t seed)
     k->copy(run->par, rows * q->dim, q->pool, q->rest);
     for (int level = 0; level < q->levels; level++) {
         kmeans(q, run, level, rows, seed);
+        weigh_start(q, run, level, rows);
         k->nearest(run->par, rows, q->dim, q->codes, q->rest, book_of(q, level), q->ids);
         for (int64_t r = 0; r < rows; r++) {
             const float *code = book_of(q, level) + (int64_t)q->ids[r] * q->dim;
@@ -145,11 +160,6 @@ static void replace_dead(rlm_rvq *q, int level, int64_t rows, int64_t active, ui
         plant(q, level, k, q->rest + (int64_t)r * q->dim, BORN_SHARE * fair);
         q->replaced++;
     }
-}
-
-static void scale_by(rlm_run *run, int64_t n, float a, float *y)
-{
-    run->k->axpy(run->par, n, a - 1.0f, y, y);
 }
 
 void rlm_rvq_train(rlm_rvq *q, rlm_run *run, int64_t rows, int clips, const int *levels,

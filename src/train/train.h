@@ -43,6 +43,7 @@ typedef struct rlm_recipe {
     int checkpoint_every, sample_every, validate_every;
     int keep; /* checkpoints kept */
     double playground;
+    double critic; /* audio: critics join for this last share of the steps; 0: never */
     uint64_t seed;
 } rlm_recipe;
 /* Warm-up / stable / decay: factor in (0, 1] for 1-based step. */

@@ -1,0 +1,518 @@
+/* Training of the audio codec.
+ *
+ *   crops of about a second -> encoder -> (quantiser) -> decoder -> wave and mel loss
+ *
+ * First the autoencoder alone, then k-means puts the codebooks on its latents and the quantiser
+ * joins (straight through, commitment, quantiser dropout); for the last `critic` share of the steps
+ * STFT critics join, their gradient kept in a fixed ratio to that of the mel and wave losses, so
+ * that no weight depends on the critics' scale. */
+#include "src/train/audio_train.h"
+
+#include "src/base/rng.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LINE_EVERY = 20, LOADER_DEPTH = 4 };
+static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
+static const float WAVE_WEIGHT = 6.0f, COMMIT_WEIGHT = 0.25f, FEATURE_WEIGHT = 4.0f;
+static const float CRITIC_RATIO = 1.0f; /* size of the critics' gradient to that of the rest */
+static const int START_STEPS = 300;     /* before the quantiser joins; less in short runs */
+static const size_t ARENA_RESERVE = (size_t)1 << 38;
+
+typedef struct losses {
+    double mel, wave, commit, norm;
+    rlm_critic_loss critic;
+} losses;
+
+typedef struct trainer {
+    const rlm_train_options *o;
+    rlm_log log;
+    rlm_recipe recipe, critic_recipe;
+    rlm_kernels k;
+    rlm_par *par;
+    rlm_arena arena;
+    rlm_tape encoder_tape, decoder_tape, critic_tape;
+    rlm_run run;
+    rlm_audio_config config;
+    rlm_params params, critic_params;
+    rlm_audio *audio;
+    rlm_critics *critics;
+    rlm_optim optim, critic_optim;
+    rlm_rvq rvq;
+    rlm_sounds sounds;
+    rlm_loader *loader;
+    rlm_mel *mel, *val_mel;
+    rlm_journal *journal;
+    rlm_checkpoint checkpoint;
+    int crop, frames, val_length;
+    int *levels;      /* [batch] used by each clip of the step */
+    float *critic_dy; /* [batch][crop] */
+    float sizes[2];   /* running norms: gradient of the losses, of the critics */
+    int64_t step;
+    double began;
+} trainer;
+
+/* ---- Setting up ---- */
+
+static int fill_crop(void *ctx, int64_t index, void *slot)
+{
+    const trainer *t = ctx;
+    for (int i = 0; i < t->recipe.batch; i++)
+        rlm_sounds_crop(&t->sounds, t->recipe.seed, index * t->recipe.batch + i, t->crop,
+                        (float *)slot + (int64_t)i * t->crop);
+    return 0;
+}
+
+static bool uses_critics(const trainer *t)
+{
+    return t->recipe.critic > 0;
+}
+
+static bool critics_on(const trainer *t)
+{
+    return uses_critics(t) && t->rvq.started &&
+           (double)t->step > (1.0 - t->recipe.critic) * (double)t->recipe.steps;
+}
+
+static int64_t start_step(const trainer *t)
+{
+    int64_t tenth = t->recipe.steps / 10;
+    return tenth < START_STEPS ? tenth + 1 : START_STEPS;
+}
+
+/* Codebooks given from elsewhere: their averages begin at a fair share each. */
+static void adopt_books(trainer *t)
+{
+    const rlm_param *books = rlm_audio_books(t->audio);
+    float fair = (float)(t->recipe.batch * t->frames) / (float)t->config.codes;
+    int64_t codes = (int64_t)t->config.levels * t->config.codes;
+    t->k.fill(t->par, codes, fair, t->rvq.hits);
+    t->k.copy(t->par, books->count, books->data, t->rvq.sums);
+    t->k.axpy(t->par, books->count, fair - 1.0f, t->rvq.sums, t->rvq.sums);
+    t->rvq.started = 1;
+}
+
+static int load_init(trainer *t, rlm_error *err)
+{
+    rlm_safetensors st;
+    char path[1024];
+    size_t n = strlen(t->o->init);
+    bool file = n > 12 && !strcmp(t->o->init + n - 12, ".safetensors");
+    snprintf(path, sizeof path, file ? "%s" : "%s/audio.safetensors", t->o->init);
+    RLM_TRY(rlm_st_open(&st, path, err));
+    int code = rlm_params_load(&t->params, &st, "", err);
+    rlm_st_close(&st);
+    if (!code)
+        adopt_books(t);
+    return code;
+}
+
+static int open_networks(trainer *t, rlm_error *err)
+{
+    rlm_audio_config_defaults(&t->config);
+    if (t->o->config)
+        RLM_TRY(rlm_config_read(t->o->config, NULL, &t->config, NULL, err));
+    RLM_TRY(rlm_audio_new(&t->audio, &t->config, &t->params, err));
+    RLM_TRY(rlm_params_allocate(&t->params, true, err));
+    rlm_params_initialise(&t->params, t->recipe.seed);
+    RLM_TRY(rlm_optim_new(&t->optim, &t->params, &t->recipe, err));
+    t->critic_recipe = t->recipe;
+    t->critic_recipe.lr = 3e-4;
+    t->critic_recipe.muon = 0;
+    t->critic_recipe.ema = 0;
+    t->critic_recipe.warmup = 50;
+    t->critic_recipe.clip = 10;
+    if (!uses_critics(t))
+        return 0;
+    RLM_TRY(rlm_critics_new(&t->critics, &t->critic_params, err));
+    RLM_TRY(rlm_params_allocate(&t->critic_params, true, err));
+    rlm_params_initialise(&t->critic_params, t->recipe.seed + 1);
+    rlm_critics_fill(t->critics);
+    return rlm_optim_new(&t->critic_optim, &t->critic_params, &t->critic_recipe, err);
+}
+
+/* Scratch of a step: the same forward and backward with empty kernels. */
+static int plan_scratch(trainer *t, rlm_error *err)
+{
+    rlm_kernels empty;
+    rlm_kernels_empty(&empty, &t->k);
+    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
+    t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->encoder_tape};
+    rlm_tensor wave = rlm_tensor_new5(&t->run, t->recipe.batch, 1, 1, t->crop, 1);
+    rlm_tensor z = rlm_audio_encode_forward(&t->run, t->audio, &wave);
+    rlm_tensor q = rlm_tensor_like(&t->run, &z);
+    rlm_tensor y = rlm_audio_decode_forward(&t->run, t->audio, &q);
+    rlm_backward(&t->run, &t->encoder_tape);
+    rlm_tape_clear(&t->encoder_tape);
+    if (uses_critics(t))
+        rlm_critics_plan(&t->run, t->critics, (t->recipe.batch + 1) / 2, y.shape[3]);
+    rlm_tape_clear(&t->encoder_tape);
+    rlm_arena_rewind(&t->arena, 0);
+    t->run.k = &t->k;
+    return rlm_arena_commit(&t->arena, t->arena.peak, err);
+}
+
+static void list_state(trainer *t)
+{
+    rlm_checkpoint *c = &t->checkpoint;
+    rlm_rvq *q = &t->rvq;
+    size_t books = (size_t)q->levels * (size_t)q->codes * sizeof(float);
+    *c = (rlm_checkpoint){
+        .optims = {&t->optim, &t->critic_optim},
+        .names = {"model", "critic"},
+        .optim_count = uses_critics(t) ? 2 : 1,
+        .blobs = {{"rvq.hits", q->hits, books},
+                  {"rvq.sums", q->sums, books * (size_t)q->dim},
+                  {"rvq.started", &q->started, sizeof q->started},
+                  {"rvq.pool", q->pool, (size_t)RLM_RVQ_POOL * (size_t)q->dim * sizeof(float)},
+                  {"rvq.pool_count", &q->pool_count, sizeof q->pool_count},
+                  {"sizes", t->sizes, sizeof t->sizes}},
+        .blob_count = 6};
+}
+
+static int repack(trainer *t, rlm_error *err)
+{
+    RLM_TRY(rlm_params_pack(&t->params, &t->k, t->par, true, err));
+    return uses_critics(t) ? rlm_params_pack(&t->critic_params, &t->k, t->par, true, err) : 0;
+}
+
+static int open_all(trainer *t, rlm_error *err)
+{
+    const rlm_train_options *o = t->o;
+    RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
+    RLM_TRY(rlm_kernels_init(&t->k, o->cpu_mask, err));
+    RLM_TRY(rlm_par_open(&t->par, o->threads, err));
+    RLM_TRY(open_networks(t, err));
+    int hop = rlm_audio_hop(&t->config);
+    if (CROP_STEP % hop)
+        return rlm_fail(err, RLM_E_RANGE, "audio training: hop %d does not divide %d", hop,
+                        CROP_STEP);
+    t->crop = (int)(CROP_SECONDS * t->config.rate / CROP_STEP) * CROP_STEP;
+    t->frames = t->crop / hop;
+    t->val_length = (int)(VAL_SECONDS * t->config.rate / hop) * hop;
+    int64_t samples = (int64_t)t->recipe.batch * t->crop;
+    t->levels = rlm_calloc((size_t)t->recipe.batch, sizeof(int));
+    t->critic_dy = rlm_calloc((size_t)samples, sizeof(float));
+    if (!t->levels || !t->critic_dy)
+        return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
+    RLM_TRY(rlm_rvq_open(&t->rvq, t->audio, (int64_t)t->recipe.batch * t->frames, err));
+    if (o->init)
+        RLM_TRY(load_init(t, err));
+    RLM_TRY(rlm_sounds_open(&t->sounds, o, t->config.rate, &t->log, err));
+    RLM_TRY(rlm_mel_new(&t->mel, t->config.rate, t->crop, t->recipe.batch, err));
+    RLM_TRY(rlm_mel_new(&t->val_mel, t->config.rate, t->val_length, 1, err));
+    RLM_TRY(plan_scratch(t, err));
+    list_state(t);
+    if (o->resume) {
+        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
+        t->step = t->checkpoint.step;
+        if (uses_critics(t))
+            rlm_critics_fill(t->critics);
+    }
+    RLM_TRY(rlm_mkdirs(o->run_dir, err));
+    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
+    RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : 1, LOADER_DEPTH,
+                            (size_t)samples * sizeof(float), t->step * t->recipe.accumulate,
+                            fill_crop, t, err));
+    return repack(t, err);
+}
+
+static void close_all(trainer *t)
+{
+    if (t->loader)
+        rlm_loader_close(&t->loader);
+    if (t->journal)
+        rlm_journal_close(&t->journal);
+    rlm_mel_free(&t->mel);
+    rlm_mel_free(&t->val_mel);
+    rlm_sounds_free(&t->sounds);
+    rlm_rvq_free(&t->rvq);
+    rlm_optim_free(&t->optim);
+    rlm_optim_free(&t->critic_optim);
+    rlm_critics_free(&t->critics);
+    rlm_audio_free(&t->audio);
+    rlm_params_free(&t->params);
+    rlm_params_free(&t->critic_params);
+    rlm_tape_free(&t->encoder_tape);
+    rlm_tape_free(&t->decoder_tape);
+    rlm_tape_free(&t->critic_tape);
+    if (t->arena.base)
+        rlm_arena_release(&t->arena);
+    rlm_free(t->levels);
+    rlm_free(t->critic_dy);
+    if (t->par)
+        rlm_par_close(&t->par);
+}
+
+/* ---- A step ---- */
+
+/* Half of the clips use all levels, the others 1 .. levels. */
+static void draw_levels(trainer *t, int64_t index)
+{
+    int most = t->config.levels;
+    for (int i = 0; i < t->recipe.batch; i++) {
+        uint64_t at = (uint64_t)(index * t->recipe.batch + i);
+        bool all = rlm_rng(t->recipe.seed, 911, at) & 1;
+        t->levels[i] = all ? most : 1 + (int)rlm_rng_below(t->recipe.seed, 912, at, (uint32_t)most);
+    }
+}
+
+/* z -> what the decoder sees. */
+static void quantise(trainer *t, int64_t index, const rlm_tensor *z, rlm_tensor *q)
+{
+    int64_t rows = rlm_tensor_rows(z);
+    if (!t->rvq.started && t->step >= start_step(t)) {
+        rlm_rvq_start(&t->rvq, &t->run, t->recipe.seed);
+        rlm_logf(&t->log, 2, "step %lld: the quantiser joins", (long long)t->step);
+    }
+    if (!t->rvq.started) {
+        rlm_rvq_collect(&t->rvq, rows, rlm_f32(z));
+        t->k.copy(t->par, rlm_tensor_count(z), rlm_f32(z), rlm_f32(q));
+        return;
+    }
+    draw_levels(t, index);
+    rlm_rvq_train(&t->rvq, &t->run, rows, t->recipe.batch, t->levels, rlm_f32(z), rlm_f32(q),
+                  t->recipe.seed, index);
+}
+
+/* Gradient through the quantiser: straight from q to z, plus the pull of z towards q relative to
+ * z's own size. Returns the relative distance. */
+static double pull_latent(trainer *t, const rlm_tensor *z, const rlm_tensor *q, float scale)
+{
+    int64_t n = rlm_tensor_count(z);
+    const rlm_kernels *k = &t->k;
+    k->axpy(t->par, n, 1.0f, q->grad, z->grad);
+    if (!t->rvq.started)
+        return 0;
+    double size = k->sumsq(t->par, n, rlm_f32(z)) / (double)n + 1e-6;
+    float weight = (float)(COMMIT_WEIGHT * scale / size);
+    return k->recon(t->par, RLM_LOSS_L2, n, rlm_f32(z), rlm_f32(q), weight, z->grad) / size;
+}
+
+/* The clips the critics see this step: either half of the batch in turn. */
+static rlm_tensor half_batch(const trainer *t, const rlm_tensor *y, float *grad)
+{
+    int64_t n = y->shape[0], half = (n + 1) / 2, first = t->step & 1 ? n - half : 0;
+    rlm_tensor v = *y;
+    v.shape[0] = half;
+    v.data = rlm_f32(y) + first * t->crop;
+    v.grad = grad;
+    return v;
+}
+
+static float follow(float *average, double now)
+{
+    *average = *average > 0 ? 0.9f * *average + 0.1f * (float)now : (float)now;
+    return *average;
+}
+
+/* Critics' gradient into y->grad, their own into their parameters. */
+static void ask_critics(trainer *t, const rlm_tensor *y, const float *target, losses *l)
+{
+    rlm_tensor fake = half_batch(t, y, t->critic_dy);
+    int64_t n = rlm_tensor_count(&fake), at = rlm_f32(&fake) - rlm_f32(y);
+    t->k.fill(t->par, n, 0.0f, t->critic_dy);
+    rlm_critics_judge(&t->run, t->critics, &fake, target + at, FEATURE_WEIGHT, &l->critic);
+    double mine = sqrt(t->k.sumsq(t->par, n, y->grad + at));
+    double theirs = sqrt(t->k.sumsq(t->par, n, t->critic_dy));
+    float ratio =
+        CRITIC_RATIO * follow(&t->sizes[0], mine) / (follow(&t->sizes[1], theirs) + 1e-12f);
+    if (isfinite(theirs))
+        t->k.axpy(t->par, n, ratio, t->critic_dy, y->grad + at);
+    rlm_critics_learn(&t->run, t->critics, &fake, target + at, &l->critic);
+}
+
+static void micro_step(trainer *t, int64_t index, losses *l)
+{
+    rlm_run *run = &t->run;
+    const float *target = rlm_loader_next(t->loader);
+    int batch = t->recipe.batch;
+    float scale = 1.0f / (float)t->recipe.accumulate;
+    int64_t shape[5] = {batch, 1, 1, t->crop, 1};
+    rlm_arena_rewind(&t->arena, 0);
+    rlm_tape_clear(&t->encoder_tape);
+    rlm_tape_clear(&t->decoder_tape);
+    rlm_tensor wave = rlm_tensor_view((void *)target, RLM_F32, 5, shape);
+    run->tape = &t->encoder_tape;
+    rlm_tensor z = rlm_audio_encode_forward(run, t->audio, &wave);
+    rlm_tensor q = rlm_tensor_like(run, &z);
+    quantise(t, index, &z, &q);
+    run->tape = &t->decoder_tape;
+    rlm_tensor y = rlm_audio_decode_forward(run, t->audio, &q);
+    l->mel += scale * rlm_loss_mel(run, t->mel, &y, target, scale);
+    l->wave += scale * rlm_loss_recon(run, RLM_LOSS_L1, &y, target, WAVE_WEIGHT * scale);
+    if (critics_on(t)) {
+        run->tape = &t->critic_tape;
+        ask_critics(t, &y, target, l);
+    }
+    rlm_backward(run, &t->decoder_tape);
+    l->commit += scale * pull_latent(t, &z, &q, scale);
+    rlm_backward(run, &t->encoder_tape);
+}
+
+/* The averaged weights take the codebooks as they are: those are averages already. */
+static void average_books(trainer *t)
+{
+    const rlm_param *b = rlm_audio_books(t->audio);
+    if (t->optim.ema)
+        t->k.copy(t->par, b->count, b->data, t->optim.ema + (b->data - t->params.data));
+}
+
+static int train_step(trainer *t, losses *l, rlm_error *err)
+{
+    memset(l, 0, sizeof *l);
+    t->step++;
+    for (int i = 0; i < t->recipe.accumulate; i++)
+        micro_step(t, (t->step - 1) * t->recipe.accumulate + i, l);
+    l->norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
+    average_books(t);
+    if (critics_on(t))
+        rlm_optim_step(&t->critic_optim, &t->run, &t->critic_recipe);
+    return repack(t, err);
+}
+
+/* ---- Reports ---- */
+
+static double perplexity(const int64_t *counts, int codes, int64_t total)
+{
+    double h = 0;
+    for (int i = 0; i < codes; i++) {
+        double p = (double)counts[i] / (double)total;
+        h -= p > 0 ? p * log(p) : 0;
+    }
+    return exp(h);
+}
+
+/* One validation clip through the codec as users run it; its codes are counted. */
+static int score_clip(trainer *t, int i, float *wave, int64_t *counts, rlm_audio_scores *s,
+                      int sample, rlm_error *err)
+{
+    int n = t->val_length, levels = t->config.levels;
+    rlm_pcm in = {.count = n, .channels = 1, .rate = t->config.rate, .samples = wave}, out = {0};
+    rlm_codes codes = {0};
+    rlm_sounds_val(&t->sounds, i, n, wave);
+    RLM_TRY(rlm_audio_encode(&t->run, t->audio, &in, &codes, err));
+    int code = rlm_audio_decode(&t->run, t->audio, &codes, &out, err);
+    if (!code) {
+        rlm_tensor y = rlm_tensor_view(out.samples, RLM_F32, 5, (int64_t[5]){1, 1, 1, n, 1});
+        s->si_sdr += rlm_si_sdr(n, wave, out.samples);
+        s->mel += rlm_loss_mel(&t->run, t->val_mel, &y, wave, 1.0f);
+        for (int64_t j = 0; j < codes.count; j++)
+            counts[j / (codes.count / levels) * t->config.codes + codes.ids[j]]++;
+        if (sample)
+            code = rlm_audio_sample_write(&t->run, t->o->run_dir, t->step, i, t->config.rate, n,
+                                          wave, out.samples, err);
+    }
+    rlm_free(out.samples);
+    rlm_codes_free(&codes);
+    return code;
+}
+
+/* Scores of the averaged weights over validation clips, evenly chosen. */
+static int score(trainer *t, int sample, rlm_audio_scores *s, rlm_error *err)
+{
+    int clips = t->sounds.val_count < VAL_CLIPS ? t->sounds.val_count : VAL_CLIPS;
+    int64_t cells = (int64_t)t->config.levels * t->config.codes;
+    int64_t *counts = rlm_calloc((size_t)cells, sizeof *counts);
+    float *wave = rlm_alloc((size_t)t->val_length * sizeof(float));
+    memset(s, 0, sizeof *s);
+    int code = counts && wave ? 0 : rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
+    t->run.tape = NULL;
+    rlm_arena_rewind(&t->arena, 0);
+    for (int i = 0; i < clips && !code; i++) {
+        int at = (int)((int64_t)i * t->sounds.val_count / clips);
+        code = score_clip(t, at, wave, counts, s, sample && i < SAMPLES, err);
+    }
+    int64_t total = (int64_t)clips * (t->val_length / rlm_audio_hop(&t->config));
+    for (int q = 0; q < t->config.levels && !code && clips; q++)
+        s->used[q] = perplexity(counts + (int64_t)q * t->config.codes, t->config.codes, total);
+    s->si_sdr /= clips ? clips : 1;
+    s->mel /= clips ? clips : 1;
+    rlm_free(counts);
+    rlm_free(wave);
+    return code;
+}
+
+static int validate(trainer *t, int sample, rlm_error *err)
+{
+    rlm_audio_scores s;
+    if (!t->sounds.val_count || !t->rvq.started)
+        return 0;
+    rlm_optim_swap_ema(&t->optim);
+    int code = repack(t, err);
+    if (!code)
+        code = score(t, sample, &s, err);
+    rlm_optim_swap_ema(&t->optim);
+    RLM_TRY(code);
+    rlm_journal_put(t->journal, t->step, "val_si_sdr", s.si_sdr, "val_mel", s.mel,
+                    "val_codes_first", s.used[0], "val_codes_last", s.used[t->config.levels - 1],
+                    NULL);
+    rlm_logf(&t->log, 2, "%s", rlm_journal_line(t->journal, t->recipe.steps));
+    return repack(t, err);
+}
+
+static int save(trainer *t, rlm_error *err)
+{
+    char dir[1024];
+    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
+    t->checkpoint.step = t->step;
+    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
+    RLM_TRY(rlm_mkdirs(dir, err));
+    return rlm_model_save_part(dir, RLM_PART_AUDIO, &t->config, &t->params, t->optim.ema, err);
+}
+
+static bool due(int64_t step, int every)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Non-zero *stop: the caller's progress function asked for it. */
+static void tell(trainer *t, const losses *l, int *stop)
+{
+    rlm_journal_put(t->journal, t->step, "loss", l->mel + WAVE_WEIGHT * l->wave, "mel", l->mel,
+                    "wave", l->wave, "commit", l->commit, "grad", l->norm, "adv",
+                    l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
+                    "replaced", (double)t->rvq.replaced, "lr",
+                    t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
+    const char *line = rlm_journal_line(t->journal, t->recipe.steps);
+    if (t->o->progress)
+        *stop |= t->o->progress(t->o->progress_cookie, line);
+    if (due(t->step, LINE_EVERY))
+        rlm_logf(&t->log, 2, "%s", line);
+}
+
+static int train_all(trainer *t, rlm_error *err)
+{
+    int stop = 0;
+    losses l;
+    t->began = rlm_now();
+    while (t->step < t->recipe.steps && !stop) {
+        RLM_TRY(train_step(t, &l, err));
+        tell(t, &l, &stop);
+        stop |= t->o->max_seconds > 0 && rlm_now() - t->began > t->o->max_seconds;
+        bool last = stop || t->step == t->recipe.steps;
+        int sample = last || due(t->step, t->recipe.sample_every);
+        if (sample || due(t->step, t->recipe.validate_every))
+            RLM_TRY(validate(t, sample, err));
+        if (last || due(t->step, t->recipe.checkpoint_every))
+            RLM_TRY(save(t, err));
+    }
+    return 0;
+}
+
+int rlm_train_audio(const rlm_train_options *o, rlm_error *err)
+{
+    trainer *t = rlm_calloc(1, sizeof *t);
+    if (!t)
+        return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
+    t->o = o;
+    t->log = (rlm_log){o->log, o->log_cookie};
+    int code = open_all(t, err);
+    if (!code)
+        code = train_all(t, err);
+    close_all(t);
+    rlm_free(t);
+    return code;
+}
