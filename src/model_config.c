@@ -43,6 +43,7 @@ static const rlm_field LM_FIELDS[] = {
     INT(rlm_lm_config, dim, 1, 65536),
     INT(rlm_lm_config, heads, 1, 1024),
     INT(rlm_lm_config, ffn, 1, 262144),
+    INT(rlm_lm_config, cond, 1, 65536),
     INT(rlm_lm_config, specials, 1, 65536),
     INT(rlm_lm_config, video_bits, 2, 30),
     INT(rlm_lm_config, audio_levels, 0, 64),
