@@ -79,5 +79,6 @@ bool rlm_kernels_amx_backward(rlm_kernels *k)
     k->conv_backward_weight = rlm_amx_conv_backward_weight;
     k->linear_backward_data = rlm_amx_linear_backward_data;
     k->linear_backward_weight = rlm_amx_linear_backward_weight;
+    rlm_kernels_amx_attention_backward(k);
     return true;
 }

@@ -26,7 +26,7 @@ typedef struct bench_net {
     uint8_t *target;
     int prefix[8], length[8];
     float *hidden;
-    int batch;
+    int batch, depth;
 } bench_net;
 
 /* Multiply-adds of the dense and convolutional layers and of attention that a tape recorded, x2. */
@@ -259,10 +259,13 @@ static void lm_step(bench_net *n)
     rlm_lm_step(&n->b->run, n->lm, n->cache, n->ids, n->pos, n->hidden);
 }
 
+/* Every sequence filled to `depth` positions. */
 static void lm_prefill(bench_net *n)
 {
-    rlm_lm_cache_rewind(n->cache, 0, 0);
-    rlm_lm_prefill(&n->b->run, n->lm, n->cache, 0, n->ids, n->pos, 1280);
+    for (int s = 0; s < n->batch; s++) {
+        rlm_lm_cache_rewind(n->cache, s, 0);
+        rlm_lm_prefill(&n->b->run, n->lm, n->cache, s, n->ids, n->pos, n->depth);
+    }
 }
 
 /* Decode reads every hidden matrix as bf16 and each sequence's keys and values once. */
@@ -271,9 +274,13 @@ static int decode_row(bench_net *n, const char *preset, int batch, rlm_error *er
     char name[96];
     const rlm_lm_config *c = rlm_lm_get_config(n->lm);
     n->batch = batch;
-    n->forward = lm_step;
+    n->depth = 1500;
     rlm_lm_cache_free(&n->cache);
     RLM_TRY(rlm_lm_cache_new(&n->cache, n->lm, batch, 1792, err));
+    n->forward = lm_prefill;
+    RLM_TRY(reserve(n->b, infer, n, err));
+    infer(n);
+    n->forward = lm_step;
     double weights = 2.0 * c->layers * (4.0 * c->dim * c->dim + 3.0 * c->dim * c->ffn);
     double cache = 2.0 * 2.0 * c->layers * c->dim * 1500.0 * batch;
     RLM_TRY(reserve(n->b, infer, n, err));
@@ -305,6 +312,8 @@ static int lm_rows(rlm_bench_state *b, const char *preset, bool train, rlm_error
     if (!code)
         code = rlm_lm_cache_new(&n.cache, n.lm, 1, LEN, err);
     n.forward = lm_prefill;
+    n.batch = 1;
+    n.depth = 1280;
     n.flops = 2.0 * 1280 * c.layers * (4.0 * c.dim * c.dim + 3.0 * c.dim * c.ffn) +
               4.0 * 1280 * 1280 * (double)c.dim * c.layers;
     snprintf(name, sizeof name, "lm %s prefill 1280", preset);
