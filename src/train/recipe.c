@@ -73,6 +73,13 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
     }
 }
 
+void rlm_train_defaults(rlm_train_options *o, int what)
+{
+    memset(o, 0, sizeof *o);
+    o->what = what;
+    o->playground = -1;
+}
+
 static int read_file(rlm_recipe *r, const char *path, rlm_error *err)
 {
     void *root;

@@ -1,14 +1,5 @@
-/* The door of the training room: defaults and which loop runs. */
+/* The door of the training room: what can be refused at once, and which loop runs. */
 #include "src/train/train.h"
-
-#include <string.h>
-
-void rlm_train_defaults(rlm_train_options *o, int what)
-{
-    memset(o, 0, sizeof *o);
-    o->what = what;
-    o->playground = -1;
-}
 
 static int check_options(const rlm_train_options *o, rlm_error *err)
 {

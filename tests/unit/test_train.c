@@ -1,0 +1,685 @@
+/* The training room without networks: optimisers, schedule, checkpoints, datasets, loader, journal,
+ * recipe. */
+#include "src/train/train.h"
+
+#include "src/base/rng.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static rlm_kernels kernels;
+static char root[64]; /* scratch directory of this run */
+
+static char *path_in(const char *name)
+{
+    return rlm_path_join(root, name);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    rlm_error err = {0};
+    char *path = path_in(name);
+    if (rlm_file_write(path, text, strlen(text), &err))
+        TEST_FAILED("%s", err.text);
+    rlm_free(path);
+}
+
+static void make_dir(const char *name)
+{
+    char *path = path_in(name);
+    CHECK(rlm_mkdirs(path, NULL) == 0);
+    rlm_free(path);
+}
+
+static rlm_recipe plain_recipe(void)
+{
+    return (rlm_recipe){.steps = 1000, .lr = 0.02, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
+}
+
+/* A matrix [24][16] that Muon may serve, and a gain. */
+static void two_params(rlm_params *p)
+{
+    *p = (rlm_params){0};
+    rlm_weight_geom g = {24, 1, 1, 1, 16, 1};
+    rlm_params_add_weight(p, "matrix.weight", &g, 1.0f);
+    rlm_params_add(p, "gain", 1, (int64_t[]){5}, RLM_INIT_CONST, 1.0f);
+    CHECK(rlm_params_allocate(p, true, NULL) == 0);
+    rlm_params_initialise(p, 3);
+}
+
+static double target_of(int64_t i)
+{
+    return 0.3 * sin((double)i);
+}
+
+/* Loss 0.5 |p - target|^2 and its gradient. */
+static double quadratic(rlm_params *p)
+{
+    double loss = 0;
+    for (int i = 0; i < p->count; i++)
+        for (int64_t j = 0; j < p->items[i]->count; j++) {
+            double d = p->items[i]->data[j] - target_of(j);
+            p->items[i]->grad[j] += (float)d;
+            loss += 0.5 * d * d;
+        }
+    return loss;
+}
+
+static void case_adamw_first_step(void)
+{
+    rlm_params p;
+    rlm_optim o;
+    rlm_run run = {&kernels, NULL, NULL, NULL};
+    rlm_recipe r = plain_recipe();
+    r.weight_decay = 0.5;
+    two_params(&p);
+    CHECK(rlm_optim_new(&o, &p, &r, NULL) == 0);
+    float before = p.items[0]->data[7], gain = p.items[1]->data[2];
+    quadratic(&p);
+    double g = p.items[0]->grad[7];
+    rlm_optim_step(&o, &run, &r);
+    /* bias correction makes the first step lr * sign(g); decay touches matrices only */
+    double want = before - r.lr * (g > 0 ? 1 : -1) - r.lr * r.weight_decay * before;
+    CHECK_NEAR(p.items[0]->data[7], want, 1e-5);
+    CHECK_NEAR(p.items[1]->data[2], gain - r.lr * (gain > target_of(2) ? 1 : -1), 1e-5);
+    for (int64_t i = 0; i < p.total; i++)
+        CHECK(p.grad[i] == 0);
+    rlm_optim_free(&o);
+    rlm_params_free(&p);
+}
+
+static void converge(int muon)
+{
+    rlm_params p;
+    rlm_optim o;
+    rlm_run run = {&kernels, NULL, NULL, NULL};
+    rlm_recipe r = plain_recipe();
+    r.muon = muon;
+    r.decay = 0.5;
+    r.steps = 400;
+    two_params(&p);
+    CHECK(rlm_optim_new(&o, &p, &r, NULL) == 0);
+    CHECK((o.scratch != NULL) == (muon != 0));
+    double first = quadratic(&p), last = first;
+    int64_t allocations = 0;
+    for (int i = 0; i < r.steps; i++) {
+        rlm_optim_step(&o, &run, &r);
+        last = quadratic(&p);
+        if (i == 0)
+            allocations = rlm_alloc_count();
+    }
+    CHECK(rlm_alloc_count() == allocations);
+    if (!(last < 2e-3 * first))
+        TEST_FAILED("muon %d: loss went from %g to %g", muon, first, last);
+    rlm_optim_free(&o);
+    rlm_params_free(&p);
+}
+
+static void case_adamw_converges(void)
+{
+    converge(0);
+}
+
+static void case_muon_converges(void)
+{
+    converge(1);
+}
+
+/* The update of a matrix has singular values near 1 (times the documented scale). */
+static void case_muon_orthogonal(void)
+{
+    rlm_params p;
+    rlm_optim o;
+    rlm_run run = {&kernels, NULL, NULL, NULL};
+    rlm_recipe r = plain_recipe();
+    r.muon = 1;
+    r.lr = 1;
+    two_params(&p);
+    CHECK(rlm_optim_new(&o, &p, &r, NULL) == 0);
+    float before[24 * 16], u[24 * 16];
+    memcpy(before, p.items[0]->data, sizeof before);
+    quadratic(&p);
+    rlm_optim_step(&o, &run, &r);
+    for (int i = 0; i < 24 * 16; i++)
+        u[i] = (before[i] - p.items[0]->data[i]) / (0.2f * sqrtf(24));
+    double trace = 0, off = 0;
+    for (int a = 0; a < 16; a++)
+        for (int b = 0; b < 16; b++) {
+            double dot = 0;
+            for (int i = 0; i < 24; i++)
+                dot += (double)u[i * 16 + a] * u[i * 16 + b];
+            if (a == b)
+                trace += dot;
+            else
+                off = fmax(off, fabs(dot));
+        }
+    CHECK_NEAR(trace / 16, 1.0, 0.35);
+    CHECK(off < 0.35);
+    rlm_optim_free(&o);
+    rlm_params_free(&p);
+}
+
+static void case_clip_and_skip(void)
+{
+    rlm_params p;
+    rlm_optim o;
+    rlm_run run = {&kernels, NULL, NULL, NULL};
+    rlm_recipe r = plain_recipe();
+    r.clip = 1.0;
+    two_params(&p);
+    CHECK(rlm_optim_new(&o, &p, &r, NULL) == 0);
+    p.items[0]->grad[0] = 30;
+    p.items[1]->grad[0] = 40;
+    CHECK_NEAR(rlm_optim_step(&o, &run, &r), 50, 1e-4);
+    CHECK_NEAR(o.m[0], 0.1 * 30 / 50, 1e-6); /* momentum saw the clipped gradient */
+    float keep = p.items[0]->data[3];
+    p.items[0]->grad[3] = NAN;
+    CHECK(!isfinite(rlm_optim_step(&o, &run, &r)));
+    CHECK(p.items[0]->data[3] == keep && p.items[0]->grad[3] == 0);
+    CHECK(o.skipped == 1 && o.step == 2);
+    rlm_optim_free(&o);
+    rlm_params_free(&p);
+}
+
+static void case_ema(void)
+{
+    rlm_params p;
+    rlm_optim o;
+    rlm_run run = {&kernels, NULL, NULL, NULL};
+    rlm_recipe r = plain_recipe();
+    r.ema = 0.999;
+    r.muon = 1;
+    two_params(&p);
+    CHECK(rlm_optim_new(&o, &p, &r, NULL) == 0);
+    float first[2] = {p.items[0]->data[1], p.items[1]->data[1]};
+    quadratic(&p);
+    rlm_optim_step(&o, &run, &r);
+    double d = 2.0 / 11.0; /* the first decay, warmed up */
+    for (int i = 0; i < 2; i++) {
+        const rlm_param *item = p.items[i];
+        double want = d * first[i] + (1 - d) * item->data[1];
+        CHECK_NEAR(o.ema[item->data - p.data + 1], want, 1e-5);
+    }
+    float live = p.data[0], average = o.ema[0];
+    rlm_optim_swap_ema(&o);
+    CHECK(p.data[0] == average && o.ema[0] == live);
+    rlm_optim_free(&o);
+    rlm_params_free(&p);
+}
+
+static void case_schedule(void)
+{
+    rlm_recipe r = {.steps = 1000, .warmup = 100, .decay = 0.2};
+    CHECK_NEAR(rlm_schedule(&r, 1), 0.01, 1e-9);
+    CHECK_NEAR(rlm_schedule(&r, 50), 0.5, 1e-9);
+    CHECK_NEAR(rlm_schedule(&r, 100), 1, 1e-9);
+    CHECK_NEAR(rlm_schedule(&r, 800), 1, 1e-9);
+    CHECK_NEAR(rlm_schedule(&r, 900), 1 - sqrt(0.5), 0.01);
+    CHECK(rlm_schedule(&r, 1000) > 0 && rlm_schedule(&r, 1000) < 0.01);
+    for (int64_t s = 801; s <= 1000; s++)
+        CHECK(rlm_schedule(&r, s) <= rlm_schedule(&r, s - 1));
+    CHECK(rlm_schedule(&r, 5000) > 0);
+}
+
+/* ---- Checkpoints ---- */
+
+typedef struct state {
+    rlm_params p;
+    rlm_optim o;
+    uint64_t words[3];
+    rlm_checkpoint c;
+} state;
+
+static void state_new(state *s)
+{
+    rlm_recipe r = plain_recipe();
+    r.ema = 0.9;
+    memset(s, 0, sizeof *s);
+    two_params(&s->p);
+    CHECK(rlm_optim_new(&s->o, &s->p, &r, NULL) == 0);
+    s->c = (rlm_checkpoint){.optims = {&s->o},
+                            .names = {"model"},
+                            .optim_count = 1,
+                            .blobs = {{"words", s->words, sizeof s->words}},
+                            .blob_count = 1};
+}
+
+static void state_free(state *s)
+{
+    rlm_optim_free(&s->o);
+    rlm_params_free(&s->p);
+}
+
+static void state_advance(state *s, int steps)
+{
+    rlm_run run = {&kernels, NULL, NULL, NULL};
+    rlm_recipe r = plain_recipe();
+    r.ema = 0.9;
+    for (int i = 0; i < steps; i++) {
+        quadratic(&s->p);
+        rlm_optim_step(&s->o, &run, &r);
+        s->words[i % 3] = rlm_rng(1, 2, (uint64_t)s->o.step);
+    }
+    s->c.step = s->o.step;
+}
+
+static bool same_state(const state *a, const state *b)
+{
+    for (int i = 0; i < a->p.count; i++) {
+        int64_t at = a->p.items[i]->data - a->p.data;
+        size_t n = (size_t)a->p.items[i]->count * sizeof(float);
+        if (memcmp(a->p.data + at, b->p.data + at, n) || memcmp(a->o.m + at, b->o.m + at, n) ||
+            memcmp(a->o.v + at, b->o.v + at, n) || memcmp(a->o.ema + at, b->o.ema + at, n))
+            return false;
+    }
+    return a->c.step == b->c.step && a->o.step == b->o.step &&
+           !memcmp(a->words, b->words, sizeof a->words);
+}
+
+static void case_checkpoint_round_trip(void)
+{
+    state a, b;
+    rlm_error err = {0};
+    char *run_dir = path_in("run1");
+    state_new(&a);
+    state_new(&b);
+    CHECK(!rlm_checkpoint_exists(run_dir));
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == RLM_E_IO);
+    state_advance(&a, 5);
+    CHECK(rlm_checkpoint_save(&a.c, run_dir, 2, &err) == 0);
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == 0);
+    CHECK(same_state(&a, &b) && b.c.note[0] == 0);
+    /* what follows is the same too */
+    state_advance(&a, 3);
+    state_advance(&b, 3);
+    CHECK(same_state(&a, &b));
+    state_free(&a);
+    state_free(&b);
+    rlm_free(run_dir);
+}
+
+static int exists(const char *name)
+{
+    char *path = path_in(name);
+    int there = access(path, F_OK) == 0;
+    rlm_free(path);
+    return there;
+}
+
+/* Flip one byte in the middle, or cut the file in half. */
+static void damage(const char *name, bool cut)
+{
+    char *path = path_in(name), *data;
+    size_t bytes;
+    CHECK(rlm_file_read(path, 1 << 24, &data, &bytes, NULL) == 0);
+    data[bytes / 2] ^= 1;
+    FILE *f = fopen(path, "wb");
+    fwrite(data, 1, cut ? bytes / 2 : bytes, f);
+    fclose(f);
+    rlm_free(data);
+    rlm_free(path);
+}
+
+static void case_checkpoint_damage(void)
+{
+    state a, b;
+    rlm_error err = {0};
+    char *run_dir = path_in("run2");
+    state_new(&a);
+    state_new(&b);
+    for (int i = 1; i <= 4; i++) {
+        state_advance(&a, 10);
+        CHECK(rlm_checkpoint_save(&a.c, run_dir, 3, &err) == 0);
+    }
+    CHECK(!exists("run2/checkpoints/step_0000010.safetensors"));
+    CHECK(exists("run2/checkpoints/step_0000020.safetensors"));
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == 0 && b.c.step == 40);
+    damage("run2/checkpoints/step_0000040.safetensors", false);
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == 0 && b.c.step == 30);
+    CHECK_HAS(b.c.note, "step_0000040");
+    damage("run2/checkpoints/step_0000030.safetensors", true);
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == 0 && b.c.step == 20);
+    state_advance(&b, 1);
+    state keep = b;
+    damage("run2/checkpoints/step_0000020.safetensors", true);
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == RLM_E_FORMAT);
+    CHECK_HAS(err.text, "step_0000040");
+    CHECK(b.c.step == keep.c.step && b.o.step == keep.o.step);
+    /* a run that went on from there is saved under a name of its own */
+    b.c.step = 40;
+    CHECK(rlm_checkpoint_save(&b.c, run_dir, 1, &err) == 0);
+    CHECK(exists("run2/checkpoints/step_0000040-1.safetensors"));
+    CHECK(!exists("run2/checkpoints/step_0000040.safetensors"));
+    CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == 0 && same_state(&a, &b));
+    state_free(&a);
+    state_free(&b);
+    rlm_free(run_dir);
+}
+
+static void case_checkpoint_shape(void)
+{
+    state a;
+    rlm_error err = {0};
+    char *run_dir = path_in("run3");
+    state_new(&a);
+    state_advance(&a, 1);
+    CHECK(rlm_checkpoint_save(&a.c, run_dir, 1, &err) == 0);
+    rlm_params p = {0};
+    rlm_optim o;
+    rlm_recipe r = plain_recipe();
+    rlm_weight_geom g = {16, 1, 1, 1, 24, 1};
+    rlm_params_add_weight(&p, "matrix.weight", &g, 1.0f);
+    CHECK(rlm_params_allocate(&p, true, NULL) == 0);
+    CHECK(rlm_optim_new(&o, &p, &r, NULL) == 0);
+    rlm_checkpoint c = {.optims = {&o}, .names = {"model"}, .optim_count = 1};
+    CHECK(rlm_checkpoint_load(&c, run_dir, &err) == RLM_E_MODEL);
+    CHECK_HAS(err.text, "model/weight/matrix.weight");
+    c.names[0] = "critic";
+    CHECK(rlm_checkpoint_load(&c, run_dir, &err) != 0);
+    CHECK_HAS(err.text, "critic");
+    rlm_optim_free(&o);
+    rlm_params_free(&p);
+    state_free(&a);
+    rlm_free(run_dir);
+}
+
+/* Killed between writing the file and naming it: the old one stays the latest. */
+static void case_checkpoint_torn_write(void)
+{
+    state a, b;
+    rlm_error err = {0};
+    char *run_dir = path_in("run4");
+    state_new(&a);
+    state_new(&b);
+    state_advance(&a, 2);
+    CHECK(rlm_checkpoint_save(&a.c, run_dir, 2, &err) == 0);
+    write_text("run4/checkpoints/step_0000004.safetensors.tmp.123", "half");
+    write_text("run4/checkpoints/step_0000003.safetensors", "half");
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == 0 && same_state(&a, &b));
+    state_advance(&b, 1);
+    CHECK(rlm_checkpoint_save(&b.c, run_dir, 2, &err) == 0);
+    CHECK(!exists("run4/checkpoints/step_0000004.safetensors.tmp.123"));
+    CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == 0 && same_state(&a, &b));
+    state_free(&a);
+    state_free(&b);
+    rlm_free(run_dir);
+}
+
+/* ---- Datasets ---- */
+
+typedef struct said {
+    int lines;
+    char last[256];
+} said;
+
+static void listen(void *cookie, int level, const char *text)
+{
+    said *s = cookie;
+    (void)level;
+    s->lines++;
+    snprintf(s->last, sizeof s->last, "%s", text);
+}
+
+static const rlm_item *item_named(const rlm_dataset *d, const char *name)
+{
+    for (int i = 0; i < d->count; i++)
+        if (strstr(d->items[i].path, name))
+            return &d->items[i];
+    return NULL;
+}
+
+/* 200 recordings of a large source, cut into 2 clips each, 9 of a small one. */
+static void write_listed(void)
+{
+    static char tsv[65536], jsonl[4096];
+    int n = snprintf(tsv, sizeof tsv, "file\tsource\tpath\thas_audio\n");
+    make_dir("listed");
+    for (int i = 0; i < 409; i++) {
+        char name[48], full[64];
+        bool big = i < 400;
+        snprintf(name, sizeof name, "%s_%03d.mp4", big ? "big" : "small", i);
+        snprintf(full, sizeof full, "listed/%s", name);
+        write_text(full, "x");
+        n += snprintf(tsv + n, sizeof tsv - (size_t)n, "%s\t%s\trec%d.mkv\t%d\n", name,
+                      big ? "org/big" : "org/small", big ? i / 2 : i, i % 2);
+    }
+    n += snprintf(tsv + n, sizeof tsv - (size_t)n,
+                  "gone.mp4\torg/big\tx\t0\n../x.mp4\torg/big\tx\t0\n");
+    write_text("listed/manifest.tsv", tsv);
+    snprintf(
+        jsonl, sizeof jsonl,
+        "{\"file_name\": \"big_003.mp4\", \"text\": \"a cat\", \"text_long\": \"a cat sits\"}\n"
+        "not json\n");
+    write_text("listed/metadata.jsonl", jsonl);
+    write_text("listed/small_405.txt", "a dog\nA dog runs.\n");
+}
+
+static void case_dataset_lists(void)
+{
+    rlm_dataset d;
+    rlm_error err = {0};
+    said s = {0};
+    rlm_log log = {listen, &s};
+    write_listed();
+    char *dir = path_in("listed");
+    const char *dirs[2] = {dir, dir};
+    CHECK(rlm_dataset_open(&d, dirs, 2, &log, &err) == 0);
+    CHECK(d.count == 409 && d.train_count + d.val_count == 409);
+    CHECK(d.skipped == 6 && s.lines == 6); /* gone, outside, not JSON; twice */
+    CHECK(d.val_count > 4 && d.val_count < 60);
+    CHECK(d.group_count == 2);
+    for (int i = 0; i < d.count; i++)
+        for (int j = 0; j < i; j++)
+            if (!strcmp(d.items[i].source, d.items[j].source))
+                CHECK(d.items[i].split == d.items[j].split);
+    const rlm_item *cat = item_named(&d, "big_003"), *dog = item_named(&d, "small_405");
+    CHECK(cat && cat->has_audio == 1 && !strcmp(cat->group, "org/big"));
+    CHECK_STR(cat->text, "a cat");
+    CHECK_STR(cat->text_long, "a cat sits");
+    CHECK_STR(dog->text, "a dog");
+    CHECK_STR(dog->text_long, "A dog runs.");
+    rlm_dataset_free(&d);
+    rlm_free(dir);
+}
+
+static void case_dataset_draws(void)
+{
+    rlm_dataset d;
+    char *dir = path_in("listed");
+    const char *dirs[1] = {dir};
+    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, NULL) == 0);
+    int seen[409] = {0}, small = 0, twins = 0, total = 20 * d.round_slots;
+    for (int i = 0; i < total; i++) {
+        int at = rlm_dataset_draw(&d, 7, i);
+        CHECK(at >= 0 && at < d.count && d.items[at].split == 0);
+        seen[at]++;
+        small += strstr(d.items[at].path, "small") != NULL;
+        twins += at == rlm_dataset_draw(&d, 8, i);
+    }
+    int big_items = 0, small_items = 0, low = total, high = 0;
+    for (int i = 0; i < d.train_count; i++) {
+        int at = d.train[i];
+        bool big = strstr(d.items[at].path, "big") != NULL;
+        big_items += big;
+        small_items += !big;
+        low = big && seen[at] < low ? seen[at] : low;
+        high = big && seen[at] > high ? seen[at] : high;
+    }
+    double want = sqrt(small_items) / (sqrt(small_items) + sqrt(big_items));
+    CHECK_NEAR((double)small / total, want, 0.02);
+    CHECK(high - low <= 1); /* every epoch serves each once */
+    CHECK(twins < total / 20);
+    rlm_dataset_free(&d);
+    rlm_free(dir);
+}
+
+static void case_dataset_walk(void)
+{
+    rlm_dataset d;
+    rlm_error err = {0};
+    make_dir("plain/train/a");
+    make_dir("plain/test");
+    write_text("plain/train/a/one.mp4", "x");
+    write_text("plain/train/two.png", "x");
+    write_text("plain/train/two.txt", "two things\n");
+    write_text("plain/test/three.wav", "x");
+    write_text("plain/train/empty.mp4", "");
+    write_text("plain/notes.md", "x");
+    char *dir = path_in("plain");
+    const char *dirs[1] = {dir};
+    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == 0);
+    CHECK(d.count == 3 && d.train_count == 2 && d.val_count == 1 && d.skipped == 1);
+    CHECK(item_named(&d, "three")->split == 1 && item_named(&d, "three")->has_audio == 1);
+    CHECK_STR(item_named(&d, "two")->text, "two things");
+    CHECK(rlm_dataset_keep(&d, RLM_MEDIA_IMAGE, false, &err) == 0);
+    CHECK(d.count == 1 && d.items[rlm_dataset_draw(&d, 1, 99)].kind == RLM_MEDIA_IMAGE);
+    CHECK(rlm_dataset_keep(&d, RLM_MEDIA_AUDIO, false, &err) == RLM_E_ARG);
+    rlm_dataset_free(&d);
+    dirs[0] = "/nonexistent";
+    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == RLM_E_IO);
+    rlm_free(dir);
+}
+
+/* ---- Loader ---- */
+
+static int slow_fill(void *ctx, int64_t index, void *slot)
+{
+    usleep((useconds_t)(rlm_rng(5, 5, (uint64_t)index) % 3000));
+    for (int i = 0; i < 100; i++)
+        ((int64_t *)slot)[i] = index;
+    return ctx && index == *(int64_t *)ctx;
+}
+
+static void case_loader_order(void)
+{
+    for (int threads = 0; threads <= 3; threads++) {
+        rlm_loader *l;
+        int64_t bad = 57;
+        const int64_t *before = NULL;
+        CHECK(rlm_loader_open(&l, threads, 4, 100 * sizeof(int64_t), 40, slow_fill, &bad, NULL) ==
+              0);
+        for (int64_t i = 40; i < 140; i++) {
+            const int64_t *slot = rlm_loader_next(l);
+            CHECK((slot == NULL) == (i == bad));
+            CHECK(!slot || (slot[0] == i && slot[99] == i));
+            CHECK(!before || (before[0] == i - 1 && before[99] == i - 1));
+            before = slot;
+        }
+        rlm_loader_close(&l);
+        CHECK(!l);
+    }
+    rlm_loader *l;
+    CHECK(rlm_loader_open(&l, 1, 2, 8, 0, slow_fill, NULL, NULL) == RLM_E_ARG);
+}
+
+/* ---- Journal ---- */
+
+static char *text_of(const char *name)
+{
+    char *path = path_in(name), *text = NULL;
+    size_t bytes;
+    CHECK(rlm_file_read(path, 1 << 20, &text, &bytes, NULL) == 0);
+    rlm_free(path);
+    return text;
+}
+
+static void case_journal(void)
+{
+    rlm_journal *j;
+    char *run_dir = path_in("journal");
+    CHECK(rlm_journal_open(&j, run_dir, 0, NULL) == 0);
+    for (int s = 1; s <= 10; s++)
+        rlm_journal_put(j, s, "loss", 10.0 / s, "lr", 1e-3, NULL);
+    rlm_journal_put(j, 10, "val_loss", 2.0, NULL);
+    CHECK_HAS(rlm_journal_line(j, 20), "step 10/20  val_loss 2");
+    rlm_journal_put(j, 11, "loss", NAN, NULL);
+    char *text = text_of("journal/metrics.jsonl"); /* before close: flushed */
+    CHECK_HAS(text, "{\"step\":11,");
+    CHECK_HAS(text, "\"loss\":null");
+    rlm_free(text);
+    rlm_journal_close(&j);
+    char *path = path_in("journal/metrics.jsonl");
+    FILE *f = fopen(path, "a");
+    fputs("{\"step\":5,\"loss", f); /* torn by a kill */
+    fclose(f);
+    CHECK(rlm_journal_open(&j, run_dir, 7, NULL) == 0);
+    rlm_journal_put(j, 8, "loss", 1.0, NULL);
+    rlm_journal_close(&j);
+    text = text_of("journal/metrics.jsonl");
+    CHECK_HAS(text, "{\"step\":7,");
+    CHECK(!strstr(text, "{\"step\":9,") && !strstr(text, "val_loss"));
+    int lines = 0;
+    for (const char *c = text; *c; c++)
+        lines += *c == '\n';
+    CHECK(lines == 8);
+    rlm_free(text);
+    text = text_of("journal/metrics.svg");
+    CHECK_HAS(text, "<svg");
+    CHECK_HAS(text, "polyline");
+    CHECK_HAS(text, "</svg>");
+    rlm_free(text);
+    rlm_free(path);
+    rlm_free(run_dir);
+}
+
+/* ---- Recipe ---- */
+
+static void case_recipe(void)
+{
+    rlm_recipe r;
+    rlm_error err = {0};
+    rlm_train_options o;
+    rlm_train_defaults(&o, RLM_TRAIN_LM);
+    char *path = path_in("config.json");
+    o.config = path;
+    write_text("config.json", "{\"train\": {\"lr\": 0.25, \"steps\": 77, \"muon\": false}}");
+    o.steps = 5;
+    CHECK(rlm_recipe_load(&r, &o, &err) == 0);
+    CHECK(r.lr == 0.25 && r.steps == 5 && r.muon == 0 && r.beta1 == 0.9);
+    write_text("config.json", "{\"train\": {\"lerning_rate\": 1, \"wamup\": 3}}");
+    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_ARG);
+    CHECK_HAS(err.text, "lerning_rate");
+    write_text("config.json", "{\"train\": {\"wamup\": 3}}");
+    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_ARG);
+    CHECK_HAS(err.text, "did you mean \"warmup\"");
+    write_text("config.json", "{\"train\": {\"batch\": 2.5}}");
+    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_RANGE);
+    write_text("config.json", "{\"train\": {\"batch\": ");
+    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_FORMAT);
+    rlm_free(path);
+}
+
+int main(int argc, char **argv)
+{
+    rlm_error err = {0};
+    TEST_BEGIN(argc, argv);
+    snprintf(root, sizeof root, "/tmp/reelm_test_train_XXXXXX");
+    if (!mkdtemp(root) || rlm_kernels_init_training(&kernels, "ref", &err)) {
+        fprintf(stderr, "%s %s\n", root, err.text);
+        return 1;
+    }
+    TEST_CASE(case_adamw_first_step);
+    TEST_CASE(case_adamw_converges);
+    TEST_CASE(case_muon_converges);
+    TEST_CASE(case_muon_orthogonal);
+    TEST_CASE(case_clip_and_skip);
+    TEST_CASE(case_ema);
+    TEST_CASE(case_schedule);
+    TEST_CASE(case_checkpoint_round_trip);
+    TEST_CASE(case_checkpoint_damage);
+    TEST_CASE(case_checkpoint_shape);
+    TEST_CASE(case_checkpoint_torn_write);
+    TEST_CASE(case_dataset_lists);
+    TEST_CASE(case_dataset_draws);
+    TEST_CASE(case_dataset_walk);
+    TEST_CASE(case_loader_order);
+    TEST_CASE(case_journal);
+    TEST_CASE(case_recipe);
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    if (system(command))
+        fprintf(stderr, "%s is left behind\n", root);
+    return TEST_END();
+}
