@@ -74,8 +74,8 @@ static void linear_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
-                           const float *bias, const float *residual, float *y)
+void rlm_blas_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
+                             const float *bias, const float *residual, float *y)
 {
     linear_job j = {m, n, k, BLAS_TILE, m <= 8 ? 64 : BLAS_TILE, x, w->f32, bias, residual, y};
     int64_t down = (m + j.rows - 1) / j.rows, across = (n + j.cols - 1) / j.cols;
@@ -87,24 +87,24 @@ static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, co
 typedef struct conv_job {
     rlm_par *par;
     const rlm_conv_shape *s;
-    int rows; /* output positions of a slice */
+    int rows, taps; /* output positions of a slice; taps gathered at once */
     const float *x, *w, *bias, *residual;
     float *y;
 } conv_job;
 
-/* patch [count][taps][cin] of output rows from `row`. */
-static void gather_patches(const rlm_conv_shape *s, const float *x, int64_t row, int count,
+/* patch [count][taps][cin] of output rows from `row`, taps from `first`. */
+static void gather_patches(const conv_job *j, int64_t row, int count, int first, int taps,
                            float *patch)
 {
-    int taps = conv_taps(s);
+    const rlm_conv_shape *s = j->s;
     size_t bytes = (size_t)s->cin * sizeof(float);
     for (int i = 0; i < count; i++) {
-        for (int tap = 0; tap < taps; tap++, patch += s->cin) {
+        for (int tap = first; tap < first + taps; tap++, patch += s->cin) {
             int64_t from = conv_source(s, row + i, tap);
             if (from < 0)
                 memset(patch, 0, bytes);
             else
-                memcpy(patch, x + from * s->cin, bytes);
+                memcpy(patch, j->x + from * s->cin, bytes);
         }
     }
 }
@@ -113,29 +113,35 @@ static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const conv_job *j = ctx;
     const rlm_conv_shape *s = j->s;
-    int k = conv_taps(s) * s->cin;
+    int all = conv_taps(s), depth = all * s->cin;
     int64_t total = conv_rows_out(s);
-    float *patch = rlm_par_scratch(j->par, worker, 0, (size_t)j->rows * k * sizeof(float));
+    size_t floats = (size_t)j->rows * j->taps * s->cin;
+    float *patch = rlm_par_scratch(j->par, worker, 0, floats * sizeof(float));
     for (int64_t slice = begin; slice < end; slice++) {
         int64_t row = slice * j->rows, at = row * s->cout;
         int count = total - row < j->rows ? (int)(total - row) : j->rows;
-        gather_patches(s, j->x, row, count, patch);
         start_block(count, s->cout, s->cout, j->bias, j->residual ? j->residual + at : NULL,
                     j->y + at);
-        rlm_sgemm(false, true, count, s->cout, k, 1, patch, k, j->w, k, 1, j->y + at, s->cout);
+        for (int tap = 0; tap < all; tap += j->taps) {
+            int taps = all - tap < j->taps ? all - tap : j->taps, k = taps * s->cin;
+            gather_patches(j, row, count, tap, taps, patch);
+            rlm_sgemm(false, true, count, s->cout, k, 1, patch, k, j->w + (int64_t)tap * s->cin,
+                      depth, 1, j->y + at, s->cout);
+        }
     }
 }
 
-static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, const rlm_weight *w,
-                         const float *bias, const float *residual, float *y)
+void rlm_blas_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                           const rlm_weight *w, const float *bias, const float *residual, float *y)
 {
     int64_t rows = conv_rows_out(s);
     if (conv_is_dense(s)) {
-        linear_forward(par, (int)rows, s->cout, s->cin, x, w, bias, residual, y);
+        rlm_blas_linear_forward(par, (int)rows, s->cout, s->cin, x, w, bias, residual, y);
         return;
     }
-    int block = rlm_blas_rows((int64_t)conv_taps(s) * s->cin);
-    conv_job j = {par, s, block, x, w->f32, bias, residual, y};
+    int taps = 1 + 1024 / s->cin, block = rlm_blas_rows((int64_t)taps * s->cin);
+    taps = taps < conv_taps(s) ? taps : conv_taps(s);
+    conv_job j = {par, s, block, taps, x, w->f32, bias, residual, y};
     rlm_par_for(par, (rows + block - 1) / block, 1, conv_slice, &j);
 }
 
@@ -154,7 +160,7 @@ bool rlm_kernels_blas(rlm_kernels *k)
     if (!probe())
         return false;
     k->gemm = gemm;
-    k->linear_forward = linear_forward;
-    k->conv_forward = conv_forward;
+    k->linear_forward = rlm_blas_linear_forward;
+    k->conv_forward = rlm_blas_conv_forward;
     return true;
 }

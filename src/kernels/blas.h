@@ -22,6 +22,18 @@ typedef struct rlm_blas_gemm {
 /* c = alpha op(a) op(b) + beta c, cut into tiles of c. */
 void rlm_blas_gemm_tiles(rlm_par *par, const rlm_blas_gemm *g);
 
+/* Entries of this overlay, for others that leave some shapes to it. */
+void rlm_blas_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
+                             const float *bias, const float *residual, float *y);
+void rlm_blas_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                           const rlm_weight *w, const float *bias, const float *residual, float *y);
+void rlm_blas_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
+                                   const rlm_weight *w, float *dx);
+void rlm_blas_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                                 const rlm_weight *w, float *dx);
+/* dbias[c] += sum over the rows of dy [rows][c]. */
+void rlm_blas_bias_gradient(rlm_par *par, int64_t rows, int c, const float *dy, float *dbias);
+
 /* Rows to gather at once when each has `width` floats: 16 to BLAS_TILE. */
 static inline int rlm_blas_rows(int64_t width)
 {

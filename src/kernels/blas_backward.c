@@ -7,8 +7,8 @@
 
 /* ---- Linear -------------------------------------------------------------------------------- */
 
-static void linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                 const rlm_weight *w, float *dx)
+void rlm_blas_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
+                                   const rlm_weight *w, float *dx)
 {
     rlm_blas_gemm g = {false, false, m, k, n, n, k, k, 1, 1, dy, w->f32, dx};
     rlm_blas_gemm_tiles(par, &g);
@@ -36,7 +36,7 @@ static void bias_block(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-static void bias_gradient(rlm_par *par, int64_t rows, int c, const float *dy, float *dbias)
+void rlm_blas_bias_gradient(rlm_par *par, int64_t rows, int c, const float *dy, float *dbias)
 {
     bias_job j = {rows, c, dy, dbias};
     rlm_par_for(par, (c + 63) / 64, 1, bias_block, &j);
@@ -49,7 +49,7 @@ static void linear_backward_weight(rlm_par *par, int m, int n, int k, const floa
     if (dw)
         rlm_blas_gemm_tiles(par, &g);
     if (dbias)
-        bias_gradient(par, m, n, dy, dbias);
+        rlm_blas_bias_gradient(par, m, n, dy, dbias);
 }
 
 /* ---- Convolution --------------------------------------------------------------------------- */
@@ -106,12 +106,12 @@ static void data_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                               const rlm_weight *w, float *dx)
+void rlm_blas_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                                 const rlm_weight *w, float *dx)
 {
     int64_t rows = conv_rows_in(s);
     if (conv_is_dense(s)) {
-        linear_backward_data(par, (int)rows, s->cout, s->cin, dy, w, dx);
+        rlm_blas_linear_backward_data(par, (int)rows, s->cout, s->cin, dy, w, dx);
         return;
     }
     int block = rlm_blas_rows(s->cin > s->cout ? s->cin : s->cout);
@@ -166,14 +166,14 @@ static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const fl
     if (dw)
         rlm_par_for(par, (int64_t)conv_taps(s) * blocks, 1, weight_slice, &j);
     if (dbias)
-        bias_gradient(par, rows, s->cout, dy, dbias);
+        rlm_blas_bias_gradient(par, rows, s->cout, dy, dbias);
 }
 
 bool rlm_kernels_blas_backward(rlm_kernels *k)
 {
-    k->linear_backward_data = linear_backward_data;
+    k->linear_backward_data = rlm_blas_linear_backward_data;
     k->linear_backward_weight = linear_backward_weight;
-    k->conv_backward_data = conv_backward_data;
+    k->conv_backward_data = rlm_blas_conv_backward_data;
     k->conv_backward_weight = conv_backward_weight;
     return true;
 }

@@ -1,0 +1,206 @@
+/* oneDNN overlay: bf16 products for linear layers and convolutions. A convolution gathers patches
+ * of a slice of output positions as bf16, then multiplies them with the packed weight. */
+#include "src/kernels/dnn.h"
+
+#include "src/kernels/conv_rows.h"
+
+/* ---- Weights ------------------------------------------------------------------------------- */
+
+size_t rlm_dnn_pack_bytes(const rlm_weight_geom *g, bool transposed)
+{
+    int taps = g->kt * g->kh * g->kw;
+    size_t rows = (size_t)(transposed ? g->cin : g->cout);
+    return rows * (size_t)rlm_dnn_pad((int64_t)taps * (transposed ? g->cout : g->cin)) * 2;
+}
+
+typedef struct pack_job {
+    const rlm_weight_geom *g;
+    const float *w;
+    bool transposed;
+    uint16_t *out;
+} pack_job;
+
+static void pack_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const pack_job *j = ctx;
+    int taps = j->g->kt * j->g->kh * j->g->kw, cin = j->g->cin, cout = j->g->cout;
+    int width = taps * (j->transposed ? cout : cin), padded = rlm_dnn_pad(width);
+    (void)worker;
+    for (int64_t row = begin; row < end; row++) {
+        uint16_t *out = j->out + row * padded;
+        memset(out + width, 0, (size_t)(padded - width) * sizeof *out);
+        if (!j->transposed)
+            rlm_dnn_round(width, j->w + row * width, out);
+        for (int64_t i = 0; i < width && j->transposed; i++)
+            out[i] = rlm_bf16(j->w[(i % cout * taps + i / cout) * cin + row]);
+    }
+}
+
+void rlm_dnn_pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
+                  void *out)
+{
+    pack_job j = {g, w, transposed, out};
+    rlm_par_for(par, transposed ? g->cin : g->cout, 8, pack_rows, &j);
+}
+
+/* ---- Linear -------------------------------------------------------------------------------- */
+
+typedef struct linear_job {
+    rlm_par *par;
+    int m, n, k;
+    const float *x, *bias, *residual;
+    const uint16_t *w;
+    float *y;
+} linear_job;
+
+/* y = bias + residual + part, on a block of m x n; part is dense. */
+static void finish_block(int m, int n, int64_t ld, const float *bias, const float *residual,
+                         const float *part, float *y)
+{
+    for (int64_t row = 0; row < m; row++)
+        for (int64_t i = 0; i < n; i++)
+            y[row * ld + i] =
+                part[row * n + i] + (bias ? bias[i] : 0) + (residual ? residual[row * ld + i] : 0);
+}
+
+static void linear_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const linear_job *j = ctx;
+    int64_t across = (j->n + DNN_COLS - 1) / DNN_COLS;
+    int padded = rlm_dnn_pad(j->k);
+    uint16_t *a = rlm_par_scratch(j->par, worker, 0, (size_t)DNN_ROWS * padded * 2);
+    float *part = rlm_par_scratch(j->par, worker, 1, DNN_ROWS * DNN_COLS * sizeof(float));
+    for (int64_t slice = begin; slice < end; slice++) {
+        int64_t row = slice / across * DNN_ROWS, col = slice % across * DNN_COLS;
+        int m = j->m - row < DNN_ROWS ? (int)(j->m - row) : DNN_ROWS;
+        int n = j->n - col < DNN_COLS ? (int)(j->n - col) : DNN_COLS;
+        int64_t at = row * j->n + col;
+        for (int64_t i = 0; i < m; i++) {
+            rlm_dnn_round(j->k, j->x + (row + i) * j->k, a + i * padded);
+            memset(a + i * padded + j->k, 0, (size_t)(padded - j->k) * 2);
+        }
+        rlm_dnn_product p = {false, true, m, n, padded, padded, a, j->w + col * padded, part};
+        rlm_dnn_multiply(j->par, worker, &p);
+        finish_block(m, n, j->n, j->bias ? j->bias + col : NULL,
+                     j->residual ? j->residual + at : NULL, part, j->y + at);
+    }
+}
+
+static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
+                           const float *bias, const float *residual, float *y)
+{
+    if (!w->pack || m <= 8) { /* a few rows: reading the weights is all the work */
+        rlm_blas_linear_forward(par, m, n, k, x, w, bias, residual, y);
+        return;
+    }
+    linear_job j = {par, m, n, k, x, bias, residual, w->pack, y};
+    int64_t down = (m + DNN_ROWS - 1) / DNN_ROWS, across = (n + DNN_COLS - 1) / DNN_COLS;
+    rlm_par_for(par, down * across, 1, linear_slice, &j);
+}
+
+/* ---- Convolution --------------------------------------------------------------------------- */
+
+typedef struct conv_job {
+    rlm_par *par;
+    const rlm_conv_shape *s;
+    int rows; /* output positions of a slice */
+    const float *x, *bias, *residual;
+    const uint16_t *w;
+    float *y;
+} conv_job;
+
+/* patch [count][taps * cin, padded] of output rows from `row`. */
+static void gather_patches(const rlm_conv_shape *s, const float *x, int64_t row, int count,
+                           uint16_t *patch)
+{
+    int taps = conv_taps(s), width = taps * s->cin, padded = rlm_dnn_pad(width);
+    for (int i = 0; i < count; i++) {
+        for (int tap = 0; tap < taps; tap++, patch += s->cin) {
+            int64_t from = conv_source(s, row + i, tap);
+            if (from < 0)
+                memset(patch, 0, (size_t)s->cin * sizeof *patch);
+            else
+                rlm_dnn_round(s->cin, x + from * s->cin, patch);
+        }
+        memset(patch, 0, (size_t)(padded - width) * sizeof *patch);
+        patch += padded - width;
+    }
+}
+
+static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const conv_job *j = ctx;
+    const rlm_conv_shape *s = j->s;
+    int padded = rlm_dnn_pad((int64_t)conv_taps(s) * s->cin);
+    int64_t total = conv_rows_out(s);
+    uint16_t *patch = rlm_par_scratch(j->par, worker, 0, (size_t)j->rows * padded * 2);
+    float *part = rlm_par_scratch(j->par, worker, 1, (size_t)j->rows * s->cout * sizeof(float));
+    for (int64_t slice = begin; slice < end; slice++) {
+        int64_t row = slice * j->rows, at = row * s->cout;
+        int count = total - row < j->rows ? (int)(total - row) : j->rows;
+        gather_patches(s, j->x, row, count, patch);
+        rlm_dnn_product p = {false, true, count, s->cout, padded, padded, patch, j->w, part};
+        rlm_dnn_multiply(j->par, worker, &p);
+        finish_block(count, s->cout, s->cout, j->bias, j->residual ? j->residual + at : NULL, part,
+                     j->y + at);
+    }
+}
+
+static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, const rlm_weight *w,
+                         const float *bias, const float *residual, float *y)
+{
+    int64_t rows = conv_rows_out(s), width = (int64_t)conv_taps(s) * s->cin;
+    if (!w->pack) {
+        rlm_blas_conv_forward(par, s, x, w, bias, residual, y);
+    } else if (conv_is_dense(s)) {
+        linear_forward(par, (int)rows, s->cout, s->cin, x, w, bias, residual, y);
+    } else {
+        int block = 2 * rlm_blas_rows(width);
+        conv_job j = {par, s, block, x, bias, residual, w->pack, y};
+        rlm_par_for(par, (rows + block - 1) / block, 1, conv_slice, &j);
+    }
+}
+
+/* ---- Probe --------------------------------------------------------------------------------- */
+
+/* A 40 x 33 x 64 product against scalar arithmetic, in every storage the overlay uses. */
+static bool probe_product(rlm_par *par, bool ta, bool tb)
+{
+    enum { M = 40, N = 33, K = 64 };
+    uint16_t a[M * K], b[N * K];
+    float c[M * N];
+    bool good = true;
+    for (int i = 0; i < M * K; i++)
+        a[i] = rlm_bf16((float)(i * 37 % 17 - 8) * 0.125f);
+    for (int i = 0; i < N * K; i++)
+        b[i] = rlm_bf16((float)(i * 29 % 19 - 9) * 0.125f);
+    rlm_dnn_product p = {ta, tb, M, N, K, tb ? K : N, a, b, c};
+    rlm_dnn_multiply(par, 0, &p);
+    for (int m = 0; m < M; m++) {
+        for (int n = 0; n < N; n++) {
+            float sum = 0;
+            for (int k = 0; k < K; k++)
+                sum += rlm_unbf16(a[ta ? k * M + m : m * K + k]) *
+                       rlm_unbf16(b[tb ? n * K + k : k * N + n]);
+            good = good && sum - c[m * N + n] < 1e-3f && c[m * N + n] - sum < 1e-3f;
+        }
+    }
+    return good;
+}
+
+bool rlm_kernels_dnn(rlm_kernels *k)
+{
+    rlm_par *par = NULL;
+    if (!rlm_cpu_detect().avx512_bf16) /* without it oneDNN's bf16 is slower than f32 */
+        return false;
+    bool good = !rlm_par_open(&par, 1, NULL) && probe_product(par, false, true) &&
+                probe_product(par, true, false);
+    rlm_par_close(&par);
+    if (!good)
+        return false;
+    k->pack_bytes = rlm_dnn_pack_bytes;
+    k->pack = rlm_dnn_pack;
+    k->linear_forward = linear_forward;
+    k->conv_forward = conv_forward;
+    return true;
+}

@@ -1,0 +1,179 @@
+/* oneDNN overlay, training half: gradients of linear layers and convolutions in bf16 with f32 sums
+ * over slices. A linear layer is a 1x1x1 convolution here. No two slices write the same element. */
+#include "src/kernels/dnn.h"
+
+#include "src/kernels/conv_rows.h"
+
+typedef struct grad_job {
+    rlm_par *par;
+    const rlm_conv_shape *s;
+    int rows;         /* positions of a slice */
+    int down, across; /* blocks of output and input channels */
+    const float *x, *dy;
+    const uint16_t *w;
+    float *dx, *dw;
+} grad_job;
+
+static rlm_conv_shape linear_shape(int m, int n, int k)
+{
+    return (rlm_conv_shape){.n = 1,
+                            .t = 1,
+                            .h = 1,
+                            .w = m,
+                            .cin = k,
+                            .ot = 1,
+                            .oh = 1,
+                            .ow = m,
+                            .cout = n,
+                            .kt = 1,
+                            .kh = 1,
+                            .kw = 1,
+                            .st = 1,
+                            .sh = 1,
+                            .sw = 1,
+                            .dw = 1};
+}
+
+/* ---- Data ---------------------------------------------------------------------------------- */
+
+/* patch [count][taps * cout, padded]: the output rows that read input rows from `row`. */
+static void gather_readers(const rlm_conv_shape *s, const float *dy, int64_t row, int count,
+                           uint16_t *patch)
+{
+    int taps = conv_taps(s), width = taps * s->cout, padded = rlm_dnn_pad(width);
+    for (int i = 0; i < count; i++) {
+        for (int tap = 0; tap < taps; tap++, patch += s->cout) {
+            int64_t from = conv_reader(s, row + i, tap);
+            if (from < 0)
+                memset(patch, 0, (size_t)s->cout * sizeof *patch);
+            else
+                rlm_dnn_round(s->cout, dy + from * s->cout, patch);
+        }
+        memset(patch, 0, (size_t)(padded - width) * sizeof *patch);
+        patch += padded - width;
+    }
+}
+
+static void data_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const grad_job *j = ctx;
+    const rlm_conv_shape *s = j->s;
+    int padded = rlm_dnn_pad((int64_t)conv_taps(s) * s->cout);
+    int64_t total = conv_rows_in(s);
+    uint16_t *patch = rlm_par_scratch(j->par, worker, 0, (size_t)j->rows * padded * 2);
+    float *part = rlm_par_scratch(j->par, worker, 1, (size_t)j->rows * s->cin * sizeof(float));
+    for (int64_t slice = begin; slice < end; slice++) {
+        int64_t row = slice * j->rows;
+        int count = total - row < j->rows ? (int)(total - row) : j->rows;
+        gather_readers(s, j->dy, row, count, patch);
+        rlm_dnn_product p = {false, true, count, s->cin, padded, padded, patch, j->w, part};
+        rlm_dnn_multiply(j->par, worker, &p);
+        for (int64_t i = 0; i < (int64_t)count * s->cin; i++)
+            j->dx[row * s->cin + i] += part[i];
+    }
+}
+
+static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                               const rlm_weight *w, float *dx)
+{
+    if (!w->pack_t) {
+        rlm_blas_conv_backward_data(par, s, dy, w, dx);
+        return;
+    }
+    int64_t rows = conv_rows_in(s);
+    int block = 2 * rlm_blas_rows((int64_t)conv_taps(s) * s->cout);
+    grad_job j = {.par = par, .s = s, .rows = block, .dy = dy, .w = w->pack_t, .dx = dx};
+    rlm_par_for(par, (rows + block - 1) / block, 1, data_slice, &j);
+}
+
+static void linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
+                                 const rlm_weight *w, float *dx)
+{
+    rlm_conv_shape s = linear_shape(m, n, k);
+    conv_backward_data(par, &s, dy, w, dx);
+}
+
+/* ---- Weight -------------------------------------------------------------------------------- */
+
+enum { BLOCK = 256, DEPTH = 512 }; /* channels of a tile of dw; positions summed in one product */
+
+/* One tile of dw: tap, output channels [co, co + m), input channels [ci, ci + n). */
+typedef struct tile {
+    int tap, co, m, ci, n;
+} tile;
+
+/* a [DEPTH][m], b [DEPTH][n] of output rows from `row`; rows past the end are zeros. */
+static void gather_tile(const grad_job *j, const tile *t, int64_t row, int depth, uint16_t *a,
+                        uint16_t *b)
+{
+    const rlm_conv_shape *s = j->s;
+    int64_t total = conv_rows_out(s);
+    for (int64_t i = 0; i < depth; i++, a += t->m, b += t->n) {
+        int64_t from = row + i < total ? conv_source(s, row + i, t->tap) : -1;
+        if (from < 0) {
+            memset(a, 0, (size_t)t->m * sizeof *a);
+            memset(b, 0, (size_t)t->n * sizeof *b);
+        } else {
+            rlm_dnn_round(t->m, j->dy + (row + i) * s->cout + t->co, a);
+            rlm_dnn_round(t->n, j->x + from * s->cin + t->ci, b);
+        }
+    }
+}
+
+static void weight_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const grad_job *j = ctx;
+    const rlm_conv_shape *s = j->s;
+    int64_t total = conv_rows_out(s);
+    int taps = conv_taps(s);
+    uint16_t *a = rlm_par_scratch(j->par, worker, 0, (size_t)2 * DEPTH * BLOCK * sizeof *a);
+    uint16_t *b = a + (size_t)DEPTH * BLOCK;
+    float *part = rlm_par_scratch(j->par, worker, 1, BLOCK * BLOCK * sizeof(float));
+    for (int64_t item = begin; item < end; item++) {
+        tile t = {.tap = (int)(item / j->across / j->down),
+                  .co = (int)(item / j->across % j->down) * BLOCK,
+                  .ci = (int)(item % j->across) * BLOCK};
+        t.m = s->cout - t.co < BLOCK ? s->cout - t.co : BLOCK;
+        t.n = s->cin - t.ci < BLOCK ? s->cin - t.ci : BLOCK;
+        float *dw = j->dw + ((int64_t)t.co * taps + t.tap) * s->cin + t.ci;
+        for (int64_t row = 0; row < total; row += DEPTH) {
+            int depth = total - row < DEPTH ? rlm_dnn_pad(total - row) : DEPTH;
+            gather_tile(j, &t, row, depth, a, b);
+            rlm_dnn_product p = {true, false, t.m, t.n, depth, t.n, a, b, part};
+            rlm_dnn_multiply(j->par, worker, &p);
+            for (int64_t m = 0; m < t.m; m++)
+                for (int64_t n = 0; n < t.n; n++)
+                    dw[m * taps * s->cin + n] += part[m * t.n + n];
+        }
+    }
+}
+
+static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                                 const float *dy, float *dw, float *dbias)
+{
+    grad_job j = {.par = par, .s = s, .x = x, .dy = dy, .dw = dw};
+    j.down = (s->cout + BLOCK - 1) / BLOCK;
+    j.across = (s->cin + BLOCK - 1) / BLOCK;
+    if (dw)
+        rlm_par_for(par, (int64_t)conv_taps(s) * j.down * j.across, 1, weight_slice, &j);
+    if (dbias)
+        rlm_blas_bias_gradient(par, conv_rows_out(s), s->cout, dy, dbias);
+}
+
+static void linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
+                                   const float *dy, float *dw, float *dbias)
+{
+    rlm_conv_shape s = linear_shape(m, n, k);
+    conv_backward_weight(par, &s, x, dy, dw, dbias);
+}
+
+bool rlm_kernels_dnn_backward(rlm_kernels *k)
+{
+    if (k->pack == rlm_dnn_pack) {
+        k->linear_backward_data = linear_backward_data;
+        k->conv_backward_data = conv_backward_data;
+    }
+    k->linear_backward_weight = linear_backward_weight;
+    k->conv_backward_weight = conv_backward_weight;
+    return true;
+}
