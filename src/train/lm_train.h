@@ -1,0 +1,119 @@
+/* What the files of language model training share.
+ *
+ *   clips -> frozen tokenizers -> views (codes in memory, cached in run_dir/tokens) -> task mixture
+ *         -> batches of equal length -> train_lm.c */
+#ifndef RLM_TRAIN_LM_TRAIN_H
+#define RLM_TRAIN_LM_TRAIN_H
+
+#include "prompts/tasks.h"
+#include "src/train/train.h"
+
+/* ---- lm_store.c: tokens of every clip ---------------------------------------------------------
+ */
+enum { RLM_LM_TEXT_MAX = 64, RLM_LM_VIEWS_MAX = 8 };
+
+/* One crop, flip and stretch of time of a clip. */
+typedef struct rlm_lm_view {
+    int dims[3];            /* video codes t, h, w; t = 0: none */
+    int levels, frames;     /* sound codes; frames = 0: none */
+    int32_t *video, *sound; /* heap */
+} rlm_lm_view;
+
+typedef struct rlm_lm_clip {
+    rlm_lm_view views[RLM_LM_VIEWS_MAX];
+    int view_count; /* 0: could not be read */
+    int source;     /* of <source>: 0 real, 1 playground */
+    int text_count[2];
+    int32_t text[2][RLM_LM_TEXT_MAX]; /* short and long caption */
+} rlm_lm_clip;
+
+/* Where clips come from: index -> decoded clip and captions. Another source of clips (generated
+ * ones) is another `fetch`. key names the content: equal keys, equal tokens. */
+typedef struct rlm_lm_raw {
+    rlm_clip clip;
+    const char *text[2]; /* borrowed until the next fetch; NULL: none */
+    char key[65];
+    int source;
+    int rigid; /* 1: no crops and flips (one view) */
+} rlm_lm_raw;
+typedef int (*rlm_lm_key_fn)(void *ctx, int index, rlm_lm_raw *out, rlm_error *err);
+typedef int (*rlm_lm_fetch_fn)(void *ctx, int index, rlm_lm_raw *out, rlm_error *err);
+
+typedef struct rlm_lm_store {
+    rlm_lm_clip *clips;
+    int count;
+    int views; /* of a training clip */
+    char *dir; /* run_dir/tokens */
+    const rlm_model *model;
+    int64_t video_tokens, sound_tokens; /* in all views */
+} rlm_lm_store;
+int rlm_lm_store_open(rlm_lm_store *s, const rlm_model *model, const char *run_dir, int count,
+                      int views, rlm_error *err);
+void rlm_lm_store_free(rlm_lm_store *s);
+/* Tokens of clip `index` from the cache, or by encoding. key fills text, key, source, rigid; fetch
+ * the clip itself, and is asked only when the cache has nothing. A clip that cannot be read is
+ * logged and left empty; what fails is the disk or memory. */
+int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int index, rlm_lm_key_fn key,
+                     rlm_lm_fetch_fn fetch, void *ctx, const rlm_log *log, rlm_error *err);
+
+/* ---- lm_mix.c: the task mixture ---------------------------------------------------------------
+ */
+enum {
+    RLM_LM_MIX_VIDEO,       /* text to video */
+    RLM_LM_MIX_VIDEO_SOUND, /* text to video with sound */
+    RLM_LM_MIX_ANIMATE,     /* image (and text) to video */
+    RLM_LM_MIX_PREDICT,
+    RLM_LM_MIX_IMAGE,
+    RLM_LM_MIX_PAINT,
+    RLM_LM_MIX_TO_SOUND,
+    RLM_LM_MIX_FROM_SOUND,
+    RLM_LM_MIX_CONTINUE, /* picture and sound go on */
+    RLM_LM_MIXES
+};
+typedef struct rlm_lm_mix {
+    const rlm_lm_store *store;
+    const rlm_dataset *data;
+    rlm_vocab vocab;
+    uint64_t seed;
+    double share[RLM_LM_MIXES]; /* sums to 1 */
+    double playground;          /* share of draws from the clips behind those of data */
+    int grid[3], sound_frames;  /* largest in the store */
+    int64_t tokens;             /* of a batch, padding included */
+    int sequences;              /* at most in a batch */
+    int32_t *ids, *pos, *hidden, *past, *future; /* heap, reused */
+    uint8_t *target;
+    int *prefix, *length;
+} rlm_lm_mix;
+/* The store's clips 0.. are data's items, those behind them are generated. r->batch: sequences of
+ * plain text to video in a batch; other kinds follow from the same number of tokens. */
+int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset *data,
+                    int text_pieces, const rlm_recipe *r, rlm_error *err);
+void rlm_lm_mix_free(rlm_lm_mix *m);
+/* Batch `index` of training: a pure function of (seed, index). */
+int rlm_lm_mix_fill(rlm_lm_mix *m, int64_t index, rlm_lm_batch *out, rlm_error *err);
+/* One sequence of the given mix from view 0 with its short caption, for validation; out->batch is 0
+ * when the clip does not suit. */
+int rlm_lm_mix_one(rlm_lm_mix *m, int mix, int clip, rlm_lm_batch *out, rlm_error *err);
+/* Entropy of single codes over the training views, nats: what a model knows that knows only how
+ * often each code occurs. */
+typedef struct rlm_lm_unigram {
+    double video_lo, video_hi, video,
+        sound; /* video: of the joint code (counted, so a lower bound) */
+} rlm_lm_unigram;
+int rlm_lm_unigram_count(const rlm_lm_mix *m, rlm_lm_unigram *u, rlm_error *err);
+
+/* ---- lm_show.c: sample clips ------------------------------------------------------------------
+ */
+typedef struct rlm_lm_show {
+    rlm_run run;
+    const rlm_model *tokenizers;
+    const rlm_lm *lm;
+    rlm_vocab vocab;
+    int grid[3], sound_frames, source;
+    uint64_t seed;
+} rlm_lm_show;
+/* Generate a clip for a caption (pieces) and write it. */
+int rlm_lm_show_clip(const rlm_lm_show *s, const int32_t *text, int text_count, const char *path,
+                     rlm_error *err);
+
+#endif

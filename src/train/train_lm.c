@@ -1,0 +1,520 @@
+/* Training of the language model over frozen tokenizers.
+ *
+ *   batch of one task -> forward -> heads -> weighted cross-entropy -> backward; Muon and AdamW.
+ *
+ * Loss = sum over targets of weight(modality) * nats / number of targets; a video code is one
+ * target whose nats are those of its two halves. */
+#include "src/train/lm_train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    VIEWS = 2,      /* of a real training clip */
+    VAL_CLIPS = 32, /* of the validation split, each kind */
+    SHOWN = 2,      /* sample clips */
+    LINE_EVERY = 10,
+    PHASE_EVERY = 25 /* clips between progress lines while encoding */
+};
+static const float WEIGHT_SPECIAL = 0.1f, WEIGHT_VIDEO = 1.0f, WEIGHT_SOUND = 1.0f, Z_LOSS = 1e-4f;
+static const size_t ARENA_RESERVE = (size_t)1 << 40, ARENA_LEAST = (size_t)256 << 20;
+
+/* Sums over rows; nats of a group and its rows. */
+typedef struct tally {
+    double nats[RLM_LM_GROUPS];
+    int64_t rows[RLM_LM_GROUPS];
+} tally;
+
+typedef struct trainer {
+    const rlm_train_options *o;
+    rlm_log log;
+    rlm_recipe recipe;
+    rlm_kernels k;
+    rlm_par *par;
+    rlm_arena arena;
+    rlm_tape tape;
+    rlm_run run;
+    rlm_model tokenizers;
+    rlm_dataset data;
+    rlm_lm_store store;
+    rlm_lm_mix mix;
+    rlm_lm_config config;
+    rlm_params params;
+    rlm_lm *lm;
+    rlm_lm_plan *plan;
+    rlm_optim optim;
+    rlm_checkpoint checkpoint;
+    rlm_journal *journal;
+    float *nats; /* [tokens of a batch]: losses of one group */
+    int64_t step;
+    double began;
+    int stop; /* asked for by the progress callback */
+} trainer;
+
+/* ---- Clips ------------------------------------------------------------------------------------
+ */
+
+static int key_of_item(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
+{
+    const rlm_item *item = &((const rlm_dataset *)ctx)->items[index];
+    rlm_map map;
+    RLM_TRY(rlm_map_open(&map, item->path, err));
+    rlm_sha256_hex(map.data, map.bytes, out->key);
+    rlm_map_close(&map);
+    out->text[0] = item->text;
+    out->text[1] = item->text_long;
+    out->source = 0;
+    out->rigid = item->split == 1;
+    return 0;
+}
+
+/* Square, a little larger than a view so that crops differ. */
+static int fetch_item(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
+{
+    const rlm_item *item = &((const rlm_dataset *)ctx)->items[index];
+    rlm_want want;
+    rlm_want_defaults(&want);
+    want.width = want.height = out->rigid ? 128 : 144;
+    want.fit = RLM_FIT_COVER;
+    want.fps_num = 8;
+    want.fps_den = 1;
+    want.max_frames = 40;
+    want.max_seconds = 6;
+    want.rate = 16000;
+    want.channels = 1;
+    return rlm_media_read(item->path, &want, &out->clip, err);
+}
+
+static int tell(trainer *t, const char *line)
+{
+    if (t->o->progress && t->o->progress(t->o->progress_cookie, line))
+        t->stop = 1;
+    return t->stop;
+}
+
+static int encode_clips(trainer *t, rlm_error *err)
+{
+    double began = rlm_now();
+    int count = t->data.count;
+    RLM_TRY(rlm_lm_store_open(&t->store, &t->tokenizers, t->o->run_dir, count, VIEWS, err));
+    for (int i = 0; i < count; i++) {
+        char line[128];
+        RLM_TRY(rlm_lm_store_add(&t->store, &t->run, i, key_of_item, fetch_item, &t->data, &t->log,
+                                 err));
+        snprintf(line, sizeof line, "encoding clip %d/%d  %.0f s", i + 1, count, rlm_now() - began);
+        if ((i + 1) % PHASE_EVERY == 0 && tell(t, line))
+            return rlm_fail(err, RLM_E_CANCELLED, "lm training: stopped while encoding clip %d", i);
+    }
+    rlm_logf(&t->log, 2, "%d clips: %lld video tokens, %lld sound tokens, %.0f s", count,
+             (long long)t->store.video_tokens, (long long)t->store.sound_tokens, rlm_now() - began);
+    return 0;
+}
+
+/* ---- Setting up -------------------------------------------------------------------------------
+ */
+
+static int open_tokenizers(trainer *t, rlm_error *err)
+{
+    const char *dir = t->o->model_dir;
+    RLM_TRY(rlm_model_open(&t->tokenizers, dir,
+                           RLM_PART_VIDEO | RLM_PART_AUDIO | RLM_PART_TEXT | RLM_PART_OPTIONAL,
+                           &t->k, t->par, err));
+    const rlm_model *m = &t->tokenizers;
+    if (!m->video || !m->text)
+        return rlm_fail(err, RLM_E_MODEL, "%s: no %s, lm training needs video and text tokenizers",
+                        dir, m->video ? "text tokenizer" : "video tokenizer");
+    if (m->video_config.bits > 18 || (m->audio && (m->audio_config.levels > RLM_AUDIO_LEVELS ||
+                                                   m->audio_config.codes > RLM_AUDIO_CODES)))
+        return rlm_fail(err, RLM_E_MODEL,
+                        "%s: video codes of %d bits, sound of %d levels x %d codes; the vocabulary "
+                        "has room for 18 bits and %d x %d",
+                        dir, m->video_config.bits, m->audio_config.levels, m->audio_config.codes,
+                        RLM_AUDIO_LEVELS, RLM_AUDIO_CODES);
+    return 0;
+}
+
+static int load_init(trainer *t, rlm_error *err)
+{
+    rlm_safetensors st;
+    char path[4096];
+    snprintf(path, sizeof path, rlm_is_dir(t->o->init) ? "%s/lm.safetensors" : "%s", t->o->init);
+    RLM_TRY(rlm_st_open(&st, path, err));
+    int code = rlm_params_load(&t->params, &st, "", err);
+    rlm_st_close(&st);
+    return code;
+}
+
+/* The vocabulary is prompts/vocab.h's; the text tokenizer says how many pieces there are. */
+static int open_network(trainer *t, rlm_error *err)
+{
+    rlm_lm_config_defaults(&t->config);
+    if (t->o->config)
+        RLM_TRY(rlm_config_read(t->o->config, NULL, NULL, &t->config, err));
+    t->config.text_pieces = rlm_text_size(t->tokenizers.text);
+    if (t->config.specials != RLM_ID_SPECIALS || t->config.video_bits != 18 ||
+        t->config.audio_levels != RLM_AUDIO_LEVELS || t->config.audio_codes != RLM_AUDIO_CODES)
+        return rlm_fail(err, RLM_E_RANGE,
+                        "lm config: vocabulary %d, %d bits, %d x %d; training needs 256, 18, 4 x "
+                        "1024",
+                        t->config.specials, t->config.video_bits, t->config.audio_levels,
+                        t->config.audio_codes);
+    RLM_TRY(rlm_lm_new(&t->lm, &t->config, &t->params, err));
+    RLM_TRY(rlm_params_allocate(&t->params, true, err));
+    rlm_params_initialise(&t->params, t->recipe.seed);
+    if (t->o->init)
+        RLM_TRY(load_init(t, err));
+    return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
+}
+
+/* The largest batch with every row a video target, run with empty kernels: exact scratch of a step.
+ */
+static int plan_scratch(trainer *t, rlm_error *err)
+{
+    rlm_lm_mix *m = &t->mix;
+    int len = (int)m->tokens, prefix = 1;
+    int each = (int)((m->tokens + m->sequences - 1) / m->sequences);
+    RLM_TRY(rlm_lm_plan_new(&t->plan, t->lm, m->sequences, each, err));
+    t->nats = rlm_alloc((size_t)len * sizeof *t->nats);
+    if (!t->nats)
+        return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory for %d losses", len);
+    for (int i = 0; i < len; i++)
+        m->ids[i] = RLM_ID_VIDEO;
+    memset(m->pos, 0, 3 * (size_t)len * sizeof *m->pos);
+    memset(m->target, 1, (size_t)len);
+    rlm_lm_batch b = {1, len, m->ids, m->pos, m->target, &prefix, &len};
+    rlm_lm_plan_fill(t->plan, t->lm, &b);
+    rlm_kernels empty;
+    rlm_kernels_empty_training(&empty, &t->k);
+    rlm_run dry = {.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
+    rlm_arena_rewind(&t->arena, 0);
+    rlm_tensor h = rlm_lm_forward(&dry, t->lm, t->plan);
+    rlm_lm_heads_forward(&dry, t->lm, t->plan, &h);
+    rlm_backward(&dry, &t->tape);
+    rlm_tape_clear(&t->tape);
+    rlm_arena_rewind(&t->arena, 0);
+    size_t slack = (size_t)1 << 20; /* alignment of batches with more, smaller groups */
+    return rlm_arena_commit(&t->arena, t->arena.peak + slack, err);
+}
+
+static int repack(trainer *t, rlm_error *err)
+{
+    return rlm_params_pack(&t->params, &t->k, t->par, true, err);
+}
+
+/* run_dir/model is a whole model directory from the start: tokenizers now, lm at every save. */
+static int save_tokenizers(trainer *t, rlm_error *err)
+{
+    char dir[4096], text[4096];
+    rlm_model *m = &t->tokenizers;
+    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
+    snprintf(text, sizeof text, "%s/text.model", t->o->model_dir);
+    RLM_TRY(rlm_mkdirs(dir, err));
+    RLM_TRY(
+        rlm_model_save_part(dir, RLM_PART_VIDEO, &m->video_config, &m->video_params, NULL, err));
+    if (m->audio)
+        RLM_TRY(rlm_model_save_part(dir, RLM_PART_AUDIO, &m->audio_config, &m->audio_params, NULL,
+                                    err));
+    return rlm_model_add_text(dir, text, err);
+}
+
+static void log_unigram(trainer *t, const rlm_lm_unigram *u)
+{
+    rlm_logf(&t->log, 2,
+             "unigram entropy: video %.3f nats a code (halves %.3f + %.3f), sound %.3f a code",
+             u->video, u->video_lo, u->video_hi, u->sound);
+    rlm_journal_put(t->journal, t->step, "unigram_video", u->video, "unigram_video_lo", u->video_lo,
+                    "unigram_video_hi", u->video_hi, "unigram_sound", u->sound, NULL);
+}
+
+static int open_data(trainer *t, rlm_error *err)
+{
+    const rlm_train_options *o = t->o;
+    RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->log, err));
+    RLM_TRY(rlm_dataset_keep(&t->data, RLM_MEDIA_VIDEO | RLM_MEDIA_IMAGE, false, err));
+    RLM_TRY(encode_clips(t, err));
+    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, t->config.text_pieces, &t->recipe, err);
+}
+
+static int open_all(trainer *t, rlm_error *err)
+{
+    const rlm_train_options *o = t->o;
+    rlm_lm_unigram unigram;
+    RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
+    RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
+    RLM_TRY(rlm_par_open(&t->par, o->threads, err));
+    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
+    RLM_TRY(rlm_arena_commit(&t->arena, ARENA_LEAST, err));
+    t->run = (rlm_run){.k = &t->k, .arena = &t->arena, .par = t->par};
+    RLM_TRY(open_tokenizers(t, err));
+    RLM_TRY(open_network(t, err));
+    RLM_TRY(rlm_mkdirs(o->run_dir, err));
+    RLM_TRY(open_data(t, err));
+    RLM_TRY(plan_scratch(t, err));
+    t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
+    if (o->resume) {
+        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
+        t->step = t->checkpoint.step;
+    }
+    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
+    RLM_TRY(rlm_lm_unigram_count(&t->mix, &unigram, err));
+    if (!o->resume)
+        RLM_TRY(save_tokenizers(t, err));
+    log_unigram(t, &unigram);
+    return repack(t, err);
+}
+
+static void close_all(trainer *t)
+{
+    if (t->journal)
+        rlm_journal_close(&t->journal);
+    rlm_lm_plan_free(&t->plan);
+    rlm_lm_mix_free(&t->mix);
+    rlm_lm_store_free(&t->store);
+    rlm_dataset_free(&t->data);
+    rlm_optim_free(&t->optim);
+    rlm_lm_free(&t->lm);
+    rlm_params_free(&t->params);
+    rlm_model_close(&t->tokenizers);
+    rlm_tape_free(&t->tape);
+    if (t->arena.base)
+        rlm_arena_release(&t->arena);
+    rlm_free(t->nats);
+    if (t->par)
+        rlm_par_close(&t->par);
+}
+
+/* ---- A step -----------------------------------------------------------------------------------
+ */
+
+static float weight_of(int group)
+{
+    if (group == RLM_LM_GROUP_SPECIAL)
+        return WEIGHT_SPECIAL;
+    return group < RLM_LM_GROUP_AUDIO ? WEIGHT_VIDEO : WEIGHT_SOUND;
+}
+
+/* Cross-entropy of every group into `sum`; with grads, gradients into the logits, divided by the
+ * number of targets and `parts`. Row losses are summed here, in double: a few thousand a step. */
+static void take_losses(trainer *t, const rlm_lm_logits *l, bool grads, int parts, tally *sum)
+{
+    int64_t targets = 0;
+    for (int g = 0; g < RLM_LM_GROUPS; g++)
+        targets += g == RLM_LM_GROUP_VIDEO_HI ? 0 : l->rows[g];
+    for (int g = 0; g < RLM_LM_GROUPS; g++) {
+        const rlm_tensor *x = &l->logits[g];
+        if (!l->rows[g])
+            continue;
+        float scale = weight_of(g) / ((float)targets * (float)parts);
+        t->k.cross_entropy(t->par, l->rows[g], (int)rlm_tensor_last(x), rlm_f32(x), l->target[g],
+                           grads ? Z_LOSS : 0.0f, scale, t->nats, grads ? x->grad : NULL);
+        for (int64_t i = 0; i < l->rows[g]; i++)
+            sum->nats[g] += (double)t->nats[i];
+        sum->rows[g] += l->rows[g];
+    }
+}
+
+static int micro_step(trainer *t, int64_t index, tally *sum, int64_t *tokens, rlm_error *err)
+{
+    rlm_lm_batch b;
+    RLM_TRY(rlm_lm_mix_fill(&t->mix, index, &b, err));
+    rlm_lm_plan_fill(t->plan, t->lm, &b);
+    rlm_arena_rewind(&t->arena, 0);
+    rlm_tape_clear(&t->tape);
+    t->run.tape = &t->tape;
+    rlm_tensor h = rlm_lm_forward(&t->run, t->lm, t->plan);
+    rlm_lm_logits l = rlm_lm_heads_forward(&t->run, t->lm, t->plan, &h);
+    take_losses(t, &l, true, t->recipe.accumulate, sum);
+    rlm_backward(&t->run, &t->tape);
+    t->run.tape = NULL;
+    *tokens += (int64_t)b.batch * b.len;
+    return 0;
+}
+
+typedef struct figures {
+    double loss, special, video_lo, video_hi, video, sound;
+} figures;
+
+static double mean(const tally *s, int first, int count)
+{
+    double nats = 0;
+    int64_t rows = 0;
+    for (int g = first; g < first + count; g++) {
+        nats += s->nats[g];
+        rows += s->rows[g];
+    }
+    return rows > 0 ? nats / (double)rows : NAN;
+}
+
+static figures figures_of(const tally *s)
+{
+    figures f;
+    double sum = 0, targets = 0;
+    for (int g = 0; g < RLM_LM_GROUPS; g++) {
+        sum += (double)weight_of(g) * s->nats[g];
+        targets += g == RLM_LM_GROUP_VIDEO_HI ? 0 : (double)s->rows[g];
+    }
+    f.loss = targets > 0 ? sum / targets : NAN;
+    f.special = mean(s, RLM_LM_GROUP_SPECIAL, 1);
+    f.video_lo = mean(s, RLM_LM_GROUP_VIDEO_LO, 1);
+    f.video_hi = mean(s, RLM_LM_GROUP_VIDEO_HI, 1);
+    f.video = f.video_lo + f.video_hi;
+    f.sound = mean(s, RLM_LM_GROUP_AUDIO, RLM_LM_LEVELS_MAX);
+    return f;
+}
+
+static int train_step(trainer *t, rlm_error *err)
+{
+    tally sum = {0};
+    int64_t tokens = 0;
+    double began = rlm_now();
+    for (int i = 0; i < t->recipe.accumulate; i++)
+        RLM_TRY(micro_step(t, t->step * t->recipe.accumulate + i, &sum, &tokens, err));
+    double norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
+    RLM_TRY(repack(t, err));
+    t->step++;
+    figures f = figures_of(&sum);
+    double factor = rlm_schedule(&t->recipe, t->step);
+    rlm_journal_put(t->journal, t->step, "loss", f.loss, "video", f.video, "video_lo", f.video_lo,
+                    "video_hi", f.video_hi, "sound", f.sound, "special", f.special, "norm", norm,
+                    "lr", t->recipe.lr * factor, "tokens_per_s",
+                    (double)tokens / (rlm_now() - began), NULL);
+    if (t->step % LINE_EVERY == 0 || t->step == 1)
+        tell(t, rlm_journal_line(t->journal, t->recipe.steps));
+    return 0;
+}
+
+/* ---- Validation, samples, saving: all with the averaged weights -------------------------------
+ */
+
+static int average_in(trainer *t, rlm_error *err)
+{
+    rlm_optim_swap_ema(&t->optim);
+    return repack(t, err);
+}
+
+static int evaluate(trainer *t, const rlm_lm_batch *b, tally *sum)
+{
+    rlm_lm_plan_fill(t->plan, t->lm, b);
+    rlm_arena_rewind(&t->arena, 0);
+    rlm_tensor h = rlm_lm_forward(&t->run, t->lm, t->plan);
+    rlm_lm_logits l = rlm_lm_heads_forward(&t->run, t->lm, t->plan, &h);
+    take_losses(t, &l, false, 1, sum);
+    return 0;
+}
+
+static int validate(trainer *t, rlm_error *err)
+{
+    static const int kinds[] = {RLM_LM_MIX_VIDEO, RLM_LM_MIX_VIDEO_SOUND, RLM_LM_MIX_PREDICT,
+                                RLM_LM_MIX_IMAGE};
+    tally sum = {0};
+    double nats[4] = {NAN, NAN, NAN, NAN};
+    for (int k = 0; k < 4; k++) {
+        tally kind = {0};
+        int done = 0;
+        for (int i = 0; i < t->data.val_count && done < VAL_CLIPS; i++) {
+            rlm_lm_batch b;
+            RLM_TRY(rlm_lm_mix_one(&t->mix, kinds[k], t->data.val[i], &b, err));
+            if (b.batch > 0 && ++done)
+                evaluate(t, &b, &kind);
+        }
+        figures f = figures_of(&kind);
+        nats[k] = k == 1 ? f.sound : f.video;
+        for (int g = 0; k < 2 && g < RLM_LM_GROUPS; g++) {
+            sum.nats[g] += kind.nats[g];
+            sum.rows[g] += kind.rows[g];
+        }
+    }
+    figures f = figures_of(&sum);
+    if (isnan(f.loss))
+        return 0;
+    rlm_journal_put(t->journal, t->step, "val_loss", f.loss, "val_video", nats[0], "val_sound",
+                    nats[1], "val_predict", nats[2], "val_image", nats[3], NULL);
+    rlm_logf(&t->log, 2, "step %lld: validation video %.3f, sound %.3f, predict %.3f, image %.3f",
+             (long long)t->step, nats[0], nats[1], nats[2], nats[3]);
+    return 0;
+}
+
+/* Captions of the first validation clips, else of the first clips. */
+static int show(trainer *t, rlm_error *err)
+{
+    char dir[4096], path[4200];
+    snprintf(dir, sizeof dir, "%s/samples", t->o->run_dir);
+    RLM_TRY(rlm_mkdirs(dir, err));
+    rlm_lm_show s = {.run = t->run,
+                     .tokenizers = &t->tokenizers,
+                     .lm = t->lm,
+                     .vocab = t->mix.vocab,
+                     .grid = {t->mix.grid[0], t->mix.grid[1], t->mix.grid[2]},
+                     .sound_frames = t->mix.sound_frames,
+                     .seed = t->recipe.seed};
+    rlm_arena_rewind(&t->arena, 0);
+    for (int i = 0; i < SHOWN; i++) {
+        int at = i < t->data.val_count ? t->data.val[i] : i < t->store.count ? i : 0;
+        const rlm_lm_clip *c = &t->store.clips[at];
+        snprintf(path, sizeof path, "%s/step_%07lld_%d.mp4", dir, (long long)t->step, i);
+        s.source = c->source;
+        s.seed = t->recipe.seed + (uint64_t)i;
+        RLM_TRY(rlm_lm_show_clip(&s, c->text[0], c->text_count[0], path, err));
+    }
+    return 0;
+}
+
+static int save(trainer *t, rlm_error *err)
+{
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
+    t->checkpoint.step = t->step;
+    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
+    return rlm_model_save_part(dir, RLM_PART_LM, &t->config, &t->params,
+                               t->optim.ema ? t->optim.ema : NULL, err);
+}
+
+static bool due(const trainer *t, int every, bool last)
+{
+    return last || (every > 0 && t->step % every == 0);
+}
+
+static int housekeeping(trainer *t, bool last, rlm_error *err)
+{
+    bool judge = due(t, t->recipe.validate_every, last);
+    bool draw = t->recipe.sample_every > 0 && due(t, t->recipe.sample_every, last);
+    if (judge || draw) {
+        RLM_TRY(average_in(t, err));
+        if (judge)
+            RLM_TRY(validate(t, err));
+        if (draw)
+            RLM_TRY(show(t, err));
+        RLM_TRY(average_in(t, err));
+    }
+    if (due(t, t->recipe.checkpoint_every, last))
+        RLM_TRY(save(t, err));
+    return 0;
+}
+
+static int train(trainer *t, rlm_error *err)
+{
+    t->began = rlm_now();
+    while (t->step < t->recipe.steps && !t->stop) {
+        RLM_TRY(train_step(t, err));
+        bool late = t->o->max_seconds > 0 && rlm_now() - t->began > t->o->max_seconds;
+        t->stop = t->stop || late;
+        RLM_TRY(housekeeping(t, t->stop || t->step >= t->recipe.steps, err));
+    }
+    return 0;
+}
+
+int rlm_train_lm(const rlm_train_options *o, rlm_error *err)
+{
+    trainer *t = rlm_calloc(1, sizeof *t);
+    if (!t)
+        return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory");
+    t->o = o;
+    t->log = (rlm_log){o->log, o->log_cookie};
+    int code = open_all(t, err);
+    if (!code)
+        code = train(t, err);
+    close_all(t);
+    rlm_free(t);
+    return code;
+}
