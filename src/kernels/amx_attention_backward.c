@@ -240,6 +240,7 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const bwd_job *j = ctx;
     bwd_work *w = work_open(j, worker);
+    unsigned csr = v_flush_begin();
     rlm_amx_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t batch = item / j->s.heads;
@@ -250,6 +251,7 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         store_queries(j, w, batch, head);
     }
     rlm_amx_end();
+    v_flush_end(csr);
 }
 
 static void attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,

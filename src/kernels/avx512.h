@@ -31,6 +31,19 @@ RLM_INLINE __m512 v_set(float x)
     return _mm512_set1_ps(x);
 }
 
+/* Denormals cost a hundred cycles each: flush them where decaying moments and the tails of a
+ * softmax would be full of them. Give the result of v_flush_begin to v_flush_end. */
+RLM_INLINE unsigned v_flush_begin(void)
+{
+    unsigned csr = _mm_getcsr();
+    _mm_setcsr(csr | 0x8040); /* flush to zero, denormals are zero */
+    return csr;
+}
+RLM_INLINE void v_flush_end(unsigned csr)
+{
+    _mm_setcsr(csr);
+}
+
 /* Rows a slice when a row costs `c` elements. */
 RLM_INLINE int64_t v_row_grain(int64_t c)
 {

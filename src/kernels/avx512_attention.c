@@ -41,6 +41,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
     float *panel = rlm_par_scratch(j->par, worker, 0,
                                    (size_t)ld * (size_t)(s->dim + ATT_ROWS) * sizeof(float));
     float *score = panel + ld * s->dim;
+    unsigned csr = v_flush_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t batch = item / s->heads, head = item % s->heads;
         const float *q = j->qkv + batch * s->len * 3 * width + head * s->dim;
@@ -66,6 +67,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
             att_sum(score, ld, q + 2 * width, 3 * width, most, s->dim, out);
         }
     }
+    v_flush_end(csr);
 }
 
 void rlm_avx512_attention_forward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,

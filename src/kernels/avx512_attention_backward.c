@@ -93,6 +93,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
     w.p = w.v + ld * dim;
     w.ds = w.p + ld * ATT_ROWS;
     w.dq = w.ds + ld * ATT_ROWS;
+    unsigned csr = v_flush_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t batch = item / s->heads, width = (int64_t)s->heads * s->dim;
         const float *k = j->qkv + batch * s->len * 3 * width + item % s->heads * s->dim + width;
@@ -102,6 +103,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         for (int i = 0; i < s->len; i += ATT_ROWS)
             four(j, &w, item, i);
     }
+    v_flush_end(csr);
 }
 
 void rlm_avx512_attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,

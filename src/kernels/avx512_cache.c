@@ -104,6 +104,7 @@ static void cache_fn(void *ctx, int64_t begin, int64_t end, int worker)
     const cache_job *j = ctx;
     const rlm_cache_shape *s = &j->s;
     (void)worker;
+    unsigned csr = v_flush_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t span = item % j->spans, row = item / j->spans % s->rows;
         int64_t head = item / j->spans / s->rows % s->heads;
@@ -127,6 +128,7 @@ static void cache_fn(void *ctx, int64_t begin, int64_t end, int worker)
             cache_finish(j->y + (query * s->heads + head) * s->dim, acc, state[1], s->dim);
         }
     }
+    v_flush_end(csr);
 }
 
 /* Spans of one head of one query -> y. */

@@ -40,6 +40,7 @@ static void entropy_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const entropy_job j = *(const entropy_job *)ctx;
     (void)worker;
+    unsigned csr = v_flush_begin();
     for (int64_t r = begin; r < end; r++) {
         const float *x = j.logits + r * j.classes;
         float *dx = j.dlogits ? j.dlogits + r * j.classes : NULL;
@@ -64,6 +65,7 @@ static void entropy_fn(void *ctx, int64_t begin, int64_t end, int worker)
         }
         dx[target] -= j.scale;
     }
+    v_flush_end(csr);
 }
 
 static void cross_entropy(rlm_par *par, int64_t rows, int classes, const float *logits,
@@ -110,10 +112,12 @@ static void adamw_fn(void *ctx, int64_t begin, int64_t end, int worker)
     const adamw_job j = *(const adamw_job *)ctx;
     int64_t i = begin;
     (void)worker;
+    unsigned csr = v_flush_begin();
     for (; i + 16 <= end; i += 16)
         adamw_at(&j, i, 0xffff);
     if (i < end)
         adamw_at(&j, i, v_tail(end - i));
+    v_flush_end(csr);
 }
 
 static void adamw(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, const float *g, float *m,
