@@ -1,10 +1,15 @@
 /* AMX overlay, training side: backward data is the forward product with the reversed, transposed
  * weight; weight gradients are in amx_conv_weight.c. */
 #include "src/kernels/amx.h"
+#include "src/kernels/blas.h"
 
 void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
                                 const rlm_weight *w, float *dx)
 {
+    if (!w->pack_t) {
+        rlm_blas_conv_backward_data(par, s, dy, w, dx);
+        return;
+    }
     if (rlm_amx_is_linear(s)) {
         rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cin, s->cout, dy, w->pack_t, NULL, dx, dx);
         return;
@@ -45,7 +50,10 @@ void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const flo
 void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
                                   const rlm_weight *w, float *dx)
 {
-    rlm_amx_gemm(par, m, k, n, dy, w->pack_t, NULL, dx, dx);
+    if (w->pack_t)
+        rlm_amx_gemm(par, m, k, n, dy, w->pack_t, NULL, dx, dx);
+    else
+        rlm_blas_linear_backward_data(par, m, n, k, dy, w, dx);
 }
 
 void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,

@@ -2,6 +2,7 @@
  * every output tile is then a tile load at an offset, with no im2col copy. Backward data is the
  * same product with the reversed, transposed weight. */
 #include "src/kernels/amx.h"
+#include "src/kernels/blas.h"
 
 typedef struct conv_job {
     rlm_amx_grid g;
@@ -125,6 +126,10 @@ void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                           const rlm_weight *w, const float *bias, const float *residual, float *y)
 {
     static const int up[3] = {1, 1, 1};
+    if (!w->pack) {
+        rlm_blas_conv_forward(par, s, x, w, bias, residual, y);
+        return;
+    }
     if (rlm_amx_is_linear(s)) {
         rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, w->pack, bias, residual,
                      y);

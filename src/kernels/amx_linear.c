@@ -1,6 +1,7 @@
 /* AMX overlay: dense products. A task converts its rows to bf16 tiles once and meets all of its
  * column blocks; a few rows (decode) still stream every weight exactly once. */
 #include "src/kernels/amx.h"
+#include "src/kernels/blas.h"
 
 typedef struct gemm_job {
     int m, n, k, chunks;
@@ -100,5 +101,8 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
 void rlm_amx_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                             const float *bias, const float *residual, float *y)
 {
-    rlm_amx_gemm(par, m, n, k, x, w->pack, bias, residual, y);
+    if (w->pack)
+        rlm_amx_gemm(par, m, n, k, x, w->pack, bias, residual, y);
+    else
+        rlm_blas_linear_forward(par, m, n, k, x, w, bias, residual, y);
 }

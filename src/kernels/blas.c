@@ -2,9 +2,18 @@
  * positions, then multiplies them with the weight. */
 #include "src/kernels/blas.h"
 
+#include <cblas.h>
+
 #include "src/kernels/conv_rows.h"
 
 /* ---- Products ------------------------------------------------------------------------------ */
+
+void rlm_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a, int lda,
+               const float *b, int ldb, float beta, float *c, int ldc)
+{
+    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n,
+                k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
 
 static void gemm_tile(void *ctx, int64_t begin, int64_t end, int worker)
 {

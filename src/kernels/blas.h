@@ -4,8 +4,6 @@
 #ifndef RLM_KERNELS_BLAS_H
 #define RLM_KERNELS_BLAS_H
 
-#include <cblas.h>
-
 #include "src/kernels/kernels.h"
 
 enum { BLAS_TILE = 256, BLAS_GATHER = 1 << 18 }; /* floats gathered at once: 1 MiB */
@@ -41,11 +39,8 @@ static inline int rlm_blas_rows(int64_t width)
     return rows > BLAS_TILE ? BLAS_TILE : rows < 16 ? 16 : (int)rows;
 }
 
-static inline void rlm_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a,
-                             int lda, const float *b, int ldb, float beta, float *c, int ldc)
-{
-    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n,
-                k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
+/* cblas_sgemm, row major. */
+void rlm_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a, int lda,
+               const float *b, int ldb, float beta, float *c, int ldc);
 
 #endif

@@ -10,7 +10,7 @@ enum { CASE_INS = 7, CASE_OUTS = 4 };
 typedef enum case_class {
     CASE_EXACT,   /* bit for bit */
     CASE_F32,     /* 1e-5 of a row's energy */
-    CASE_PRODUCT, /* f32 levels 1e-5, bf16 levels 1e-5 squared, of the energy of |x||w| */
+    CASE_PRODUCT, /* f32 levels 1e-5, bf16 levels 2^-8, of the energy of |x||w| */
     CASE_SOFT     /* as PRODUCT, of a row's energy: what cannot be run on |x| */
 } case_class;
 
