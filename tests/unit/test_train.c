@@ -1,12 +1,12 @@
-/* The training room without networks: optimisers, schedule, checkpoints, datasets, loader, journal,
- * recipe. */
+/* Optimisers, schedule and checkpoints, without networks. */
 #include "src/train/train.h"
 
 #include "src/base/rng.h"
 #include "tests/test.h"
 
+#include <signal.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static rlm_kernels kernels;
@@ -23,13 +23,6 @@ static void write_text(const char *name, const char *text)
     char *path = path_in(name);
     if (rlm_file_write(path, text, strlen(text), &err))
         TEST_FAILED("%s", err.text);
-    rlm_free(path);
-}
-
-static void make_dir(const char *name)
-{
-    char *path = path_in(name);
-    CHECK(rlm_mkdirs(path, NULL) == 0);
     rlm_free(path);
 }
 
@@ -407,248 +400,46 @@ static void case_checkpoint_torn_write(void)
     rlm_free(run_dir);
 }
 
-/* ---- Datasets ---- */
-
-typedef struct said {
-    int lines;
-    char last[256];
-} said;
-
-static void listen(void *cookie, int level, const char *text)
+/* A child saves without end and is killed at odd moments: what is left always loads, and holds what
+ * its step says. */
+static void case_checkpoint_killed(void)
 {
-    said *s = cookie;
-    (void)level;
-    s->lines++;
-    snprintf(s->last, sizeof s->last, "%s", text);
-}
-
-static const rlm_item *item_named(const rlm_dataset *d, const char *name)
-{
-    for (int i = 0; i < d->count; i++)
-        if (strstr(d->items[i].path, name))
-            return &d->items[i];
-    return NULL;
-}
-
-/* 200 recordings of a large source, cut into 2 clips each, 9 of a small one. */
-static void write_listed(void)
-{
-    static char tsv[65536], jsonl[4096];
-    int n = snprintf(tsv, sizeof tsv, "file\tsource\tpath\thas_audio\n");
-    make_dir("listed");
-    for (int i = 0; i < 409; i++) {
-        char name[48], full[64];
-        bool big = i < 400;
-        snprintf(name, sizeof name, "%s_%03d.mp4", big ? "big" : "small", i);
-        snprintf(full, sizeof full, "listed/%s", name);
-        write_text(full, "x");
-        n += snprintf(tsv + n, sizeof tsv - (size_t)n, "%s\t%s\trec%d.mkv\t%d\n", name,
-                      big ? "org/big" : "org/small", big ? i / 2 : i, i % 2);
-    }
-    n += snprintf(tsv + n, sizeof tsv - (size_t)n,
-                  "gone.mp4\torg/big\tx\t0\n../x.mp4\torg/big\tx\t0\n");
-    write_text("listed/manifest.tsv", tsv);
-    snprintf(
-        jsonl, sizeof jsonl,
-        "{\"file_name\": \"big_003.mp4\", \"text\": \"a cat\", \"text_long\": \"a cat sits\"}\n"
-        "not json\n");
-    write_text("listed/metadata.jsonl", jsonl);
-    write_text("listed/small_405.txt", "a dog\nA dog runs.\n");
-}
-
-static void case_dataset_lists(void)
-{
-    rlm_dataset d;
-    rlm_error err = {0};
-    said s = {0};
-    rlm_log log = {listen, &s};
-    write_listed();
-    char *dir = path_in("listed");
-    const char *dirs[2] = {dir, dir};
-    CHECK(rlm_dataset_open(&d, dirs, 2, &log, &err) == 0);
-    CHECK(d.count == 409 && d.train_count + d.val_count == 409);
-    CHECK(d.skipped == 6 && s.lines == 6); /* gone, outside, not JSON; twice */
-    CHECK(d.val_count > 4 && d.val_count < 60);
-    CHECK(d.group_count == 2);
-    for (int i = 0; i < d.count; i++)
-        for (int j = 0; j < i; j++)
-            if (!strcmp(d.items[i].source, d.items[j].source))
-                CHECK(d.items[i].split == d.items[j].split);
-    const rlm_item *cat = item_named(&d, "big_003"), *dog = item_named(&d, "small_405");
-    CHECK(cat && cat->has_audio == 1 && !strcmp(cat->group, "org/big"));
-    CHECK_STR(cat->text, "a cat");
-    CHECK_STR(cat->text_long, "a cat sits");
-    CHECK_STR(dog->text, "a dog");
-    CHECK_STR(dog->text_long, "A dog runs.");
-    rlm_dataset_free(&d);
-    rlm_free(dir);
-}
-
-static void case_dataset_draws(void)
-{
-    rlm_dataset d;
-    char *dir = path_in("listed");
-    const char *dirs[1] = {dir};
-    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, NULL) == 0);
-    int seen[409] = {0}, small = 0, twins = 0, total = 20 * d.round_slots;
-    for (int i = 0; i < total; i++) {
-        int at = rlm_dataset_draw(&d, 7, i);
-        CHECK(at >= 0 && at < d.count && d.items[at].split == 0);
-        seen[at]++;
-        small += strstr(d.items[at].path, "small") != NULL;
-        twins += at == rlm_dataset_draw(&d, 8, i);
-    }
-    int big_items = 0, small_items = 0, low = total, high = 0;
-    for (int i = 0; i < d.train_count; i++) {
-        int at = d.train[i];
-        bool big = strstr(d.items[at].path, "big") != NULL;
-        big_items += big;
-        small_items += !big;
-        low = big && seen[at] < low ? seen[at] : low;
-        high = big && seen[at] > high ? seen[at] : high;
-    }
-    double want = sqrt(small_items) / (sqrt(small_items) + sqrt(big_items));
-    CHECK_NEAR((double)small / total, want, 0.02);
-    CHECK(high - low <= 1); /* every epoch serves each once */
-    CHECK(twins < total / 20);
-    rlm_dataset_free(&d);
-    rlm_free(dir);
-}
-
-static void case_dataset_walk(void)
-{
-    rlm_dataset d;
-    rlm_error err = {0};
-    make_dir("plain/train/a");
-    make_dir("plain/test");
-    write_text("plain/train/a/one.mp4", "x");
-    write_text("plain/train/two.png", "x");
-    write_text("plain/train/two.txt", "two things\n");
-    write_text("plain/test/three.wav", "x");
-    write_text("plain/train/empty.mp4", "");
-    write_text("plain/notes.md", "x");
-    char *dir = path_in("plain");
-    const char *dirs[1] = {dir};
-    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == 0);
-    CHECK(d.count == 3 && d.train_count == 2 && d.val_count == 1 && d.skipped == 1);
-    CHECK(item_named(&d, "three")->split == 1 && item_named(&d, "three")->has_audio == 1);
-    CHECK_STR(item_named(&d, "two")->text, "two things");
-    CHECK(rlm_dataset_keep(&d, RLM_MEDIA_IMAGE, false, &err) == 0);
-    CHECK(d.count == 1 && d.items[rlm_dataset_draw(&d, 1, 99)].kind == RLM_MEDIA_IMAGE);
-    CHECK(rlm_dataset_keep(&d, RLM_MEDIA_AUDIO, false, &err) == RLM_E_ARG);
-    rlm_dataset_free(&d);
-    dirs[0] = "/nonexistent";
-    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == RLM_E_IO);
-    rlm_free(dir);
-}
-
-/* ---- Loader ---- */
-
-static int slow_fill(void *ctx, int64_t index, void *slot)
-{
-    usleep((useconds_t)(rlm_rng(5, 5, (uint64_t)index) % 3000));
-    for (int i = 0; i < 100; i++)
-        ((int64_t *)slot)[i] = index;
-    return ctx && index == *(int64_t *)ctx;
-}
-
-static void case_loader_order(void)
-{
-    for (int threads = 0; threads <= 3; threads++) {
-        rlm_loader *l;
-        int64_t bad = 57;
-        const int64_t *before = NULL;
-        CHECK(rlm_loader_open(&l, threads, 4, 100 * sizeof(int64_t), 40, slow_fill, &bad, NULL) ==
-              0);
-        for (int64_t i = 40; i < 140; i++) {
-            const int64_t *slot = rlm_loader_next(l);
-            CHECK((slot == NULL) == (i == bad));
-            CHECK(!slot || (slot[0] == i && slot[99] == i));
-            CHECK(!before || (before[0] == i - 1 && before[99] == i - 1));
-            before = slot;
+    char *run_dir = path_in("run5");
+    int64_t newest = 0;
+    for (int turn = 0; turn < 12; turn++) {
+        pid_t child = fork();
+        if (child == 0) {
+            state s;
+            state_new(&s);
+            if (rlm_checkpoint_exists(run_dir))
+                rlm_checkpoint_load(&s.c, run_dir, NULL);
+            for (;;) {
+                state_advance(&s, 1);
+                rlm_checkpoint_save(&s.c, run_dir, 2, NULL);
+            }
         }
-        rlm_loader_close(&l);
-        CHECK(!l);
+        usleep(15000 + (useconds_t)rlm_rng_below(4, 4, (uint64_t)turn, 20000));
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        state got, want;
+        rlm_error err = {0};
+        state_new(&got);
+        state_new(&want);
+        if (rlm_checkpoint_exists(run_dir)) {
+            if (rlm_checkpoint_load(&got.c, run_dir, &err))
+                TEST_FAILED("%s", err.text);
+            CHECK(got.c.note[0] == 0 && got.c.step >= newest);
+            newest = got.c.step;
+            /* one step a save: the state is a function of the step */
+            for (int64_t i = 0; i < newest; i++)
+                state_advance(&want, 1);
+            CHECK(same_state(&got, &want));
+        }
+        state_free(&got);
+        state_free(&want);
     }
-    rlm_loader *l;
-    CHECK(rlm_loader_open(&l, 1, 2, 8, 0, slow_fill, NULL, NULL) == RLM_E_ARG);
-}
-
-/* ---- Journal ---- */
-
-static char *text_of(const char *name)
-{
-    char *path = path_in(name), *text = NULL;
-    size_t bytes;
-    CHECK(rlm_file_read(path, 1 << 20, &text, &bytes, NULL) == 0);
-    rlm_free(path);
-    return text;
-}
-
-static void case_journal(void)
-{
-    rlm_journal *j;
-    char *run_dir = path_in("journal");
-    CHECK(rlm_journal_open(&j, run_dir, 0, NULL) == 0);
-    for (int s = 1; s <= 10; s++)
-        rlm_journal_put(j, s, "loss", 10.0 / s, "lr", 1e-3, NULL);
-    rlm_journal_put(j, 10, "val_loss", 2.0, NULL);
-    CHECK_HAS(rlm_journal_line(j, 20), "step 10/20  val_loss 2");
-    rlm_journal_put(j, 11, "loss", NAN, NULL);
-    char *text = text_of("journal/metrics.jsonl"); /* before close: flushed */
-    CHECK_HAS(text, "{\"step\":11,");
-    CHECK_HAS(text, "\"loss\":null");
-    rlm_free(text);
-    rlm_journal_close(&j);
-    char *path = path_in("journal/metrics.jsonl");
-    FILE *f = fopen(path, "a");
-    fputs("{\"step\":5,\"loss", f); /* torn by a kill */
-    fclose(f);
-    CHECK(rlm_journal_open(&j, run_dir, 7, NULL) == 0);
-    rlm_journal_put(j, 8, "loss", 1.0, NULL);
-    rlm_journal_close(&j);
-    text = text_of("journal/metrics.jsonl");
-    CHECK_HAS(text, "{\"step\":7,");
-    CHECK(!strstr(text, "{\"step\":9,") && !strstr(text, "val_loss"));
-    int lines = 0;
-    for (const char *c = text; *c; c++)
-        lines += *c == '\n';
-    CHECK(lines == 8);
-    rlm_free(text);
-    text = text_of("journal/metrics.svg");
-    CHECK_HAS(text, "<svg");
-    CHECK_HAS(text, "polyline");
-    CHECK_HAS(text, "</svg>");
-    rlm_free(text);
-    rlm_free(path);
+    CHECK(newest > 0);
     rlm_free(run_dir);
-}
-
-/* ---- Recipe ---- */
-
-static void case_recipe(void)
-{
-    rlm_recipe r;
-    rlm_error err = {0};
-    rlm_train_options o;
-    rlm_train_defaults(&o, RLM_TRAIN_LM);
-    char *path = path_in("config.json");
-    o.config = path;
-    write_text("config.json", "{\"train\": {\"lr\": 0.25, \"steps\": 77, \"muon\": false}}");
-    o.steps = 5;
-    CHECK(rlm_recipe_load(&r, &o, &err) == 0);
-    CHECK(r.lr == 0.25 && r.steps == 5 && r.muon == 0 && r.beta1 == 0.9);
-    write_text("config.json", "{\"train\": {\"lerning_rate\": 1, \"wamup\": 3}}");
-    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_ARG);
-    CHECK_HAS(err.text, "lerning_rate");
-    write_text("config.json", "{\"train\": {\"wamup\": 3}}");
-    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_ARG);
-    CHECK_HAS(err.text, "did you mean \"warmup\"");
-    write_text("config.json", "{\"train\": {\"batch\": 2.5}}");
-    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_RANGE);
-    write_text("config.json", "{\"train\": {\"batch\": ");
-    CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_FORMAT);
-    rlm_free(path);
 }
 
 int main(int argc, char **argv)
@@ -671,12 +462,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_checkpoint_damage);
     TEST_CASE(case_checkpoint_shape);
     TEST_CASE(case_checkpoint_torn_write);
-    TEST_CASE(case_dataset_lists);
-    TEST_CASE(case_dataset_draws);
-    TEST_CASE(case_dataset_walk);
-    TEST_CASE(case_loader_order);
-    TEST_CASE(case_journal);
-    TEST_CASE(case_recipe);
+    TEST_CASE(case_checkpoint_killed);
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     if (system(command))
