@@ -245,7 +245,7 @@ void rlm_par_for(rlm_par *par, int64_t n, int64_t grain, rlm_par_fn fn, void *ct
     /* The others finish within about one slice; give the core away if they are not running. */
     for (int i = 0; atomic_load_explicit(&par->busy, memory_order_acquire) > 0; i++) {
         relax();
-        if (i % 4096 == 4095)
+        if (i % 256 == 255) /* some 10 us */
             sched_yield();
     }
 }
