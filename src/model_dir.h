@@ -22,11 +22,18 @@ typedef struct rlm_model {
     char video_sha[65], audio_sha[65], lm_sha[65]; /* of the weight files */
 } rlm_model;
 
-enum { RLM_PART_VIDEO = 1, RLM_PART_AUDIO = 2, RLM_PART_LM = 4, RLM_PART_TEXT = 8, RLM_PART_ALL = 15,
-       RLM_PART_OPTIONAL = 16 };
-/* parts: which to load; each must be there, unless RLM_PART_OPTIONAL is added: then those that are. */
-int rlm_model_open(rlm_model *m, const char *dir, unsigned parts, const rlm_kernels *k, rlm_par *par,
-                   rlm_error *err);
+enum {
+    RLM_PART_VIDEO = 1,
+    RLM_PART_AUDIO = 2,
+    RLM_PART_LM = 4,
+    RLM_PART_TEXT = 8,
+    RLM_PART_ALL = 15,
+    RLM_PART_OPTIONAL = 16
+};
+/* parts: which to load; each must be there, unless RLM_PART_OPTIONAL is added: then those that are.
+ */
+int rlm_model_open(rlm_model *m, const char *dir, unsigned parts, const rlm_kernels *k,
+                   rlm_par *par, rlm_error *err);
 void rlm_model_close(rlm_model *m);
 
 /* Fill the configs that are not NULL from a model directory's config.json (parts it lacks stay as
@@ -36,8 +43,8 @@ int rlm_config_read(const char *path, rlm_video_config *video, rlm_audio_config 
                     rlm_lm_config *lm, rlm_error *err);
 /* Write one part's weights (bf16) and its entry (config, sha256) into dir/config.json, atomically;
  * the other parts' entries stay. */
-int rlm_model_save_part(const char *dir, unsigned part, const void *config, const rlm_params *params,
-                        const float *data, rlm_error *err);
+int rlm_model_save_part(const char *dir, unsigned part, const void *config,
+                        const rlm_params *params, const float *data, rlm_error *err);
 /* Copy a text model into dir as its text part. */
 int rlm_model_add_text(const char *dir, const char *source, rlm_error *err);
 

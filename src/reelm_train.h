@@ -13,24 +13,24 @@ enum { RLM_TRAIN_VIDEO, RLM_TRAIN_AUDIO, RLM_TRAIN_LM };
 /* Defaults from rlm_train_defaults; the JSON file `config` (assets/configs) overrides network and
  * recipe, the fields below override the file. */
 typedef struct rlm_train_options {
-    int what;                 /* RLM_TRAIN_* */
-    const char *config;       /* JSON: {"network": {...}, "train": {...}}; NULL: built-in default */
-    const char *const *data;  /* folders of media + captions */
+    int what;                /* RLM_TRAIN_* */
+    const char *config;      /* JSON: {"network": {...}, "train": {...}}; NULL: built-in default */
+    const char *const *data; /* folders of media + captions */
     int data_count;
-    const char *run_dir;      /* checkpoints/, samples/, metrics.jsonl, config.json, model/ */
-    const char *model_dir;    /* lm: where the tokenizers are. video/audio: NULL */
-    const char *init;         /* weights to start from (safetensors or a model directory); NULL */
-    int resume;               /* 1: continue from run_dir's last checkpoint; must exist */
-    int64_t steps;            /* 0: from the config */
-    double max_seconds;       /* stop (with a checkpoint) after this much wall clock; 0: no limit */
-    int batch;                /* 0: from the config */
-    double lr;                /* 0: from the config */
+    const char *run_dir;   /* checkpoints/, samples/, metrics.jsonl, config.json, model/ */
+    const char *model_dir; /* lm: where the tokenizers are. video/audio: NULL */
+    const char *init;      /* weights to start from (safetensors or a model directory); NULL */
+    int resume;            /* 1: continue from run_dir's last checkpoint; must exist */
+    int64_t steps;         /* 0: from the config */
+    double max_seconds;    /* stop (with a checkpoint) after this much wall clock; 0: no limit */
+    int batch;             /* 0: from the config */
+    double lr;             /* 0: from the config */
     uint64_t seed;
     int checkpoint_every, sample_every, validate_every; /* steps; 0: from the config */
     int threads;
     const char *cpu_mask;
     int deterministic;
-    double playground;        /* share of samples from the procedural world, 0..1; < 0: config */
+    double playground; /* share of samples from the procedural world, 0..1; < 0: config */
     void (*log)(void *cookie, int level, const char *text);
     void *log_cookie;
     int (*progress)(void *cookie, const char *line); /* non-zero: stop with a checkpoint */

@@ -17,8 +17,8 @@ typedef struct rlm_text rlm_text;
 int rlm_text_open(rlm_text **out, const char *path, rlm_error *err);
 void rlm_text_close(rlm_text **t);
 int rlm_text_size(const rlm_text *t); /* pieces */
-/* Encode UTF-8 (invalid bytes become U+FFFD; at most `bytes`): up to `max` ids; *count = how many; more
- * than max is cut off and *cut set to 1 (may be NULL). */
+/* Encode UTF-8 (invalid bytes become U+FFFD; at most `bytes`): up to `max` ids; *count = how many;
+ * more than max is cut off and *cut set to 1 (may be NULL). */
 int rlm_text_encode(const rlm_text *t, const char *utf8, size_t bytes, int32_t *ids, int max,
                     int *count, int *cut, rlm_error *err);
 /* Ids -> UTF-8, heap, free with rlm_string_free. Out-of-range ids fail with TOKENS. */

@@ -71,7 +71,8 @@ typedef void (*rlm_gemm_fn)(rlm_par *par, bool ta, bool tb, int m, int n, int k,
 
 /* ---- Norms --------------------------------------------------------------------------------- */
 
-/* y = x / sqrt(mean(x^2) + eps) * gain; rows of c. gain NULL: 1. rstd [rows] saved (may be NULL). */
+/* y = x / sqrt(mean(x^2) + eps) * gain; rows of c. gain NULL: 1. rstd [rows] saved (may be NULL).
+ */
 typedef void (*rlm_rmsnorm_forward_fn)(rlm_par *par, int64_t rows, int c, const float *x,
                                        const float *gain, float eps, float *y, float *rstd);
 typedef void (*rlm_rmsnorm_backward_fn)(rlm_par *par, int64_t rows, int c, const float *x,
@@ -81,8 +82,15 @@ typedef void (*rlm_rmsnorm_backward_fn)(rlm_par *par, int64_t rows, int c, const
 /* Group norm with statistics per frame (so time never leaks), then an activation:
  * x [frames][hw][c]; statistics over hw and c/groups; y = act(xhat * gain[c] + bias[c]).
  * gain, bias NULL: 1, 0. stats [frames][groups][2] = mean, rstd saved for backward. */
-typedef enum { RLM_ACT_NONE, RLM_ACT_SILU, RLM_ACT_ELU, RLM_ACT_LEAKY, RLM_ACT_GELU, RLM_ACT_TANH,
-               RLM_ACT_RELU } rlm_act;
+typedef enum {
+    RLM_ACT_NONE,
+    RLM_ACT_SILU,
+    RLM_ACT_ELU,
+    RLM_ACT_LEAKY,
+    RLM_ACT_GELU,
+    RLM_ACT_TANH,
+    RLM_ACT_RELU
+} rlm_act;
 typedef struct rlm_groupnorm_shape {
     int frames, hw, c, groups;
     float eps;
@@ -242,8 +250,14 @@ typedef double (*rlm_recon_fn)(rlm_par *par, int kind, int64_t n, const float *x
                                const float *target, float scale, float *dx);
 
 /* Overlays in force, one bit each, in the order in which they are laid over each other. */
-enum { RLM_LEVEL_REF = 1, RLM_LEVEL_BLAS = 2, RLM_LEVEL_DNN = 4, RLM_LEVEL_AVX2 = 8,
-       RLM_LEVEL_AVX512 = 16, RLM_LEVEL_AMX = 32 };
+enum {
+    RLM_LEVEL_REF = 1,
+    RLM_LEVEL_BLAS = 2,
+    RLM_LEVEL_DNN = 4,
+    RLM_LEVEL_AVX2 = 8,
+    RLM_LEVEL_AVX512 = 16,
+    RLM_LEVEL_AMX = 32
+};
 
 /* Entries named *_backward*, *_adjoint, cross_entropy, adamw, sumsq and recon belong to training:
  * rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills them. */

@@ -23,8 +23,9 @@ typedef struct rlm_lfq_loss {
 } rlm_lfq_loss;
 rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float gamma,
                           float w_entropy, float w_commit);
-/* Multi-scale mel (after SoundStream eq. 6) between wave tensors [n][1][1][w][1], w == samples and n <=
- * batch. Mean over bins, frames, clips and scales. x->grad NULL: value only. Allocates in new only. */
+/* Multi-scale mel (after SoundStream eq. 6) between wave tensors [n][1][1][w][1], w == samples and
+ * n <= batch. Mean over bins, frames, clips and scales. x->grad NULL: value only. Allocates in new
+ * only. */
 typedef struct rlm_mel rlm_mel;
 int rlm_mel_new(rlm_mel **out, int rate, int samples, int batch, rlm_error *err);
 void rlm_mel_free(rlm_mel **m);
