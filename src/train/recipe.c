@@ -6,10 +6,10 @@
 #include <cjson/cJSON.h>
 #include <string.h>
 
-#define RECIPE(kind, field, low, high)                                                             \
-    {                                                                                              \
-#field, kind, offsetof(rlm_recipe, field), low, high, 0, 0, 0                              \
-    }
+/* clang-format off */
+#define RECIPE(kind, field, low, high) \
+    {#field, kind, offsetof(rlm_recipe, field), low, high, 0, 0, 0}
+/* clang-format on */
 static const rlm_field FIELDS[] = {
     RECIPE(RLM_FIELD_I64, steps, 1, 1e9),
     RECIPE(RLM_FIELD_INT, batch, 1, 65536),
@@ -56,6 +56,18 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
                       .keep = 2,
                       .playground = 0.5,
                       .seed = 1};
+    if (what == RLM_TRAIN_VIDEO) { /* as assets/configs/video-default.json */
+        r->batch = 4;
+        r->lr = 1e-3;
+        r->muon = 1;
+        r->muon_lr = 3e-3;
+        r->beta2 = 0.95;
+        r->warmup = 30;
+        r->decay = 0.3;
+        r->ema = 0.998;
+        r->validate_every = 500;
+        r->sample_every = 500;
+    }
     if (what == RLM_TRAIN_AUDIO) {
         r->batch = 16;
         r->lr = 1e-3;

@@ -1,9 +1,8 @@
 """PyTorch twin of the video tokenizer: the independent definition the C code is checked against.
 
 Same parameter names and layouts as tokenizers/video*.c: activations [n][t][h][w][c], convolution
-weights [cout][kt][kh][kw][cin]. Run as a program it writes tests/golden/video_tiny.safetensors.
+weights [cout][kt][kh][kw][cin]. Run as a program it writes the fixtures tests/golden/video_*.
 """
-import json
 import sys
 
 import torch
@@ -15,10 +14,10 @@ DEFAULT = dict(bits=18, haar=1, factorised=1, levels=2, channels=[96, 256], bloc
                down_t=[1], down_s=[2], mid_blocks=0, groups=8)
 PAPER = dict(bits=18, haar=0, factorised=0, levels=4, channels=[128, 256, 256, 512],
              blocks=[4, 4, 4, 4], down_t=[1, 2, 2], down_s=[2, 2, 2], mid_blocks=4, groups=32)
-TINY = dict(bits=6, haar=1, factorised=1, levels=2, channels=[16, 32], blocks=[1, 1], down_t=[1],
-            down_s=[2], mid_blocks=1, groups=4)
-TINY_FULL = dict(bits=4, haar=0, factorised=0, levels=3, channels=[4, 8, 8], blocks=[1, 1, 1],
-                 down_t=[1, 2], down_s=[2, 2], mid_blocks=1, groups=4)
+TINY = dict(bits=6, haar=1, factorised=1, levels=2, channels=[8, 16], blocks=[1, 1], down_t=[1],
+            down_s=[2], mid_blocks=0, groups=4)
+FULL = dict(bits=5, haar=0, factorised=0, levels=4, channels=[4, 4, 6, 6], blocks=[1, 1, 1, 1],
+            down_t=[1, 2, 2], down_s=[2, 2, 2], mid_blocks=1, groups=2)
 
 
 def same_pad(size, kernel, stride):
@@ -252,3 +251,41 @@ def lfq_loss(z, tau, gamma):
     batch = -(m * m.log() + (1 - m) * (1 - m).log()).mean()
     commit = (z - (z > 0).to(z.dtype).mul(2).sub(1)).square().mean()
     return token - gamma * batch, token, batch, commit
+
+
+def fixture(path, config, seed):
+    """Weights, an input, and what must come out: z, pixels, losses, the gradient of each weight."""
+    from safetensors.torch import save_file
+    torch.manual_seed(seed)
+    torch.set_default_dtype(torch.float64)
+    net = VideoTwin(config)
+    for name, p in net.p.items():
+        if name.endswith(("gain", "bias")):
+            p += 0.1 * torch.randn_like(p)
+        net.p[name] = p.bfloat16().double().requires_grad_(True)
+    x = (torch.rand(2, 9, 8, 16, 3) * 2 - 1).bfloat16().double()
+    z = net.encode(x)
+    q = quantise(z)
+    y = net.decode(q)
+    entropy, token, batch, commit = lfq_loss(z, 1.0, 1.0)
+    recon = (y - x).square().mean()
+    (recon + 0.1 * config["bits"] * entropy + 0.25 * commit).backward()
+    assert z.abs().min() > 1e-3, "a bit too near 0 to be the same everywhere: take another seed"
+    out = {"w." + k: p.detach().bfloat16() for k, p in net.p.items()}
+    out |= {"g." + k: p.grad.float() for k, p in net.p.items()}
+    out |= {"x": x.bfloat16(), "z": z.detach().float(), "y": y.detach().float(),
+            "loss": torch.stack([recon, token, batch, commit]).detach().float()}
+    save_file({k: v.contiguous() for k, v in out.items()}, path)
+    print(path, sum(p.numel() for p in net.p.values()), "weights, least |z|",
+          z.abs().min().item(), "losses", out["loss"].tolist())
+
+
+if __name__ == "__main__":
+    folder = sys.argv[1] if len(sys.argv) > 1 else "tests/golden"
+    fixture(folder + "/video_tiny.safetensors", TINY, 1)
+    fixture(folder + "/video_full.safetensors", FULL, 1)
+    for label, config in (("paper", PAPER), ("default", DEFAULT)):
+        counts = {"encoder": 0, "decoder": 0}
+        for k, p in VideoTwin(config).p.items():
+            counts[k.split(".")[0]] += p.numel()
+        print(label, counts)

@@ -1,0 +1,330 @@
+/* Training of the video tokenizer.
+ *
+ *   clips of 17 x 128 x 128 and single pictures -> encoder -> sign -> decoder -> pixels
+ *
+ * Losses: L1 + L2 of the pixels, entropy of the bits (each decided, all used), commitment. An
+ * eighth of the batch are pictures, so that the first frame of everything gets its share of the
+ * gradient. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/train/video_train.h"
+
+enum { LOADER_DEPTH = 4, LOADER_THREADS = 1, LINE_EVERY = 20 };
+static const float L1_WEIGHT = 0.5f, L2_WEIGHT = 5.0f;
+/* A mean over the bits; tau 1 lets entropy reach beyond the very neighbourhood of 0. The entropy
+ * starts three times as heavy, so that no bit falls asleep before it has learnt anything. */
+static const float ENTROPY_WEIGHT = 0.05f, ENTROPY_TAU = 1.0f, COMMIT_WEIGHT = 0.1f;
+static const double ENTROPY_ANNEAL = 300; /* steps */
+static const size_t ARENA_RESERVE = (size_t)1 << 38;
+
+typedef struct losses {
+    double l1, l2, l2_image, norm;
+    rlm_lfq_loss bits;
+} losses;
+
+typedef struct trainer {
+    const rlm_train_options *o;
+    rlm_log log;
+    rlm_recipe recipe;
+    rlm_kernels k;
+    rlm_par *par;
+    rlm_arena arena;
+    rlm_tape tape;
+    rlm_run run;
+    rlm_video_config config;
+    rlm_params params;
+    rlm_video *video;
+    rlm_optim optim;
+    rlm_clips clips;
+    rlm_video_val val;
+    rlm_loader *loader;
+    rlm_journal *journal;
+    rlm_checkpoint checkpoint;
+    int clip_batch, image_batch;
+    int64_t step;
+    double began;
+} trainer;
+
+/* ---- Setting up -------------------------------------------------------------------------------
+ */
+
+/* A slot: clip_batch clips, then image_batch pictures. */
+static int fill_batch(void *ctx, int64_t index, void *slot)
+{
+    trainer *t = ctx;
+    float *out = slot;
+    for (int i = 0; i < t->recipe.batch; i++) {
+        bool clip = i < t->clip_batch;
+        RLM_TRY(
+            rlm_clips_sample(&t->clips, t->recipe.seed, index * t->recipe.batch + i, clip, out));
+        out += clip ? RLM_CROP_FLOATS : RLM_IMAGE_FLOATS;
+    }
+    return 0;
+}
+
+static int load_init(trainer *t, rlm_error *err)
+{
+    rlm_safetensors st;
+    char path[1024];
+    size_t n = strlen(t->o->init);
+    bool file = n > 12 && !strcmp(t->o->init + n - 12, ".safetensors");
+    snprintf(path, sizeof path, file ? "%s" : "%s/video.safetensors", t->o->init);
+    RLM_TRY(rlm_st_open(&st, path, err));
+    int code = rlm_params_load(&t->params, &st, "", err);
+    rlm_st_close(&st);
+    return code;
+}
+
+static int open_network(trainer *t, rlm_error *err)
+{
+    rlm_video_config_defaults(&t->config);
+    if (t->o->config)
+        RLM_TRY(rlm_config_read(t->o->config, &t->config, NULL, NULL, err));
+    int st = rlm_video_stride_t(&t->config), ss = rlm_video_stride_s(&t->config);
+    if ((RLM_CROP_FRAMES - 1) % st || RLM_CROP_SIDE % ss)
+        return rlm_fail(err, RLM_E_RANGE,
+                        "video training: strides %d in time and %d in space do not divide %d "
+                        "frames and %d pixels",
+                        st, ss, RLM_CROP_FRAMES - 1, RLM_CROP_SIDE);
+    RLM_TRY(rlm_video_new(&t->video, &t->config, &t->params, err));
+    RLM_TRY(rlm_params_allocate(&t->params, true, err));
+    rlm_params_initialise(&t->params, t->recipe.seed);
+    if (t->o->init)
+        RLM_TRY(load_init(t, err));
+    return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
+}
+
+static rlm_tensor forward(trainer *t, const rlm_tensor *x, rlm_tensor *z)
+{
+    *z = rlm_video_encode_forward(&t->run, t->video, x);
+    rlm_tensor q = rlm_lfq_forward(&t->run, z, NULL);
+    return rlm_video_decode_forward(&t->run, t->video, &q);
+}
+
+static rlm_tensor batch_view(const float *data, int count, int frames)
+{
+    int64_t shape[5] = {count, frames, RLM_CROP_SIDE, RLM_CROP_SIDE, 3};
+    return rlm_tensor_view((void *)data, RLM_F32, 5, shape);
+}
+
+/* Scratch of a step: the same forward and backward with empty kernels. */
+static int plan_scratch(trainer *t, rlm_error *err)
+{
+    rlm_kernels empty;
+    rlm_tensor z;
+    rlm_kernels_empty_training(&empty, &t->k);
+    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
+    t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
+    rlm_tensor clips = batch_view(NULL, t->clip_batch, RLM_CROP_FRAMES);
+    forward(t, &clips, &z);
+    if (t->image_batch) {
+        rlm_tensor images = batch_view(NULL, t->image_batch, 1);
+        forward(t, &images, &z);
+    }
+    rlm_backward(&t->run, &t->tape);
+    rlm_tape_clear(&t->tape);
+    rlm_arena_rewind(&t->arena, 0);
+    t->run.k = &t->k;
+    return rlm_arena_commit(&t->arena, t->arena.peak, err);
+}
+
+static int repack(trainer *t, rlm_error *err)
+{
+    return rlm_params_pack(&t->params, &t->k, t->par, true, err);
+}
+
+static int open_all(trainer *t, rlm_error *err)
+{
+    const rlm_train_options *o = t->o;
+    RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
+    t->image_batch = (t->recipe.batch + 4) / 8;
+    t->clip_batch = t->recipe.batch - t->image_batch;
+    RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
+    RLM_TRY(rlm_par_open(&t->par, o->threads, err));
+    RLM_TRY(open_network(t, err));
+    RLM_TRY(rlm_clips_open(&t->clips, o, &t->log, err));
+    RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));
+    RLM_TRY(plan_scratch(t, err));
+    t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
+    if (o->resume) {
+        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
+        t->step = t->checkpoint.step;
+    }
+    RLM_TRY(rlm_mkdirs(o->run_dir, err));
+    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
+    size_t slot =
+        ((size_t)t->clip_batch * RLM_CROP_FLOATS + (size_t)t->image_batch * RLM_IMAGE_FLOATS) *
+        sizeof(float);
+    RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : LOADER_THREADS, LOADER_DEPTH, slot,
+                            t->step * t->recipe.accumulate, fill_batch, t, err));
+    return repack(t, err);
+}
+
+static void close_all(trainer *t)
+{
+    if (t->loader)
+        rlm_loader_close(&t->loader);
+    if (t->journal)
+        rlm_journal_close(&t->journal);
+    rlm_video_val_free(&t->val);
+    rlm_clips_free(&t->clips);
+    rlm_optim_free(&t->optim);
+    rlm_video_free(&t->video);
+    rlm_params_free(&t->params);
+    rlm_tape_free(&t->tape);
+    if (t->arena.base)
+        rlm_arena_release(&t->arena);
+    if (t->par)
+        rlm_par_close(&t->par);
+}
+
+/* ---- A step -----------------------------------------------------------------------------------
+ */
+
+/* Losses of a part of the batch, gradients with the weight `share`. */
+static double part_loss(trainer *t, const rlm_tensor *x, float share, double *l1, rlm_tensor *z)
+{
+    rlm_tensor y = forward(t, x, z);
+    *l1 = rlm_loss_recon(&t->run, RLM_LOSS_L1, &y, rlm_f32(x), L1_WEIGHT * share);
+    return rlm_loss_recon(&t->run, RLM_LOSS_L2, &y, rlm_f32(x), L2_WEIGHT * share);
+}
+
+static float entropy_weight(const trainer *t)
+{
+    double left = 1.0 - (double)t->step / ENTROPY_ANNEAL;
+    return ENTROPY_WEIGHT * (float)(1.0 + 2.0 * (left > 0 ? left : 0)) / (float)t->config.bits;
+}
+
+static int micro_step(trainer *t, losses *l, rlm_error *err)
+{
+    const float *data = rlm_loader_next(t->loader);
+    if (!data)
+        return rlm_fail(err, RLM_E_MEDIA, "video training: hardly any file can be read");
+    float scale = 1.0f / (float)t->recipe.accumulate;
+    float share = (float)t->clip_batch / (float)t->recipe.batch;
+    rlm_tensor z;
+    double l1, l2;
+    rlm_arena_rewind(&t->arena, 0);
+    rlm_tape_clear(&t->tape);
+    t->run.tape = &t->tape;
+    rlm_tensor clips = batch_view(data, t->clip_batch, RLM_CROP_FRAMES);
+    l2 = part_loss(t, &clips, share * scale, &l1, &z);
+    l->bits = rlm_loss_lfq(&t->run, &z, ENTROPY_TAU, 1.0f, entropy_weight(t) * scale,
+                           COMMIT_WEIGHT * share * scale);
+    l->l1 += l1 * scale;
+    l->l2 += l2 * scale;
+    if (t->image_batch) { /* one picture's codes are no sample of all codes: commitment only */
+        rlm_tensor images =
+            batch_view(data + (size_t)t->clip_batch * RLM_CROP_FLOATS, t->image_batch, 1);
+        float rest = (1.0f - share) * scale;
+        l->l2_image += scale * part_loss(t, &images, rest, &l1, &z);
+        rlm_loss_lfq(&t->run, &z, ENTROPY_TAU, 1.0f, 0.0f, COMMIT_WEIGHT * rest);
+    }
+    rlm_backward(&t->run, &t->tape);
+    return RLM_OK;
+}
+
+static int train_step(trainer *t, losses *l, rlm_error *err)
+{
+    *l = (losses){0};
+    for (int i = 0; i < t->recipe.accumulate; i++)
+        RLM_TRY(micro_step(t, l, err));
+    l->norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
+    t->step++;
+    return repack(t, err);
+}
+
+/* ---- Looking, saving --------------------------------------------------------------------------
+ */
+
+static int validate(trainer *t, bool sheet, rlm_error *err)
+{
+    rlm_video_scores s;
+    if (t->val.clip_count + t->val.photo_count == 0)
+        return RLM_OK;
+    rlm_optim_swap_ema(&t->optim);
+    t->run.tape = NULL;
+    rlm_arena_rewind(&t->arena, 0);
+    int code = repack(t, err);
+    if (!code)
+        code = rlm_video_val_score(&t->val, &t->run, t->video, &s, sheet, err);
+    rlm_optim_swap_ema(&t->optim);
+    RLM_TRY(code);
+    rlm_journal_put(t->journal, t->step, "val_psnr", s.psnr, "val_psnr_photo", s.psnr_photo,
+                    "val_distinct", s.distinct, NULL);
+    rlm_logf(&t->log, 2, "%s", rlm_journal_line(t->journal, t->recipe.steps));
+    if (sheet)
+        RLM_TRY(rlm_video_sheet_write(&t->val, t->o->run_dir, t->step, err));
+    return repack(t, err);
+}
+
+static int save(trainer *t, rlm_error *err)
+{
+    char dir[1024];
+    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
+    t->checkpoint.step = t->step;
+    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
+    RLM_TRY(rlm_mkdirs(dir, err));
+    return rlm_model_save_part(dir, RLM_PART_VIDEO, &t->config, &t->params, t->optim.ema, err);
+}
+
+static bool due(int64_t step, int every)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Pixels are in [-1, 1]: peak to peak 2. */
+static double psnr_of(double l2)
+{
+    return 10.0 * log10(4.0 / (l2 + 1e-9));
+}
+
+static void tell(trainer *t, const losses *l, int *stop)
+{
+    rlm_journal_put(t->journal, t->step, "loss", L1_WEIGHT * l->l1 + L2_WEIGHT * l->l2, "psnr",
+                    psnr_of(l->l2), "psnr_image", psnr_of(l->l2_image), "l1", l->l1, "bit_entropy",
+                    l->bits.token_entropy, "use_entropy", l->bits.batch_entropy, "commit",
+                    l->bits.commitment, "grad", l->norm, "lr",
+                    t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
+    const char *line = rlm_journal_line(t->journal, t->recipe.steps);
+    if (t->o->progress)
+        *stop |= t->o->progress(t->o->progress_cookie, line);
+    if (due(t->step, LINE_EVERY))
+        rlm_logf(&t->log, 2, "%s", line);
+}
+
+static int train_all(trainer *t, rlm_error *err)
+{
+    int stop = 0;
+    losses l;
+    t->began = rlm_now();
+    while (t->step < t->recipe.steps && !stop) {
+        RLM_TRY(train_step(t, &l, err));
+        tell(t, &l, &stop);
+        stop |= t->o->max_seconds > 0 && rlm_now() - t->began > t->o->max_seconds;
+        bool last = stop || t->step == t->recipe.steps;
+        bool sheet = last || due(t->step, t->recipe.sample_every);
+        if (sheet || due(t->step, t->recipe.validate_every))
+            RLM_TRY(validate(t, sheet, err));
+        if (last || due(t->step, t->recipe.checkpoint_every))
+            RLM_TRY(save(t, err));
+    }
+    return RLM_OK;
+}
+
+int rlm_train_video(const rlm_train_options *o, rlm_error *err)
+{
+    trainer *t = rlm_calloc(1, sizeof *t);
+    if (!t)
+        return rlm_fail(err, RLM_E_NOMEM, "video training: no memory");
+    t->o = o;
+    t->log = (rlm_log){o->log, o->log_cookie};
+    int code = open_all(t, err);
+    if (!code)
+        code = train_all(t, err);
+    close_all(t);
+    rlm_free(t);
+    return code;
+}

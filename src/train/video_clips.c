@@ -1,0 +1,291 @@
+/* Clips and photos for the video tokenizer. Files are decoded at first use by the loader's threads
+ * and kept as bytes at a small size; a training sample is a square window on them, sampled afresh.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "src/base/rng.h"
+#include "src/train/video_train.h"
+
+enum { VIDEO_SHORT = 144, PHOTO_SHORT = 256, VIDEO_MOST = 48 /* frames kept of a clip */ };
+enum { TRIES = 16 };
+static const int64_t KEEP_BYTES = (int64_t)6 << 30; /* beyond it, files are decoded every time */
+static const float REAL_SHARE = 0.70f;              /* of clips; the rest moves over photos */
+
+/* ---- Reading ----------------------------------------------------------------------------------
+ */
+
+static int footage_open(rlm_footage *f, const rlm_train_options *o, unsigned kind, int short_side,
+                        const rlm_log *log, rlm_error *err)
+{
+    rlm_error none;
+    f->short_side = short_side;
+    RLM_TRY(rlm_dataset_open(&f->set, o->data, o->data_count, log, err));
+    if (rlm_dataset_keep(&f->set, kind, false, &none)) {
+        rlm_dataset_free(&f->set);
+        memset(&f->set, 0, sizeof f->set);
+        return RLM_OK;
+    }
+    f->frames = rlm_calloc((size_t)f->set.count, sizeof *f->frames);
+    return f->frames
+               ? RLM_OK
+               : rlm_fail(err, RLM_E_NOMEM, "video training: no memory for %d files", f->set.count);
+}
+
+int rlm_clips_open(rlm_clips *c, const rlm_train_options *o, const rlm_log *log, rlm_error *err)
+{
+    memset(c, 0, sizeof *c);
+    c->log = *log;
+    pthread_mutex_init(&c->lock, NULL);
+    RLM_TRY(footage_open(&c->videos, o, RLM_MEDIA_VIDEO, VIDEO_SHORT, log, err));
+    RLM_TRY(footage_open(&c->photos, o, RLM_MEDIA_IMAGE, PHOTO_SHORT, log, err));
+    if (c->videos.set.train_count + c->photos.set.train_count == 0)
+        return rlm_fail(err, RLM_E_ARG, "video training: no clip and no picture in %d folders",
+                        o->data_count);
+    rlm_logf(log, 2, "video: %d clips and %d photos to train on, %d and %d for validation",
+             c->videos.set.train_count, c->photos.set.train_count, c->videos.set.val_count,
+             c->photos.set.val_count);
+    return RLM_OK;
+}
+
+static void footage_free(rlm_footage *f)
+{
+    for (int i = 0; f->frames && i < f->set.count; i++)
+        rlm_free(f->frames[i].rgb);
+    rlm_free(f->frames);
+    rlm_dataset_free(&f->set);
+}
+
+void rlm_clips_free(rlm_clips *c)
+{
+    footage_free(&c->videos);
+    footage_free(&c->photos);
+    pthread_mutex_destroy(&c->lock);
+    memset(c, 0, sizeof *c);
+}
+
+/* Decode at the short side wanted; the aspect ratio decides which side that is. */
+static int decode(const rlm_footage *f, int item, rlm_frames *out, rlm_error *err)
+{
+    rlm_want want;
+    rlm_clip clip = {0};
+    rlm_want_defaults(&want);
+    want.want_audio = 0;
+    want.height = f->short_side;
+    want.fps_num = RLM_CROP_FPS;
+    want.fps_den = 1;
+    want.max_frames = VIDEO_MOST;
+    RLM_TRY(rlm_media_read(f->set.items[item].path, &want, &clip, err));
+    if (clip.video.width < clip.video.height) {
+        rlm_clip_free(&clip);
+        want.width = f->short_side;
+        want.height = 0;
+        RLM_TRY(rlm_media_read(f->set.items[item].path, &want, &clip, err));
+    }
+    if (clip.video.count < 1) {
+        rlm_clip_free(&clip);
+        return rlm_fail(err, RLM_E_MEDIA, "%s: no frame in it", f->set.items[item].path);
+    }
+    *out = clip.video;
+    clip.video.rgb = NULL;
+    rlm_clip_free(&clip);
+    return RLM_OK;
+}
+
+/* Frames of an item. *mine: the caller must free them (no room to keep them). */
+static int footage_get(rlm_clips *c, rlm_footage *f, int item, rlm_frames *out, bool *mine)
+{
+    *mine = false;
+    pthread_mutex_lock(&c->lock);
+    *out = f->frames[item];
+    pthread_mutex_unlock(&c->lock);
+    if (out->rgb)
+        return RLM_OK;
+    if (out->count < 0)
+        return RLM_E_MEDIA;
+    rlm_error why;
+    int code = decode(f, item, out, &why);
+    pthread_mutex_lock(&c->lock);
+    rlm_frames *kept = &f->frames[item];
+    if (code) {
+        if (kept->count == 0)
+            rlm_logf(&c->log, 1, "%s", why.text);
+        kept->count = -1;
+    } else if (kept->rgb) { /* another thread was faster */
+        rlm_free(out->rgb);
+        *out = *kept;
+    } else if (c->bytes < KEEP_BYTES) {
+        *kept = *out;
+        c->bytes += (int64_t)out->count * out->height * out->width * 3;
+    } else {
+        *mine = true;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return code;
+}
+
+/* ---- Windows ----------------------------------------------------------------------------------
+ */
+
+/* A square window, in pixels of the source: centre and side. */
+typedef struct window {
+    float x, y, side;
+} window;
+
+static float bilinear(const uint8_t *rgb, int h, int w, float y, float x, int channel)
+{
+    y = fminf(fmaxf(y, 0.0f), (float)(h - 1));
+    x = fminf(fmaxf(x, 0.0f), (float)(w - 1));
+    int y0 = (int)y, x0 = (int)x, y1 = y0 + 1 < h ? y0 + 1 : y0, x1 = x0 + 1 < w ? x0 + 1 : x0;
+    float fy = y - (float)y0, fx = x - (float)x0;
+    const uint8_t *a = rgb + ((size_t)y0 * (size_t)w + (size_t)x0) * 3 + channel;
+    const uint8_t *b = rgb + ((size_t)y1 * (size_t)w + (size_t)x0) * 3 + channel;
+    size_t right = (size_t)(x1 - x0) * 3;
+    float top = (float)a[0] + fx * (float)(a[right] - a[0]);
+    float low = (float)b[0] + fx * (float)(b[right] - b[0]);
+    return top + fy * (low - top);
+}
+
+/* One output picture [128][128][3] in [-1, 1]: the mean of 2 x 2 samples a pixel, which keeps
+ * windows up to four times the output's size free of aliasing. */
+static void draw_window(const uint8_t *rgb, int h, int w, window v, bool mirror, float *out)
+{
+    const int n = RLM_CROP_SIDE;
+    float step = v.side / (float)n;
+    for (int y = 0; y < n; y++)
+        for (int x = 0; x < n; x++) {
+            int at = mirror ? n - 1 - x : x;
+            float *p = out + (y * n + at) * 3;
+            float sy = v.y - 0.5f * v.side + ((float)y + 0.25f) * step - 0.5f;
+            float sx = v.x - 0.5f * v.side + ((float)x + 0.25f) * step - 0.5f;
+            for (int c = 0; c < 3; c++) {
+                float sum = bilinear(rgb, h, w, sy, sx, c) +
+                            bilinear(rgb, h, w, sy, sx + 0.5f * step, c) +
+                            bilinear(rgb, h, w, sy + 0.5f * step, sx, c) +
+                            bilinear(rgb, h, w, sy + 0.5f * step, sx + 0.5f * step, c);
+                p[c] = sum * (0.25f * 2.0f / 255.0f) - 1.0f;
+            }
+        }
+}
+
+/* Draws of one sample: number i of sample `index`. */
+typedef struct dice {
+    uint64_t seed, index, i;
+} dice;
+
+static float roll(dice *d, float low, float high)
+{
+    return low + (high - low) * rlm_rng_uniform(d->seed, 700 + d->i++, d->index);
+}
+
+static window random_window(dice *d, int h, int w, float least, float most)
+{
+    float side = (float)(h < w ? h : w) * roll(d, least, most), half = 0.5f * side;
+    window v = {.side = side};
+    v.x = roll(d, half, (float)w - half);
+    v.y = roll(d, half, (float)h - half);
+    return v;
+}
+
+/* A clip as it was filmed: window and start at random, its last frame held when it is short. */
+static void draw_clip(const rlm_frames *f, dice *d, float *out)
+{
+    window v = random_window(d, f->height, f->width, 0.85f, 1.0f);
+    bool mirror = roll(d, 0, 1) < 0.5f;
+    int spare = f->count - RLM_CROP_FRAMES;
+    int start = spare > 0 ? (int)roll(d, 0, (float)spare + 0.999f) : 0;
+    size_t frame = (size_t)f->height * (size_t)f->width * 3;
+    for (int i = 0; i < RLM_CROP_FRAMES; i++) {
+        int at = start + i < f->count ? start + i : f->count - 1;
+        draw_window(f->rgb + (size_t)at * frame, f->height, f->width, v, mirror,
+                    out + (size_t)i * RLM_IMAGE_FLOATS);
+    }
+}
+
+/* A camera that pans and zooms evenly over one picture; one in ten stands still. */
+static void draw_motion(const rlm_frames *f, dice *d, float *out)
+{
+    window a = random_window(d, f->height, f->width, 0.4f, 1.0f), b = a;
+    bool mirror = roll(d, 0, 1) < 0.5f;
+    if (roll(d, 0, 1) > 0.1f) {
+        float most = (float)(f->height < f->width ? f->height : f->width);
+        b.side = fminf(a.side * roll(d, 0.8f, 1.25f), most);
+        b.x += roll(d, -0.25f, 0.25f) * a.side;
+        b.y += roll(d, -0.18f, 0.18f) * a.side;
+        b.x = fminf(fmaxf(b.x, 0.5f * b.side), (float)f->width - 0.5f * b.side);
+        b.y = fminf(fmaxf(b.y, 0.5f * b.side), (float)f->height - 0.5f * b.side);
+    }
+    const uint8_t *rgb = f->rgb + (size_t)(f->count / 2) * (size_t)f->height * (size_t)f->width * 3;
+    for (int i = 0; i < RLM_CROP_FRAMES; i++) {
+        float t = (float)i / (RLM_CROP_FRAMES - 1);
+        window v = {a.x + t * (b.x - a.x), a.y + t * (b.y - a.y), a.side + t * (b.side - a.side)};
+        draw_window(rgb, f->height, f->width, v, mirror, out + (size_t)i * RLM_IMAGE_FLOATS);
+    }
+}
+
+static void draw_image(const rlm_frames *f, dice *d, float *out)
+{
+    window v = random_window(d, f->height, f->width, 0.4f, 1.0f);
+    bool mirror = roll(d, 0, 1) < 0.5f;
+    int at = (int)roll(d, 0, (float)f->count - 0.001f);
+    draw_window(f->rgb + (size_t)at * (size_t)f->height * (size_t)f->width * 3, f->height, f->width,
+                v, mirror, out);
+}
+
+int rlm_clips_sample(rlm_clips *c, uint64_t seed, int64_t index, bool clip, float *out)
+{
+    for (int turn = 0; turn < TRIES; turn++) {
+        dice d = {seed + (uint64_t)turn, (uint64_t)index, 0};
+        bool real = clip && roll(&d, 0, 1) < REAL_SHARE;
+        rlm_footage *f = real ? &c->videos : &c->photos;
+        if (f->set.train_count == 0)
+            f = real ? &c->photos : &c->videos;
+        int item = rlm_dataset_draw(&f->set, d.seed, index);
+        rlm_frames frames;
+        bool mine;
+        if (footage_get(c, f, item, &frames, &mine))
+            continue;
+        if (!clip)
+            draw_image(&frames, &d, out);
+        else if (real && f == &c->videos)
+            draw_clip(&frames, &d, out);
+        else
+            draw_motion(&frames, &d, out);
+        if (mine)
+            rlm_free(frames.rgb);
+        return RLM_OK;
+    }
+    return RLM_E_MEDIA;
+}
+
+int rlm_clips_val(rlm_clips *c, bool clip, int i, rlm_frames *out)
+{
+    rlm_footage *f = clip ? &c->videos : &c->photos;
+    rlm_frames frames;
+    bool mine;
+    RLM_TRY(footage_get(c, f, f->set.val[i], &frames, &mine));
+    *out = (rlm_frames){.count = clip ? RLM_CROP_FRAMES : 1,
+                        .height = RLM_CROP_SIDE,
+                        .width = RLM_CROP_SIDE,
+                        .fps_num = RLM_CROP_FPS,
+                        .fps_den = 1};
+    out->rgb = rlm_alloc((size_t)out->count * RLM_IMAGE_FLOATS);
+    float *square = rlm_alloc(RLM_IMAGE_FLOATS * sizeof(float));
+    int code = out->rgb && square ? RLM_OK : RLM_E_NOMEM;
+    int side = frames.height < frames.width ? frames.height : frames.width;
+    window v = {0.5f * (float)frames.width, 0.5f * (float)frames.height, (float)side};
+    for (int t = 0; t < out->count && !code; t++) {
+        int at = t < frames.count ? t : frames.count - 1;
+        draw_window(frames.rgb + (size_t)at * (size_t)frames.height * (size_t)frames.width * 3,
+                    frames.height, frames.width, v, false, square);
+        for (int k = 0; k < RLM_IMAGE_FLOATS; k++)
+            out->rgb[(size_t)t * RLM_IMAGE_FLOATS + (size_t)k] =
+                (uint8_t)(square[k] * 127.5f + 128.0f);
+    }
+    rlm_free(square);
+    if (code)
+        rlm_free(out->rgb);
+    if (mine)
+        rlm_free(frames.rgb);
+    return code;
+}
