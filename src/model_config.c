@@ -3,15 +3,12 @@
 
 #include <string.h>
 
-#define INT(type, field, low, high)                                                                \
-    {                                                                                              \
-#field, RLM_FIELD_INT, offsetof(type, field), low, high, 0, 0, 0                           \
-    }
-#define INTS(type, field, low, high, most, length, sets)                                           \
-    {                                                                                              \
-#field, RLM_FIELD_INTS, offsetof(type, field), low, high, most, offsetof(type, length),    \
-            sets                                                                                   \
-    }
+/* clang-format off */
+#define INT(type, field, low, high) \
+    {#field, RLM_FIELD_INT, offsetof(type, field), low, high, 0, 0, 0}
+#define INTS(type, field, low, high, most, length, sets) \
+    {#field, RLM_FIELD_INTS, offsetof(type, field), low, high, most, offsetof(type, length), sets}
+/* clang-format on */
 
 static const rlm_field VIDEO_FIELDS[] = {
     INT(rlm_video_config, bits, 1, 30),

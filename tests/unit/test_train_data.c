@@ -4,6 +4,7 @@
 #include "src/base/rng.h"
 #include "tests/test.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -274,6 +275,40 @@ static void case_recipe(void)
     rlm_free(path);
 }
 
+/* Every configuration that comes with reelm loads: network and recipe. */
+static void case_shipped_configs(void)
+{
+    static const char *const WHAT[3] = {"video", "audio", "lm"};
+    struct dirent **names;
+    int n = scandir("assets/configs", &names, NULL, alphasort), seen = 0;
+    for (int i = 0; i < n; i++) {
+        for (int what = 0; what < 3; what++) {
+            rlm_error err = {0};
+            rlm_video_config video;
+            rlm_audio_config audio;
+            rlm_lm_config lm;
+            rlm_recipe recipe;
+            rlm_train_options o;
+            if (strncmp(names[i]->d_name, WHAT[what], strlen(WHAT[what])))
+                continue;
+            char *path = rlm_path_join("assets/configs", names[i]->d_name);
+            rlm_train_defaults(&o, what);
+            o.config = path;
+            if (rlm_config_read(path, what == RLM_TRAIN_VIDEO ? &video : NULL,
+                                what == RLM_TRAIN_AUDIO ? &audio : NULL,
+                                what == RLM_TRAIN_LM ? &lm : NULL, &err) ||
+                rlm_recipe_load(&recipe, &o, &err))
+                TEST_FAILED("%s", err.text);
+            seen++;
+            rlm_free(path);
+        }
+        free(names[i]);
+    }
+    if (n >= 0)
+        free(names);
+    CHECK(seen >= 3);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
@@ -288,6 +323,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_loader_order);
     TEST_CASE(case_journal);
     TEST_CASE(case_recipe);
+    TEST_CASE(case_shipped_configs);
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     if (system(command))
