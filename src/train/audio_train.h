@@ -38,7 +38,7 @@ typedef struct rlm_rvq {
     int64_t replaced;                    /* codes moved in the last update */
     int32_t started;                     /* k-means done */
 } rlm_rvq;
-enum { RLM_RVQ_POOL = 16384 };
+enum { RLM_RVQ_POOL = 8192 };
 int rlm_rvq_open(rlm_rvq *q, const rlm_audio *a, int64_t rows, rlm_error *err);
 void rlm_rvq_free(rlm_rvq *q);
 /* Latents seen before the codebooks exist; the newest RLM_RVQ_POOL rows are kept. */

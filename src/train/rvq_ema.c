@@ -10,7 +10,7 @@
 static const float DECAY = 0.99f;      /* of the averages, a step */
 static const float DEAD_SHARE = 0.03f; /* of a code's fair count below which it is replaced */
 static const float BORN_SHARE = 0.3f;  /* of the fair count that a replaced code starts with */
-enum { KMEANS_ROUNDS = 10 };
+enum { KMEANS_ROUNDS = 6 };
 
 int rlm_rvq_open(rlm_rvq *q, const rlm_audio *a, int64_t rows, rlm_error *err)
 {

@@ -137,7 +137,7 @@ static int open_networks(trainer *t, rlm_error *err)
 static int plan_scratch(trainer *t, rlm_error *err)
 {
     rlm_kernels empty;
-    rlm_kernels_empty(&empty, &t->k);
+    rlm_kernels_empty_training(&empty, &t->k);
     RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
     t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->encoder_tape};
     rlm_tensor wave = rlm_tensor_new5(&t->run, t->recipe.batch, 1, 1, t->crop, 1);
@@ -182,7 +182,7 @@ static int open_all(trainer *t, rlm_error *err)
 {
     const rlm_train_options *o = t->o;
     RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
-    RLM_TRY(rlm_kernels_init(&t->k, o->cpu_mask, err));
+    RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
     RLM_TRY(rlm_par_open(&t->par, o->threads, err));
     RLM_TRY(open_networks(t, err));
     int hop = rlm_audio_hop(&t->config);

@@ -1,0 +1,165 @@
+/* The audio loop from files to files: tones in, a loss that falls, a model that loads, and a run
+ * that goes on where it was stopped as if it had not been. */
+#include "src/model_dir.h"
+#include "src/reelm_train.h"
+#include "tests/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { FILES = 24, RATE = 16000, SECONDS = 2 };
+
+static char root[64];
+
+static const char *at(const char *name)
+{
+    static char path[4][256];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
+    return path[turn];
+}
+
+static bool write_tones(void)
+{
+    rlm_error err;
+    static float wave[RATE * SECONDS];
+    for (int f = 0; f < FILES; f++) {
+        char name[64];
+        for (int i = 0; i < RATE * SECONDS; i++)
+            wave[i] =
+                0.4f * sinf(0.02f * (float)(f + 2) * (float)i) * (float)((i / 4000 + f) % 3 != 0);
+        snprintf(name, sizeof name, "data/tone%02d.wav", f);
+        rlm_clip clip = {
+            .audio = {.count = RATE * SECONDS, .channels = 1, .rate = RATE, .samples = wave}};
+        if (rlm_mkdirs(at("data"), &err) || rlm_media_write(at(name), &clip, NULL, &err))
+            return false;
+    }
+    return true;
+}
+
+static int train(const char *run, int64_t steps, int resume, rlm_error *err)
+{
+    const char *data = at("data");
+    rlm_train_options o;
+    rlm_train_defaults(&o, RLM_TRAIN_AUDIO);
+    o.config = at("config.json");
+    o.data = &data;
+    o.data_count = 1;
+    o.run_dir = run;
+    o.steps = steps;
+    o.resume = resume;
+    o.threads = 2;
+    o.deterministic = 1;
+    return rlm_train(&o, err);
+}
+
+/* "mel" of the first and last line of a run's journal that have one. */
+static void read_journal(const char *run, double *first, double *last)
+{
+    char path[300], line[1024];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", run);
+    FILE *f = fopen(path, "r");
+    *first = *last = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        const char *mel = strstr(line, "\"mel\":");
+        if (!mel)
+            continue;
+        *last = atof(mel + 6);
+        if (*first == 0)
+            *first = *last;
+    }
+    if (f)
+        fclose(f);
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    rlm_error err;
+    char *x = NULL, *y = NULL;
+    size_t nx = 0, ny = 0;
+    bool same = !rlm_file_read(a, 1 << 26, &x, &nx, &err) &&
+                !rlm_file_read(b, 1 << 26, &y, &ny, &err) && nx == ny && !memcmp(x, y, nx);
+    rlm_free(x);
+    rlm_free(y);
+    return same;
+}
+
+static const char CONFIG[] =
+    "{\"what\": \"audio\", \"network\": {\"preset\": \"tiny\"}, \"train\": {\"steps\": 40, "
+    "\"batch\": 2, \"lr\": 0.003, \"muon_lr\": 0.01, \"warmup\": 4, \"ema\": 0.9, \"critic\": 0.2, "
+    "\"checkpoint_every\": 20, \"validate_every\": 40, \"sample_every\": 40}}";
+
+static void case_train_and_resume(void)
+{
+    rlm_error err = {0};
+    double first, last;
+    rlm_model m = {0};
+    rlm_kernels k;
+    CHECK(write_tones());
+    CHECK(rlm_file_write(at("config.json"), CONFIG, sizeof CONFIG - 1, &err) == 0);
+    char whole[128], part[128];
+    snprintf(whole, sizeof whole, "%s/whole", root);
+    snprintf(part, sizeof part, "%s/part", root);
+    CHECK(train(whole, 0, 0, &err) == 0);
+    CHECK_STR(err.text, "");
+    read_journal(whole, &first, &last);
+    CHECK(first > 0 && last < 0.75 * first);
+    CHECK(rlm_kernels_init(&k, NULL, &err) == 0);
+    CHECK(rlm_model_open(&m, at("whole/model"), RLM_PART_AUDIO, &k, NULL, &err) == 0);
+    CHECK(m.audio != NULL && m.audio_config.codes == 64);
+    rlm_model_close(&m);
+    CHECK(access(at("whole/model/audio.safetensors"), R_OK) == 0);
+    /* the checkpoint of step 20 of an equal run, continued */
+    CHECK(rlm_mkdirs(at("part/checkpoints"), &err) == 0);
+    char *text = NULL, *file = NULL, list[256];
+    size_t bytes, length;
+    CHECK(rlm_file_read(at("whole/latest"), 4096, &text, &length, &err) == 0);
+    const char *older = text ? strstr(text, "step_0000020") : NULL;
+    CHECK(older != NULL);
+    if (older) {
+        snprintf(list, sizeof list, "%.*s\n", (int)strcspn(older, "\n"), older);
+        const char *name = "checkpoints/step_0000020.safetensors";
+        char from[256], to[256];
+        snprintf(from, sizeof from, "%s/%s", whole, name);
+        snprintf(to, sizeof to, "%s/%s", part, name);
+        CHECK(rlm_file_read(from, 1 << 28, &file, &bytes, &err) == 0);
+        CHECK(rlm_file_write(to, file, bytes, &err) == 0);
+        CHECK(rlm_file_write(at("part/latest"), list, strlen(list), &err) == 0);
+        CHECK(train(part, 0, 1, &err) == 0);
+        CHECK(same_file(at("whole/model/audio.safetensors"), at("part/model/audio.safetensors")));
+    }
+    rlm_free(text);
+    rlm_free(file);
+}
+
+static void case_nothing_to_hear(void)
+{
+    rlm_error err = {0};
+    char run[128];
+    snprintf(run, sizeof run, "%s/none", root);
+    const char *data = at("empty");
+    rlm_train_options o;
+    CHECK(rlm_mkdirs(data, &err) == 0);
+    rlm_train_defaults(&o, RLM_TRAIN_AUDIO);
+    o.data = &data;
+    o.data_count = 1;
+    o.run_dir = run;
+    CHECK(rlm_train(&o, &err) != 0 && err.text[0] != 0);
+}
+
+int main(int argc, char **argv)
+{
+    char remove[128];
+    snprintf(root, sizeof root, "/tmp/reelm-train-audio-XXXXXX");
+    if (!mkdtemp(root))
+        return 1;
+    TEST_BEGIN(argc, argv);
+    TEST_CASE(case_train_and_resume);
+    TEST_CASE(case_nothing_to_hear);
+    snprintf(remove, sizeof remove, "rm -rf %s", root);
+    if (system(remove))
+        fprintf(stderr, "%s stays behind\n", root);
+    return TEST_END();
+}
