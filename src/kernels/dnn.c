@@ -4,6 +4,33 @@
 
 #include "src/kernels/conv_rows.h"
 
+/* ---- Rounding ------------------------------------------------------------------------------ */
+
+typedef struct round_job {
+    const float *x;
+    uint16_t *out;
+} round_job;
+
+static void round_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const round_job *j = ctx;
+    (void)worker;
+    rlm_dnn_round((int)(end - begin), j->x + begin, j->out + begin);
+}
+
+void rlm_dnn_round_into(rlm_par *par, int64_t n, const float *x, uint16_t *out)
+{
+    round_job j = {x, out};
+    rlm_par_for(par, n, 1 << 15, round_slice, &j);
+}
+
+uint16_t *rlm_dnn_rounded(rlm_par *par, int64_t n, const float *x, int64_t room)
+{
+    uint16_t *out = rlm_par_scratch(par, 0, 2, (size_t)(n + room) * sizeof *out);
+    rlm_dnn_round_into(par, n, x, out);
+    return out;
+}
+
 /* ---- Weights ------------------------------------------------------------------------------- */
 
 size_t rlm_dnn_pack_bytes(const rlm_weight_geom *g, bool transposed)
@@ -104,13 +131,13 @@ typedef struct conv_job {
     rlm_par *par;
     const rlm_conv_shape *s;
     int rows; /* output positions of a slice */
-    const float *x, *bias, *residual;
-    const uint16_t *w;
+    const float *bias, *residual;
+    const uint16_t *x, *w;
     float *y;
 } conv_job;
 
 /* patch [count][taps * cin, padded] of output rows from `row`. */
-static void gather_patches(const rlm_conv_shape *s, const float *x, int64_t row, int count,
+static void gather_patches(const rlm_conv_shape *s, const uint16_t *x, int64_t row, int count,
                            uint16_t *patch)
 {
     int taps = conv_taps(s), width = taps * s->cin, padded = rlm_dnn_pad(width);
@@ -120,7 +147,7 @@ static void gather_patches(const rlm_conv_shape *s, const float *x, int64_t row,
             if (from < 0)
                 memset(patch, 0, (size_t)s->cin * sizeof *patch);
             else
-                rlm_dnn_round(s->cin, x + from * s->cin, patch);
+                memcpy(patch, x + from * s->cin, (size_t)s->cin * sizeof *patch);
         }
         memset(patch, 0, (size_t)(padded - width) * sizeof *patch);
         patch += padded - width;
@@ -156,7 +183,8 @@ static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, 
         linear_forward(par, (int)rows, s->cout, s->cin, x, w, bias, residual, y);
     } else {
         int block = 2 * rlm_blas_rows(width);
-        conv_job j = {par, s, block, x, bias, residual, w->pack, y};
+        const uint16_t *rounded = rlm_dnn_rounded(par, conv_rows_in(s) * s->cin, x, 0);
+        conv_job j = {par, s, block, bias, residual, rounded, w->pack, y};
         rlm_par_for(par, (rows + block - 1) / block, 1, conv_slice, &j);
     }
 }

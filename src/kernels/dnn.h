@@ -29,6 +29,11 @@ size_t rlm_dnn_pack_bytes(const rlm_weight_geom *g, bool transposed);
 void rlm_dnn_pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
                   void *out);
 
+/* bf16 copy of x[0..n), made once so that gathering only copies. From outside slices; lives in slot
+ * 2 of worker 0 until the next call; `room` more values follow it uninitialised. */
+uint16_t *rlm_dnn_rounded(rlm_par *par, int64_t n, const float *x, int64_t room);
+void rlm_dnn_round_into(rlm_par *par, int64_t n, const float *x, uint16_t *out);
+
 /* to[0..n) = bf16 of from. */
 static inline void rlm_dnn_round(int n, const float *from, uint16_t *to)
 {

@@ -9,8 +9,7 @@ typedef struct grad_job {
     const rlm_conv_shape *s;
     int rows;         /* positions of a slice */
     int down, across; /* blocks of output and input channels */
-    const float *x, *dy;
-    const uint16_t *w;
+    const uint16_t *x, *dy, *w;
     float *dx, *dw;
 } grad_job;
 
@@ -37,7 +36,7 @@ static rlm_conv_shape linear_shape(int m, int n, int k)
 /* ---- Data ---------------------------------------------------------------------------------- */
 
 /* patch [count][taps * cout, padded]: the output rows that read input rows from `row`. */
-static void gather_readers(const rlm_conv_shape *s, const float *dy, int64_t row, int count,
+static void gather_readers(const rlm_conv_shape *s, const uint16_t *dy, int64_t row, int count,
                            uint16_t *patch)
 {
     int taps = conv_taps(s), width = taps * s->cout, padded = rlm_dnn_pad(width);
@@ -47,7 +46,7 @@ static void gather_readers(const rlm_conv_shape *s, const float *dy, int64_t row
             if (from < 0)
                 memset(patch, 0, (size_t)s->cout * sizeof *patch);
             else
-                rlm_dnn_round(s->cout, dy + from * s->cout, patch);
+                memcpy(patch, dy + from * s->cout, (size_t)s->cout * sizeof *patch);
         }
         memset(patch, 0, (size_t)(padded - width) * sizeof *patch);
         patch += padded - width;
@@ -82,7 +81,8 @@ static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const floa
     }
     int64_t rows = conv_rows_in(s);
     int block = 2 * rlm_blas_rows((int64_t)conv_taps(s) * s->cout);
-    grad_job j = {.par = par, .s = s, .rows = block, .dy = dy, .w = w->pack_t, .dx = dx};
+    const uint16_t *rounded = rlm_dnn_rounded(par, conv_rows_out(s) * s->cout, dy, 0);
+    grad_job j = {.par = par, .s = s, .rows = block, .dy = rounded, .w = w->pack_t, .dx = dx};
     rlm_par_for(par, (rows + block - 1) / block, 1, data_slice, &j);
 }
 
@@ -114,8 +114,8 @@ static void gather_tile(const grad_job *j, const tile *t, int64_t row, int depth
             memset(a, 0, (size_t)t->m * sizeof *a);
             memset(b, 0, (size_t)t->n * sizeof *b);
         } else {
-            rlm_dnn_round(t->m, j->dy + (row + i) * s->cout + t->co, a);
-            rlm_dnn_round(t->n, j->x + from * s->cin + t->ci, b);
+            memcpy(a, j->dy + (row + i) * s->cout + t->co, (size_t)t->m * sizeof *a);
+            memcpy(b, j->x + from * s->cin + t->ci, (size_t)t->n * sizeof *b);
         }
     }
 }
@@ -151,7 +151,11 @@ static void weight_slice(void *ctx, int64_t begin, int64_t end, int worker)
 static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
                                  const float *dy, float *dw, float *dbias)
 {
-    grad_job j = {.par = par, .s = s, .x = x, .dy = dy, .dw = dw};
+    int64_t count = conv_rows_in(s) * s->cin, room = conv_rows_out(s) * s->cout;
+    uint16_t *rounded = dw ? rlm_dnn_rounded(par, count, x, room) : NULL;
+    if (dw)
+        rlm_dnn_round_into(par, room, dy, rounded + count);
+    grad_job j = {.par = par, .s = s, .x = rounded, .dy = rounded + (dw ? count : 0), .dw = dw};
     j.down = (s->cout + BLOCK - 1) / BLOCK;
     j.across = (s->cin + BLOCK - 1) / BLOCK;
     if (dw)
