@@ -96,6 +96,13 @@ int rlm_sound_silence(rlm_sound *s, int64_t samples, rlm_error *err);
 int rlm_sound_full(const rlm_sound *s);
 void rlm_sound_close(rlm_sound *s); /* frees pcm too */
 
+/* ---- clip_convert.c -----------------------------------------------------------------------------
+ */
+
+/* want: size, fit, frame rate, max_frames, rate, channels, want_video, want_audio. out is
+ * overwritten on success (heap, rlm_clip_free; no metadata) and untouched on failure. */
+int rlm_clip_convert(const rlm_clip *in, const rlm_want *want, rlm_clip *out, rlm_error *err);
+
 /* ---- audio_file.c: libsndfile ------------------------------------------------------------------
  */
 

@@ -1,0 +1,300 @@
+/* Any length by windows: the last pictures are encoded afresh, as many latent frames as the model
+ * was trained to see before it continues, and the new ones are decoded together with them. */
+#include "src/pipeline.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/media/media.h"
+
+enum { WINDOW_LATENTS = 5, WINDOW_PAST = 3, EXTEND_FRAMES_MAX = 4096 };
+
+/* One window: the past as codes, and the shape of what is to come. */
+typedef struct window {
+    rlm_codes video, audio; /* past */
+    rlm_codes all;          /* pictures, past and new, once they are made */
+    int past_frames;
+    int latents; /* new */
+    rlm_layout_spec spec;
+} window;
+
+int64_t rlm_sound_samples(const rlm_job *j, int frames)
+{
+    double seconds = (double)frames * j->r->fps_den / j->r->fps_num;
+    return (int64_t)floor(seconds * j->s->engine->model.audio_config.rate + 0.5);
+}
+
+int rlm_sound_frames(const rlm_job *j, int frames)
+{
+    int64_t hop = rlm_audio_hop(&j->s->engine->model.audio_config);
+    int64_t n = rlm_sound_samples(j, frames), whole = n / hop; /* half a frame rounds down */
+    whole += 2 * (n % hop) > hop;
+    return whole < 1 ? 1 : (int)whole;
+}
+
+void rlm_job_want(const rlm_job *j, rlm_want *want)
+{
+    const rlm_model *m = &j->s->engine->model;
+    rlm_want_defaults(want);
+    want->width = j->r->width;
+    want->height = j->r->height;
+    want->fps_num = j->r->fps_num;
+    want->fps_den = j->r->fps_den;
+    want->rate = m->audio ? m->audio_config.rate : 16000;
+    want->channels = 1;
+}
+
+static void window_free(window *w)
+{
+    rlm_codes_free(&w->video);
+    rlm_codes_free(&w->audio);
+    rlm_codes_free(&w->all);
+}
+
+static int window_past(rlm_job *j, const rlm_clip *clip, int latents, int sound, window *w,
+                       rlm_error *err)
+{
+    const rlm_frames *v = &clip->video;
+    int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
+    size_t one = (size_t)v->height * (size_t)v->width * 3;
+    rlm_clip tail = {.video = *v};
+    w->past_frames = 1 + (latents - 1) * stride;
+    tail.video.count = w->past_frames;
+    tail.video.rgb = v->rgb + (size_t)(v->count - w->past_frames) * one;
+    if (sound) {
+        int64_t n = rlm_sound_samples(j, w->past_frames);
+        n = n < clip->audio.count ? n : clip->audio.count;
+        tail.audio = clip->audio;
+        tail.audio.count = n;
+        tail.audio.samples = clip->audio.samples + (clip->audio.count - n);
+    }
+    return rlm_encode(j->s, &tail, &w->video, sound ? &w->audio : NULL, err);
+}
+
+static void window_spec(window *w)
+{
+    const rlm_codes *v = &w->video;
+    w->spec = (rlm_layout_spec){.task = RLM_TASK_PREDICT,
+                                .visual_in = {v->dims[0], v->dims[1], v->dims[2], v->ids, NULL},
+                                .video_out = {w->latents, v->dims[1], v->dims[2], NULL, NULL},
+                                .source = -1};
+}
+
+/* Choose how much past and future one pass holds, and encode the past. */
+static int window_open(rlm_job *j, const rlm_clip *clip, int rest, int sound, window *w,
+                       rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int stride = rlm_video_stride_t(&m->video_config);
+    int past = 1 + (clip->video.count - 1) / stride;
+    for (past = past > WINDOW_PAST ? WINDOW_PAST : past; past >= 1; past--) {
+        window_free(w);
+        RLM_TRY(window_past(j, clip, past, sound, w, err));
+        w->latents = (rest + stride - 1) / stride;
+        if (w->latents > WINDOW_LATENTS - past)
+            w->latents = WINDOW_LATENTS - past;
+        for (; w->latents >= 1; w->latents--) {
+            window_spec(w);
+            int need = rlm_window_length(j, &w->spec, err);
+            if (need < 0 || need <= m->lm_config.max_len)
+                return need < 0 ? need : 0;
+        }
+    }
+    return rlm_fail(err, RLM_E_RANGE,
+                    "a picture of %dx%d leaves no room to continue: this model has %d positions",
+                    j->r->width, j->r->height, m->lm_config.max_len);
+}
+
+/* Past and new codes as one grid. */
+static int window_join(const rlm_job *j, window *w, const rlm_made *made, rlm_error *err)
+{
+    int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
+    rlm_codes *all = &w->all;
+    *all = w->video;
+    all->dims[0] += made->latents;
+    all->count = (int64_t)all->dims[0] * all->dims[1] * all->dims[2];
+    all->true_frames = w->past_frames + made->latents * stride;
+    all->ids = rlm_alloc(rlm_size_mul((size_t)all->count, sizeof *all->ids));
+    if (!all->ids)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld codes", (long long)all->count);
+    memcpy(all->ids, w->video.ids, (size_t)w->video.count * sizeof *all->ids);
+    memcpy(all->ids + w->video.count, made->video,
+           (size_t)(all->count - w->video.count) * sizeof *all->ids);
+    return 0;
+}
+
+/* Pictures: decode past and new together, append the new ones, `most` in all. */
+static int append_video(rlm_job *j, const window *w, rlm_clip *clip, int most, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    rlm_frames made = {0}, *v = &clip->video;
+    RLM_TRY(rlm_video_decode(&j->s->run, m->video, &w->all, &made, NULL, NULL, err));
+    size_t one = (size_t)v->height * (size_t)v->width * 3;
+    int n = made.count - w->past_frames;
+    n = v->count + n > most ? most - v->count : n;
+    uint8_t *grown = rlm_realloc(v->rgb, (size_t)v->count * one, (size_t)(v->count + n) * one);
+    if (!grown) {
+        rlm_free(made.rgb);
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", v->count + n);
+    }
+    v->rgb = grown;
+    memcpy(grown + (size_t)v->count * one, made.rgb + (size_t)w->past_frames * one,
+           (size_t)n * one);
+    v->count += n;
+    rlm_free(made.rgb);
+    return 0;
+}
+
+/* Cut the sound to `samples`, or fill it up with silence. */
+static int fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err)
+{
+    if (samples > a->count) {
+        size_t one = sizeof(float) * (size_t)a->channels;
+        float *grown =
+            rlm_realloc(a->samples, (size_t)a->count * one, rlm_size_mul((size_t)samples, one));
+        if (!grown)
+            return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld samples", (long long)samples);
+        memset(grown + a->count * a->channels, 0, (size_t)(samples - a->count) * one);
+        a->samples = grown;
+    }
+    a->count = samples;
+    return 0;
+}
+
+/* Sound codes of the window: the past's are given, the rest is to be sampled. Level by level, so
+ * each level hears its own past before it goes on. */
+static int sound_spec(const rlm_job *j, const window *w, rlm_layout_spec *spec, int32_t **ids,
+                      uint8_t **known, rlm_error *err)
+{
+    int levels = j->s->engine->model.lm_config.audio_levels;
+    int past = w->audio.dims[1], frames = rlm_sound_frames(j, w->all.true_frames);
+    size_t count = (size_t)levels * (size_t)frames;
+    *ids = rlm_calloc(count, sizeof **ids);
+    *known = rlm_calloc(count, 1);
+    if (!*ids || !*known)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
+    past = past < frames ? past : frames;
+    for (int q = 0; q < levels; q++) {
+        memcpy(*ids + (size_t)q * (size_t)frames, w->audio.ids + (size_t)q * w->audio.dims[1],
+               (size_t)past * sizeof **ids);
+        memset(*known + (size_t)q * (size_t)frames, 1, (size_t)past);
+    }
+    const int *d = w->all.dims;
+    *spec = (rlm_layout_spec){.task = RLM_TASK_VIDEO_TO_AUDIO,
+                              .visual_in = {d[0], d[1], d[2], w->all.ids, NULL},
+                              .audio_out = {levels, frames, 1, *ids, *known},
+                              .source = -1};
+    return 0;
+}
+
+/* Sound up to the end of the picture: decode past and new together, take what is new. */
+static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *err)
+{
+    rlm_layout_spec spec;
+    rlm_made made = {0};
+    rlm_clip sound = {0};
+    int32_t *ids = NULL;
+    uint8_t *known = NULL;
+    int64_t before = clip->audio.count;
+    int code = fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err);
+    if (!code)
+        code = sound_spec(j, w, &spec, &ids, &known, err);
+    if (!code)
+        code = rlm_window_sample(j, &spec, &made, err);
+    if (!code && made.levels) {
+        int frames = spec.audio_out.h;
+        rlm_codes all = {.dims = {made.levels, frames, 1},
+                         .count = (int64_t)made.levels * frames,
+                         .ids = made.audio,
+                         .rate = clip->audio.rate};
+        code = rlm_decode(j->s, NULL, &all, &sound, err);
+        /* the window's sound begins where its past began */
+        int64_t from = rlm_sound_samples(j, w->past_frames);
+        int64_t n = clip->audio.count - before, have = sound.audio.count - from;
+        n = n < have ? n : have;
+        if (!code && n > 0)
+            memcpy(clip->audio.samples + before, sound.audio.samples + from,
+                   (size_t)n * sizeof(float));
+    }
+    rlm_clip_free(&sound);
+    rlm_made_free(&made);
+    rlm_free(ids);
+    rlm_free(known);
+    return code;
+}
+
+int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int stride = rlm_video_stride_t(&m->video_config), side = rlm_video_stride_s(&m->video_config);
+    int rest = frames - clip->video.count;
+    if (sound)
+        RLM_TRY(fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err));
+    if (rest > 0)
+        j->total = j->done +
+                   (int64_t)((rest + stride - 1) / stride) * ((j->r->height + side - 1) / side) *
+                       ((j->r->width + side - 1) / side) +
+                   (sound ? (int64_t)m->lm_config.audio_levels * rlm_sound_frames(j, rest) : 0);
+    while (clip->video.count < frames && !j->cancelled) {
+        window w = {0};
+        rlm_made made = {0};
+        j->seed++;
+        int code = window_open(j, clip, frames - clip->video.count, sound, &w, err);
+        if (!code)
+            code = rlm_window_sample(j, &w.spec, &made, err);
+        double start = rlm_now();
+        if (!code && made.latents)
+            code = window_join(j, &w, &made, err);
+        if (!code && made.latents)
+            code = append_video(j, &w, clip, frames, err);
+        j->report.decode_s += rlm_now() - start;
+        if (!code && made.latents && sound)
+            code = append_sound(j, &w, clip, err);
+        rlm_made_free(&made);
+        window_free(&w);
+        if (code)
+            return code;
+        rlm_job_tell(j, RLM_STAGE_DECODE, clip->video.count, frames, 1);
+    }
+    return 0;
+}
+
+int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *source, double seconds,
+               rlm_clip *out, rlm_report *report, rlm_error *err)
+{
+    rlm_job j;
+    rlm_want want;
+    rlm_clip clip = {0};
+    if (!source || source->video.count < 1)
+        return rlm_fail(err, RLM_E_ARG, "extend: the source has no picture");
+    if (!(seconds > 0 && seconds <= 3600))
+        return rlm_fail(err, RLM_E_RANGE, "extend: %g seconds, allowed are above 0 to 3600",
+                        seconds);
+    RLM_TRY(rlm_session_need(s, RLM_PART_VIDEO | RLM_PART_LM, err));
+    RLM_TRY(rlm_job_open(&j, s, request, err));
+    rlm_job_want(&j, &want);
+    int sound = request->audio && source->audio.count > 0 && s->engine->model.audio &&
+                s->engine->model.lm_config.audio_levels > 0;
+    want.want_audio = sound;
+    int code = rlm_clip_convert(source, &want, &clip, err);
+    double more = ceil(seconds * request->fps_num / request->fps_den - 1e-6);
+    int frames = clip.video.count + (int)more;
+    if (!code && frames > EXTEND_FRAMES_MAX)
+        code = rlm_fail(err, RLM_E_RANGE, "extend: %d frames in all, at most %d are allowed",
+                        frames, EXTEND_FRAMES_MAX);
+    j.report.task = sound ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
+    if (!code)
+        code = rlm_continue(&j, &clip, frames, sound, err);
+    if (!code && j.cancelled)
+        code = rlm_fail(err, RLM_E_CANCELLED, "stopped after %d of %d frames", clip.video.count,
+                        frames);
+    if (!code || code == RLM_E_CANCELLED)
+        *out = clip;
+    else
+        rlm_clip_free(&clip);
+    j.report.frames = clip.video.count;
+    rlm_job_close(&j);
+    if (report)
+        *report = j.report;
+    return code;
+}

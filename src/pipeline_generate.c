@@ -1,0 +1,464 @@
+/* rlm_generate: a request to the grids of one task, a pass of the language model, and back to
+ * pictures and sound. What one pass cannot hold is continued by windows (pipeline_extend.c). */
+#include "src/pipeline.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "src/media/media.h"
+
+enum { TEXT_MAX = 256, FIRST_LATENTS = 5 };
+
+/* ---- The job ----------------------------------------------------------------------------------
+ */
+
+static int check_sampling(const char *name, const rlm_sampling *s, rlm_error *err)
+{
+    if (!(s->temperature >= 0 && s->temperature <= 100))
+        return rlm_fail(err, RLM_E_RANGE, "%s temperature is %g, allowed are 0 to 100", name,
+                        s->temperature);
+    if (s->top_k < 0)
+        return rlm_fail(err, RLM_E_RANGE, "%s top-k is %d, allowed are 0 (off) and more", name,
+                        s->top_k);
+    if (!(s->top_p > 0 && s->top_p <= 1))
+        return rlm_fail(err, RLM_E_RANGE, "%s top-p is %g, allowed are above 0 to 1", name,
+                        s->top_p);
+    return 0;
+}
+
+static int check_request(const rlm_request *r, rlm_error *err)
+{
+    if (r->task < RLM_TASK_AUTO || r->task >= RLM_TASK_COUNT)
+        return rlm_fail(err, RLM_E_ARG, "task is %d, known are 0 to %d", r->task,
+                        RLM_TASK_COUNT - 1);
+    if (r->width < 16 || r->width > 1024 || r->height < 16 || r->height > 1024)
+        return rlm_fail(err, RLM_E_RANGE, "picture size is %dx%d, sides of 16 to 1024 are allowed",
+                        r->width, r->height);
+    if (r->frames < 1 || r->frames > 256)
+        return rlm_fail(err, RLM_E_RANGE, "frames is %d, allowed are 1 to 256", r->frames);
+    if (r->fps_num < 1 || r->fps_den < 1 || (double)r->fps_num / r->fps_den > 240 ||
+        (double)r->fps_num / r->fps_den < 0.1)
+        return rlm_fail(err, RLM_E_RANGE, "frame rate is %d/%d, allowed are 0.1 to 240 a second",
+                        r->fps_num, r->fps_den);
+    if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
+        return rlm_fail(err, RLM_E_RANGE, "guidance scale is %g, allowed are 0 to 100",
+                        r->cfg_scale);
+    RLM_TRY(check_sampling("video", &r->video, err));
+    return check_sampling("audio", &r->audio_sampling, err);
+}
+
+static int encode_text(const rlm_session *s, const char *text, int32_t **ids, int *count,
+                       rlm_error *err)
+{
+    int cut = 0;
+    *count = 0;
+    *ids = NULL;
+    if (!text || !*text)
+        return 0;
+    RLM_TRY(rlm_session_need(s, RLM_PART_TEXT, err));
+    *ids = rlm_alloc(TEXT_MAX * sizeof **ids);
+    if (!*ids)
+        return rlm_fail(err, RLM_E_NOMEM, "prompt: out of memory");
+    RLM_TRY(rlm_text_encode(s->engine->model.text, text, strlen(text), *ids, TEXT_MAX, count, &cut,
+                            err));
+    if (cut)
+        rlm_logf(&s->engine->log, 1, "the prompt is longer than %d pieces and was cut", TEXT_MAX);
+    return 0;
+}
+
+int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err)
+{
+    *j = (rlm_job){.s = s, .r = r, .start = rlm_now(), .seed = r->seed};
+    j->report = (rlm_report){.width = r->width, .height = r->height};
+    RLM_TRY(check_request(r, err));
+    int code = encode_text(s, r->prompt, &j->text, &j->text_count, err);
+    if (!code)
+        code = encode_text(s, r->negative_prompt, &j->negative, &j->negative_count, err);
+    if (code)
+        rlm_job_close(j);
+    return code;
+}
+
+void rlm_job_close(rlm_job *j)
+{
+    struct rusage usage;
+    if (!getrusage(RUSAGE_SELF, &usage))
+        j->report.peak_bytes = (int64_t)usage.ru_maxrss * 1024;
+    rlm_free(j->text);
+    rlm_free(j->negative);
+    j->text = j->negative = NULL;
+}
+
+/* ---- From tokens to a clip ----------------------------------------------------------------------
+ */
+
+typedef struct decode_cookie {
+    rlm_job *j;
+    int quiet; /* already cancelled: finish what there is */
+} decode_cookie;
+
+static int decode_told(void *cookie, int64_t done, int64_t total)
+{
+    decode_cookie *c = cookie;
+    return c->quiet ? 0 : rlm_job_tell(c->j, RLM_STAGE_DECODE, done, total, 1);
+}
+
+/* Grids around what was made: true sizes of `frames` pictures. ids stay with `made`. */
+static void made_codes(const rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made,
+                       int frames, rlm_codes *video, rlm_codes *audio)
+{
+    const rlm_model *m = &j->s->engine->model;
+    if (made->latents) {
+        const rlm_grid *g = &spec->video_out;
+        int most = 1 + (made->latents - 1) * rlm_video_stride_t(&m->video_config);
+        *video = (rlm_codes){.dims = {made->latents, g->h, g->w},
+                             .count = (int64_t)made->latents * g->h * g->w,
+                             .ids = made->video,
+                             .true_frames = frames < most ? frames : most,
+                             .true_height = j->r->height,
+                             .true_width = j->r->width,
+                             .fps_num = j->r->fps_num,
+                             .fps_den = j->r->fps_den};
+        memcpy(video->tokenizer, m->video_sha, sizeof video->tokenizer);
+    }
+    if (made->levels) {
+        *audio = (rlm_codes){.dims = {made->levels, spec->audio_out.h, 1},
+                             .count = (int64_t)made->levels * spec->audio_out.h,
+                             .ids = made->audio,
+                             .true_samples = rlm_sound_samples(j, frames),
+                             .rate = m->audio_config.rate};
+        memcpy(audio->tokenizer, m->audio_sha, sizeof audio->tokenizer);
+    }
+}
+
+static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made, int frames,
+                     int save, rlm_clip *clip, rlm_error *err)
+{
+    rlm_codes video = {0}, audio = {0};
+    rlm_clip sound = {0};
+    decode_cookie cookie = {j, j->cancelled};
+    made_codes(j, spec, made, frames, &video, &audio);
+    if (save && j->r->save_tokens && (video.count || audio.count))
+        RLM_TRY(rlm_tokens_write(j->s->engine, j->r->save_tokens, &video, &audio, err));
+    double start = rlm_now();
+    int code = 0;
+    if (video.count)
+        code = rlm_video_decode(&j->s->run, j->s->engine->model.video, &video, &clip->video,
+                                decode_told, &cookie, err);
+    if (code == RLM_E_CANCELLED) {
+        j->cancelled = 1;
+        code = 0;
+    }
+    if (!code && audio.count) {
+        code = rlm_decode(j->s, NULL, &audio, &sound, err);
+        clip->audio = sound.audio;
+    }
+    j->report.decode_s += rlm_now() - start;
+    return code;
+}
+
+/* ---- Tasks ------------------------------------------------------------------------------------
+ */
+
+static int task_of(const rlm_request *r)
+{
+    const rlm_clip *c = r->condition;
+    if (r->task != RLM_TASK_AUTO)
+        return r->task;
+    if (c && c->video.count > 1)
+        return c->audio.count && r->audio ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
+    if (c && !c->video.count && c->audio.count)
+        return RLM_TASK_AUDIO_TO_VIDEO;
+    return r->frames == 1 && !c ? RLM_TASK_IMAGE : RLM_TASK_VIDEO;
+}
+
+/* Everything one task needs; freed whatever happens. */
+typedef struct plan {
+    int task;
+    int sound;              /* 1: the pass makes pictures and sound */
+    int dub;                /* 1: sound is made for the finished pictures */
+    int save;               /* 1: made_clip writes request.save_tokens */
+    rlm_clip condition;     /* at the request's size and rates */
+    rlm_codes video, audio; /* of the condition */
+    uint8_t *known;
+    int32_t *forced;
+    int frames; /* of the pass */
+    rlm_layout_spec spec;
+} plan;
+
+static void plan_free(plan *p)
+{
+    rlm_clip_free(&p->condition);
+    rlm_codes_free(&p->video);
+    rlm_codes_free(&p->audio);
+    rlm_free(p->known);
+    rlm_free(p->forced);
+}
+
+static int plan_condition(rlm_job *j, plan *p, rlm_error *err)
+{
+    static const uint8_t picture[RLM_TASK_COUNT] = {[RLM_TASK_PREDICT] = 1,
+                                                    [RLM_TASK_STYLIZE] = 1,
+                                                    [RLM_TASK_VIDEO_TO_AUDIO] = 1,
+                                                    [RLM_TASK_AV_CONTINUE] = 1};
+    static const uint8_t sound[RLM_TASK_COUNT] = {
+        [RLM_TASK_AUDIO_TO_VIDEO] = 1, [RLM_TASK_AV_CONTINUE] = 1};
+    const rlm_clip *c = j->r->condition;
+    rlm_want want;
+    if (picture[p->task] && (!c || !c->video.count))
+        return rlm_fail(err, RLM_E_ARG, "this task needs a video as its condition");
+    if (sound[p->task] && (!c || !c->audio.count))
+        return rlm_fail(err, RLM_E_ARG, "this task needs sound as its condition");
+    if (!c || p->task == RLM_TASK_IMAGE)
+        return 0;
+    rlm_job_want(j, &want);
+    want.want_audio = sound[p->task];
+    return rlm_clip_convert(c, &want, &p->condition, err);
+}
+
+/* Latent frames of one pass: all, or as many as training saw and positions allow. */
+static int plan_latents(rlm_job *j, plan *p, int frames, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int stride = rlm_video_stride_t(&m->video_config), side = rlm_video_stride_s(&m->video_config);
+    int most = 1 + (frames - 1 + stride - 1) / stride;
+    most = most > FIRST_LATENTS ? FIRST_LATENTS : most;
+    p->spec.video_out.h = (j->r->height + side - 1) / side;
+    p->spec.video_out.w = (j->r->width + side - 1) / side;
+    for (int t = most; t >= 1; t--) {
+        int need;
+        p->frames = 1 + (t - 1) * stride;
+        p->frames = p->frames < frames ? p->frames : frames;
+        p->spec.video_out.t = t;
+        if (p->sound)
+            p->spec.audio_out = (rlm_grid){m->lm_config.audio_levels,
+                                           rlm_sound_frames(j, p->frames), 1, NULL, NULL};
+        need = rlm_window_length(j, &p->spec, err);
+        if (need < 0)
+            return need;
+        if (need <= m->lm_config.max_len)
+            return 0;
+    }
+    return rlm_fail(err, RLM_E_RANGE,
+                    "a picture of %dx%d does not fit into the %d positions of this model",
+                    j->r->width, j->r->height, m->lm_config.max_len);
+}
+
+/* The first picture is given: the condition's codes stand in the output as they are. */
+static int plan_forced(plan *p, rlm_error *err)
+{
+    const rlm_grid *g = &p->spec.video_out;
+    size_t plane = (size_t)g->h * (size_t)g->w, count = (size_t)g->t * plane;
+    p->known = rlm_calloc(count, 1);
+    p->forced = rlm_calloc(count, sizeof *p->forced);
+    if (!p->known || !p->forced)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
+    memset(p->known, 1, plane);
+    memcpy(p->forced, p->video.ids, plane * sizeof *p->forced);
+    p->spec.video_out.ids = p->forced;
+    p->spec.video_out.known = p->known;
+    return 0;
+}
+
+static int plan_video(rlm_job *j, plan *p, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int heard = p->task == RLM_TASK_VIDEO && j->r->audio && m->audio && m->lm_config.audio_levels;
+    p->sound = heard && !p->condition.video.count;
+    p->dub = heard && !p->sound;
+    if (p->condition.video.count) {
+        p->condition.video.count = 1;
+        RLM_TRY(rlm_encode(j->s, &p->condition, &p->video, NULL, err));
+        p->spec.visual_in = (rlm_grid){1, p->video.dims[1], p->video.dims[2], p->video.ids, NULL};
+    }
+    RLM_TRY(plan_latents(j, p, p->task == RLM_TASK_IMAGE ? 1 : j->r->frames, err));
+    return p->video.count ? plan_forced(p, err) : 0;
+}
+
+/* Depth and flow pictures in, as many pictures out. */
+static int plan_stylize(rlm_job *j, plan *p, rlm_error *err)
+{
+    int frames = p->condition.video.count < j->r->frames ? p->condition.video.count : j->r->frames;
+    int most = 1 + (FIRST_LATENTS - 1) * rlm_video_stride_t(&j->s->engine->model.video_config);
+    frames = frames > most ? most : frames;
+    p->condition.video.count = frames;
+    RLM_TRY(rlm_encode(j->s, &p->condition, &p->video, NULL, err));
+    const int *d = p->video.dims;
+    p->frames = frames;
+    p->spec.visual_in = (rlm_grid){d[0], d[1], d[2], p->video.ids, NULL};
+    p->spec.video_out = (rlm_grid){d[0], d[1], d[2], NULL, NULL};
+    return 0;
+}
+
+static int plan_from_sound(rlm_job *j, plan *p, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    RLM_TRY(rlm_session_need(j->s, RLM_PART_AUDIO, err));
+    if (!m->lm_config.audio_levels)
+        return rlm_fail(err, RLM_E_UNSUPPORTED, "this language model knows no sound");
+    int most = 1 + (FIRST_LATENTS - 1) * rlm_video_stride_t(&m->video_config);
+    int frames = j->r->frames < most ? j->r->frames : most;
+    rlm_pcm head = p->condition.audio;
+    int64_t n = rlm_sound_samples(j, frames);
+    head.count = n < head.count ? n : head.count;
+    rlm_clip part = {.audio = head};
+    RLM_TRY(rlm_encode(j->s, &part, NULL, &p->audio, err));
+    p->spec.audio_in =
+        (rlm_grid){m->lm_config.audio_levels, p->audio.dims[1], 1, p->audio.ids, NULL};
+    return plan_latents(j, p, frames, err);
+}
+
+/* ---- Video to sound: window after window, each its own decode
+ * ------------------------------------- */
+
+static int sound_window(rlm_job *j, plan *p, int from, int frames, rlm_clip *out, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    size_t one = (size_t)p->condition.video.height * (size_t)p->condition.video.width * 3;
+    rlm_clip part = {.video = p->condition.video}, made_sound = {0};
+    rlm_made made = {0};
+    part.video.count = frames;
+    part.video.rgb += (size_t)from * one;
+    rlm_codes_free(&p->video);
+    RLM_TRY(rlm_encode(j->s, &part, &p->video, NULL, err));
+    const int *d = p->video.dims;
+    p->spec.visual_in = (rlm_grid){d[0], d[1], d[2], p->video.ids, NULL};
+    p->spec.audio_out =
+        (rlm_grid){m->lm_config.audio_levels, rlm_sound_frames(j, frames), 1, NULL, NULL};
+    j->seed++;
+    int code = rlm_window_sample(j, &p->spec, &made, err);
+    if (!code)
+        code = made_clip(j, &p->spec, &made, frames, p->save && !from, &made_sound, err);
+    int64_t n = made_sound.audio.count, room = rlm_sound_samples(j, from + frames);
+    int64_t at = rlm_sound_samples(j, from);
+    n = n < room - at ? n : room - at;
+    if (!code && n > 0) {
+        memcpy(out->audio.samples + at, made_sound.audio.samples, (size_t)n * sizeof(float));
+        out->audio.count = at + n;
+    }
+    rlm_clip_free(&made_sound);
+    rlm_made_free(&made);
+    return code;
+}
+
+static int make_sound(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int window = 1 + (FIRST_LATENTS - 1) * rlm_video_stride_t(&m->video_config);
+    int count = p->condition.video.count;
+    RLM_TRY(rlm_session_need(j->s, RLM_PART_AUDIO, err));
+    if (!m->lm_config.audio_levels)
+        return rlm_fail(err, RLM_E_UNSUPPORTED, "this language model knows no sound");
+    int64_t samples = rlm_sound_samples(j, count);
+    out->audio = (rlm_pcm){.channels = 1, .rate = m->audio_config.rate};
+    out->audio.samples = rlm_calloc((size_t)samples + 1, sizeof(float));
+    if (!out->audio.samples)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld samples", (long long)samples);
+    j->total = j->done + (int64_t)m->lm_config.audio_levels * rlm_sound_frames(j, count);
+    for (int from = 0; from < count && !j->cancelled; from += window) {
+        int n = count - from < window ? count - from : window;
+        RLM_TRY(sound_window(j, p, from, n, out, err));
+    }
+    out->video = p->condition.video;
+    p->condition.video = (rlm_frames){0};
+    return 0;
+}
+
+/* ---- Entry ------------------------------------------------------------------------------------
+ */
+
+static int make_continuation(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int sound = p->task == RLM_TASK_AV_CONTINUE;
+    if (sound && (!m->audio || !m->lm_config.audio_levels))
+        return rlm_fail(err, RLM_E_UNSUPPORTED, "this model knows no sound");
+    *out = p->condition;
+    p->condition = (rlm_clip){0};
+    return rlm_continue(j, out, out->video.count + j->r->frames, sound, err);
+}
+
+/* Sound for pictures that were made without. */
+static int make_dub(rlm_job *j, rlm_clip *out, rlm_error *err)
+{
+    plan p = {.task = RLM_TASK_VIDEO_TO_AUDIO, .spec = {.task = RLM_TASK_VIDEO_TO_AUDIO}};
+    p.condition.video = out->video;
+    out->video = (rlm_frames){0};
+    int code = make_sound(j, &p, out, err);
+    if (code) {
+        out->video = p.condition.video;
+        p.condition.video = (rlm_frames){0};
+    }
+    plan_free(&p);
+    return code;
+}
+
+static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
+{
+    rlm_made made = {0};
+    int code = p->task == RLM_TASK_STYLIZE          ? plan_stylize(j, p, err)
+               : p->task == RLM_TASK_AUDIO_TO_VIDEO ? plan_from_sound(j, p, err)
+                                                    : plan_video(j, p, err);
+    const rlm_grid *v = &p->spec.video_out, *a = &p->spec.audio_out;
+    int whole =
+        p->frames >= j->r->frames || p->task == RLM_TASK_STYLIZE || p->task == RLM_TASK_IMAGE;
+    if (!code) {
+        j->total = (int64_t)v->t * v->h * v->w + (int64_t)a->t * a->h;
+        code = rlm_window_sample(j, &p->spec, &made, err);
+    }
+    if (!code)
+        code = made_clip(j, &p->spec, &made, p->frames, whole, out, err);
+    rlm_made_free(&made);
+    if (!code && p->dub && out->video.count && !j->cancelled)
+        code = make_dub(j, out, err);
+    if (!code && !whole && !j->cancelled)
+        code = rlm_continue(j, out, j->r->frames, (p->sound || p->dub) && out->audio.count, err);
+    if (!code && p->task == RLM_TASK_AUDIO_TO_VIDEO) {
+        out->audio = p->condition.audio;
+        p->condition.audio = (rlm_pcm){0};
+        int64_t n = rlm_sound_samples(j, out->video.count);
+        out->audio.count = n < out->audio.count ? n : out->audio.count;
+    }
+    return code;
+}
+
+int rlm_generate(rlm_session *s, const rlm_request *request, rlm_clip *out, rlm_report *report,
+                 rlm_error *err)
+{
+    rlm_job j;
+    plan p = {.spec = {.source = -1}, .save = 1};
+    rlm_clip clip = {0};
+    RLM_TRY(rlm_session_need(s, RLM_PART_VIDEO | RLM_PART_LM, err));
+    RLM_TRY(rlm_job_open(&j, s, request, err));
+    p.task = p.spec.task = j.report.task = task_of(request);
+    int code = p.task == RLM_TASK_PAINT ? rlm_fail(err, RLM_E_UNSUPPORTED,
+                                                   "painting needs a mask, which a request "
+                                                   "cannot carry yet")
+                                        : plan_condition(&j, &p, err);
+    if (!code) {
+        switch (p.task) {
+        case RLM_TASK_PREDICT:
+        case RLM_TASK_AV_CONTINUE:
+            code = make_continuation(&j, &p, &clip, err);
+            break;
+        case RLM_TASK_VIDEO_TO_AUDIO:
+            code = make_sound(&j, &p, &clip, err);
+            break;
+        default:
+            code = make_pictures(&j, &p, &clip, err);
+        }
+    }
+    plan_free(&p);
+    if (!code && j.cancelled)
+        code = rlm_fail(err, RLM_E_CANCELLED, "stopped with %d frames finished", clip.video.count);
+    j.report.frames = clip.video.count;
+    rlm_job_close(&j);
+    if (!code || code == RLM_E_CANCELLED)
+        *out = clip;
+    else
+        rlm_clip_free(&clip);
+    if (report)
+        *report = j.report;
+    return code;
+}

@@ -1,0 +1,254 @@
+/* One pass of the language model: prefix in, codes out. With guidance two sequences run side by
+ * side: 0 with the prompt, 1 with the negative (or no) prompt; both get the ids sampled. */
+#include "src/pipeline.h"
+
+#include <string.h>
+
+enum { SOURCE_PLAYGROUND = 1, TELL_EVERY = 8 };
+static const double TELL_SECONDS = 0.1;
+
+/* Sequences in progress. */
+typedef struct pass {
+    rlm_layout l[2];
+    int batch;
+    int first, last; /* offsets behind the prefix: first code, one past the last */
+    int32_t *ids;    /* [last]: what stands behind the prefix */
+    int done;        /* how many of them */
+} pass;
+
+int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always)
+{
+    double now = rlm_now();
+    if (!j->r->progress || j->cancelled)
+        return j->cancelled;
+    if (!always && now - j->last_told < TELL_SECONDS)
+        return 0;
+    j->last_told = now;
+    double elapsed = now - j->start;
+    rlm_progress p = {.stage = stage, .done = done, .total = total, .elapsed_s = elapsed};
+    p.eta_s = done > 0 && total > done ? elapsed * (double)(total - done) / (double)done : 0;
+    if (j->r->progress(j->r->progress_cookie, &p))
+        j->cancelled = 1;
+    return j->cancelled;
+}
+
+void rlm_made_free(rlm_made *m)
+{
+    rlm_free(m->video);
+    rlm_free(m->audio);
+    *m = (rlm_made){0};
+}
+
+static rlm_vocab job_vocab(const rlm_job *j)
+{
+    const rlm_lm_config *c = &j->s->engine->model.lm_config;
+    return (rlm_vocab){.audio_levels = c->audio_levels,
+                       .text_pieces = c->text_pieces,
+                       .video_codes = 1 << c->video_bits,
+                       .audio_codes = c->audio_codes};
+}
+
+/* The spec with the text of one side of guidance. */
+static rlm_layout_spec side_spec(const rlm_job *j, const rlm_layout_spec *spec, int side)
+{
+    rlm_layout_spec s = *spec;
+    s.text = side ? j->negative : j->text;
+    s.text_count = side ? j->negative_count : j->text_count;
+    s.source = SOURCE_PLAYGROUND;
+    return s;
+}
+
+int rlm_window_length(const rlm_job *j, const rlm_layout_spec *spec, rlm_error *err)
+{
+    rlm_layout l;
+    rlm_vocab vocab = job_vocab(j);
+    int most = 0;
+    for (int side = 0; side < 2; side++) {
+        rlm_layout_spec s = side_spec(j, spec, side);
+        RLM_TRY(rlm_layout_build(&l, &vocab, &s, err));
+        most = l.count > most ? l.count : most;
+        rlm_layout_free(&l);
+    }
+    return most;
+}
+
+static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm_error *err)
+{
+    rlm_vocab vocab = job_vocab(j);
+    int same = !j->text_count && !j->negative_count;
+    p->batch = j->r->cfg_scale != 1.0f && !same ? 2 : 1;
+    for (int side = 0; side < p->batch; side++) {
+        rlm_layout_spec s = side_spec(j, spec, side);
+        RLM_TRY(rlm_layout_build(&p->l[side], &vocab, &s, err));
+    }
+    rlm_layout_spec s = side_spec(j, spec, 0);
+    const rlm_layout *l = &p->l[0];
+    int video = rlm_layout_video_at(l, &vocab, &s), audio = rlm_layout_audio_at(l, &vocab, &s);
+    p->first = (video >= 0 ? video : audio) - l->prefix;
+    p->last = audio >= 0 ? audio + s.audio_out.t * s.audio_out.h
+                         : video + s.video_out.t * s.video_out.h * s.video_out.w;
+    p->last -= l->prefix;
+    p->ids = rlm_alloc(rlm_size_mul((size_t)p->last, sizeof *p->ids));
+    return p->ids ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %d tokens", p->last);
+}
+
+static void pass_close(pass *p)
+{
+    rlm_layout_free(&p->l[0]);
+    rlm_layout_free(&p->l[1]);
+    rlm_free(p->ids);
+}
+
+/* ---- Memory: planned before the first token
+ * ------------------------------------------------------ */
+
+static int pass_cache(pass *p, rlm_session *s, rlm_error *err)
+{
+    const rlm_model *m = &s->engine->model;
+    int need = p->l[0].count;
+    if (p->batch > 1 && p->l[1].count > need)
+        need = p->l[1].count;
+    if (need > m->lm_config.max_len)
+        return rlm_fail(err, RLM_E_RANGE,
+                        "%d positions are needed, this model has %d: ask for a smaller picture",
+                        need, m->lm_config.max_len);
+    if (!s->cache || s->cache_batch != p->batch || s->cache_capacity < need) {
+        rlm_lm_cache_free(&s->cache);
+        s->cache_capacity = (need + 255) / 256 * 256;
+        if (s->cache_capacity > m->lm_config.max_len)
+            s->cache_capacity = m->lm_config.max_len;
+        s->cache_batch = p->batch;
+        size_t bytes = rlm_size_mul((size_t)s->cache_capacity * 4 * (size_t)p->batch,
+                                    (size_t)m->lm_config.layers * (size_t)m->lm_config.dim);
+        RLM_TRY(rlm_session_allow(s, bytes, err));
+        RLM_TRY(rlm_lm_cache_new(&s->cache, m->lm, p->batch, s->cache_capacity, err));
+    }
+    for (int n = 0; n < p->batch; n++)
+        rlm_lm_cache_rewind(s->cache, n, 0);
+    return 0;
+}
+
+static void pass_prefill(pass *p, rlm_session *s, rlm_run *run)
+{
+    for (int n = 0; n < p->batch; n++)
+        rlm_lm_prefill(run, s->engine->model.lm, s->cache, n, p->l[n].ids, p->l[n].pos,
+                       p->l[n].prefix);
+}
+
+static void pass_step(pass *p, rlm_session *s, rlm_run *run, int offset, int32_t id)
+{
+    int32_t ids[2] = {id, id}, pos[6] = {0};
+    for (int n = 0; n < p->batch; n++)
+        memcpy(pos + 3 * n, p->l[n].pos + 3 * (p->l[n].prefix + offset), 3 * sizeof *pos);
+    rlm_lm_step(run, s->engine->model.lm, s->cache, ids, pos, NULL);
+}
+
+static int32_t pass_draw(pass *p, rlm_job *j, rlm_run *run, int offset)
+{
+    const int32_t *legal = p->l[0].legal + 2 * (p->l[0].prefix + offset);
+    const rlm_sampling *from = legal[0] >= RLM_ID_AUDIO ? &j->r->audio_sampling : &j->r->video;
+    rlm_lm_sampling s = {.temperature = from->temperature,
+                         .top_k = from->top_k,
+                         .top_p = from->top_p,
+                         .cfg_scale = p->batch > 1 ? j->r->cfg_scale : 1.0f,
+                         .seed = j->seed};
+    return rlm_lm_sample(run, j->s->engine->model.lm, rlm_lm_last_hidden(j->s->cache), p->batch, &s,
+                         offset, legal[0], legal[1], NULL);
+}
+
+/* The same calls with empty kernels tell how much scratch they take. */
+static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
+{
+    rlm_session *s = j->s;
+    rlm_kernels empty;
+    rlm_kernels_empty(&empty, &s->engine->kernels);
+    rlm_run dry = {.k = &empty, .arena = &s->arena, .par = s->par};
+    pass_prefill(p, s, &dry);
+    pass_step(p, s, &dry, 0, p->l[0].ids[p->l[0].prefix]);
+    pass_draw(p, j, &dry, p->first);
+    pass_draw(p, j, &dry, p->last - 1);
+    for (int n = 0; n < p->batch; n++)
+        rlm_lm_cache_rewind(s->cache, n, 0);
+    RLM_TRY(rlm_session_allow(s, s->arena.peak, err));
+    return rlm_arena_commit(&s->arena, s->arena.peak, err);
+}
+
+/* ---- The pass ----------------------------------------------------------------------------------
+ */
+
+static void pass_run(pass *p, rlm_job *j)
+{
+    rlm_session *s = j->s;
+    double start = rlm_now();
+    int64_t prefix = p->l[0].prefix;
+    if (rlm_job_tell(j, RLM_STAGE_PREFILL, 0, prefix, 1))
+        return;
+    pass_prefill(p, s, &s->run);
+    j->report.prefix_tokens += prefix;
+    j->report.prefill_s += rlm_now() - start;
+    start = rlm_now();
+    int stop = rlm_job_tell(j, RLM_STAGE_PREFILL, prefix, prefix, 1);
+    for (int i = 0; i < p->last && !stop; i++) {
+        int32_t id = p->l[0].ids[prefix + i];
+        p->ids[i] = id >= 0 ? id : pass_draw(p, j, &s->run, i);
+        p->done = i + 1;
+        if (i + 1 < p->last)
+            pass_step(p, s, &s->run, i, p->ids[i]);
+        if (i >= p->first)
+            j->done++;
+        if (i % TELL_EVERY == 0)
+            stop = rlm_job_tell(j, RLM_STAGE_SAMPLE, j->done, j->total, 0);
+    }
+    j->report.sample_s += rlm_now() - start;
+}
+
+/* Ids behind the prefix -> local codes, whole latent frames and whole levels only. */
+static int pass_collect(const pass *p, const rlm_job *j, const rlm_layout_spec *spec,
+                        rlm_made *made, rlm_error *err)
+{
+    rlm_vocab vocab = job_vocab(j);
+    rlm_layout_spec s = side_spec(j, spec, 0);
+    const rlm_layout *l = &p->l[0];
+    int video = rlm_layout_video_at(l, &vocab, &s), audio = rlm_layout_audio_at(l, &vocab, &s);
+    int plane = s.video_out.h * s.video_out.w, row = s.audio_out.h;
+    if (video >= 0) {
+        int have = p->done - (video - l->prefix);
+        made->latents = have < 0 ? 0 : have / plane;
+        if (made->latents > s.video_out.t)
+            made->latents = s.video_out.t;
+        made->video = rlm_alloc(rlm_size_mul((size_t)(made->latents + 1), (size_t)plane * 4));
+    }
+    if (audio >= 0) {
+        int have = p->done - (audio - l->prefix);
+        made->levels = have < 0 ? 0 : have / row;
+        made->audio = rlm_alloc(rlm_size_mul((size_t)(made->levels + 1), (size_t)row * 4));
+    }
+    if ((video >= 0 && !made->video) || (audio >= 0 && !made->audio))
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for the codes");
+    for (int i = 0; i < made->latents * plane; i++)
+        made->video[i] = p->ids[video - l->prefix + i] - RLM_ID_VIDEO;
+    for (int i = 0; i < made->levels * row; i++)
+        made->audio[i] = (p->ids[audio - l->prefix + i] - RLM_ID_AUDIO) % RLM_AUDIO_CODES;
+    return 0;
+}
+
+int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, rlm_error *err)
+{
+    pass p = {0};
+    *made = (rlm_made){0};
+    int code = pass_open(&p, j, spec, err);
+    if (!code)
+        code = pass_cache(&p, j->s, err);
+    if (!code)
+        code = pass_plan(&p, j, err);
+    if (!code) {
+        pass_run(&p, j);
+        code = pass_collect(&p, j, spec, made, err);
+    }
+    pass_close(&p);
+    if (code)
+        rlm_made_free(made);
+    j->report.video_tokens += (int64_t)made->latents * spec->video_out.h * spec->video_out.w;
+    j->report.audio_tokens += (int64_t)made->levels * spec->audio_out.h;
+    return code;
+}
