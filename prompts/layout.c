@@ -23,6 +23,7 @@ typedef struct origin {
 
 typedef struct builder {
     rlm_layout *l;
+    const rlm_vocab *v;
     int at;   /* next index */
     int next; /* running position counter */
 } builder;
@@ -101,7 +102,7 @@ static int check_codes(const char *name, const rlm_grid *g, int limit, bool inpu
 static int check_sound(const char *name, const rlm_vocab *v, const rlm_grid *g, bool input,
                        rlm_error *err)
 {
-    RLM_TRY(check_codes(name, g, RLM_AUDIO_CODES, input, err));
+    RLM_TRY(check_codes(name, g, rlm_vocab_audio_codes(v), input, err));
     if (g->t > v->audio_levels || (g->t > 0 && g->w != 1))
         return rlm_fail(err, RLM_E_RANGE,
                         "%s: %d levels x %d frames x %d, expected at most %d levels and width 1",
@@ -111,9 +112,9 @@ static int check_sound(const char *name, const rlm_vocab *v, const rlm_grid *g, 
 
 static int check_spec(const rlm_vocab *v, const rlm_layout_spec *s, rlm_error *err)
 {
-    RLM_TRY(check_codes("visual_in", &s->visual_in, RLM_VIDEO_CODES, true, err));
+    RLM_TRY(check_codes("visual_in", &s->visual_in, rlm_vocab_video_codes(v), true, err));
     RLM_TRY(check_sound("audio_in", v, &s->audio_in, true, err));
-    RLM_TRY(check_codes("video_out", &s->video_out, RLM_VIDEO_CODES, false, err));
+    RLM_TRY(check_codes("video_out", &s->video_out, rlm_vocab_video_codes(v), false, err));
     RLM_TRY(check_sound("audio_out", v, &s->audio_out, false, err));
     if (s->text_count < 0 || s->text_count > AXIS_MAX || (s->text_count > 0 && !s->text))
         return rlm_fail(err, RLM_E_ARG, "text: %d pieces, expected 0..%d and an array",
@@ -190,7 +191,8 @@ static void put_visual(builder *b, const rlm_grid *g, origin at, int stray, bool
                 bool hidden = !output && code < 0;
                 int32_t id = hidden ? RLM_ID_MASK : code < 0 ? -1 : rlm_vocab_video(code);
                 put(b, id, at.t + stray + FRAME_UNITS * t, at.o + y, at.o + x,
-                    hidden ? RLM_ID_MASK : RLM_ID_VIDEO, hidden ? 1 : RLM_VIDEO_CODES, target);
+                    hidden ? RLM_ID_MASK : RLM_ID_VIDEO, hidden ? 1 : rlm_vocab_video_codes(b->v),
+                    target);
             }
     reach(b, at.t + FRAME_UNITS * g->t);
     reach(b, at.o + (g->h > g->w ? g->h : g->w));
@@ -207,7 +209,7 @@ static void put_sound(builder *b, const rlm_grid *g, origin at, bool output)
             int32_t id = hidden ? RLM_ID_MASK : code < 0 ? -1 : rlm_vocab_audio(q, code);
             put(b, id, at.t + FRAME_UNITS * f / SOUND_FRAMES, at.o + f, at.o + q,
                 hidden ? RLM_ID_MASK : RLM_ID_AUDIO + q * RLM_AUDIO_CODES,
-                hidden ? 1 : RLM_AUDIO_CODES, target);
+                hidden ? 1 : rlm_vocab_audio_codes(b->v), target);
         }
     reach(b, at.t + FRAME_UNITS * g->h / SOUND_FRAMES + 1);
     reach(b, at.o + (g->h > g->t ? g->h : g->t));
@@ -289,7 +291,7 @@ int rlm_layout_build(rlm_layout *l, const rlm_vocab *v, const rlm_layout_spec *s
         rlm_layout_free(l);
         return rlm_fail(err, RLM_E_NOMEM, "sequence: no memory for %d ids", count);
     }
-    builder b = {l, 0, 0};
+    builder b = {l, v, 0, 0};
     emit(&b, v, spec);
     l->count = b.at;
     if (b.at != count || l->prefix != count_prefix(spec)) {

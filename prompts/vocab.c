@@ -8,6 +8,16 @@ int64_t rlm_vocab_size(const rlm_vocab *v)
     return (int64_t)RLM_ID_TEXT + v->text_pieces;
 }
 
+int rlm_vocab_video_codes(const rlm_vocab *v)
+{
+    return v->video_codes > 0 ? v->video_codes : RLM_VIDEO_CODES;
+}
+
+int rlm_vocab_audio_codes(const rlm_vocab *v)
+{
+    return v->audio_codes > 0 ? v->audio_codes : RLM_AUDIO_CODES;
+}
+
 bool rlm_vocab_split(const rlm_vocab *v, int32_t id, rlm_modality *m, int32_t *code, int *level)
 {
     rlm_modality found;

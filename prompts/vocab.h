@@ -42,7 +42,14 @@ typedef enum { RLM_MOD_SPECIAL, RLM_MOD_VIDEO, RLM_MOD_AUDIO, RLM_MOD_TEXT } rlm
 typedef struct rlm_vocab {
     int audio_levels; /* 4 */
     int text_pieces;
+    /* Codes the tokenizers really have, when fewer than there is room for; 0: all. Ids beyond are
+     * in the map, but not legal in a layout. */
+    int video_codes, audio_codes;
 } rlm_vocab;
+
+/* Legal codes of a video position, and of an audio one. */
+int rlm_vocab_video_codes(const rlm_vocab *v);
+int rlm_vocab_audio_codes(const rlm_vocab *v);
 
 int64_t rlm_vocab_size(const rlm_vocab *v);
 /* Global id -> modality and local code (audio: code in its level, level in *level, may be NULL).

@@ -100,10 +100,10 @@ static void survey(rlm_lm_mix *m)
 }
 
 int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset *data,
-                    int text_pieces, const rlm_recipe *r, rlm_error *err)
+                    const rlm_vocab *vocab, const rlm_recipe *r, rlm_error *err)
 {
     *m = (rlm_lm_mix){.store = store, .data = data, .seed = r->seed, .playground = r->playground};
-    m->vocab = (rlm_vocab){.audio_levels = RLM_AUDIO_LEVELS, .text_pieces = text_pieces};
+    m->vocab = *vocab;
     survey(m);
     if (m->grid[0] < 1)
         return rlm_fail(err, RLM_E_ARG, "lm training: none of %d clips could be read",

@@ -87,7 +87,7 @@ typedef struct rlm_lm_mix {
 /* The store's clips 0.. are data's items, those behind them are generated. r->batch: sequences of
  * plain text to video in a batch; other kinds follow from the same number of tokens. */
 int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset *data,
-                    int text_pieces, const rlm_recipe *r, rlm_error *err);
+                    const rlm_vocab *vocab, const rlm_recipe *r, rlm_error *err);
 void rlm_lm_mix_free(rlm_lm_mix *m);
 /* Batch `index` of training: a pure function of (seed, index). */
 int rlm_lm_mix_fill(rlm_lm_mix *m, int64_t index, rlm_lm_batch *out, rlm_error *err);

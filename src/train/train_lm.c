@@ -233,7 +233,12 @@ static int open_data(trainer *t, rlm_error *err)
     RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->log, err));
     RLM_TRY(rlm_dataset_keep(&t->data, RLM_MEDIA_VIDEO | RLM_MEDIA_IMAGE, false, err));
     RLM_TRY(encode_clips(t, err));
-    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, t->config.text_pieces, &t->recipe, err);
+    const rlm_model *m = &t->tokenizers;
+    rlm_vocab vocab = {.audio_levels = RLM_AUDIO_LEVELS,
+                       .text_pieces = t->config.text_pieces,
+                       .video_codes = 1 << m->video_config.bits,
+                       .audio_codes = m->audio ? m->audio_config.codes : 0};
+    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, &vocab, &t->recipe, err);
 }
 
 static int open_all(trainer *t, rlm_error *err)
@@ -363,6 +368,21 @@ static figures figures_of(const tally *s)
     return f;
 }
 
+/* What a batch has no targets of is left out. */
+static void put_figures(trainer *t, const tally *sum, double norm, double speed)
+{
+    figures f = figures_of(sum);
+    double lr = t->recipe.lr * rlm_schedule(&t->recipe, t->step);
+    const char *sound = isnan(f.sound) ? NULL : "sound";
+    if (isnan(f.video))
+        rlm_journal_put(t->journal, t->step, "loss", f.loss, "norm", norm, "lr", lr, "tokens_per_s",
+                        speed, sound, f.sound, NULL);
+    else
+        rlm_journal_put(t->journal, t->step, "loss", f.loss, "norm", norm, "lr", lr, "tokens_per_s",
+                        speed, "video", f.video, "video_lo", f.video_lo, "video_hi", f.video_hi,
+                        sound, f.sound, NULL);
+}
+
 static int train_step(trainer *t, rlm_error *err)
 {
     tally sum = {0};
@@ -373,12 +393,7 @@ static int train_step(trainer *t, rlm_error *err)
     double norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
     RLM_TRY(repack(t, err));
     t->step++;
-    figures f = figures_of(&sum);
-    double factor = rlm_schedule(&t->recipe, t->step);
-    rlm_journal_put(t->journal, t->step, "loss", f.loss, "video", f.video, "video_lo", f.video_lo,
-                    "video_hi", f.video_hi, "sound", f.sound, "special", f.special, "norm", norm,
-                    "lr", t->recipe.lr * factor, "tokens_per_s",
-                    (double)tokens / (rlm_now() - began), NULL);
+    put_figures(t, &sum, norm, (double)tokens / (rlm_now() - began));
     if (t->step % LINE_EVERY == 0 || t->step == 1)
         tell(t, rlm_journal_line(t->journal, t->recipe.steps));
     return 0;

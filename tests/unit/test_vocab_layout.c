@@ -209,6 +209,24 @@ static void test_generation(void)
     rlm_layout_free(&l);
 }
 
+/* A codec with fewer codes than the map has room for: fewer are legal. */
+static void test_small_codes(void)
+{
+    static material m;
+    make(&m);
+    fill(m.audio, 1200, 64, 8);
+    fill(m.sound, 1200, 64, 8);
+    rlm_vocab small = {.audio_levels = 4, .text_pieces = 2048, .audio_codes = 64};
+    rlm_layout l;
+    rlm_layout_spec s = full_spec(&m, RLM_TASK_VIDEO, 5, 16, 16);
+    CHECK(rlm_layout_build(&l, &small, &s, NULL) == 0);
+    int at = rlm_layout_audio_at(&l, &small, &s);
+    CHECK(l.legal[2 * at + 1] == 64 && l.legal[2 * (at - 300) + 1] == RLM_VIDEO_CODES);
+    rlm_layout_free(&l);
+    m.sound[5] = 64;
+    CHECK(rlm_layout_build(&l, &small, &s, NULL) == RLM_E_TOKENS);
+}
+
 static int refused(const rlm_layout_spec *s)
 {
     rlm_layout l;
@@ -268,6 +286,7 @@ int main(int argc, char **argv)
     TEST_CASE(test_order);
     TEST_CASE(test_positions);
     TEST_CASE(test_generation);
+    TEST_CASE(test_small_codes);
     TEST_CASE(test_refusals);
     return TEST_END();
 }

@@ -1,0 +1,233 @@
+/* Training of the language model from media files to a model directory: it learns, it resumes
+ * exactly, and the token cache is used. Tokenizers are untrained: the codes need not be pretty. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "src/base/mem.h"
+#include "src/model_dir.h"
+#include "src/reelm_train.h"
+#include "src/train/train.h"
+#include "tests/test.h"
+
+enum { SIDE = 144, FRAMES = 17, RATE = 16000, CLIPS = 6 };
+
+static char root[256];
+
+static void join(char out[512], const char *name)
+{
+    snprintf(out, 512, "%s/%s", root, name);
+}
+
+/* A square that moves with the clip's own speed; every second clip has a tone. */
+static void write_clip(const char *path, int which)
+{
+    static uint8_t rgb[FRAMES * SIDE * SIDE * 3];
+    static float tone[RATE * 2];
+    rlm_error err = {0};
+    for (int t = 0; t < FRAMES; t++)
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++) {
+                int left = 10 + which * t / 2;
+                int inside = x >= left && x < left + 40 && y >= 50 && y < 90;
+                uint8_t *p = rgb + ((t * SIDE + y) * SIDE + x) * 3;
+                p[0] = p[1] = p[2] = inside ? 220 : 30;
+            }
+    for (int i = 0; i < RATE * 2; i++)
+        tone[i] = 0.3f * sinf((float)i * (0.05f + 0.02f * (float)which));
+    rlm_clip clip = {.video = {FRAMES, SIDE, SIDE, 8, 1, rgb}};
+    if (which % 2)
+        clip.audio = (rlm_pcm){RATE * 2, 1, RATE, tone};
+    CHECK(rlm_media_write(path, &clip, NULL, &err) == 0);
+}
+
+static void write_data(void)
+{
+    char path[512], text[4096] = "";
+    join(path, "data");
+    CHECK(rlm_mkdirs(path, NULL) == 0);
+    for (int i = 0; i < CLIPS; i++) {
+        snprintf(path, sizeof path, "%s/data/clip%d.mp4", root, i);
+        write_clip(path, i);
+        size_t n = strlen(text);
+        snprintf(text + n, sizeof text - n,
+                 "{\"file_name\": \"clip%d.mp4\", \"text\": \"a square moves at speed %d\"}\n", i,
+                 i);
+    }
+    join(path, "data/metadata.jsonl");
+    CHECK(rlm_file_write(path, text, strlen(text), NULL) == 0);
+}
+
+static void write_tokenizers(void)
+{
+    char dir[512];
+    rlm_video_config vc;
+    rlm_audio_config ac;
+    rlm_video *video;
+    rlm_audio *audio;
+    rlm_params vp = {0}, ap = {0};
+    rlm_error err = {0};
+    join(dir, "model");
+    CHECK(rlm_mkdirs(dir, &err) == 0);
+    CHECK(rlm_config_read("assets/configs/video-tiny.json", &vc, NULL, NULL, &err) == 0);
+    CHECK(rlm_config_read("assets/configs/audio-tiny.json", NULL, &ac, NULL, &err) == 0);
+    CHECK(rlm_video_new(&video, &vc, &vp, &err) == 0);
+    CHECK(rlm_audio_new(&audio, &ac, &ap, &err) == 0);
+    CHECK(rlm_params_allocate(&vp, false, &err) == 0 && rlm_params_allocate(&ap, false, &err) == 0);
+    rlm_params_initialise(&vp, 1);
+    rlm_params_initialise(&ap, 2);
+    CHECK(rlm_model_save_part(dir, RLM_PART_VIDEO, &vc, &vp, NULL, &err) == 0);
+    CHECK(rlm_model_save_part(dir, RLM_PART_AUDIO, &ac, &ap, NULL, &err) == 0);
+    CHECK(rlm_model_add_text(dir, "assets/models/default/text.model", &err) == 0);
+    rlm_video_free(&video);
+    rlm_audio_free(&audio);
+    rlm_params_free(&vp);
+    rlm_params_free(&ap);
+}
+
+/* Train `steps` steps into run; stop after `until` (a run cut short, to be resumed). */
+static int cut_at(void *cookie, const char *line)
+{
+    int until = *(const int *)cookie, step = 0;
+    return sscanf(line, "step %d", &step) == 1 && step >= until;
+}
+
+static void run_lm(const char *run, int steps, int until, int resume)
+{
+    char run_dir[512], model_dir[512], data[512];
+    const char *dirs[] = {data};
+    rlm_train_options o;
+    rlm_error err = {0};
+    join(run_dir, run);
+    join(model_dir, "model");
+    join(data, "data");
+    rlm_train_defaults(&o, RLM_TRAIN_LM);
+    o.config = "assets/configs/lm-tiny.json";
+    o.data = dirs;
+    o.data_count = 1;
+    o.run_dir = run_dir;
+    o.model_dir = model_dir;
+    o.steps = steps;
+    o.resume = resume;
+    o.threads = 2;
+    o.deterministic = 1;
+    o.playground = 0;
+    o.progress = until ? cut_at : NULL;
+    o.progress_cookie = &until;
+    int code = rlm_train(&o, &err);
+    if (code)
+        fprintf(stderr, "%s\n", err.text);
+    CHECK(code == 0);
+}
+
+static void hash_of(const char *name, char out[65])
+{
+    char path[512];
+    rlm_map map;
+    join(path, name);
+    out[0] = 0;
+    CHECK(rlm_map_open(&map, path, NULL) == 0);
+    rlm_sha256_hex(map.data, map.bytes, out);
+    rlm_map_close(&map);
+}
+
+/* First and last "key" of a run's metrics. */
+static void ends_of(const char *run, const char *key, double *first, double *last)
+{
+    char path[512], name[64], *text;
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/%s/metrics.jsonl", root, run);
+    snprintf(name, sizeof name, "\"%s\":", key);
+    *first = *last = NAN;
+    CHECK(rlm_file_read(path, 1 << 20, &text, &bytes, NULL) == 0);
+    for (char *p = text; (p = strstr(p, name)); p++) {
+        *last = strtod(p + strlen(name), NULL);
+        *first = isnan(*first) ? *last : *first;
+    }
+    rlm_free(text);
+}
+
+static int exists(const char *name)
+{
+    char path[512];
+    join(path, name);
+    return access(path, R_OK) == 0;
+}
+
+static void test_learns(void)
+{
+    double first, last;
+    run_lm("whole", 60, 0, 0);
+    ends_of("whole", "loss", &first, &last);
+    CHECK(last < first - 1.0);
+    ends_of("whole", "unigram_video", &first, &last);
+    CHECK(first > 0);
+    CHECK(exists("whole/model/lm.safetensors") && exists("whole/model/text.model"));
+    CHECK(exists("whole/samples/step_0000060_0.mp4"));
+    rlm_model m;
+    rlm_kernels k;
+    rlm_error err = {0};
+    char dir[512];
+    join(dir, "whole/model");
+    CHECK(rlm_kernels_init(&k, NULL, &err) == 0);
+    CHECK(rlm_model_open(&m, dir, RLM_PART_ALL, &k, NULL, &err) == 0);
+    CHECK(m.lm && m.lm_config.text_pieces == 2048);
+    rlm_model_close(&m);
+}
+
+static void test_resumes(void)
+{
+    char whole[65], parts[65];
+    run_lm("parts", 60, 20, 0);
+    run_lm("parts", 60, 0, 1);
+    hash_of("whole/model/lm.safetensors", whole);
+    hash_of("parts/model/lm.safetensors", parts);
+    CHECK_STR(parts, whole);
+}
+
+/* Damaged cache files are encoded again. */
+static void test_cache(void)
+{
+    char path[512], name[768], whole[65], again[65];
+    struct dirent *e;
+    int files = 0;
+    join(path, "whole/tokens");
+    DIR *d = opendir(path);
+    CHECK(d != NULL);
+    while (d && (e = readdir(d)))
+        if (strstr(e->d_name, ".safetensors")) {
+            snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+            if (files++ % 2)
+                CHECK(truncate(name, 100) == 0);
+        }
+    if (d)
+        closedir(d);
+    CHECK(files == CLIPS);
+    snprintf(name, sizeof name, "rm -rf %s/again && mkdir %s/again && cp -r %s %s/again/", root,
+             root, path, root);
+    CHECK(system(name) == 0);
+    run_lm("again", 60, 0, 0);
+    hash_of("whole/model/lm.safetensors", whole);
+    hash_of("again/model/lm.safetensors", again);
+    CHECK_STR(again, whole);
+}
+
+int main(int argc, char **argv)
+{
+    const char *dir = getenv("TMPDIR");
+    char clean[512];
+    snprintf(root, sizeof root, "%s/reelm-train-lm-XXXXXX", dir && *dir ? dir : "/tmp");
+    TEST_BEGIN(argc, argv);
+    if (!mkdtemp(root))
+        return 1;
+    write_data();
+    write_tokenizers();
+    TEST_CASE(test_learns);
+    TEST_CASE(test_resumes);
+    TEST_CASE(test_cache);
+    snprintf(clean, sizeof clean, "rm -rf %s", root);
+    int removed = system(clean);
+    return TEST_END() || removed;
+}
