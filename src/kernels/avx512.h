@@ -50,35 +50,18 @@ RLM_INLINE int64_t v_row_grain(int64_t c)
     return c >= RLM_GRAIN ? 1 : RLM_GRAIN / (c < 1 ? 1 : c);
 }
 
-/* 2^x for |x| < 126 or so; relative error 2e-7. */
-RLM_INLINE __m512 v_exp2(__m512 x)
-{
-    __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_sub_ps(x, n);
-    __m512 p = v_set(1.5403530e-4f);
-    p = _mm512_fmadd_ps(p, r, v_set(1.3333558e-3f));
-    p = _mm512_fmadd_ps(p, r, v_set(9.6181291e-3f));
-    p = _mm512_fmadd_ps(p, r, v_set(5.5504109e-2f));
-    p = _mm512_fmadd_ps(p, r, v_set(2.4022651e-1f));
-    p = _mm512_fmadd_ps(p, r, v_set(6.9314718e-1f));
-    p = _mm512_fmadd_ps(p, r, v_set(1.0f));
-    return _mm512_scalef_ps(p, n);
-}
-
-/* e^x; saturates to 0 and infinity; relative error 2e-7. */
+/* e^x; saturates to 0 and infinity, keeps NaN; relative error 2e-7. */
 RLM_INLINE __m512 v_exp(__m512 x)
 {
+    x = _mm512_min_ps(v_set(89.0f), _mm512_max_ps(v_set(-104.0f), x));
     __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, v_set(1.44269504f)),
                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    n = _mm512_min_ps(_mm512_max_ps(n, v_set(-160.0f)), v_set(160.0f));
     __m512 r = _mm512_fnmadd_ps(n, v_set(0.693359375f), x);
     r = _mm512_fnmadd_ps(n, v_set(-2.12194440e-4f), r);
-    r = _mm512_min_ps(_mm512_max_ps(r, v_set(-1.0f)), v_set(1.0f));
-    __m512 p = v_set(1.3888889e-3f);
-    p = _mm512_fmadd_ps(p, r, v_set(8.3333333e-3f));
-    p = _mm512_fmadd_ps(p, r, v_set(4.1666667e-2f));
-    p = _mm512_fmadd_ps(p, r, v_set(1.6666667e-1f));
-    p = _mm512_fmadd_ps(p, r, v_set(0.5f));
+    __m512 p = v_set(8.31248e-3f);
+    p = _mm512_fmadd_ps(p, r, v_set(4.189055e-2f));
+    p = _mm512_fmadd_ps(p, r, v_set(1.6667116e-1f));
+    p = _mm512_fmadd_ps(p, r, v_set(4.9999229e-1f));
     p = _mm512_fmadd_ps(p, r, v_set(1.0f));
     p = _mm512_fmadd_ps(p, r, v_set(1.0f));
     return _mm512_scalef_ps(p, n);

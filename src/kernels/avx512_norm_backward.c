@@ -127,103 +127,120 @@ typedef struct gn_job {
     float *part; /* [frames][slices][2][c] = sums over rows of dz, dz * xhat */
 } gn_job;
 
-/* dz = dy * act'(xhat gain + bias) at lanes m of channel i. */
-RLM_INLINE __m512 gn_dz(rlm_act act, const float *table, int c, int i, __mmask16 m, __m512 xhat,
+/* Tables of a frame, c floats each: norm_frame_table's four, then rstd * gain, k1, k2 (below). */
+enum { TABLE_SLOPE = 4, TABLE_K1 = 5, TABLE_K2 = 6, TABLES = 7 };
+
+/* dz = dy * act'(d * rstd * gain + bias), d = x - mean, at lanes m of channel i. */
+RLM_INLINE __m512 gn_dz(rlm_act act, const float *table, int c, int i, __mmask16 m, __m512 d,
                         __m512 dy)
 {
     if (act == RLM_ACT_NONE)
         return dy;
-    __m512 z = _mm512_fmadd_ps(xhat, v_load(table + 2 * c + i, m), v_load(table + 3 * c + i, m));
-    return _mm512_mul_ps(dy, v_dact(act, z));
+    __m512 slope = v_load(table + TABLE_SLOPE * c + i, m);
+    return _mm512_mul_ps(dy, v_dact(act, _mm512_fmadd_ps(d, slope, v_load(table + 3 * c + i, m))));
 }
 
-RLM_INLINE __m512 gn_xhat(const float *table, int c, int i, __mmask16 m, __m512 x)
-{
-    return _mm512_mul_ps(_mm512_sub_ps(x, v_load(table + i, m)), v_load(table + c + i, m));
-}
-
+/* part = sums over rows of dz, dz * d; keep [rows][c], if not NULL: dz. */
 RLM_INLINE void sums_rows(rlm_act act, const float *x, const float *dy, int64_t rows, int c,
-                          const float *table, float *part)
+                          const float *table, float *part, float *keep)
 {
     memset(part, 0, (size_t)c * 2 * sizeof(float));
     for (int64_t r = 0; r < rows; r++, x += c, dy += c) {
         for (int i = 0; i < c; i += 16) {
             __mmask16 m = v_tail(c - i);
-            __m512 xhat = gn_xhat(table, c, i, m, v_load(x + i, m));
-            __m512 dz = gn_dz(act, table, c, i, m, xhat, v_load(dy + i, m));
+            __m512 d = _mm512_sub_ps(v_load(x + i, m), v_load(table + i, m));
+            __m512 dz = gn_dz(act, table, c, i, m, d, v_load(dy + i, m));
             v_store(part + i, m, _mm512_add_ps(v_load(part + i, m), dz));
-            v_store(part + c + i, m, _mm512_fmadd_ps(dz, xhat, v_load(part + c + i, m)));
+            v_store(part + c + i, m, _mm512_fmadd_ps(dz, d, v_load(part + c + i, m)));
+            if (keep)
+                v_store(keep + r * c + i, m, dz);
         }
     }
+    for (int i = 0; i < c; i++)
+        part[c + i] *= table[c + i];
 }
 
-/* dx += dz * k0 - k1 - xhat * k2, with k0 = rstd gain, k1 = rstd mean(dz gain),
- * k2 = rstd mean(dz gain xhat) per channel at table[4c ..]. */
+/* dx += dz * slope - k1 - d * k2, with slope = rstd gain, k1 = rstd mean(dz gain),
+ * k2 = rstd^2 mean(dz gain xhat) per channel. kept: dz instead of dy. */
 RLM_INLINE void dx_rows(rlm_act act, const float *x, const float *dy, float *dx, int64_t rows,
-                        int c, const float *table)
+                        int c, const float *table, bool kept)
 {
-    const float *k = table + 4 * c;
+    const float *k1 = table + TABLE_K1 * c, *k2 = table + TABLE_K2 * c;
     for (int64_t r = 0; r < rows; r++, x += c, dy += c, dx += c) {
         for (int i = 0; i < c; i += 16) {
             __mmask16 m = v_tail(c - i);
-            __m512 xhat = gn_xhat(table, c, i, m, v_load(x + i, m));
-            __m512 dz = gn_dz(act, table, c, i, m, xhat, v_load(dy + i, m));
-            __m512 s = _mm512_sub_ps(v_load(dx + i, m), v_load(k + c + i, m));
-            s = _mm512_fnmadd_ps(xhat, v_load(k + 2 * c + i, m), s);
-            v_store(dx + i, m, _mm512_fmadd_ps(dz, v_load(k + i, m), s));
+            __m512 d = _mm512_sub_ps(v_load(x + i, m), v_load(table + i, m));
+            __m512 dz = v_load(dy + i, m);
+            if (!kept)
+                dz = gn_dz(act, table, c, i, m, d, dz);
+            __m512 s = _mm512_sub_ps(v_load(dx + i, m), v_load(k1 + i, m));
+            s = _mm512_fnmadd_ps(d, v_load(k2 + i, m), s);
+            v_store(dx + i, m, _mm512_fmadd_ps(dz, v_load(table + TABLE_SLOPE * c + i, m), s));
         }
     }
 }
 
-/* Sums (dx NULL) or dx of rows of a frame, specialised by activation. */
-static void gn_rows(rlm_act act, const float *x, const float *dy, float *dx, int64_t rows, int c,
-                    const float *table, float *part)
+/* What one slice needs: sums (dx NULL; keep may take dz), or dx from dy. */
+typedef struct gn_rows {
+    const float *x, *dy;
+    float *dx, *part, *keep;
+    int64_t rows;
+    int c;
+    const float *table;
+} gn_rows;
+
+RLM_INLINE void gn_rows_as(rlm_act act, const gn_rows *g)
+{
+    if (g->dx)
+        dx_rows(act, g->x, g->dy, g->dx, g->rows, g->c, g->table, false);
+    else if (g->keep)
+        sums_rows(act, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
+    else
+        sums_rows(act, g->x, g->dy, g->rows, g->c, g->table, g->part, NULL);
+}
+
+static void gn_rows_run(rlm_act act, const gn_rows *g)
 {
     switch (act) {
     case RLM_ACT_SILU:
-        dx ? dx_rows(RLM_ACT_SILU, x, dy, dx, rows, c, table)
-           : sums_rows(RLM_ACT_SILU, x, dy, rows, c, table, part);
+        gn_rows_as(RLM_ACT_SILU, g);
         break;
     case RLM_ACT_ELU:
-        dx ? dx_rows(RLM_ACT_ELU, x, dy, dx, rows, c, table)
-           : sums_rows(RLM_ACT_ELU, x, dy, rows, c, table, part);
+        gn_rows_as(RLM_ACT_ELU, g);
         break;
     case RLM_ACT_LEAKY:
-        dx ? dx_rows(RLM_ACT_LEAKY, x, dy, dx, rows, c, table)
-           : sums_rows(RLM_ACT_LEAKY, x, dy, rows, c, table, part);
+        gn_rows_as(RLM_ACT_LEAKY, g);
         break;
     case RLM_ACT_GELU:
-        dx ? dx_rows(RLM_ACT_GELU, x, dy, dx, rows, c, table)
-           : sums_rows(RLM_ACT_GELU, x, dy, rows, c, table, part);
+        gn_rows_as(RLM_ACT_GELU, g);
         break;
     case RLM_ACT_TANH:
-        dx ? dx_rows(RLM_ACT_TANH, x, dy, dx, rows, c, table)
-           : sums_rows(RLM_ACT_TANH, x, dy, rows, c, table, part);
+        gn_rows_as(RLM_ACT_TANH, g);
         break;
     case RLM_ACT_RELU:
-        dx ? dx_rows(RLM_ACT_RELU, x, dy, dx, rows, c, table)
-           : sums_rows(RLM_ACT_RELU, x, dy, rows, c, table, part);
+        gn_rows_as(RLM_ACT_RELU, g);
         break;
     case RLM_ACT_NONE:
-        dx ? dx_rows(RLM_ACT_NONE, x, dy, dx, rows, c, table)
-           : sums_rows(RLM_ACT_NONE, x, dy, rows, c, table, part);
+        gn_rows_as(RLM_ACT_NONE, g);
         break;
     }
 }
 
 static float *gn_table(const gn_job *j, int64_t frame, int worker)
 {
-    float *table = rlm_par_scratch(j->par, worker, 0, (size_t)j->s.c * 7 * sizeof(float));
+    int c = j->s.c;
+    float *table = rlm_par_scratch(j->par, worker, 0, (size_t)c * TABLES * sizeof(float));
     norm_frame_table(&j->s, j->stats + frame * j->s.groups * 2, j->gain, j->bias, table);
+    for (int i = 0; i < c; i++)
+        table[TABLE_SLOPE * c + i] = table[c + i] * table[2 * c + i];
     return table;
 }
 
-/* Fill k0, k1, k2 of a frame from its slices' sums. */
-static void gn_means(const gn_job *j, int64_t frame, float *table)
+/* k1, k2 of a frame [2][c] from its slices' sums; k may be the first slice's sums themselves. */
+static void gn_means(const gn_job *j, int64_t frame, const float *table, float *k)
 {
     const rlm_groupnorm_shape *s = &j->s;
     int c = s->c, width = c / s->groups;
-    float *k = table + 4 * c;
     const float *gain = table + 2 * c, *rstd = table + c;
     const float *part = j->part + frame * j->cut.slices * 2 * c;
     for (int g = 0; g < s->groups; g++) {
@@ -235,33 +252,42 @@ static void gn_means(const gn_job *j, int64_t frame, float *table)
             }
         }
         for (int i = g * width; i < (g + 1) * width; i++) {
-            k[i] = rstd[i] * gain[i];
-            k[c + i] = (float)(rstd[i] * dz / count);
-            k[2 * c + i] = (float)(rstd[i] * dzx / count);
+            k[i] = (float)(rstd[i] * dz / count);
+            k[c + i] = (float)((double)rstd[i] * rstd[i] * dzx / count);
         }
     }
 }
 
 /* One slice: sums or dx. */
-static void gn_slice(const gn_job *j, int64_t frame, int64_t slice, const float *table, bool sums)
+static void gn_slice(const gn_job *j, int64_t frame, int64_t slice, const float *table, bool sums,
+                     float *keep)
 {
     int c = j->s.c;
     int64_t row = slice * j->cut.rows, at = (frame * j->s.hw + row) * c;
-    int64_t rows = j->s.hw - row < j->cut.rows ? j->s.hw - row : j->cut.rows;
-    gn_rows(j->s.act, j->x + at, j->dy + at, sums ? NULL : j->dx + at, rows, c, table,
-            j->part + (frame * j->cut.slices + slice) * 2 * c);
+    gn_rows g = {.x = j->x + at, .dy = j->dy + at, .c = c, .table = table};
+    g.rows = j->s.hw - row < j->cut.rows ? j->s.hw - row : j->cut.rows;
+    g.dx = sums ? NULL : j->dx + at;
+    g.keep = keep ? keep + row * c : NULL;
+    g.part = j->part + (frame * j->cut.slices + slice) * 2 * c;
+    gn_rows_run(j->s.act, &g);
 }
 
+/* A whole frame stays in the L2 cache; dz is kept there instead of being computed twice. */
 static void gn_frames_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const gn_job *j = ctx;
+    int64_t size = (int64_t)j->s.hw * j->s.c;
+    float *dz = NULL;
+    if (j->dx && j->s.act != RLM_ACT_NONE)
+        dz = rlm_par_scratch(j->par, worker, 1, (size_t)size * sizeof(float));
     for (int64_t frame = begin; frame < end; frame++) {
         float *table = gn_table(j, frame, worker);
         for (int64_t i = 0; i < j->cut.slices; i++)
-            gn_slice(j, frame, i, table, true);
-        gn_means(j, frame, table);
-        for (int64_t i = 0; j->dx && i < j->cut.slices; i++)
-            gn_slice(j, frame, i, table, false);
+            gn_slice(j, frame, i, table, true, dz);
+        gn_means(j, frame, table, table + (int64_t)TABLE_K1 * j->s.c);
+        if (j->dx)
+            dx_rows(RLM_ACT_NONE, j->x + frame * size, dz ? dz : j->dy + frame * size,
+                    j->dx + frame * size, j->s.hw, j->s.c, table, true);
     }
 }
 
@@ -272,20 +298,32 @@ static void gn_sums_fn(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t i = begin; i < end; i++) {
         if (!table || i % j->cut.slices == 0)
             table = gn_table(j, i / j->cut.slices, worker);
-        gn_slice(j, i / j->cut.slices, i % j->cut.slices, table, true);
+        gn_slice(j, i / j->cut.slices, i % j->cut.slices, table, true, NULL);
     }
+}
+
+/* Sums of a frame's slices -> its k1, k2, in place of its first slice's sums. */
+static void gn_means_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const gn_job *j = ctx;
+    for (int64_t frame = begin; frame < end; frame++)
+        gn_means(j, frame, gn_table(j, frame, worker),
+                 j->part + frame * j->cut.slices * 2 * j->s.c);
 }
 
 static void gn_dx_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const gn_job *j = ctx;
     float *table = NULL;
+    int c = j->s.c;
     for (int64_t i = begin; i < end; i++) {
+        int64_t frame = i / j->cut.slices;
         if (!table || i % j->cut.slices == 0) {
-            table = gn_table(j, i / j->cut.slices, worker);
-            gn_means(j, i / j->cut.slices, table);
+            table = gn_table(j, frame, worker);
+            memcpy(table + (int64_t)TABLE_K1 * c, j->part + frame * j->cut.slices * 2 * c,
+                   (size_t)c * 2 * sizeof(float));
         }
-        gn_slice(j, i / j->cut.slices, i % j->cut.slices, table, false);
+        gn_slice(j, frame, i % j->cut.slices, table, false, NULL);
     }
 }
 
@@ -306,15 +344,16 @@ static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const
     if (slices <= 0)
         return;
     j.part = rlm_par_scratch(par, 0, 3, (size_t)slices * (size_t)s->c * 2 * sizeof(float));
-    if (j.cut.by_frame) {
+    if (j.cut.by_frame)
         rlm_par_for(par, s->frames, v_row_grain((int64_t)s->hw * s->c), gn_frames_fn, &j);
-    } else {
+    else
         rlm_par_for(par, slices, 2, gn_sums_fn, &j);
-        if (dx)
-            rlm_par_for(par, slices, 2, gn_dx_fn, &j);
-    }
     sum_parts(par, slices, 2 * (int64_t)s->c, j.part, s->c, dbias);
     sum_parts(par, slices, 2 * (int64_t)s->c, j.part + s->c, s->c, dgain);
+    if (dx && !j.cut.by_frame) {
+        rlm_par_for(par, s->frames, 1, gn_means_fn, &j);
+        rlm_par_for(par, slices, 2, gn_dx_fn, &j);
+    }
 }
 
 void rlm_avx512_norm_backward(rlm_kernels *k)
