@@ -87,6 +87,7 @@ void rlm_optim_free(rlm_optim *o)
     rlm_free(o->ema);
     rlm_free(o->parts);
     rlm_free(o->scratch);
+    rlm_free(o->packs);
     memset(o, 0, sizeof *o);
 }
 
@@ -96,9 +97,51 @@ static void scale_by(const rlm_run *run, int64_t n, float a, float *y)
     run->k->axpy(run->par, n, a - 1.0f, y, y);
 }
 
-/* Orthogonalise x [rows][cols], y being scratch of its size: five quintic Newton-Schulz steps on x
- * / |x|, each X <- aX + (bA + cA^2) X with A = X X^T, or the mirrored form on the shorter side.
- * Returns where the result is, x or y; NULL for a matrix of zeros, which has no direction. */
+static rlm_weight_geom geom_of(int cout, int cin)
+{
+    return (rlm_weight_geom){.cout = cout, .kt = 1, .kh = 1, .kw = 1, .cin = cin, .dw = 1};
+}
+
+/* Room for the packings of Newton-Schulz, in the first step (a packing's size is the kernels'
+ * business). Without memory for it the kernels work from f32, slower. */
+static void plan_packs(rlm_optim *o, const rlm_run *run)
+{
+    size_t most = 0;
+    for (int i = 0; i < o->part_count; i++) {
+        int rows = o->parts[i].rows, cols = o->parts[i].cols, g = rows <= cols ? rows : cols;
+        rlm_weight_geom wide = geom_of(rows, cols), square = geom_of(g, g);
+        for (int t = 0; t < 2 && rows; t++) {
+            size_t a = run->k->pack_bytes(&wide, t), b = run->k->pack_bytes(&square, t);
+            most = a > most ? a : most;
+            most = b > most ? b : most;
+        }
+    }
+    o->packs_planned = true;
+    if (most)
+        o->packs = rlm_alloc(most);
+}
+
+/* w [cout][cin] as a weight, packed for one direction; valid until the next call. */
+static rlm_weight packed(const rlm_optim *o, const rlm_run *run, const float *w, int cout, int cin,
+                         bool transposed)
+{
+    rlm_weight_geom g = geom_of(cout, cin);
+    rlm_weight out = {.f32 = w};
+    if (!o->packs || !run->k->pack_bytes(&g, transposed))
+        return out;
+    run->k->pack(run->par, &g, w, transposed, o->packs);
+    if (transposed)
+        out.pack_t = o->packs;
+    else
+        out.pack = o->packs;
+    return out;
+}
+
+/* Orthogonalise x [rows][cols], y being scratch of its size: five quintic Newton-Schulz steps on
+ * x / |x|, each X <- aX + (bA + cA^2) X with A = X X^T, or the mirrored form on the shorter side.
+ * The products are those of a linear layer, so they run at its speed (and in bf16 where it does,
+ * which the iteration forgives). Returns where the result is, x or y; NULL for a matrix of zeros,
+ * which has no direction. */
 static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int rows, int cols,
                                   float *x, float *y)
 {
@@ -107,6 +150,7 @@ static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int ro
     int64_t n = (int64_t)rows * cols;
     bool wide = rows <= cols;
     int g = wide ? rows : cols;
+    int64_t gg = (int64_t)g * g;
     float *gram = o->scratch + 2 * o->scratch_matrix, *poly = gram + o->scratch_gram;
     double norm = sqrt(k->sumsq(run->par, n, x));
     if (!(norm > 0))
@@ -117,14 +161,26 @@ static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int ro
         float *swap = x;
         x = y;
         y = swap;
-        k->gemm(run->par, !wide, wide, g, g, wide ? cols : rows, 1.0f, x, x, 0.0f, gram);
-        k->copy(run->par, (int64_t)g * g, gram, poly);
-        k->gemm(run->par, false, false, g, g, g, c, gram, gram, b, poly);
-        k->copy(run->par, n, x, y);
-        if (wide)
-            k->gemm(run->par, false, false, rows, cols, g, 1.0f, poly, x, a, y);
-        else
-            k->gemm(run->par, false, false, rows, cols, g, 1.0f, x, poly, a, y);
+        k->fill(run->par, gg, 0.0f, gram);
+        if (wide) {
+            rlm_weight w = packed(o, run, x, rows, cols, false);
+            k->linear_forward(run->par, g, g, cols, x, &w, NULL, NULL, gram);
+        } else {
+            k->linear_backward_weight(run->par, rows, g, g, x, x, gram, NULL);
+        }
+        rlm_weight square = packed(o, run, gram, g, g, false);
+        k->linear_forward(run->par, g, g, g, gram, &square, NULL, NULL, poly);
+        scale_by(run, gg, c, poly);
+        k->axpy(run->par, gg, b, gram, poly);
+        k->fill(run->par, n, 0.0f, y);
+        k->axpy(run->par, n, a, x, y);
+        if (wide) {
+            rlm_weight w = packed(o, run, x, rows, cols, true);
+            k->linear_backward_data(run->par, g, g, cols, poly, &w, y);
+        } else {
+            rlm_weight w = packed(o, run, poly, g, g, false);
+            k->linear_forward(run->par, rows, g, g, x, &w, NULL, y, y);
+        }
     }
     return y;
 }
@@ -169,6 +225,8 @@ double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
         run->k->fill(run->par, ps->total, 0.0f, ps->grad);
         return norm;
     }
+    if (o->scratch && !o->packs_planned)
+        plan_packs(o, run);
     double f = rlm_schedule(r, o->step);
     double warm = (1.0 + (double)o->step) / (10.0 + (double)o->step);
     float ema = (float)(r->ema < warm ? r->ema : warm);

@@ -65,6 +65,8 @@ typedef struct rlm_optim {
     int part_count;
     float *scratch; /* Newton-Schulz: two matrices, two Gram matrices */
     int64_t scratch_matrix, scratch_gram;
+    void *packs; /* one packing, sized in the first step */
+    bool packs_planned;
 } rlm_optim;
 int rlm_optim_new(rlm_optim *o, rlm_params *params, const rlm_recipe *r, rlm_error *err);
 void rlm_optim_free(rlm_optim *o);
