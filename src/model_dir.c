@@ -116,17 +116,18 @@ static int load_part(rlm_model *m, const rlm_part *part, const entry *e, const r
     }
 }
 
-/* What one part's config claims about another's: a sampler trusts these. */
+/* What one part's config claims about another's: a sampler trusts these. The language model may
+ * have room for more codes than a tokenizer makes; only those that it makes are legal then. */
 static int check_together(const rlm_model *m, rlm_error *err)
 {
     const rlm_lm_config *lm = &m->lm_config;
     if (!m->lm)
         return 0;
-    if (m->video && lm->video_bits != m->video_config.bits)
+    if (m->video && lm->video_bits < m->video_config.bits)
         return rlm_fail(err, RLM_E_MODEL, "%s: lm has %d video bits, the video tokenizer %d",
                         m->dir, lm->video_bits, m->video_config.bits);
     if (m->audio && (lm->audio_levels > m->audio_config.levels ||
-                     (lm->audio_levels && lm->audio_codes != m->audio_config.codes)))
+                     (lm->audio_levels && lm->audio_codes < m->audio_config.codes)))
         return rlm_fail(err, RLM_E_MODEL, "%s: lm has %d x %d audio codes, the codec %d x %d",
                         m->dir, lm->audio_levels, lm->audio_codes, m->audio_config.levels,
                         m->audio_config.codes);
