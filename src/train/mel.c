@@ -9,8 +9,10 @@
  * every frame alike, whatever the crop, and let no single bin rule. Zeros around a clip let every
  * sample be seen by four frames.
  *
- * A scale is a chain of matrix products, so its gradient is the same chain transposed:
- *   frames [rows][s] x basis [s][2 bins] -> re | im -> magnitude [rows][bins] x filters -> mel
+ * A scale is a chain of matrix products, so its gradient is the same chain transposed. The window
+ * is symmetric about s / 2 and zero at 0, so a frame is folded there, which halves the products:
+ *   x[i] + x[s - i] [rows][s / 2] x cosines -> re; x[i] - x[s - i] x sines -> im
+ *   magnitude [rows][bins] x filters -> mel
  * The elementwise steps between the products touch elements here: they are the loss itself. */
 #include "src/train/train.h"
 
@@ -25,15 +27,15 @@ static const float FLOOR = 1e-3f; /* -60 dB: what is quieter need not be matched
 
 typedef struct scale {
     int window, hop, bins, frames, rows; /* frames a clip; rows: frames worked on at once */
-    float *basis;                        /* [window][2 * bins], cosines | sines, windowed */
+    float *cosines, *sines;              /* [window / 2][bins], windowed; row i: sample i + 1 */
     float *filters;                      /* [bins][MELS] */
 } scale;
 
 struct rlm_mel {
     int rate, samples, batch, scale_count;
     scale scales[SCALES];
-    float *frames;    /* [rows][window] */
-    float *spectra;   /* [rows][2 * bins] */
+    float *frames;    /* [2][rows][window / 2]: sums, differences */
+    float *spectra;   /* [2][rows][bins]: re, im */
     float *magnitude; /* [2][rows][bins]; the second half for its gradient */
     float *mel;       /* [2][rows][MELS]; the second half becomes the gradient */
     double *row_loss; /* [rows] */
@@ -74,13 +76,14 @@ static void fill_basis(scale *s)
     for (int i = 0; i < s->window; i++)
         energy += pow(0.5 - 0.5 * cos(2 * PI * i / s->window), 2);
     double unit = 1.0 / sqrt(energy);
-    for (int i = 0; i < s->window; i++) {
+    for (int i = 1; i <= s->window / 2; i++) {
         double w = unit * (0.5 - 0.5 * cos(2 * PI * i / s->window));
-        float *row = s->basis + (size_t)i * 2 * (size_t)s->bins;
+        float *c = s->cosines + (size_t)(i - 1) * (size_t)s->bins;
+        float *d = s->sines + (size_t)(i - 1) * (size_t)s->bins;
         for (int b = 0; b < s->bins; b++) {
             double angle = 2 * PI * (double)((int64_t)i * b % s->window) / s->window;
-            row[b] = (float)(w * cos(angle));
-            row[s->bins + b] = (float)(w * sin(angle));
+            c[b] = (float)(w * cos(angle));
+            d[b] = (float)(w * sin(angle));
         }
     }
 }
@@ -94,10 +97,11 @@ static bool scale_new(scale *s, int window, const rlm_mel *m)
     int64_t all = (int64_t)s->frames * m->batch;
     s->rows = CHUNK_FLOATS / window;
     s->rows = s->rows < all ? s->rows : (int)all;
-    size_t wide = 2 * (size_t)s->bins;
-    s->basis = rlm_alloc(rlm_size_mul(rlm_size_mul((size_t)window, wide), sizeof(float)));
+    size_t half = rlm_size_mul((size_t)window / 2, (size_t)s->bins * sizeof(float));
+    s->cosines = rlm_alloc(half);
+    s->sines = rlm_alloc(half);
     s->filters = rlm_alloc((size_t)s->bins * MELS * sizeof(float));
-    if (!s->basis || !s->filters)
+    if (!s->cosines || !s->sines || !s->filters)
         return false;
     fill_basis(s);
     fill_filters(s, m->rate);
@@ -153,7 +157,8 @@ void rlm_mel_free(rlm_mel **mp)
     if (!m)
         return;
     for (int i = 0; i < SCALES; i++) {
-        rlm_free(m->scales[i].basis);
+        rlm_free(m->scales[i].cosines);
+        rlm_free(m->scales[i].sines);
         rlm_free(m->scales[i].filters);
     }
     rlm_free(m->frames);
@@ -188,16 +193,18 @@ static void gather_frames(void *ctx, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const chunk *c = ctx;
-    int window = c->s->window, n = c->m->samples;
+    int half = c->s->window / 2, n = c->m->samples;
     for (int64_t r = begin; r < end; r++) {
         int64_t clip, at = frame_start(c, r, &clip);
         const float *wave = c->wave + clip * n;
-        float *out = c->m->frames + r * window;
-        int from = at < 0 ? (int)-at : 0;
-        int to = at + window > n ? (int)(n - at) : window;
-        memset(out, 0, (size_t)window * sizeof *out);
-        if (to > from)
-            memcpy(out + from, wave + at + from, (size_t)(to - from) * sizeof *out);
+        float *sum = c->m->frames + r * half, *diff = sum + (int64_t)c->rows * half;
+        for (int i = 1; i <= half; i++) {
+            int64_t p = at + i, q = at + 2 * half - i;
+            float x = p >= 0 && p < n ? wave[p] : 0.0f;
+            float y = q >= 0 && q < n && i < half ? wave[q] : 0.0f;
+            sum[i - 1] = x + y;
+            diff[i - 1] = i < half ? x - y : 0.0f;
+        }
     }
 }
 
@@ -207,7 +214,7 @@ static void take_magnitude(void *ctx, int64_t begin, int64_t end, int worker)
     const chunk *c = ctx;
     int bins = c->s->bins;
     for (int64_t r = begin; r < end; r++) {
-        const float *re = c->m->spectra + r * 2 * bins, *im = re + bins;
+        const float *re = c->m->spectra + r * bins, *im = re + (int64_t)c->rows * bins;
         float *mag = c->m->magnitude + r * bins;
         for (int b = 0; b < bins; b++)
             mag[b] = sqrtf(re[b] * re[b] + im[b] * im[b]);
@@ -223,7 +230,7 @@ static void spread_magnitude(void *ctx, int64_t begin, int64_t end, int worker)
     int bins = c->s->bins;
     const float *dmag0 = c->m->magnitude + (int64_t)c->rows * bins;
     for (int64_t r = begin; r < end; r++) {
-        float *re = c->m->spectra + r * 2 * bins, *im = re + bins;
+        float *re = c->m->spectra + r * bins, *im = re + (int64_t)c->rows * bins;
         const float *mag = c->m->magnitude + r * bins, *dmag = dmag0 + r * bins;
         for (int b = 0; b < bins; b++) {
             float f = mag[b] > 1e-12f ? dmag[b] / mag[b] : 0.0f;
@@ -254,29 +261,35 @@ static void compare_mels(void *ctx, int64_t begin, int64_t end, int worker)
 /* Overlapping frames add up: clips are independent, frames of one are not, so it goes in order. */
 static void overlap_add(const chunk *c)
 {
-    int window = c->s->window, n = c->m->samples;
+    int half = c->s->window / 2, n = c->m->samples;
     for (int64_t r = 0; r < c->rows; r++) {
         int64_t clip, at = frame_start(c, r, &clip);
         float *wave = c->dwave + clip * n;
-        const float *in = c->m->frames + r * window;
-        int from = at < 0 ? (int)-at : 0;
-        int to = at + window > n ? (int)(n - at) : window;
-        for (int i = from; i < to; i++)
-            wave[at + i] += in[i];
+        const float *sum = c->m->frames + r * half, *diff = sum + (int64_t)c->rows * half;
+        for (int i = 1; i <= half; i++) {
+            int64_t p = at + i, q = at + 2 * half - i;
+            if (p >= 0 && p < n)
+                wave[p] += i < half ? sum[i - 1] + diff[i - 1] : sum[i - 1];
+            if (q >= 0 && q < n && i < half)
+                wave[q] += sum[i - 1] - diff[i - 1];
+        }
     }
 }
 
-/* Mel rows of c->wave into half `half` of m->mel; the spectrum and magnitude stay for backward. */
-static void mel_of(rlm_run *run, chunk *c, int half)
+/* Mel rows of c->wave into part `which` of m->mel; the spectrum and magnitude stay for backward. */
+static void mel_of(rlm_run *run, chunk *c, int which)
 {
     const scale *s = c->s;
     rlm_mel *m = c->m;
     rlm_par_for(run->par, c->rows, 16, gather_frames, c);
-    run->k->gemm(run->par, false, false, c->rows, 2 * s->bins, s->window, 1.0f, m->frames, s->basis,
-                 0.0f, m->spectra);
+    int half = s->window / 2;
+    for (int part = 0; part < 2; part++)
+        run->k->gemm(run->par, false, false, c->rows, s->bins, half, 1.0f,
+                     m->frames + (int64_t)part * c->rows * half, part ? s->sines : s->cosines, 0.0f,
+                     m->spectra + (int64_t)part * c->rows * s->bins);
     rlm_par_for(run->par, c->rows, 16, take_magnitude, c);
     run->k->gemm(run->par, false, false, c->rows, MELS, s->bins, 1.0f, m->magnitude, s->filters,
-                 0.0f, m->mel + (int64_t)half * c->rows * MELS);
+                 0.0f, m->mel + (int64_t)which * c->rows * MELS);
 }
 
 static double chunk_loss(rlm_run *run, chunk *c, const float *x, const float *target)
@@ -297,8 +310,11 @@ static double chunk_loss(rlm_run *run, chunk *c, const float *x, const float *ta
                  m->mel + (int64_t)c->rows * MELS, s->filters, 0.0f,
                  m->magnitude + (int64_t)c->rows * s->bins);
     rlm_par_for(run->par, c->rows, 16, spread_magnitude, c);
-    run->k->gemm(run->par, false, true, c->rows, s->window, 2 * s->bins, 1.0f, m->spectra, s->basis,
-                 0.0f, m->frames);
+    int half = s->window / 2;
+    for (int part = 0; part < 2; part++)
+        run->k->gemm(run->par, false, true, c->rows, half, s->bins, 1.0f,
+                     m->spectra + (int64_t)part * c->rows * s->bins, part ? s->sines : s->cosines,
+                     0.0f, m->frames + (int64_t)part * c->rows * half);
     overlap_add(c);
     return sum;
 }

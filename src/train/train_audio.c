@@ -16,7 +16,10 @@
 
 enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LINE_EVERY = 20, LOADER_DEPTH = 4 };
 static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
-static const float WAVE_WEIGHT = 6.0f, COMMIT_WEIGHT = 0.25f, FEATURE_WEIGHT = 4.0f;
+static const float COMMIT_WEIGHT = 0.25f, FEATURE_WEIGHT = 4.0f;
+/* Of the wave loss, before and after the quantiser joins: it teaches phase first; at 2 kbit/s much
+ * of the phase is lost, and insisting would only make the sound duller. */
+static const float WAVE_WEIGHT[2] = {6.0f, 3.0f};
 static const float CRITIC_RATIO = 1.0f; /* size of the critics' gradient to that of the rest */
 static const int START_STEPS = 300;     /* before the quantiser joins; less in short runs */
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
@@ -342,7 +345,8 @@ static void micro_step(trainer *t, int64_t index, losses *l)
     run->tape = &t->decoder_tape;
     rlm_tensor y = rlm_audio_decode_forward(run, t->audio, &q);
     l->mel += scale * rlm_loss_mel(run, t->mel, &y, target, scale);
-    l->wave += scale * rlm_loss_recon(run, RLM_LOSS_L1, &y, target, WAVE_WEIGHT * scale);
+    l->wave +=
+        scale * rlm_loss_recon(run, RLM_LOSS_L1, &y, target, WAVE_WEIGHT[t->rvq.started] * scale);
     if (critics_on(t)) {
         run->tape = &t->critic_tape;
         ask_critics(t, &y, target, l);
@@ -471,8 +475,8 @@ static bool due(int64_t step, int every)
 /* Non-zero *stop: the caller's progress function asked for it. */
 static void tell(trainer *t, const losses *l, int *stop)
 {
-    rlm_journal_put(t->journal, t->step, "loss", l->mel + WAVE_WEIGHT * l->wave, "mel", l->mel,
-                    "wave", l->wave, "commit", l->commit, "grad", l->norm, "adv",
+    rlm_journal_put(t->journal, t->step, "loss", l->mel + WAVE_WEIGHT[t->rvq.started] * l->wave,
+                    "mel", l->mel, "wave", l->wave, "commit", l->commit, "grad", l->norm, "adv",
                     l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
                     "replaced", (double)t->rvq.replaced, "lr",
                     t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
