@@ -204,22 +204,28 @@ int rlm_checkpoint_save(const rlm_checkpoint *c, const char *run_dir, int keep, 
 
 /* ---- Load ---- */
 
+static void shape_text(char out[96], int rank, const int64_t *shape)
+{
+    int n = 0;
+    for (int i = 0; i < rank && n < 80; i++)
+        n += snprintf(out + n, 96 - (size_t)n, "%s%" PRId64, i ? "," : "[", shape[i]);
+    snprintf(out + n, 96 - (size_t)n, "]");
+}
+
 static const rlm_tensor *find(const rlm_safetensors *st, const char *name, const rlm_param *p,
                               rlm_error *err)
 {
+    char found[96], wanted[96];
     const rlm_tensor *t = rlm_st_find(st, name);
+    shape_text(wanted, p->rank, p->shape);
     if (!t) {
-        rlm_fail(err, RLM_E_MODEL, "%s: no tensor %s", st->path, name);
+        rlm_fail(err, RLM_E_MODEL, "%s: %s is missing, the network has %s", st->path, name, wanted);
         return NULL;
     }
-    bool same = t->dtype == RLM_F32 && t->rank == p->rank;
-    for (int i = 0; same && i < p->rank; i++)
-        same = t->shape[i] == p->shape[i];
-    if (!same) {
-        rlm_fail(err, RLM_E_MODEL,
-                 "%s: %s has %" PRId64 " elements of rank %d, the network has %" PRId64
-                 " of rank %d or another shape",
-                 st->path, name, rlm_tensor_count(t), t->rank, p->count, p->rank);
+    shape_text(found, t->rank, t->shape);
+    if (t->dtype != RLM_F32 || strcmp(found, wanted)) {
+        rlm_fail(err, RLM_E_MODEL, "%s: %s is %s%s, the network has %s", st->path, name, found,
+                 t->dtype == RLM_F32 ? "" : " and not f32", wanted);
         return NULL;
     }
     return t;
