@@ -67,10 +67,27 @@ static int encode_text(const rlm_session *s, const char *text, int32_t **ids, in
     return 0;
 }
 
+/* Layouts number their ids as prompts/vocab.h does: the language model must do the same. */
+static int check_vocabulary(const rlm_model *m, rlm_error *err)
+{
+    const rlm_lm_config *c = &m->lm_config;
+    if (c->specials != RLM_ID_SPECIALS || 1 << c->video_bits != RLM_VIDEO_CODES ||
+        c->audio_levels != RLM_AUDIO_LEVELS || c->audio_codes != RLM_AUDIO_CODES)
+        return rlm_fail(err, RLM_E_MODEL,
+                        "%s: lm has %d specials, %d video bits and %d x %d audio codes; generation "
+                        "needs 256, 18 and 4 x 1024",
+                        m->dir, c->specials, c->video_bits, c->audio_levels, c->audio_codes);
+    if (m->video_config.bits > 18 || (m->audio && (m->audio_config.levels < c->audio_levels ||
+                                                   m->audio_config.codes > c->audio_codes)))
+        return rlm_fail(err, RLM_E_MODEL, "%s: the tokenizers have more codes than the lm", m->dir);
+    return 0;
+}
+
 int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err)
 {
     *j = (rlm_job){.s = s, .r = r, .start = rlm_now(), .seed = r->seed};
     j->report = (rlm_report){.width = r->width, .height = r->height};
+    RLM_TRY(check_vocabulary(&s->engine->model, err));
     RLM_TRY(check_request(r, err));
     int code = encode_text(s, r->prompt, &j->text, &j->text_count, err);
     if (!code)

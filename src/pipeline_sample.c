@@ -39,13 +39,14 @@ void rlm_made_free(rlm_made *m)
     *m = (rlm_made){0};
 }
 
+/* Ids as in prompts/vocab.h; legal are the codes that the tokenizers really have. */
 static rlm_vocab job_vocab(const rlm_job *j)
 {
-    const rlm_lm_config *c = &j->s->engine->model.lm_config;
-    return (rlm_vocab){.audio_levels = c->audio_levels,
-                       .text_pieces = c->text_pieces,
-                       .video_codes = 1 << c->video_bits,
-                       .audio_codes = c->audio_codes};
+    const rlm_model *m = &j->s->engine->model;
+    return (rlm_vocab){.audio_levels = m->lm_config.audio_levels,
+                       .text_pieces = m->lm_config.text_pieces,
+                       .video_codes = m->video ? 1 << m->video_config.bits : 0,
+                       .audio_codes = m->audio ? m->audio_config.codes : 0};
 }
 
 /* The spec with the text of one side of guidance. */
