@@ -92,7 +92,7 @@ int rlm_lm_config_check(const rlm_lm_config *c, rlm_error *err)
 static void declare_tied(rlm_embedding *e, rlm_linear *l, rlm_params *p, const char *name,
                          int count, int dim)
 {
-    rlm_linear_declare(l, p, name, dim, count, false, 1.0f);
+    rlm_linear_declare(l, p, name, dim, count, false, 0.5f);
     if (l->w)
         l->w->matrix = false;
     *e = (rlm_embedding){.count = count, .dim = dim, .table = l->w};
@@ -100,7 +100,7 @@ static void declare_tied(rlm_embedding *e, rlm_linear *l, rlm_params *p, const c
 
 static void declare_head(rlm_linear *l, rlm_params *p, const char *name, int dim, int classes)
 {
-    rlm_linear_declare(l, p, name, dim, classes, false, 1.0f);
+    rlm_linear_declare(l, p, name, dim, classes, false, 0.5f);
     if (l->w)
         l->w->matrix = false;
 }

@@ -311,8 +311,10 @@ int rlm_lm_mix_fill(rlm_lm_mix *m, int64_t index, rlm_lm_batch *out, rlm_error *
     rlm_layout l[MOST];
     int mix = choose_mix(m, index), count = (int)(m->tokens / longest(m, mix)), made = 0, code = 0;
     count = count > MOST ? MOST : count;
-    /* Batches draw from stretches of the stream that do not overlap. */
-    uint64_t draw = (uint64_t)index * (TRIES * 16);
+    /* Batches draw from stretches of the stream that do not overlap, each from a place of its own:
+     * the stream has rounds, and equal strides would meet the same groups again and again. */
+    uint64_t draw = (uint64_t)index * STRETCH;
+    draw += rlm_rng_below(m->seed, STREAM_PLACE, (uint64_t)index, STRETCH / 2);
     while (!code && made < count) {
         const rlm_lm_clip *c = NULL;
         const rlm_lm_view *v = next_view(m, mix, &draw, &c);
