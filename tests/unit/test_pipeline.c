@@ -1,0 +1,465 @@
+/* The whole flow on a tiny model of random weights: what comes out means nothing, but its sizes,
+ * lengths, determinism and refusals do. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "src/base/rng.h"
+#include "src/model_dir.h"
+#include "tests/test.h"
+
+static char root[] = "/tmp/reelm-test-pipeline-XXXXXX";
+static rlm_engine *engine;
+static rlm_session *session;
+static rlm_request request;
+static rlm_error err;
+
+static const char *in_root(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    return path;
+}
+
+static void tiny_video(rlm_video_config *c)
+{
+    rlm_video_config_defaults(c);
+    for (int i = 0; i < RLM_VIDEO_LEVELS; i++) {
+        c->channels[i] = c->channels[i] ? 32 : 0;
+        c->blocks[i] = c->blocks[i] ? 1 : 0;
+    }
+    c->mid_blocks = 0;
+    c->groups = 8;
+}
+
+static int save_model(void)
+{
+    rlm_video_config v;
+    rlm_audio_config a;
+    rlm_lm_config l;
+    rlm_params p[3] = {{0}};
+    rlm_video *video = NULL;
+    rlm_audio *audio = NULL;
+    rlm_lm *lm = NULL;
+    tiny_video(&v);
+    rlm_audio_config_defaults(&a);
+    a.channels = 4;
+    a.dim = 32;
+    int code = rlm_model_add_text(root, "assets/models/default/text.model", &err);
+    rlm_text *text = NULL;
+    if (!code)
+        code = rlm_text_open(&text, "assets/models/default/text.model", &err);
+    rlm_lm_config_preset(&l, "tiny");
+    l.text_pieces = text ? rlm_text_size(text) : 0;
+    rlm_text_close(&text);
+    if (!code)
+        code = rlm_video_new(&video, &v, &p[0], &err);
+    if (!code)
+        code = rlm_audio_new(&audio, &a, &p[1], &err);
+    if (!code)
+        code = rlm_lm_new(&lm, &l, &p[2], &err);
+    const void *configs[3] = {&v, &a, &l};
+    static const unsigned parts[3] = {RLM_PART_VIDEO, RLM_PART_AUDIO, RLM_PART_LM};
+    for (int i = 0; i < 3 && !code; i++) {
+        code = rlm_params_allocate(&p[i], false, &err);
+        if (!code)
+            rlm_params_initialise(&p[i], 5 + (uint64_t)i);
+        if (!code)
+            code = rlm_model_save_part(root, parts[i], configs[i], &p[i], NULL, &err);
+        rlm_params_free(&p[i]);
+    }
+    rlm_video_free(&video);
+    rlm_audio_free(&audio);
+    rlm_lm_free(&lm);
+    return code;
+}
+
+static rlm_clip make_clip(int count, int w, int h, int fps, int64_t samples, int rate)
+{
+    rlm_clip c = {0};
+    c.video = (rlm_frames){count, h, w, fps, 1, NULL};
+    c.video.rgb = rlm_alloc((size_t)count * w * h * 3 + 1);
+    for (size_t i = 0; i < (size_t)count * w * h * 3; i++)
+        c.video.rgb[i] = (uint8_t)(rlm_rng(3, 1, i / 97) >> 56);
+    if (samples) {
+        c.audio = (rlm_pcm){samples, 1, rate, rlm_alloc((size_t)samples * sizeof(float))};
+        for (int64_t i = 0; i < samples; i++)
+            c.audio.samples[i] = 0.3f * sinf((float)i * 0.1f);
+    }
+    return c;
+}
+
+static void plain_request(void)
+{
+    rlm_request_defaults(&request);
+    request.width = 40;
+    request.height = 32;
+    request.frames = 9;
+    request.prompt = "a red ball bounces on grass";
+    request.seed = 11;
+}
+
+static int same_clip(const rlm_clip *a, const rlm_clip *b)
+{
+    size_t n = (size_t)a->video.count * a->video.width * a->video.height * 3;
+    return a->video.count == b->video.count && a->video.width == b->video.width &&
+           a->audio.count == b->audio.count && !memcmp(a->video.rgb, b->video.rgb, n) &&
+           (!a->audio.count ||
+            !memcmp(a->audio.samples, b->audio.samples, (size_t)a->audio.count * sizeof(float)));
+}
+
+/* A generation that must succeed with these sizes; sound -1: not looked at. */
+static rlm_clip generate(int frames, int w, int h, int64_t sound)
+{
+    rlm_clip clip = {0};
+    rlm_report report = {0};
+    int code = rlm_generate(session, &request, &clip, &report, &err);
+    if (code)
+        TEST_FAILED("generate: %d %s", code, err.text);
+    CHECK(clip.video.count == frames && clip.video.width == w && clip.video.height == h);
+    if (sound >= 0)
+        CHECK(clip.audio.count == sound);
+    CHECK(code || report.frames == frames);
+    return clip;
+}
+
+/* ---- Cases -------------------------------------------------------------------------------------
+ */
+
+static void case_text_to_video(void)
+{
+    plain_request();
+    rlm_clip a = generate(9, 40, 32, 18000), b = generate(9, 40, 32, 18000);
+    CHECK(a.video.fps_num == 8 && a.audio.rate == 16000 && a.audio.channels == 1);
+    CHECK(same_clip(&a, &b));
+    rlm_clip_free(&b);
+    request.seed = 12;
+    b = generate(9, 40, 32, 18000);
+    CHECK(!same_clip(&a, &b));
+    rlm_clip_free(&b);
+    request.seed = 11;
+    request.cfg_scale = 1.0f;
+    b = generate(9, 40, 32, 18000);
+    CHECK(!same_clip(&a, &b));
+    rlm_clip_free(&a);
+    rlm_clip_free(&b);
+}
+
+static void case_any_size(void)
+{
+    static const int sizes[][3] = {{16, 16, 1}, {17, 23, 2}, {64, 33, 6}, {33, 64, 5}};
+    plain_request();
+    request.audio = 0;
+    for (int i = 0; i < 4; i++) {
+        request.width = sizes[i][0];
+        request.height = sizes[i][1];
+        request.frames = sizes[i][2];
+        rlm_clip a = generate(sizes[i][2], sizes[i][0], sizes[i][1], 0);
+        rlm_clip_free(&a);
+    }
+}
+
+static void case_longer_than_a_window(void)
+{
+    plain_request();
+    request.frames = 30;
+    request.width = request.height = 16;
+    rlm_clip a = generate(30, 16, 16, 60000);
+    rlm_clip_free(&a);
+    request.audio = 0;
+    a = generate(30, 16, 16, 0);
+    rlm_clip_free(&a);
+}
+
+static void case_image(void)
+{
+    plain_request();
+    request.task = RLM_TASK_IMAGE;
+    rlm_clip a = generate(1, 40, 32, 0);
+    rlm_clip_free(&a);
+}
+
+/* The first picture of an animation is the image, as the tokenizer keeps it. */
+static void case_animate(void)
+{
+    rlm_codes codes = {0};
+    rlm_clip image = make_clip(1, 40, 32, 8, 0, 0), kept = {0};
+    plain_request();
+    CHECK(!rlm_encode(session, &image, &codes, NULL, &err));
+    CHECK(!rlm_decode(session, &codes, NULL, &kept, &err));
+    request.condition = &image;
+    rlm_clip a = generate(9, 40, 32, 18000);
+    CHECK(!memcmp(a.video.rgb, kept.video.rgb, 40 * 32 * 3));
+    rlm_clip_free(&a);
+    rlm_clip_free(&kept);
+    rlm_codes_free(&codes);
+    rlm_clip_free(&image);
+}
+
+static void case_other_tasks(void)
+{
+    rlm_clip film = make_clip(17, 48, 48, 8, 44100 * 2, 44100);
+    plain_request();
+    request.width = request.height = 32;
+    request.condition = &film;
+    request.task = RLM_TASK_STYLIZE;
+    rlm_clip a = generate(9, 32, 32, 0);
+    rlm_clip_free(&a);
+    request.task = RLM_TASK_VIDEO_TO_AUDIO;
+    a = generate(17, 32, 32, 34000);
+    rlm_clip_free(&a);
+    request.task = RLM_TASK_AUDIO_TO_VIDEO;
+    a = generate(9, 32, 32, 18000);
+    rlm_clip_free(&a);
+    request.task = RLM_TASK_PREDICT;
+    a = generate(26, 32, 32, 0);
+    rlm_clip_free(&a);
+    request.task = RLM_TASK_AV_CONTINUE;
+    a = generate(26, 32, 32, 52000);
+    rlm_clip_free(&a);
+    rlm_clip_free(&film);
+}
+
+/* Source pictures stay as they are; frames of another rate are chosen by time. */
+static void case_extend(void)
+{
+    static const int counts[] = {1, 2, 6, 20};
+    for (int i = 0; i < 4; i++) {
+        rlm_clip film = make_clip(counts[i], 32, 32, 8, 2000 * counts[i], 16000), out = {0};
+        plain_request();
+        request.width = request.height = 32;
+        if (rlm_extend(session, &request, &film, 1.5, &out, NULL, &err))
+            TEST_FAILED("extend: %s", err.text);
+        CHECK(out.video.count == counts[i] + 12);
+        CHECK(out.audio.count == 2000 * (counts[i] + 12));
+        CHECK(!memcmp(out.video.rgb, film.video.rgb, (size_t)counts[i] * 32 * 32 * 3));
+        rlm_clip_free(&out);
+        rlm_clip_free(&film);
+    }
+    rlm_clip film = make_clip(50, 20, 20, 25, 0, 0), out = {0};
+    CHECK(!rlm_extend(session, &request, &film, 0.5, &out, NULL, &err));
+    CHECK(out.video.count == 16 + 4 && out.video.width == 32 && !out.audio.count);
+    rlm_clip_free(&out);
+    CHECK(rlm_extend(session, &request, &film, -1, &out, NULL, &err) == RLM_E_RANGE);
+    CHECK(rlm_extend(session, &request, NULL, 1, &out, NULL, &err) == RLM_E_ARG);
+    rlm_clip_free(&film);
+}
+
+/* ---- Progress and cancel
+ * -------------------------------------------------------------------------- */
+
+typedef struct told {
+    int calls, stop_at; /* sampled tokens at which to stop; 0: never */
+    int64_t last;
+} told;
+
+static int on_progress(void *cookie, const rlm_progress *p)
+{
+    told *t = cookie;
+    t->calls++;
+    CHECK(p->done >= 0 && p->done <= p->total);
+    if (p->stage == RLM_STAGE_SAMPLE)
+        t->last = p->done;
+    if (p->stage == RLM_STAGE_SAMPLE && t->stop_at) { /* told rarely: take one's time */
+        usleep(20000);
+        return p->done >= t->stop_at;
+    }
+    return 0;
+}
+
+static void case_cancel(void)
+{
+    told t = {0};
+    rlm_clip clip = {0};
+    plain_request();
+    request.progress = on_progress;
+    request.progress_cookie = &t;
+    request.width = request.height = 128;
+    request.frames = 17;
+    request.save_tokens = in_root("cancel.rtok");
+    char path[128];
+    snprintf(path, sizeof path, "%s", request.save_tokens);
+    request.save_tokens = path;
+    t.stop_at = 300;
+    CHECK(rlm_generate(session, &request, &clip, NULL, &err) == RLM_E_CANCELLED);
+    CHECK(t.calls > 2 && t.last >= 300);
+    /* the frames that were whole are there, and their tokens */
+    int latents = (int)((t.last < 1280 ? t.last : 1280) / 256);
+    CHECK(clip.video.count == 1 + 4 * (latents - 1));
+    rlm_codes v = {0}, a = {0};
+    CHECK(!rlm_tokens_read(engine, path, &v, &a, &err));
+    CHECK(v.dims[0] == latents && v.true_frames == clip.video.count);
+    rlm_codes_free(&v);
+    rlm_codes_free(&a);
+    rlm_clip_free(&clip);
+    t = (told){.stop_at = 1};
+    CHECK(rlm_generate(session, &request, &clip, NULL, &err) == RLM_E_CANCELLED);
+    rlm_clip_free(&clip);
+}
+
+/* ---- Tokens
+ * -------------------------------------------------------------------------------------- */
+
+static void case_token_files(void)
+{
+    rlm_clip film = make_clip(6, 43, 29, 12, 9000, 16000), out = {0};
+    rlm_codes v = {0}, a = {0}, v2 = {0}, a2 = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/x.rtok", root);
+    CHECK(!rlm_encode(session, &film, &v, &a, &err));
+    CHECK(v.dims[0] == 3 && v.dims[1] == 4 && v.dims[2] == 6 && a.dims[0] == 4);
+    CHECK(!rlm_tokens_write(engine, path, &v, &a, &err));
+    CHECK(!rlm_tokens_read(engine, path, &v2, &a2, &err));
+    CHECK(v.count == v2.count && !memcmp(v.ids, v2.ids, (size_t)v.count * 4));
+    CHECK(a.count == a2.count && !memcmp(a.ids, a2.ids, (size_t)a.count * 4));
+    CHECK(v2.true_width == 43 && v2.true_height == 29 && v2.true_frames == 6 && v2.fps_num == 12);
+    CHECK(a2.true_samples == 9000 && a2.rate == 16000);
+    CHECK(!rlm_decode(session, &v2, &a2, &out, &err));
+    CHECK(out.video.width == 43 && out.video.height == 29 && out.video.count == 6);
+    CHECK(out.audio.count == 9000);
+    rlm_clip_free(&out);
+    v2.tokenizer[0] ^= 1;
+    CHECK(rlm_decode(session, &v2, NULL, &out, &err) == RLM_E_TOKENS);
+    CHECK(!rlm_tokens_write(NULL, path, &v2, NULL, &err));
+    rlm_codes_free(&v2);
+    CHECK(rlm_tokens_read(engine, path, &v2, &a2, &err) == RLM_E_TOKENS);
+    CHECK_HAS(err.text, "x.rtok");
+    CHECK(!rlm_tokens_read(NULL, path, &v2, NULL, &err));
+    v2.ids[3] = -5;
+    CHECK(!rlm_tokens_write(NULL, path, &v2, NULL, &err));
+    rlm_codes_free(&v2);
+    CHECK(rlm_tokens_read(NULL, path, &v2, NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_tokens_read(NULL, in_root("lm.safetensors"), &v2, NULL, &err) == RLM_E_FORMAT);
+    CHECK(rlm_tokens_read(NULL, in_root("none.rtok"), &v2, NULL, &err) == RLM_E_IO);
+    CHECK(rlm_tokens_write(engine, in_root("y.rtok"), NULL, NULL, &err) == RLM_E_ARG);
+    rlm_codes_free(&v);
+    rlm_codes_free(&a);
+    rlm_codes_free(&a2);
+    rlm_clip_free(&film);
+}
+
+/* ---- Refusals
+ * ------------------------------------------------------------------------------------ */
+
+static void refuse(int expected, const char *part)
+{
+    rlm_clip clip = {0};
+    int code = rlm_generate(session, &request, &clip, NULL, &err);
+    if (code != expected || !strstr(err.text, part))
+        TEST_FAILED("%d \"%s\", expected %d and \"%s\"", code, err.text, expected, part);
+    rlm_clip_free(&clip);
+    plain_request();
+}
+
+static void case_refusals(void)
+{
+    plain_request();
+    request.width = 15;
+    refuse(RLM_E_RANGE, "15x32");
+    request.height = 2000;
+    refuse(RLM_E_RANGE, "2000");
+    request.frames = 0;
+    refuse(RLM_E_RANGE, "frames is 0");
+    request.frames = 257;
+    refuse(RLM_E_RANGE, "257");
+    request.fps_den = 0;
+    refuse(RLM_E_RANGE, "8/0");
+    request.video.temperature = -1;
+    refuse(RLM_E_RANGE, "temperature");
+    request.audio_sampling.top_p = 0;
+    refuse(RLM_E_RANGE, "top-p");
+    request.cfg_scale = (float)NAN;
+    refuse(RLM_E_RANGE, "guidance");
+    request.task = 99;
+    refuse(RLM_E_ARG, "99");
+    request.task = RLM_TASK_PREDICT;
+    refuse(RLM_E_ARG, "condition");
+    request.width = request.height =
+        1024; /* one frame has 16,384 codes, the model 4096 positions */
+    refuse(RLM_E_RANGE, "1024x1024");
+    rlm_engine *none = NULL;
+    CHECK(rlm_open(&none, in_root("nowhere"), NULL, &err) != 0 && !none);
+    rlm_options o;
+    rlm_options_defaults(&o);
+    o.cpu_mask = "abacus";
+    CHECK(rlm_open(&none, root, &o, &err) == RLM_E_ARG && !none);
+}
+
+static void case_out_of_memory(void)
+{
+    plain_request();
+    request.width = request.height = 16;
+    request.frames = 5;
+    for (int n = 0; n < 400; n += 1 + n / 8) {
+        rlm_clip clip = {0};
+        rlm_alloc_fail_after(n);
+        int code = rlm_generate(session, &request, &clip, NULL, &err);
+        rlm_alloc_fail_after(-1);
+        CHECK(code == 0 || code == RLM_E_NOMEM);
+        rlm_clip_free(&clip);
+        if (!code)
+            break;
+    }
+    rlm_clip a = generate(5, 16, 16, 10000);
+    rlm_clip_free(&a);
+}
+
+static void case_info(void)
+{
+    char *json = NULL;
+    CHECK(!rlm_engine_info(engine, &json, &err));
+    if (json) {
+        CHECK_HAS(json, "\"lm\"");
+        CHECK_HAS(json, "\"kernels\"");
+    }
+    rlm_string_free(&json);
+    CHECK(!json);
+}
+
+static void case_max_memory(void)
+{
+    rlm_options o;
+    rlm_engine *small = NULL;
+    rlm_session *s = NULL;
+    rlm_clip clip = {0};
+    rlm_options_defaults(&o);
+    o.max_memory = 1 << 20;
+    plain_request();
+    CHECK(!rlm_open(&small, root, &o, &err));
+    CHECK(!rlm_session_open(&s, small, &err));
+    CHECK(rlm_generate(s, &request, &clip, NULL, &err) == RLM_E_NOMEM);
+    rlm_session_close(&s);
+    rlm_close(&small);
+    CHECK(!s && !small);
+}
+
+int main(int argc, char **argv)
+{
+    if (!mkdtemp(root))
+        return 1;
+    if (save_model() || rlm_open(&engine, root, NULL, &err) ||
+        rlm_session_open(&session, engine, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    TEST_BEGIN(argc, argv);
+    TEST_CASE(case_text_to_video);
+    TEST_CASE(case_any_size);
+    TEST_CASE(case_longer_than_a_window);
+    TEST_CASE(case_image);
+    TEST_CASE(case_animate);
+    TEST_CASE(case_other_tasks);
+    TEST_CASE(case_extend);
+    TEST_CASE(case_cancel);
+    TEST_CASE(case_token_files);
+    TEST_CASE(case_refusals);
+    TEST_CASE(case_out_of_memory);
+    TEST_CASE(case_info);
+    TEST_CASE(case_max_memory);
+    rlm_session_close(&session);
+    rlm_close(&engine);
+    char line[200];
+    snprintf(line, sizeof line, "rm -rf %s", root);
+    if (system(line))
+        printf("%s was left behind\n", root);
+    return TEST_END();
+}
