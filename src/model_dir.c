@@ -151,11 +151,23 @@ static int open_parts(rlm_model *m, const cJSON *root, unsigned parts, const rlm
                             part->name);
         entry e;
         RLM_TRY(read_entry(&e, part, o, m->dir, err));
-        int code = load_part(m, part, &e, k, par, err);
+        int code = access(e.path, F_OK)
+                       ? rlm_fail(err, RLM_E_MODEL, "%s: missing, config.json names it", e.path)
+                       : load_part(m, part, &e, k, par, err);
         rlm_free(e.path);
         RLM_TRY(code);
     }
     return check_together(m, err);
+}
+
+/* Whatever is wrong inside a model directory is the model's fault, not the caller's: one code. */
+static int as_model_error(int code, rlm_error *err)
+{
+    if (code != RLM_E_ARG && code != RLM_E_RANGE && code != RLM_E_FORMAT)
+        return code;
+    if (err)
+        err->code = RLM_E_MODEL;
+    return RLM_E_MODEL;
 }
 
 int rlm_model_open(rlm_model *m, const char *dir, unsigned parts, const rlm_kernels *k,
@@ -180,7 +192,7 @@ int rlm_model_open(rlm_model *m, const char *dir, unsigned parts, const rlm_kern
     rlm_free(path);
     if (code)
         rlm_model_close(m);
-    return code;
+    return as_model_error(code, err);
 }
 
 void rlm_model_close(rlm_model *m)

@@ -163,16 +163,16 @@ static void case_refused(void)
         int code;
         const char *says;
     } EDITS[] = {
-        {"\"reelm\"", "\"other\"", RLM_E_FORMAT, "format"},
+        {"\"reelm\"", "\"other\"", RLM_E_MODEL, "format"},
         {"\"version\":\t1", "\"version\":\t9", RLM_E_VERSION, "version 9"},
-        {"\"audio\"", "\"adio\"", RLM_E_ARG, "did you mean \"audio\""},
-        {"\"strides\"", "\"stride\"", RLM_E_ARG, "did you mean \"strides\""},
-        {"\"rate\":\t16000", "\"rate\":\t-5", RLM_E_RANGE, "\"rate\" is -5"},
-        {"\"rate\":\t16000", "\"rate\":\t\"x\"", RLM_E_RANGE, "not a number"},
+        {"\"audio\"", "\"adio\"", RLM_E_MODEL, "did you mean \"audio\""},
+        {"\"strides\"", "\"stride\"", RLM_E_MODEL, "did you mean \"strides\""},
+        {"\"rate\":\t16000", "\"rate\":\t-5", RLM_E_MODEL, "\"rate\" is -5"},
+        {"\"rate\":\t16000", "\"rate\":\t\"x\"", RLM_E_MODEL, "not a number"},
         {"audio.safetensors", "../audio.safetensors", RLM_E_MODEL, "plain file name"},
-        {"audio.safetensors", "missing.safetensors", RLM_E_IO, "missing.safetensors"},
+        {"audio.safetensors", "missing.safetensors", RLM_E_MODEL, "missing.safetensors"},
         {"\"sha256\":\t\"", "\"sha256\":\t\"0", RLM_E_MODEL, "64 hexadecimal"},
-        {"{", "[", RLM_E_FORMAT, "JSON"},
+        {"{", "[", RLM_E_MODEL, "JSON"},
     };
     for (size_t i = 0; i < sizeof EDITS / sizeof *EDITS; i++) {
         rlm_model m;
