@@ -151,6 +151,8 @@ static int open_all(trainer *t, rlm_error *err)
     if (o->resume) {
         RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
         t->step = t->checkpoint.step;
+        if (t->checkpoint.note[0])
+            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
     }
     RLM_TRY(rlm_mkdirs(o->run_dir, err));
     RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
