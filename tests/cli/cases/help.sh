@@ -1,0 +1,3 @@
+# stdout: *usage: reelm VERB*generate*encode*exit codes:*
+# stderr: nothing
+$reelm --help

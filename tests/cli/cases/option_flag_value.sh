@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *--json takes no value*
+$reelm generate --json=1

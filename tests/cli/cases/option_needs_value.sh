@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *--seed needs a value (N)
+$reelm generate -s

@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *--frames: 'many' is not a number
+$reelm generate --frames many

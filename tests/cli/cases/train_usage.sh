@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *none of video, audio, lm
+$reelm train images --data . --out run

@@ -1,0 +1,2 @@
+# stdout: reelm 0.*
+$reelm --version
