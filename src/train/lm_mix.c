@@ -15,6 +15,8 @@ enum {
     STREAM_TEXT,
     STREAM_CUT,
     STREAM_WORLD,
+    STREAM_PLACE,
+    STRETCH = 65536, /* draws of a batch */
     TRIES = 4096
 };
 enum { EXTRA = RLM_LM_TEXT_MAX + 16 /* text, delimiters, source, res, long */, PAST_SOUND = 25 };
