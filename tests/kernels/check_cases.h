@@ -45,6 +45,40 @@ struct check_case {
     int prefix[4], length[4], seen[64];
 };
 
+#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+
+/* Walks the table: each group is offered the index and takes it if it is in its range. */
+typedef struct walk {
+    int left; /* index within what is still to come */
+} walk;
+
+static inline bool take(walk *w, int count, int *i)
+{
+    if (w->left < count) {
+        *i = w->left;
+        return true;
+    }
+    w->left -= count;
+    return false;
+}
+
+/* Offers the index to `variants` cases of every shape of a list; make(c, shape, variant). Used
+ * where `w`, `bench` and `c` are in scope; returns true from there when one of them takes it. */
+#define GROUP(list, bench_list, variants, make, item)                                              \
+    do {                                                                                           \
+        int count = bench ? COUNT(bench_list) : COUNT(list), i;                                    \
+        if (take(w, count * (variants), &i)) {                                                     \
+            int v = i % (variants), at = i / (variants);                                           \
+            make(c, item(list, bench_list), v);                                                    \
+            return true;                                                                           \
+        }                                                                                          \
+    } while (0)
+#define ITEM(list, bench_list)    (bench ? bench_list[at] : list[at])
+#define ADDRESS(list, bench_list) (bench ? &bench_list[at] : &list[at])
+
+/* check_cases_sequence.c: rearrangement, quantisers, sequences. */
+bool check_sequence_case_at(walk *w, bool bench, check_case *c);
+
 /* Case number i of the table, false past the end; bench: the large shapes to be timed. */
 bool check_case_at(int i, bool bench, check_case *c);
 

@@ -1,0 +1,322 @@
+/* The case table of the kernel check, second half: rearrangement, quantisers, sequences. */
+#include "tests/kernels/check_cases.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+/* ---- Rearrangement ------------------------------------------------------------------------- */
+
+static const rlm_shuffle_shape shuffle_shapes[] = {{1, 1, 1, 1, 1, 1, 1, 1, 0},
+                                                   {2, 3, 5, 4, 7, 2, 2, 2, 1},
+                                                   {1, 2, 3, 3, 64, 1, 2, 2, 0},
+                                                   {1, 4, 2, 3, 17, 4, 1, 1, 3},
+                                                   {3, 1, 1, 13, 5, 1, 1, 4, 0}};
+static const rlm_shuffle_shape shuffle_bench[] = {{1, 5, 16, 16, 96, 1, 2, 2, 0}};
+
+static void run_shuffle(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    switch (c->p[0]) {
+    case 0:
+    case 1:
+        k->depth_to_space(par, &c->shuffle, c->in[0], c->out[0], c->p[0] == 1);
+        break;
+    case 2:
+    case 3:
+        k->space_to_depth(par, &c->shuffle, c->in[0], c->out[0], c->p[0] == 3);
+        break;
+    case 4:
+        k->upsample_forward(par, &c->shuffle, c->in[0], c->out[0]);
+        break;
+    default:
+        k->upsample_backward(par, &c->shuffle, c->in[0], c->out[0]);
+    }
+}
+
+static void shuffle_case(check_case *c, const rlm_shuffle_shape *s, int variant)
+{
+    static const char *const names[] = {"depth_to_space",   "depth_to_space_add",
+                                        "space_to_depth",   "space_to_depth_add",
+                                        "upsample_forward", "upsample_backward"};
+    int64_t grid = (int64_t)s->n * s->t * s->h * s->w * s->c, taps = s->ft * s->fh * s->fw;
+    int64_t wide = (int64_t)s->n * (s->t * s->ft - s->drop) * s->h * s->fh * s->w * s->fw * s->c;
+    int64_t deep = variant < 4 ? grid * taps : grid;
+    bool to_wide = variant < 2 || variant == 4;
+    c->shuffle = *s;
+    c->p[0] = variant;
+    snprintf(c->name, sizeof c->name, "%s %dx%dx%dx%dx%d by %dx%dx%d drop %d", names[variant], s->n,
+             s->t, s->h, s->w, s->c, s->ft, s->fh, s->fw, s->drop);
+    c->class = variant == 5 ? CASE_F32 : CASE_EXACT;
+    c->run = run_shuffle;
+    c->accumulates = variant == 1 || variant == 3 || variant == 5;
+    c->in_size[0] = to_wide ? deep : wide;
+    c->out_size[0] = to_wide ? wide : deep;
+}
+
+static const rlm_haar_shape haar_shapes[] = {{1, 1, 1, 1}, {2, 3, 2, 5}, {1, 5, 7, 1}};
+static const rlm_haar_shape haar_bench[] = {{1, 5, 32, 32}};
+
+static void run_haar(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    rlm_haar_fn fn[] = {k->haar_forward, k->haar_inverse, k->haar_forward_adjoint,
+                        k->haar_inverse_adjoint};
+    fn[c->p[0]](par, &c->haar, c->in[0], c->out[0]);
+}
+
+static void haar_case(check_case *c, const rlm_haar_shape *s, int variant)
+{
+    static const char *const names[] = {"haar_forward", "haar_inverse", "haar_forward_adjoint",
+                                        "haar_inverse_adjoint"};
+    int64_t pixels = (int64_t)s->n * (1 + 4 * (s->t - 1)) * 16 * s->h * s->w * 3;
+    int64_t coeffs = (int64_t)s->n * s->t * s->h * s->w * 192;
+    bool from_pixels = variant == 0 || variant == 3;
+    c->haar = *s;
+    c->p[0] = variant;
+    snprintf(c->name, sizeof c->name, "%s %dx%dx%dx%d", names[variant], s->n, s->t, s->h, s->w);
+    c->class = CASE_F32;
+    c->run = run_haar;
+    c->accumulates = variant > 1;
+    c->in_size[0] = from_pixels ? pixels : coeffs;
+    c->out_size[0] = from_pixels ? coeffs : pixels;
+}
+
+/* ---- Quantisers, embeddings, losses ---------------------------------------------------------- */
+
+static const int table_shapes[][3] = {/* rows width codes */
+                                      {1, 1, 1},     {3, 7, 5},     {65, 18, 64},
+                                      {9, 63, 1023}, {40, 128, 65}, {17, 65, 256}};
+static const int table_bench[][3] = {{512, 128, 1024}};
+
+static void run_table(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    int rows = c->p[1], width = c->p[2], codes = c->p[3];
+    int32_t *ids = rlm_calloc((size_t)rows, sizeof *ids);
+    switch (c->p[0]) {
+    case 0:
+        k->lfq_forward(par, rows, width, c->in[0], c->out[0], ids);
+        for (int i = 0; i < rows; i++)
+            c->out[1][i] = (float)ids[i];
+        break;
+    case 1: /* near ties may fall either way: the distance is what must agree */
+        k->nearest(par, rows, width, codes, c->in[0], c->in[1], ids);
+        for (int64_t row = 0; row < rows; row++) {
+            double sum = 0;
+            for (int i = 0; i < width; i++) {
+                double d = c->in[0][row * width + i] - c->in[1][(int64_t)ids[row] * width + i];
+                sum += d * d;
+            }
+            c->out[0][row] = (float)sum;
+        }
+        break;
+    case 2:
+    case 3:
+        k->embedding_forward(par, rows, width, c->ids, c->in[0], c->out[0], c->p[0] == 3);
+        break;
+    case 4:
+        k->embedding_backward(par, rows, width, c->ids, c->in[0], c->out[0]);
+        break;
+    default:
+        k->cross_entropy(par, rows, codes, c->in[0], c->ids, 1e-4f, 0.25f, c->out[0], c->out[1]);
+    }
+    rlm_free(ids);
+}
+
+static void table_case(check_case *c, const int *s, int variant)
+{
+    static const char *const names[] = {"lfq_forward",        "nearest",
+                                        "embedding_forward",  "embedding_forward_add",
+                                        "embedding_backward", "cross_entropy"};
+    int64_t rows = s[0], width = variant == 0 && s[1] > 18 ? 18 : s[1], codes = s[2];
+    snprintf(c->name, sizeof c->name, "%s rows%d width%lld codes%d", names[variant], s[0],
+             (long long)width, s[2]);
+    c->p[0] = variant;
+    c->p[1] = s[0];
+    c->p[2] = (int)width;
+    c->p[3] = s[2];
+    c->run = run_table;
+    c->class = variant == 0 || variant == 2 || variant == 3 ? CASE_EXACT : CASE_F32;
+    c->accumulates = variant == 3 || variant == 4;
+    c->calm = variant == 1;
+    c->ids_size = rows;
+    c->ids_below = s[2];
+    c->in_size[0] = variant == 2 || variant == 3 ? codes * width : rows * width;
+    c->in_size[1] = codes * width;
+    c->out_size[0] = rows * width;
+    if (variant == 0)
+        c->out_size[1] = rows;
+    if (variant == 1)
+        c->out_size[0] = rows;
+    if (variant == 4)
+        c->out_size[0] = codes * width;
+    if (variant == 5) {
+        c->in_size[0] = c->out_size[1] = rows * codes;
+        c->out_size[0] = rows;
+    }
+}
+
+/* ---- Attention ----------------------------------------------------------------------------- */
+
+static const int rope_shapes[][3] = {/* rows heads dim */
+                                     {1, 1, 2},
+                                     {3, 2, 6},
+                                     {17, 3, 32},
+                                     {5, 2, 64},
+                                     {33, 1, 128}};
+static const int rope_bench[][3] = {{1024, 8, 64}};
+
+static void run_rope(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->rope_forward(par, &c->rope, c->in[0], c->in[1], c->in[2], c->out[0], c->out[1]);
+}
+
+static void prepare_rope(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    float *y = rlm_alloc((size_t)c->in_size[0] * sizeof *y);
+    k->rope_forward(par, &c->rope, c->in[0], c->in[1], c->in[2], y, c->in[3]);
+    rlm_free(y);
+}
+
+static void run_rope_backward(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->rope_backward(par, &c->rope, c->in[0], c->in[1], c->in[2], c->in[3], c->in[4], c->out[0],
+                     c->out[1]);
+}
+
+static void rope_case(check_case *c, const int *s, int variant)
+{
+    bool backward = variant & 1, bare = variant & 2;
+    int width = s[1] * s[2], stride = 3 * width, from = bare ? 0 : width;
+    c->rope = (rlm_rope_shape){s[0], s[1], s[2], stride, from, 1e-5f};
+    snprintf(c->name, sizeof c->name, "rope_%s rows%d heads%d dim%d%s",
+             backward ? "backward" : "forward", s[0], s[1], s[2], bare ? " bare" : "");
+    c->class = CASE_F32;
+    c->calm = true;        /* angles of thousands of turns lose their last digits */
+    c->accumulates = true; /* the other columns stay as they are */
+    c->run = backward ? run_rope_backward : run_rope;
+    c->in_size[0] = c->out_size[0] = (int64_t)s[0] * stride;
+    c->in_size[1] = bare ? 0 : s[2];
+    c->in_size[2] = (int64_t)s[0] * s[2] / 2;
+    c->out_size[1] = bare ? 0 : backward ? s[2] : s[0] * s[1];
+    if (backward) {
+        c->prepare = prepare_rope;
+        c->in_size[3] = (int64_t)s[0] * s[1];
+        c->in_size[4] = c->in_size[0];
+    }
+}
+
+static const int attention_shapes[][6] = {/* batch len heads dim prefix length */
+                                          {1, 1, 1, 2, 0, 1},      {2, 7, 2, 6, 3, 6},
+                                          {1, 63, 3, 32, 10, 63},  {2, 65, 1, 64, 65, 50},
+                                          {1, 130, 2, 64, 0, 130}, {1, 33, 1, 128, 7, 20},
+                                          {2, 97, 2, 48, 33, 90}};
+static const int attention_bench[][6] = {{1, 1024, 8, 64, 256, 1024}};
+
+static void run_attention(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    c->attention.prefix = c->prefix;
+    c->attention.length = c->length;
+    k->attention_forward(par, &c->attention, c->in[0], c->out[0], c->out[1]);
+}
+
+static void prepare_attention(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    c->attention.prefix = c->prefix;
+    c->attention.length = c->length;
+    k->attention_forward(par, &c->attention, c->in[0], c->in[1], c->in[2]);
+}
+
+static void run_attention_backward(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    c->attention.prefix = c->prefix;
+    c->attention.length = c->length;
+    k->attention_backward(par, &c->attention, c->in[0], c->in[1], c->in[2], c->in[3], c->out[0]);
+}
+
+static void attention_case(check_case *c, const int *s, int variant)
+{
+    int64_t rows = (int64_t)s[0] * s[1], width = (int64_t)s[2] * s[3];
+    bool backward = variant == 1;
+    c->attention = (rlm_attention_shape){
+        .batch = s[0], .len = s[1], .heads = s[2], .dim = s[3], .scale = 0.125f};
+    for (int i = 0; i < 4; i++) {
+        c->prefix[i] = i ? s[4] / 2 : s[4];
+        c->length[i] = i ? s[1] : s[5];
+    }
+    snprintf(c->name, sizeof c->name, "attention_%s b%d len%d heads%d dim%d prefix%d length%d",
+             backward ? "backward" : "forward", s[0], s[1], s[2], s[3], s[4], s[5]);
+    c->class = CASE_SOFT;
+    c->calm = true;
+    c->accumulates = backward;
+    c->run = backward ? run_attention_backward : run_attention;
+    c->in_size[0] = rows * 3 * width;
+    if (backward) {
+        c->prepare = prepare_attention;
+        c->in_size[1] = c->in_size[3] = rows * width;
+        c->in_size[2] = rows * s[2];
+        c->out_size[0] = rows * 3 * width;
+    } else {
+        c->out_size[0] = rows * width;
+        c->out_size[1] = rows * s[2];
+    }
+}
+
+static const int cached_shapes[][5] = {/* batch rows heads dim capacity */
+                                       {1, 1, 1, 2, 3},
+                                       {2, 1, 2, 64, 70},
+                                       {1, 3, 2, 32, 65},
+                                       {2, 5, 1, 128, 40},
+                                       {1, 1, 3, 48, 257}};
+static const int cached_bench[][5] = {{2, 1, 8, 64, 2048}};
+
+/* Stores keys and values by the table's own cache_store, then attends to them. */
+static void run_cached(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    rlm_cache_shape *s = &c->cache, fill = *s;
+    size_t count = (size_t)s->batch * s->heads * s->capacity * s->dim;
+    uint16_t *cache = rlm_calloc(2 * count, sizeof *cache);
+    int width = s->heads * s->dim;
+    s->seen = c->seen;
+    fill.rows = s->capacity - 1;
+    k->cache_store(par, &fill, c->in[0], 2 * width, 0, 0, cache);
+    k->cache_store(par, &fill, c->in[0], 2 * width, width, 1, cache + count);
+    if (c->p[0] == 0)
+        k->attention_cached(par, s, c->in[1], cache, cache + count, c->out[0]);
+    for (int64_t i = 0; i < c->out_size[0] && c->p[0] == 1; i++)
+        c->out[0][i] = rlm_unbf16(cache[i]);
+    rlm_free(cache);
+}
+
+static void cached_case(check_case *c, const int *s, int variant)
+{
+    int width = s[2] * s[3], stride = 3 * width;
+    c->cache = (rlm_cache_shape){.batch = s[0],
+                                 .rows = s[1],
+                                 .heads = s[2],
+                                 .dim = s[3],
+                                 .capacity = s[4],
+                                 .q_stride = stride,
+                                 .scale = 0.125f};
+    for (int i = 0; i < s[0] * s[1]; i++)
+        c->seen[i] = s[4] - i % 3;
+    snprintf(c->name, sizeof c->name, "%s b%d rows%d heads%d dim%d capacity%d",
+             variant ? "cache_store" : "attention_cached", s[0], s[1], s[2], s[3], s[4]);
+    c->p[0] = variant;
+    c->class = variant ? CASE_EXACT : CASE_SOFT;
+    c->calm = !variant;
+    c->run = run_cached;
+    c->in_size[0] = (int64_t)s[0] * (s[4] - 1) * 2 * width;
+    c->in_size[1] = (int64_t)s[0] * s[1] * stride;
+    c->out_size[0] = variant ? 2 * (int64_t)s[0] * s[4] * width : (int64_t)s[0] * s[1] * width;
+}
+
+bool check_sequence_case_at(walk *w, bool bench, check_case *c)
+{
+    GROUP(shuffle_shapes, shuffle_bench, 6, shuffle_case, ADDRESS);
+    GROUP(haar_shapes, haar_bench, 4, haar_case, ADDRESS);
+    GROUP(table_shapes, table_bench, 6, table_case, ITEM);
+    GROUP(rope_shapes, rope_bench, bench ? 2 : 4, rope_case, ITEM);
+    GROUP(attention_shapes, attention_bench, 2, attention_case, ITEM);
+    GROUP(cached_shapes, cached_bench, 2, cached_case, ITEM);
+    return false;
+}
