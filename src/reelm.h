@@ -1,14 +1,15 @@
 /* reelm: text, images, video and sound in; video with sound out. The public header.
  *
- *   rlm_engine *engine; rlm_session *session; rlm_clip clip = {0}; rlm_error err;
+ *   rlm_engine *engine = NULL; rlm_session *session = NULL; rlm_clip clip = {0}; rlm_error err;
  *   rlm_options options; rlm_options_defaults(&options);
  *   rlm_request request; rlm_request_defaults(&request);
  *   request.prompt = "a red ball bounces on grass";
  *   if (rlm_open(&engine, "assets/models/default", &options, &err) ||
  *       rlm_session_open(&session, engine, &err) ||
  *       rlm_generate(session, &request, &clip, NULL, &err) ||
- *       rlm_media_write("out.mp4", &clip, NULL, &err)) { fprintf(stderr, "%s\n", err.text); return
- * 1; } rlm_clip_free(&clip); rlm_session_close(&session); rlm_close(&engine);
+ *       rlm_media_write("out.mp4", &clip, NULL, &err))
+ *       puts(err.text);
+ *   rlm_clip_free(&clip); rlm_session_close(&session); rlm_close(&engine);
  *
  * Threads: an engine is read-only after rlm_open and may be shared; a session belongs to one thread
  * at a time. The progress callback runs on the calling thread.
