@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    VIEWS = 2,      /* of a real training clip */
+    VIEWS = 3,      /* of a real training clip */
     VAL_CLIPS = 32, /* of the validation split, each kind */
     SHOWN = 2,      /* sample clips */
     LINE_EVERY = 10,
