@@ -25,34 +25,6 @@ typedef struct weight_job {
 
 enum { K_BLOCK = 16 }; /* chunks between loads of the accumulators */
 
-/* 16 registers of 16 x 32 bit, transposed in place. */
-static void transpose16(__m512i r[16])
-{
-    __m512i t[16];
-    for (int i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
-        t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
-        t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
-        t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
-        r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
-        r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
-        r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
-    }
-}
-
 /* Positions 2j and 2j + 1 of 16 channels as 16 pairs of bf16. */
 static inline __m512i position_pair(const uint16_t *p, int pitch)
 {
@@ -71,7 +43,7 @@ static void transpose_slice(void *ctx, int64_t begin, int64_t end, int worker)
             const uint16_t *in = j->x_panel + b * 32 * j->cin_pad + c;
             for (int i = 0; i < 16; i++)
                 r[i] = position_pair(in + (int64_t)2 * i * j->cin_pad, j->cin_pad);
-            transpose16(r);
+            rlm_amx_transpose16(r);
             for (int i = 0; i < 16; i++)
                 _mm512_storeu_si512(j->xt + (c + i) * j->x_pitch + b * 32, r[i]);
         }

@@ -54,7 +54,8 @@ static bool locate(const pack_job *p, int block, int i, int k, int *c, int *d)
     return *d < p->depth;
 }
 
-static void pack_chunk(const pack_job *p, int nb, int chunk, uint16_t *out)
+/* Any geometry, value by value. */
+static void pack_chunk_any(const pack_job *p, int nb, int chunk, uint16_t *out)
 {
     const rlm_amx_cut *cut = &p->cut;
     int i = chunk % cut->run, row = chunk / cut->run;
@@ -67,6 +68,76 @@ static void pack_chunk(const pack_job *p, int nb, int chunk, uint16_t *out)
             float v = in && column < p->columns ? weight_at(p, column, a, b, c, d) : 0.0f;
             out[(j / 16) * 512 + (k / 2) * 32 + (j % 16) * 2 + (k & 1)] = rlm_bf16(v);
         }
+    }
+}
+
+/* Two vectors of 16 f32 as 16 pairs of bf16, lo in the lower half. */
+static inline __m512i pair_of(__m512 lo, __m512 hi)
+{
+    __m512i l = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(lo));
+    __m512i h = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(hi));
+    return _mm512_or_si512(l, _mm512_slli_epi32(h, 16));
+}
+
+/* Forward: the 32 K values of a column lie side by side; `left` of them exist. */
+static void pack_forward(const pack_job *p, int nb, int64_t at, int left, uint16_t *out)
+{
+    int64_t pitch = (int64_t)p->g.kt * p->g.kh * p->g.kw * p->g.cin;
+    __mmask16 m0 = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+    __mmask16 m1 = left >= 32 ? 0xffff : left > 16 ? (__mmask16)((1u << (left - 16)) - 1) : 0;
+    for (int tile = 0; tile < 2; tile++) {
+        __m512i r[16];
+        for (int j = 0; j < 16; j++) {
+            int column = nb * RLM_AMX_BLOCK + tile * 16 + j;
+            if (column >= p->columns) {
+                r[j] = _mm512_setzero_si512();
+                continue;
+            }
+            const float *w = p->w + column * pitch + at;
+            r[j] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(m1, w + 16),
+                                                _mm512_maskz_loadu_ps(m0, w));
+        }
+        rlm_amx_transpose16(r);
+        for (int k = 0; k < 16; k++)
+            _mm512_storeu_si512(out + tile * 512 + k * 32, r[k]);
+    }
+}
+
+/* Transposed: the columns of one K value lie side by side; K runs over output channels. */
+static void pack_transposed(const pack_job *p, int nb, int64_t tap, int first, uint16_t *out)
+{
+    int64_t pitch = (int64_t)p->g.kt * p->g.kh * p->g.kw * p->g.cin;
+    for (int tile = 0; tile < 2; tile++) {
+        int column = nb * RLM_AMX_BLOCK + tile * 16, n = p->columns - column;
+        __mmask16 m = n >= 16 ? 0xffff : n > 0 ? (__mmask16)((1u << n) - 1) : 0;
+        for (int k = 0; k < RLM_AMX_K; k += 2) {
+            const float *w = p->w + (first + k) * pitch + tap * p->g.cin + column;
+            __m512 lo = _mm512_setzero_ps(), hi = lo;
+            if (first + k < p->depth)
+                lo = _mm512_maskz_loadu_ps(m, w);
+            if (first + k + 1 < p->depth)
+                hi = _mm512_maskz_loadu_ps(m, w + pitch);
+            _mm512_storeu_si512(out + tile * 512 + k * 16, pair_of(lo, hi));
+        }
+    }
+}
+
+static void pack_chunk(const pack_job *p, int nb, int chunk, uint16_t *out)
+{
+    const rlm_amx_cut *cut = &p->cut;
+    const rlm_weight_geom *g = &p->g;
+    int i = chunk % cut->run, row = chunk / cut->run;
+    int b = row % g->kh, a = row / g->kh % g->kt, block = row / g->kh / g->kt;
+    if (p->transposed && !cut->merged) {
+        int64_t tap = ((int64_t)(g->kt - 1 - a) * g->kh + g->kh - 1 - b) * g->kw + g->kw - 1 - i;
+        pack_transposed(p, nb, tap, block * 32, out);
+    } else if (!p->transposed) {
+        int64_t line = ((int64_t)a * g->kh + b) * g->kw * g->cin;
+        int from = cut->merged ? i * RLM_AMX_K : i * g->cin + block * 32;
+        int left = cut->merged ? g->kw * g->cin - from : g->cin - block * 32;
+        pack_forward(p, nb, line + from, left, out);
+    } else {
+        pack_chunk_any(p, nb, chunk, out);
     }
 }
 
