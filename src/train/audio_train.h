@@ -49,6 +49,9 @@ void rlm_rvq_start(rlm_rvq *q, rlm_run *run, uint64_t seed); /* k-means, level b
 void rlm_rvq_train(rlm_rvq *q, rlm_run *run, int64_t rows, int clips, const int *levels,
                    const float *x, float *out, uint64_t seed, int64_t step);
 
+/* Perplexity of the running counts: how many codes of a level are really used. */
+double rlm_rvq_used(const rlm_rvq *q, int level);
+
 /* ---- discriminators.c: multi-scale STFT critics -------------------------------------------------
  */
 typedef struct rlm_critics rlm_critics;

@@ -5,11 +5,12 @@
 
 #include "src/base/rng.h"
 
+#include <math.h>
 #include <string.h>
 
-static const float DECAY = 0.99f;      /* of the averages, a step */
-static const float DEAD_SHARE = 0.03f; /* of a code's fair count below which it is replaced */
-static const float BORN_SHARE = 0.3f;  /* of the fair count that a replaced code starts with */
+static const float DECAY = 0.99f;     /* of the averages, a step */
+static const float DEAD_SHARE = 0.1f; /* of a code's fair count below which it is replaced */
+static const float BORN_SHARE = 0.4f; /* of the fair count that a replaced code starts with */
 enum { KMEANS_ROUNDS = 6 };
 
 int rlm_rvq_open(rlm_rvq *q, const rlm_audio *a, int64_t rows, rlm_error *err)
@@ -162,11 +163,30 @@ static void replace_dead(rlm_rvq *q, int level, int64_t rows, int64_t active, ui
     }
 }
 
+/* Shorter averages at first: the latents still move quickly when the codebooks are new. */
+static float decay_of(const rlm_rvq *q)
+{
+    float age = (float)q->started;
+    return fminf(DECAY, (age + 4.0f) / (age + 8.0f));
+}
+
+double rlm_rvq_used(const rlm_rvq *q, int level)
+{
+    const float *hits = q->hits + (int64_t)level * q->codes;
+    double total = 1e-30, h = 0;
+    for (int k = 0; k < q->codes; k++)
+        total += hits[k];
+    for (int k = 0; k < q->codes; k++)
+        h -= hits[k] > 0 ? hits[k] / total * log(hits[k] / total) : 0;
+    return exp(h);
+}
+
 void rlm_rvq_train(rlm_rvq *q, rlm_run *run, int64_t rows, int clips, const int *levels,
                    const float *x, float *out, uint64_t seed, int64_t step)
 {
     const rlm_kernels *k = run->k;
     int64_t n = rows * q->dim, each = rows / clips;
+    float decay = decay_of(q);
     q->replaced = 0;
     k->fill(run->par, n, 0.0f, out);
     for (int level = 0; level < q->levels; level++) {
@@ -182,10 +202,11 @@ void rlm_rvq_train(rlm_rvq *q, rlm_run *run, int64_t rows, int clips, const int 
             active += q->ids[r] >= 0;
         }
         k->embedding_forward(run->par, rows, q->dim, q->ids, book_of(q, level), out, true);
-        scale_by(run, q->codes, DECAY, hits);
-        scale_by(run, (int64_t)q->codes * q->dim, DECAY, sums);
-        tally(q, rows, q->rest, 1.0f - DECAY, hits, sums);
+        scale_by(run, q->codes, decay, hits);
+        scale_by(run, (int64_t)q->codes * q->dim, decay, sums);
+        tally(q, rows, q->rest, 1.0f - decay, hits, sums);
         centre(q, hits, sums, book_of(q, level));
         replace_dead(q, level, rows, active, seed, step);
     }
+    q->started++;
 }

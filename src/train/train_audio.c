@@ -94,7 +94,7 @@ static void adopt_books(trainer *t)
     t->k.fill(t->par, codes, fair, t->rvq.hits);
     t->k.copy(t->par, books->count, books->data, t->rvq.sums);
     t->k.axpy(t->par, books->count, fair - 1.0f, t->rvq.sums, t->rvq.sums);
-    t->rvq.started = 1;
+    t->rvq.started = 1000; /* averages of full length */
 }
 
 static int load_init(trainer *t, rlm_error *err)
@@ -203,6 +203,11 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_rvq_open(&t->rvq, t->audio, (int64_t)t->recipe.batch * t->frames, err));
     if (o->init)
         RLM_TRY(load_init(t, err));
+    if (t->recipe.playground > 0)
+        rlm_logf(&t->log, 1,
+                 "audio training draws from the data folders only: playground %g is "
+                 "not used",
+                 t->recipe.playground);
     RLM_TRY(rlm_sounds_open(&t->sounds, o, t->config.rate, &t->log, err));
     RLM_TRY(rlm_mel_new(&t->mel, t->config.rate, t->crop, t->recipe.batch, err));
     RLM_TRY(rlm_mel_new(&t->val_mel, t->config.rate, t->val_length, 1, err));
@@ -211,6 +216,8 @@ static int open_all(trainer *t, rlm_error *err)
     if (o->resume) {
         RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
         t->step = t->checkpoint.step;
+        if (t->checkpoint.note[0])
+            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
         if (uses_critics(t))
             rlm_critics_fill(t->critics);
     }
@@ -345,8 +352,8 @@ static void micro_step(trainer *t, int64_t index, losses *l)
     run->tape = &t->decoder_tape;
     rlm_tensor y = rlm_audio_decode_forward(run, t->audio, &q);
     l->mel += scale * rlm_loss_mel(run, t->mel, &y, target, scale);
-    l->wave +=
-        scale * rlm_loss_recon(run, RLM_LOSS_L1, &y, target, WAVE_WEIGHT[t->rvq.started] * scale);
+    l->wave += scale * rlm_loss_recon(run, RLM_LOSS_L1, &y, target,
+                                      WAVE_WEIGHT[t->rvq.started > 0] * scale);
     if (critics_on(t)) {
         run->tape = &t->critic_tape;
         ask_critics(t, &y, target, l);
@@ -475,10 +482,10 @@ static bool due(int64_t step, int every)
 /* Non-zero *stop: the caller's progress function asked for it. */
 static void tell(trainer *t, const losses *l, int *stop)
 {
-    rlm_journal_put(t->journal, t->step, "loss", l->mel + WAVE_WEIGHT[t->rvq.started] * l->wave,
+    rlm_journal_put(t->journal, t->step, "loss", l->mel + WAVE_WEIGHT[t->rvq.started > 0] * l->wave,
                     "mel", l->mel, "wave", l->wave, "commit", l->commit, "grad", l->norm, "adv",
                     l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
-                    "replaced", (double)t->rvq.replaced, "lr",
+                    "codes", rlm_rvq_used(&t->rvq, 0), "replaced", (double)t->rvq.replaced, "lr",
                     t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
     const char *line = rlm_journal_line(t->journal, t->recipe.steps);
     if (t->o->progress)
