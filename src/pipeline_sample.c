@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { SOURCE_PLAYGROUND = 1, TELL_EVERY = 8 };
+enum { TELL_EVERY = 8 };
 static const double TELL_SECONDS = 0.1;
 
 /* Sequences in progress. */
@@ -55,7 +55,7 @@ static rlm_layout_spec side_spec(const rlm_job *j, const rlm_layout_spec *spec, 
     rlm_layout_spec s = *spec;
     s.text = side ? j->negative : j->text;
     s.text_count = side ? j->negative_count : j->text_count;
-    s.source = SOURCE_PLAYGROUND;
+    s.source = j->r->source;
     return s;
 }
 

@@ -181,6 +181,9 @@ enum {
     RLM_TASK_COUNT
 };
 
+/* The kinds of clips a model was trained on; NONE leaves the choice to it. */
+enum { RLM_SOURCE_NONE = -1, RLM_SOURCE_REAL = 0, RLM_SOURCE_PLAYGROUND = 1 };
+
 typedef struct rlm_sampling {
     float temperature; /* > 0; 0 = greedy */
     int top_k;         /* 0: off */
@@ -203,6 +206,7 @@ typedef struct rlm_request {
     int frames;                  /* 1..256; default 17 */
     int fps_num, fps_den;        /* default 8 / 1 */
     int audio;                   /* 1 (default): with sound where the task has it */
+    int source;                  /* kind of clips to imitate: RLM_SOURCE_*; default REAL */
     uint64_t seed;
     rlm_sampling video, audio_sampling;
     float cfg_scale;         /* 1: off */
