@@ -142,6 +142,14 @@ static inline void rlm_amx_transpose16(__m512i r[16])
     }
 }
 
+/* Two vectors of 16 f32 as 16 pairs of bf16, lo in the lower half. */
+static inline __m512i rlm_amx_pair(__m512 lo, __m512 hi)
+{
+    __m512i l = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(lo));
+    __m512i h = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(hi));
+    return _mm512_or_si512(l, _mm512_slli_epi32(h, 16));
+}
+
 /* How the K axis of a convolution is cut (a function of the weight's geometry only). BLOCKED:
  * activations as [channel block of 32][position][32], chunks (block, a, b, c). MERGED (few
  * channels, dilation 1): [position][cin], the kw taps of a row are one run of kw * cin values,

@@ -13,7 +13,9 @@ typedef struct weight_job {
     int64_t x_seg, y_seg;              /* positions between segments */
     int64_t x_pitch;                   /* values of one channel row of xT */
     int64_t x_len, y_len;              /* positions of the two panels */
-    const uint16_t *x_panel, *y_panel; /* [position][channels padded] */
+    const uint16_t *x_panel, *y_panel; /* [position][channels padded]; NULL: read x, y instead */
+    const float *x, *y;                /* [position][channels], no padding anywhere */
+    int64_t positions;                 /* of x and y */
     uint16_t *xt;                      /* [cin_pad][x_pitch] */
     uint16_t *yv;                      /* [cout_pad / 16][y_len / 2][16][2] */
     const int64_t *shift;              /* one a tap */
@@ -33,6 +35,17 @@ static inline __m512i position_pair(const uint16_t *p, int pitch)
     return _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
 }
 
+/* The same straight from f32 rows; positions and channels that do not exist are zero. */
+static inline __m512i position_pair_f32(const float *x, int64_t p, int64_t n, int channels, int c)
+{
+    int left = channels - c;
+    __mmask16 m = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+    const float *at = x + p * channels + c;
+    __m512 lo = p < n ? _mm512_maskz_loadu_ps(m, at) : _mm512_setzero_ps();
+    __m512 hi = p + 1 < n ? _mm512_maskz_loadu_ps(m, at + channels) : _mm512_setzero_ps();
+    return rlm_amx_pair(lo, hi);
+}
+
 static void transpose_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const weight_job *j = ctx;
@@ -40,9 +53,11 @@ static void transpose_slice(void *ctx, int64_t begin, int64_t end, int worker)
     __m512i r[16];
     for (int64_t b = begin; b < end; b++)
         for (int c = 0; c < j->cin_pad; c += 16) {
-            const uint16_t *in = j->x_panel + b * 32 * j->cin_pad + c;
             for (int i = 0; i < 16; i++)
-                r[i] = position_pair(in + (int64_t)2 * i * j->cin_pad, j->cin_pad);
+                r[i] =
+                    j->x_panel
+                        ? position_pair(j->x_panel + (b * 32 + 2 * i) * j->cin_pad + c, j->cin_pad)
+                        : position_pair_f32(j->x, b * 32 + 2 * i, j->positions, j->cin, c);
             rlm_amx_transpose16(r);
             for (int i = 0; i < 16; i++)
                 _mm512_storeu_si512(j->xt + (c + i) * j->x_pitch + b * 32, r[i]);
@@ -55,9 +70,12 @@ static void pair_slice(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     int64_t column = j->y_len * 16;
     for (int64_t p = begin; p < end; p++)
-        for (int c = 0; c < j->cout_pad; c += 16)
-            _mm512_storeu_si512(j->yv + (c / 16) * column + p * 32,
-                                position_pair(j->y_panel + p * 2 * j->cout_pad + c, j->cout_pad));
+        for (int c = 0; c < j->cout_pad; c += 16) {
+            __m512i v = j->y_panel
+                            ? position_pair(j->y_panel + p * 2 * j->cout_pad + c, j->cout_pad)
+                            : position_pair_f32(j->y, 2 * p, j->positions, j->cout, c);
+            _mm512_storeu_si512(j->yv + (c / 16) * column + p * 32, v);
+        }
 }
 
 /* One tap of one unit over chunks [first, first + count) of one segment. */
@@ -199,19 +217,19 @@ static int64_t round32(int64_t n)
 }
 
 /* Sizes and memory common to both kinds: x_len, y_len are set (multiples of 32); the panels follow
- * each other in slot 0, their transposed forms in slot 1. */
+ * each other in slot 0 (x_panel NULL: none), their transposed forms in slot 1. */
 static void weight_memory(rlm_par *par, weight_job *j, uint16_t **x_panel, uint16_t **y_panel)
 {
     j->cin_pad = rlm_div_up(j->cin, 32) * 32;
     j->cout_pad = rlm_div_up(j->cout, 32) * 32;
     /* Room behind the end for the slack that rlm_amx_fill_panel clears and for rounding. */
-    size_t xs = (size_t)j->x_len * j->cin_pad + 128 * (size_t)j->cin_pad + 4096;
-    size_t ys = (size_t)j->y_len * j->cout_pad + 128 * (size_t)j->cout_pad + 4096;
-    uint16_t *panels = rlm_par_scratch(par, 0, 0, (xs + ys) * 2);
-    *x_panel = panels;
-    *y_panel = panels + xs;
-    j->x_panel = *x_panel;
-    j->y_panel = *y_panel;
+    if (x_panel) {
+        size_t xs = (size_t)j->x_len * j->cin_pad + 128 * (size_t)j->cin_pad + 4096;
+        size_t ys = (size_t)j->y_len * j->cout_pad + 128 * (size_t)j->cout_pad + 4096;
+        uint16_t *panels = rlm_par_scratch(par, 0, 0, (xs + ys) * 2);
+        j->x_panel = *x_panel = panels;
+        j->y_panel = *y_panel = panels + xs;
+    }
     j->x_pitch = j->x_len + 32; /* an odd number of cache lines apart */
     if ((j->x_pitch / 32) % 2 == 0)
         j->x_pitch += 32;
@@ -296,6 +314,26 @@ static void fill_segments(rlm_par *par, const weight_job *j, rlm_amx_fill *f, ui
     }
 }
 
+/* A dense product: no padding, so no panels. */
+static void flat(rlm_par *par, const rlm_conv_shape *s, const float *x, const float *dy, float *dw)
+{
+    int64_t zero = 0;
+    weight_job j = {.cin = s->cin,
+                    .cout = s->cout,
+                    .taps = 1,
+                    .n = 1,
+                    .shift = &zero,
+                    .dw = dw,
+                    .x = x,
+                    .y = dy,
+                    .tap_stride = 1};
+    j.positions = (int64_t)s->n * s->t * s->h * s->w;
+    j.x_len = j.y_len = j.x_seg = j.y_seg = round32(j.positions);
+    j.chunks = (int)(j.y_len / 32);
+    weight_memory(par, &j, NULL, NULL);
+    weight_run(par, &j);
+}
+
 static void dense(rlm_par *par, const rlm_amx_grid *g, const float *x, const float *dy, float *dw)
 {
     const rlm_conv_shape *s = &g->s;
@@ -377,6 +415,10 @@ void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const f
     }
     if (!dw)
         return;
+    if (rlm_amx_is_linear(s)) {
+        flat(par, s, x, dy, dw);
+        return;
+    }
     if (s->st > 1 || s->sh > 1 || s->sw > 1) {
         strided(par, s, x, dy, dw);
         return;

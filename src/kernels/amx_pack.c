@@ -71,14 +71,6 @@ static void pack_chunk_any(const pack_job *p, int nb, int chunk, uint16_t *out)
     }
 }
 
-/* Two vectors of 16 f32 as 16 pairs of bf16, lo in the lower half. */
-static inline __m512i pair_of(__m512 lo, __m512 hi)
-{
-    __m512i l = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(lo));
-    __m512i h = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(hi));
-    return _mm512_or_si512(l, _mm512_slli_epi32(h, 16));
-}
-
 /* Forward: the 32 K values of a column lie side by side; `left` of them exist. */
 static void pack_forward(const pack_job *p, int nb, int64_t at, int left, uint16_t *out)
 {
@@ -117,7 +109,7 @@ static void pack_transposed(const pack_job *p, int nb, int64_t tap, int first, u
                 lo = _mm512_maskz_loadu_ps(m, w);
             if (first + k + 1 < p->depth)
                 hi = _mm512_maskz_loadu_ps(m, w + pitch);
-            _mm512_storeu_si512(out + tile * 512 + k * 16, pair_of(lo, hi));
+            _mm512_storeu_si512(out + tile * 512 + k * 16, rlm_amx_pair(lo, hi));
         }
     }
 }
