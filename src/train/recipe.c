@@ -73,7 +73,7 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
         r->lr = 1e-3;
         r->muon = 1;
         r->muon_lr = 4e-3;
-        r->critic = 0.5;
+        r->critic = 0;
         r->playground = 0;
     }
     if (what == RLM_TRAIN_LM) {

@@ -20,8 +20,10 @@ static const float COMMIT_WEIGHT = 0.25f, FEATURE_WEIGHT = 4.0f;
 /* Of the wave loss, before and after the quantiser joins: it teaches phase first; at 2 kbit/s much
  * of the phase is lost, and insisting would only make the sound duller. */
 static const float WAVE_WEIGHT[2] = {6.0f, 3.0f};
-static const float CRITIC_RATIO = 1.0f; /* size of the critics' gradient to that of the rest */
-static const int START_STEPS = 300;     /* before the quantiser joins; less in short runs */
+static const float CRITIC_RATIO = 0.2f; /* size of the critics' gradient to that of the rest */
+static const int CRITIC_ALONE =
+    100; /* steps in which new critics only learn: nobody follows a fool */
+static const int START_STEPS = 300; /* before the quantiser joins; less in short runs */
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
 typedef struct losses {
@@ -122,7 +124,10 @@ static int open_networks(trainer *t, rlm_error *err)
     rlm_params_initialise(&t->params, t->recipe.seed);
     RLM_TRY(rlm_optim_new(&t->optim, &t->params, &t->recipe, err));
     t->critic_recipe = t->recipe;
-    t->critic_recipe.lr = 3e-4;
+    t->critic_recipe.lr = 1e-3;
+    t->critic_recipe.beta1 = 0.5;
+    t->critic_recipe.beta2 = 0.9;
+    t->critic_recipe.weight_decay = 0;
     t->critic_recipe.muon = 0;
     t->critic_recipe.ema = 0;
     t->critic_recipe.warmup = 50;
@@ -324,6 +329,9 @@ static void ask_critics(trainer *t, const rlm_tensor *y, const float *target, lo
     rlm_tensor fake = half_batch(t, y, t->critic_dy);
     int64_t n = rlm_tensor_count(&fake), at = rlm_f32(&fake) - rlm_f32(y);
     t->k.fill(t->par, n, 0.0f, t->critic_dy);
+    rlm_critics_learn(&t->run, t->critics, &fake, target + at, &l->critic);
+    if (t->critic_optim.step < CRITIC_ALONE)
+        return;
     rlm_critics_judge(&t->run, t->critics, &fake, target + at, FEATURE_WEIGHT, &l->critic);
     double mine = sqrt(t->k.sumsq(t->par, n, y->grad + at));
     double theirs = sqrt(t->k.sumsq(t->par, n, t->critic_dy));
@@ -331,7 +339,6 @@ static void ask_critics(trainer *t, const rlm_tensor *y, const float *target, lo
         CRITIC_RATIO * follow(&t->sizes[0], mine) / (follow(&t->sizes[1], theirs) + 1e-12f);
     if (isfinite(theirs))
         t->k.axpy(t->par, n, ratio, t->critic_dy, y->grad + at);
-    rlm_critics_learn(&t->run, t->critics, &fake, target + at, &l->critic);
 }
 
 static void micro_step(trainer *t, int64_t index, losses *l)
