@@ -246,6 +246,73 @@ RLM_API int rlm_tokens_write(const rlm_engine *engine, const char *path, const r
 RLM_API int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video,
                             rlm_codes *audio, rlm_error *err); /* engine NULL: no check */
 
+/* ---- Playground ---------------------------------------------------------------------------- */
+
+/* A procedural world: everything is a pure function of the seed and of what is wanted, the same
+ * bytes for any number of threads. Needs no model. */
+typedef struct rlm_world rlm_world; /* its tables; read-only after open; share it between threads */
+/* threads serve rlm_world_batch alone; <= 0: all cores. */
+RLM_API int rlm_world_open(rlm_world **out, int threads, rlm_error *err);
+RLM_API void rlm_world_close(rlm_world **world);
+
+/* Every seed belongs to one split. Ten attribute pairs never occur in the first two and occur, one
+ * a scene, in about half of the third. The index-th seed of a split: order to draw from and resume.
+ */
+enum { RLM_SPLIT_TRAIN = 0, RLM_SPLIT_VALIDATION = 1, RLM_SPLIT_TEST = 2, RLM_SPLITS };
+RLM_API int rlm_world_split(uint64_t seed);
+RLM_API uint64_t rlm_world_seed(int split, uint64_t index);
+
+typedef struct rlm_world_want {
+    int width, height;    /* 16..2048; default 128 x 128 */
+    int frames;           /* 1..4096; default 17 */
+    int fps_num, fps_den; /* 1..240 frames a second; default 8 / 1 */
+    int audio;            /* 1 (default): 16 kHz mono */
+    int style;            /* -1 (default): the seed's; 0 photo, 1 cartoon, 2 pencil, 3 neon */
+} rlm_world_want;
+RLM_API void rlm_world_want_defaults(rlm_world_want *want);
+RLM_API int rlm_world_style(const char *name); /* number of a style, or -1 */
+
+/* Buffers of the caller, each may be NULL. depth: [frames][h][w] metres along the axis of view, 100
+ * where there is only sky. flow: [frames][h][w][2] pixels right and down to where the surface is in
+ * the next frame (of the last frame: in the one that would follow). mask: [frames][h][w], 0 or
+ * 1 + the object's place in the facts. Rain, snow and mirrored things are in the picture only. */
+typedef struct rlm_world_truth {
+    float *depth, *flow;
+    uint8_t *mask;
+} rlm_world_truth;
+/* out is overwritten: heap, rlm_clip_free. truth may be NULL. Reentrant. */
+RLM_API int rlm_world_clip(const rlm_world *world, uint64_t seed, const rlm_world_want *want,
+                           rlm_clip *out, rlm_world_truth *truth, rlm_error *err);
+/* count clips at once, one a thread; truths: NULL or count of them. On failure none is kept. */
+RLM_API int rlm_world_batch(rlm_world *world, const uint64_t *seeds, int count,
+                            const rlm_world_want *want, rlm_clip *out, rlm_world_truth *truths,
+                            rlm_error *err);
+
+/* One sentence about the scene, always true of it. variant picks among the paraphrases. Cut to
+ * `bytes` with a NUL; 512 always suffice. Returns the length. */
+enum { RLM_LANGUAGE_EN = 0, RLM_LANGUAGE_ZH = 1 };
+RLM_API int rlm_world_caption(uint64_t seed, int style, int language, int is_long, int variant,
+                              char *to, int bytes);
+/* All facts, contacts and captions as one JSON object on one line; free with rlm_string_free. */
+RLM_API int rlm_world_facts(uint64_t seed, const rlm_world_want *want, char **json, rlm_error *err);
+/* PNG-ready picture: count clips from seeds[], one a cell with four of its frames and its caption.
+ */
+RLM_API int rlm_world_sheet(rlm_world *world, const uint64_t *seeds, int count,
+                            const rlm_world_want *want, rlm_clip *out, rlm_error *err);
+
+/* Flow and depth as pictures, the way the video tokenizer sees them: red = flow right, green = flow
+ * down (128: none), blue = nearness (inverse depth), each scaled over the whole clip. */
+typedef struct rlm_control_range {
+    float flow;      /* pixels a frame at 255 */
+    float near, far; /* inverse metres at 255 and at 0 */
+} rlm_control_range;
+/* out is overwritten: heap, rlm_clip_free. flow or depth may be NULL: its channels stay neutral. */
+RLM_API int rlm_control_pack(const float *depth, const float *flow, int frames, int height,
+                             int width, rlm_clip *out, rlm_control_range *range, rlm_error *err);
+/* The inverse, to within the rounding: depth and flow as above, either may be NULL. */
+RLM_API void rlm_control_unpack(const rlm_frames *packed, const rlm_control_range *range,
+                                float *depth, float *flow);
+
 #ifdef __cplusplus
 }
 #endif
