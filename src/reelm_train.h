@@ -40,6 +40,11 @@ typedef struct rlm_train_options {
 void rlm_train_defaults(rlm_train_options *o, int what);
 int rlm_train(const rlm_train_options *o, rlm_error *err);
 
+/* Put the parts (video, audio, lm, text) of model directories, or bare SentencePiece files,
+ * together in `out`; of a part found twice the last one stays. out may exist: parts not named are
+ * kept. */
+int rlm_model_assemble(const char *const *sources, int count, const char *out, rlm_error *err);
+
 /* Kernel and step benchmarks as text or one JSON object (heap; rlm_string_free). */
 int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick, char **out,
               rlm_error *err);

@@ -53,8 +53,10 @@ int cmd_encode(const cli_args *a);
 int cmd_decode(const cli_args *a);
 int cmd_tokens(const cli_args *a);
 int cmd_train(const cli_args *a);
+int cmd_assemble(const cli_args *a);
 int cmd_info(const cli_args *a);
 int cmd_probe(const cli_args *a);
 int cmd_bench(const cli_args *a);
+int cmd_world(const cli_args *a);
 
 #endif

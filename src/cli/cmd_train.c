@@ -1,4 +1,4 @@
-/* train video|audio|lm, bench. */
+/* train video|audio|lm, assemble, bench. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -87,6 +87,18 @@ int cmd_train(const cli_args *a)
         cli_print_json(out);
     }
     return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_DONE;
+}
+
+int cmd_assemble(const cli_args *a)
+{
+    rlm_error err = {0};
+    if (!a->output)
+        return cli_usage("assemble: -o MODEL_DIR is missing");
+    if (rlm_model_assemble(a->inputs, a->input_count, a->output, &err))
+        return cli_error(&err);
+    if (!a->quiet)
+        printf("%s: put together from %d folders\n", a->output, a->input_count);
+    return EXIT_DONE;
 }
 
 int cmd_bench(const cli_args *a)

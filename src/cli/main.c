@@ -172,6 +172,10 @@ static int run(const cli_args *a)
         return cmd_tokens(a);
     case CLI_TRAIN:
         return cmd_train(a);
+    case CLI_ASSEMBLE:
+        return cmd_assemble(a);
+    case CLI_WORLD:
+        return cmd_world(a);
     case CLI_INFO:
         return cmd_info(a);
     case CLI_PROBE:

@@ -19,7 +19,9 @@ enum {
     CLI_TRAIN = 1 << 6,
     CLI_INFO = 1 << 7,
     CLI_PROBE = 1 << 8,
-    CLI_BENCH = 1 << 9
+    CLI_BENCH = 1 << 9,
+    CLI_WORLD = 1 << 10,
+    CLI_ASSEMBLE = 1 << 12
 };
 
 /* Every option's value; defaults in cli_args_defaults. Strings are borrowed from argv. */
@@ -30,13 +32,14 @@ typedef struct cli_args {
     int input_count;
     const char *prompt, *prompt_file, *negative, *output, *format, *model, *init_img, *init_video;
     const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *cut;
+    const char *style, *split;
     const char *data[CLI_MAX_DATA];
     int data_count;
     int64_t width, height, frames, threads, seed, top_k, batch_count;
-    int64_t steps, batch, checkpoint_every, sample_every, validate_every;
+    int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, top_p, cfg_scale, audio_temp, lr, max_seconds, playground, start;
     int no_audio, no_video, json, verbose, quiet, progress, dry_run, deterministic, resume, help;
-    int no_metadata, quick;
+    int no_metadata, quick, sheet, no_truth;
 } cli_args;
 
 /* Fill from argv[1..]: argv[1] is the verb. Returns 0, or an exit code after saying why on stderr.
