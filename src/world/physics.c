@@ -350,28 +350,47 @@ void rlm_motion_pose(const rlm_motion *m, const rlm_scene *s, int object, double
                            {axis[0].z, axis[1].z, axis[2].z}}};
 }
 
-/* Put those that stand by beside the way of the others: behind it, mostly. */
+/* Seen from where the camera stands: does one hide half of the other? */
+static int covers(const rlm_object *o, double x, double z, const rlm_object *p, const rlm_pose *at)
+{
+    double a = 1 / (z + 5.5), b = 1 / (at->p[2] + 5.5), apart = fabs(x * a - at->p[0] * b);
+    return apart < 0.55 * (o->radius * a + p->radius * b) && at->p[1] < 2.2 * p->radius;
+}
+
+/* Room for bystander i at (x, z) beside the way of those before it, and mostly in sight. */
+static int has_room(const rlm_motion *m, const rlm_scene *s, int i, double x, double z)
+{
+    const rlm_object *o = &s->object[i];
+    enum { MOMENTS = 36 };
+    for (int j = 0; j < i; j++) {
+        int hidden = 0;
+        for (int n = 0; n < MOMENTS; n++) {
+            rlm_pose p;
+            rlm_motion_pose(m, s, j, 0.06 * n, &p);
+            double dx = p.p[0] - x, dz = p.p[2] - z;
+            double least = o->radius + s->object[j].radius * 1.1 + 0.15;
+            if (dx * dx + dz * dz < least * least)
+                return 0;
+            hidden += covers(o, x, z, &s->object[j], &p);
+        }
+        if (hidden > MOMENTS / 3)
+            return 0;
+    }
+    return 1;
+}
+
+/* Put those that stand by beside the way of the others. */
 static void place_bystanders(rlm_motion *m, rlm_scene *s)
 {
     for (int i = 0; i < s->count; i++) {
         rlm_object *o = &s->object[i];
         if (o->role != BYSTANDER)
             continue;
-        for (int attempt = 0; attempt < 60; attempt++) {
-            double grow = 1 + 0.02 * attempt;
+        for (int attempt = 0; attempt < 80; attempt++) {
+            double grow = 1 + 0.015 * attempt;
             o->x = grow * draw_between(s, 100 + i * 200 + 2 * attempt, -1.5, 1.5);
-            o->z = grow * draw_between(s, 101 + i * 200 + 2 * attempt, -0.25, 1.5);
-            int room = 1;
-            for (int j = 0; j < i && room; j++)
-                for (double t = 0; t < 2.4 && room; t += 0.05) {
-                    rlm_pose p;
-                    rlm_motion_pose(m, s, j, t, &p);
-                    double dx = p.p[0] - o->x, dz = p.p[2] - o->z;
-                    double least = o->radius + s->object[j].radius * 1.1 + 0.15;
-                    int hides = dz > 0 && fabs(dx) < 0.6 * least && dz < 3;
-                    room = dx * dx + dz * dz > least * least && !hides;
-                }
-            if (room)
+            o->z = grow * draw_between(s, 101 + i * 200 + 2 * attempt, -0.3, 1.4);
+            if (has_room(m, s, i, o->x, o->z))
                 break;
         }
         rlm_segment g = start(s, i);

@@ -85,6 +85,7 @@ static void pencil(rlm_frame *f)
             v3 wash =
                 v3_mul(paper, v3_mix(v3_make(1, 1, 1), hue,
                                      f->label[i] >= LABEL_BODY ? 0.85f : 0.55f)); /* rubbed in */
+            wash = v3_scale(wash, w_min(0.42f + 0.85f * tone, 1));
             v3 stroke = v3_mul(v3_mul(hue, hue), v3_make(0.34f, 0.34f, 0.34f));
             v3 c = v3_mix(wash, v3_mad(stroke, v3_make(0.05f, 0.05f, 0.06f), 1), 0.72f * ink);
             float line = f->plane[i] * w_clamp(0.72f + 1.6f * grain, 0.3f, 1);
