@@ -1,13 +1,16 @@
 /* Every sound of the dataset, decoded once and kept as 16-bit samples: an hour at 16 kHz is 115 MB,
- * and a crop costs a copy. */
+ * and a crop costs a copy. Behind them, sounds of the playground. */
 #include "src/train/audio_train.h"
 
 #include "src/base/rng.h"
+#include "src/world/world.h"
 
 #include <math.h>
 #include <string.h>
 
 static const double MAX_SECONDS = 600;      /* of one file */
+static const double MADE_SECONDS = 3;       /* of a playground sound */
+enum { MADE = 512, MADE_VAL = 8 };          /* how many, and how many of them only validate */
 static const int64_t MAX_SAMPLES = 1 << 30; /* of all: 2 GiB */
 
 static int16_t to_int16(float v)
@@ -52,42 +55,89 @@ static int load_item(rlm_sounds *s, int i, const rlm_log *log, rlm_error *err)
     return code;
 }
 
-int rlm_sounds_open(rlm_sounds *s, const rlm_train_options *o, int rate, const rlm_log *log,
+/* Sounds of MADE scenes into the places behind the dataset's. */
+static int make_sounds(rlm_sounds *s, uint64_t seed, rlm_error *err)
+{
+    int64_t n = (int64_t)(MADE_SECONDS * SOUND_RATE);
+    rlm_motion *motion = rlm_alloc(sizeof *motion);
+    float *wave = rlm_alloc((size_t)n * sizeof *wave);
+    rlm_scene scene;
+    int code = motion && wave ? 0 : RLM_E_NOMEM;
+    for (int i = s->set.count; i < s->set.count + s->made && !code; i++) {
+        rlm_scene_make(&scene, rlm_rng(seed, 950, (uint64_t)i), -1);
+        rlm_motion_make(motion, &scene, MADE_SECONDS);
+        memset(wave, 0, (size_t)n * sizeof *wave);
+        rlm_world_sound(&scene, motion, SOUND_ALL, n, wave);
+        s->samples[i] = rlm_alloc((size_t)n * sizeof **s->samples);
+        if (!s->samples[i])
+            code = RLM_E_NOMEM;
+        for (int64_t k = 0; k < n && !code; k++)
+            s->samples[i][k] = to_int16(wave[k]);
+        s->count[i] = code ? 0 : n;
+        s->total += s->count[i];
+    }
+    rlm_free(motion);
+    rlm_free(wave);
+    return code ? rlm_fail(err, code, "audio training: no memory for playground sounds") : 0;
+}
+
+static int open_set(rlm_sounds *s, const rlm_train_options *o, const rlm_log *log, rlm_error *err)
+{
+    if (!o->data_count && s->made)
+        return 0;
+    RLM_TRY(rlm_dataset_open(&s->set, o->data, o->data_count, log, err));
+    return rlm_dataset_keep(&s->set, RLM_MEDIA_AUDIO | RLM_MEDIA_VIDEO, true, err);
+}
+
+static int load_all(rlm_sounds *s, const rlm_train_options *o, uint64_t seed, const rlm_log *log,
                     rlm_error *err)
 {
-    memset(s, 0, sizeof *s);
-    s->rate = rate;
-    int code = rlm_dataset_open(&s->set, o->data, o->data_count, log, err);
-    if (code)
-        return code;
-    code = rlm_dataset_keep(&s->set, RLM_MEDIA_AUDIO | RLM_MEDIA_VIDEO, true, err);
-    s->samples = rlm_calloc((size_t)s->set.count + 1, sizeof *s->samples);
-    s->count = rlm_calloc((size_t)s->set.count + 1, sizeof *s->count);
-    s->val = rlm_calloc((size_t)s->set.count + 1, sizeof *s->val);
-    if (!code && (!s->samples || !s->count || !s->val))
-        code = rlm_fail(err, RLM_E_NOMEM, "audio training: no memory for %d files", s->set.count);
-    for (int i = 0; i < s->set.count && !code; i++)
-        code = load_item(s, i, log, err);
-    int64_t trained = 0;
-    for (int i = 0; i < s->set.count && !code; i++) {
+    RLM_TRY(open_set(s, o, log, err));
+    size_t room = (size_t)s->set.count + (size_t)s->made + 1;
+    s->samples = rlm_calloc(room, sizeof *s->samples);
+    s->count = rlm_calloc(room, sizeof *s->count);
+    s->val = rlm_calloc(room, sizeof *s->val);
+    if (!s->samples || !s->count || !s->val)
+        return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory for %d files", s->set.count);
+    for (int i = 0; i < s->set.count; i++) {
+        RLM_TRY(load_item(s, i, log, err));
         if (s->count[i] && s->set.items[i].split)
             s->val[s->val_count++] = i;
         else
-            trained += s->count[i];
+            s->trained += s->count[i];
     }
-    if (!code && !trained)
-        code = rlm_fail(err, RLM_E_ARG, "audio training: no sound in %d files", s->set.count);
+    if (!s->trained && s->set.count)
+        return rlm_fail(err, RLM_E_ARG, "audio training: no sound in %d files", s->set.count);
+    RLM_TRY(make_sounds(s, seed, err));
+    for (int i = 0; i < MADE_VAL && s->made; i++)
+        s->val[s->val_count++] = s->set.count + i;
+    return 0;
+}
+
+int rlm_sounds_open(rlm_sounds *s, const rlm_train_options *o, const rlm_recipe *r, int rate,
+                    const rlm_log *log, rlm_error *err)
+{
+    memset(s, 0, sizeof *s);
+    s->rate = rate;
+    s->playground = o->data_count ? r->playground : 1.0;
+    s->made = s->playground > 0 ? MADE : 0;
+    if (s->made && rate != SOUND_RATE)
+        return rlm_fail(err, RLM_E_UNSUPPORTED,
+                        "audio training: the playground sounds at %d Hz, the codec's rate is %d Hz",
+                        SOUND_RATE, rate);
+    int code = load_all(s, o, r->seed, log, err);
     if (code)
         rlm_sounds_free(s);
     else
-        rlm_logf(log, 2, "sound: %.1f minutes in %d files, %d of them for validation",
-                 (double)s->total / rate / 60, s->set.count, s->val_count);
+        rlm_logf(log, 2,
+                 "sound: %.1f minutes in %d files and %d playground clips, %d for validation",
+                 (double)s->total / rate / 60, s->set.count, s->made, s->val_count);
     return code;
 }
 
 void rlm_sounds_free(rlm_sounds *s)
 {
-    for (int i = 0; s->samples && i < s->set.count; i++)
+    for (int i = 0; s->samples && i < s->set.count + s->made; i++)
         rlm_free(s->samples[i]);
     rlm_free(s->samples);
     rlm_free(s->count);
@@ -110,6 +160,9 @@ static float copy_crop(const rlm_sounds *s, int i, int64_t at, int length, float
 /* Draws that meet a silent file move on; after a while whatever has sound serves. */
 static int draw_item(const rlm_sounds *s, uint64_t seed, int64_t index)
 {
+    if (rlm_rng_uniform(seed, 951, (uint64_t)index) < s->playground)
+        return s->set.count + MADE_VAL +
+               (int)rlm_rng_below(seed, 952, (uint64_t)index, (uint32_t)(s->made - MADE_VAL));
     for (int64_t turn = 0; turn < 64; turn++) {
         int i = rlm_dataset_draw(&s->set, seed + (uint64_t)turn, index);
         if (s->count[i])

@@ -8,15 +8,17 @@
  */
 typedef struct rlm_sounds {
     rlm_dataset set;
-    int16_t **samples; /* of item i; NULL: no sound in it */
+    int16_t **samples; /* of item i, then of the playground clips; NULL: no sound in it */
     int64_t *count;
-    int64_t total; /* samples of all */
-    int *val;      /* validation items with sound */
+    int64_t total, trained; /* samples of all; of the files' training split */
+    int made;               /* playground clips */
+    double playground;      /* share of crops from them */
+    int *val;               /* validation items with sound */
     int val_count;
     int rate;
 } rlm_sounds;
-int rlm_sounds_open(rlm_sounds *s, const rlm_train_options *o, int rate, const rlm_log *log,
-                    rlm_error *err);
+int rlm_sounds_open(rlm_sounds *s, const rlm_train_options *o, const rlm_recipe *r, int rate,
+                    const rlm_log *log, rlm_error *err);
 void rlm_sounds_free(rlm_sounds *s);
 /* Crop number `index` of the training stream of `seed`: random place, gain and sign. */
 void rlm_sounds_crop(const rlm_sounds *s, uint64_t seed, int64_t index, int length, float *out);

@@ -208,12 +208,7 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_rvq_open(&t->rvq, t->audio, (int64_t)t->recipe.batch * t->frames, err));
     if (o->init)
         RLM_TRY(load_init(t, err));
-    if (t->recipe.playground > 0)
-        rlm_logf(&t->log, 1,
-                 "audio training draws from the data folders only: playground %g is "
-                 "not used",
-                 t->recipe.playground);
-    RLM_TRY(rlm_sounds_open(&t->sounds, o, t->config.rate, &t->log, err));
+    RLM_TRY(rlm_sounds_open(&t->sounds, o, &t->recipe, t->config.rate, &t->log, err));
     RLM_TRY(rlm_mel_new(&t->mel, t->config.rate, t->crop, t->recipe.batch, err));
     RLM_TRY(rlm_mel_new(&t->val_mel, t->config.rate, t->val_length, 1, err));
     RLM_TRY(plan_scratch(t, err));
