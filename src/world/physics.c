@@ -36,6 +36,13 @@ static int can_roll(const rlm_object *o)
     return o->shape == SHAPE_BALL || (!o->upright && o->shape != SHAPE_CUBE);
 }
 
+/* Deceleration of a body that rolls or slides, m/s^2. */
+static double resistance(const rlm_scene *s, const rlm_object *o)
+{
+    static const double rolling[] = {0.075, 0.11, 0.06, 0.022, 0.018};
+    return GRAVITY * (can_roll(o) ? rolling[s->floor] : rlm_friction(o->material, s->floor));
+}
+
 static rlm_segment *add_segment(rlm_motion *m, int object, const rlm_segment *s)
 {
     int n = m->segments[object];
@@ -81,7 +88,9 @@ static rlm_segment carry(const rlm_segment *s, double t)
 static rlm_segment start(const rlm_scene *s, int object)
 {
     const rlm_object *o = &s->object[object];
-    rlm_segment g = {.p = {o->x, rest_height(o), o->z}, .yaw = o->yaw};
+    /* What rolls turns about a line across its heading, so it starts straight. */
+    int straight = can_roll(o) && s->event != SPIN && s->event != JUMP && o->role != BYSTANDER;
+    rlm_segment g = {.p = {o->x, rest_height(o), o->z}, .yaw = straight ? 0 : o->yaw};
     return g;
 }
 
@@ -90,16 +99,14 @@ static rlm_segment start(const rlm_scene *s, int object)
 static void glide(rlm_motion *m, const rlm_scene *s, int object, rlm_segment g, double heading,
                   double v, double way)
 {
-    static const double rolling[] = {0.075, 0.11, 0.06, 0.022, 0.018};
     const rlm_object *o = &s->object[object];
-    int rolls = can_roll(o);
-    double slow = GRAVITY * (rolls ? rolling[s->floor] : rlm_friction(o->material, s->floor));
+    double slow = resistance(s, o);
     double c = w_cos(heading), z = w_sin(heading);
     g.v[0] = v * c;
     g.v[2] = v * z;
     g.a[0] = -slow * c;
     g.a[2] = -slow * z;
-    g.rolls = rolls ? way / rolling_radius(o) : 0;
+    g.rolls = can_roll(o) ? way / rolling_radius(o) : 0;
     add_segment(m, object, &g);
     rlm_segment stopped = carry(&g, g.t0 + v / slow);
     add_segment(m, object, &stopped);
@@ -135,8 +142,8 @@ static void drop(rlm_motion *m, rlm_scene *s, double h, double v)
         g.v[1] = up;
         g.v[2] = v * z;
         g.a[1] = -GRAVITY;
-        g.rolls = o->shape == SHAPE_BALL ? 1 / o->dim[0] : 0;
-        g.yaw_rate = o->shape == SHAPE_BALL ? 0 : draw_between(s, 4, -1.2, 1.2) / (1 + n);
+        g.rolls = can_roll(o) ? 1 / rolling_radius(o) : 0;
+        g.yaw_rate = can_roll(o) ? 0 : draw_between(s, 4, -1.2, 1.2) / (1 + n);
         add_segment(m, 0, &g);
         double fall = g.p[1] - rest;
         double down = sqrt(up * up + 2 * GRAVITY * fall);
@@ -159,10 +166,8 @@ static void drop(rlm_motion *m, rlm_scene *s, double h, double v)
 static void travel(rlm_motion *m, rlm_scene *s)
 {
     rlm_object *o = &s->object[0];
-    static const double rolling[] = {0.075, 0.11, 0.06, 0.022, 0.018};
     double way = draw_between(s, 0, 2.1, 2.9);
-    int rolls = can_roll(o);
-    double slow = GRAVITY * (rolls ? rolling[s->floor] : rlm_friction(o->material, s->floor));
+    double slow = resistance(s, o);
     double least = way / draw_between(s, 1, 1.3, 1.9); /* not slower than this on average */
     double v = sqrt(2 * slow * way);
     double fast = least + 0.5 * slow * way / least;
@@ -237,19 +242,23 @@ static double touching(const rlm_object *a, const rlm_object *b)
 static void collide(rlm_motion *m, rlm_scene *s)
 {
     rlm_object *a = &s->object[0], *b = &s->object[1];
-    static const double rolling[] = {0.075, 0.11, 0.06, 0.022, 0.018};
     double c = w_cos(s->heading), z = w_sin(s->heading), gap = draw_between(s, 0, 1.1, 1.6);
     double when = draw_between(s, 1, 0.6, 0.95), apart = touching(a, b);
-    double slow = GRAVITY * (can_roll(a) ? rolling[s->floor] : rlm_friction(a->material, s->floor));
+    double slow = resistance(s, a);
     double v = gap / when + 0.5 * slow * when; /* reaches b after exactly `when` */
     b->x = 0.1 * c;
     b->z = 0.1 * z;
     a->x = b->x - (apart + gap) * c;
     a->z = b->z - (apart + gap) * z;
     a->yaw = b->yaw = 0;
-    double hit = v - slow * when;
-    if (hit < 1.2) { /* so that it pushes */
-        v += 1.2 - hit;
+    double hit = v - slow * when, e = rlm_restitution(a->material, -1);
+    e *= rlm_restitution(b->material, -1);
+    double ma = rlm_mass(a), mb = rlm_mass(b), all = ma + mb;
+    double slow_b = resistance(s, b), push = sqrt(2 * slow_b * 0.35); /* b should move 0.35 m */
+    double least = push * all / ((1 + e) * ma);
+    least = least < 1.2 ? 1.2 : least > 5 ? 5 : least;
+    if (hit < least) {
+        v += least - hit;
         when = (v - sqrt(v * v - 2 * slow * gap)) / slow;
         hit = v - slow * when;
     }
@@ -259,8 +268,6 @@ static void collide(rlm_motion *m, rlm_scene *s)
     m->segments[0] = 1; /* only up to the impact */
     ga = carry(&m->segment[0][0], when);
     gb.t0 = when;
-    double e = rlm_restitution(a->material, -1) * rlm_restitution(b->material, -1);
-    double ma = rlm_mass(a), mb = rlm_mass(b), all = ma + mb;
     double va = hit * (ma - e * mb) / all, vb = hit * (1 + e) * ma / all;
     double reach = a->shape == SHAPE_BALL || b->shape != SHAPE_BALL ? half_length(b) : b->dim[0];
     double at[3] = {b->x - c * reach, a->dim[0] < b->dim[0] ? a->dim[0] : b->dim[0],

@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *-o DIR is missing
+$reelm world
