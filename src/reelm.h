@@ -312,6 +312,11 @@ RLM_API int rlm_control_pack(const float *depth, const float *flow, int frames, 
 /* The inverse, to within the rounding: depth and flow as above, either may be NULL. */
 RLM_API void rlm_control_unpack(const rlm_frames *packed, const rlm_control_range *range,
                                 float *depth, float *flow);
+/* For video of unknown making. Flow as in rlm_world_truth, [count][h][w][2], from pyramids of least
+ * squares; the last frame repeats the one before. Depth is a guess by height in the picture and by
+ * motion (flow may be NULL), of use as a control, not as a measurement. */
+RLM_API int rlm_flow_estimate(const rlm_frames *video, float *flow, rlm_error *err);
+RLM_API void rlm_depth_guess(const rlm_frames *video, const float *flow, float *depth);
 
 #ifdef __cplusplus
 }

@@ -121,7 +121,7 @@ static double draw_between(const rlm_scene *s, int index, double low, double hig
 static void drop(rlm_motion *m, rlm_scene *s, double h, double v)
 {
     rlm_object *o = &s->object[0];
-    double e = rlm_restitution(o->material, s->floor), rest = rest_height(o);
+    double e = rlm_restitution(o->material, s->floor) * rlm_flat_landing(s), rest = rest_height(o);
     double c = w_cos(s->heading), z = w_sin(s->heading);
     double flight = v > 0 ? 0.5 * v : 0;
     o->x = -c * flight * 1.6;

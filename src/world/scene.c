@@ -67,6 +67,12 @@ double rlm_restitution(int material, int floor)
     return of_material[material] * (floor < 0 ? 1.0 : of_floor[floor]);
 }
 
+double rlm_flat_landing(const rlm_scene *s)
+{
+    const rlm_object *o = &s->object[0];
+    return s->event == FALL && o->upright && o->shape != SHAPE_BALL ? 0.45 : 1.0;
+}
+
 double rlm_friction(int material, int floor)
 {
     static const double of_material[] = {1.2, 0.85, 1.0, 0.8};
@@ -253,8 +259,8 @@ static void draw_scene(draw *d, rlm_scene *s, int style)
 static int possible(const rlm_scene *s)
 {
     const rlm_object *a = &s->object[0], *b = &s->object[1];
-    double e = rlm_restitution(a->material, s->floor);
-    if ((s->event == BOUNCE && e < 0.45) || (s->event == FALL && e > 0.42))
+    double e = rlm_restitution(a->material, s->floor) * rlm_flat_landing(s);
+    if ((s->event == BOUNCE && e < 0.39) || (s->event == FALL && e > 0.36))
         return 0;
     if (s->event == ROLL && a->shape == SHAPE_RING && s->direction > RIGHT)
         return 0;

@@ -109,7 +109,8 @@ static void impacts(const rlm_scene *s, const rlm_motion *m, int64_t count, floa
         int64_t from = (int64_t)(c->t * SOUND_RATE + 0.5);
         double dx = c->at[0], dz = c->at[2] + 4.5; /* the ear is where the camera stands */
         double far = sqrt(dx * dx + dz * dz + 1);
-        double level = 0.32 * c->speed / 4 * (a->size == BIG ? 1.15 : 0.85) * 4.6 / far;
+        double level =
+            0.32 * (0.25 + 0.75 * c->speed / 4) * (a->size == BIG ? 1.15 : 0.85) * 4.6 / far;
         level = level > 0.55 ? 0.55 : level;
         if (from >= count)
             continue;
@@ -124,7 +125,7 @@ static void impacts(const rlm_scene *s, const rlm_motion *m, int64_t count, floa
 /* Noise whose level and pitch follow the speed over the floor; bumps follow the turning. */
 static void rolling(const rlm_scene *s, const rlm_motion *m, int64_t count, float *to)
 {
-    static const double loud[] = {0.05, 0.06, 0.045, 0.085, 0.075};
+    static const double loud[] = {0.032, 0.038, 0.03, 0.055, 0.05};
     static const double bright[] = {1300, 2200, 2600, 700, 1700};
     enum { HOP = 160 };
     for (int i = 0; i < s->count && s->object[i].role != BYSTANDER; i++) {
@@ -136,7 +137,8 @@ static void rolling(const rlm_scene *s, const rlm_motion *m, int64_t count, floa
             rlm_motion_pose(m, s, i, (double)n0 / SOUND_RATE, &p);
             double turning = p.spin > 0 ? p.spin : -p.spin;
             double v = p.touches ? p.speed + 0.12 * turning * o->radius : 0;
-            double goal = v > 0.02 ? loud[s->floor] * sqrt(v) * (slides ? 1.5 : 1.0) : 0;
+            double goal =
+                v > 0.02 ? loud[s->floor] * sqrt(v < 2.5 ? v : 2.5) * (slides ? 1.5 : 1.0) : 0;
             double cut = bright[s->floor] * (slides ? 1.6 : 1.0) * (0.4 + 0.4 * v);
             double a = 1 - w_exp(-2 * W_PI * (cut > 6500 ? 6500 : cut) / SOUND_RATE);
             phase += v / o->radius * HOP / SOUND_RATE;

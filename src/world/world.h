@@ -109,6 +109,7 @@ typedef struct rlm_pair {
 extern const rlm_pair rlm_held_out[HELD_OUT_PAIRS];
 int rlm_scene_has_pair(const rlm_scene *scene, const rlm_pair *pair);
 double rlm_restitution(int material, int floor);
+double rlm_flat_landing(const rlm_scene *s);  /* what falls flat keeps less of its speed: factor */
 double rlm_friction(int material, int floor); /* of sliding */
 double rlm_mass(const rlm_object *o);
 
