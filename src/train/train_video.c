@@ -3,8 +3,8 @@
  *   clips of 17 x 128 x 128 and single pictures -> encoder -> sign -> decoder -> pixels
  *
  * Losses: L1 + L2 of the pixels, entropy of the bits (each decided, all used), commitment. An
- * eighth of the batch are pictures, so that the first frame of everything gets its share of the
- * gradient. */
+ * eighth of the batch (at least one) are pictures, so that the first frame of everything gets its
+ * share of the gradient. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

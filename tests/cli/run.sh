@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run every case of tests/cli/cases: run.sh PATH_TO_REELM. A case is a shell script whose first comments
+# Run the cases of tests/cli/cases: run.sh PATH_TO_REELM [NAME_START]. A case is a shell script whose first comments
 # say what must come out:
 #   # exit: N            exit code (default 0)
 #   # stdout: GLOB       the whole of stdout matches (bash pattern); may be repeated: all must match
@@ -9,7 +9,7 @@ set -u
 reelm=$(realpath "$1")
 root=$(cd "$(dirname "$0")/../.." && pwd)
 model=${REELM_TEST_MODEL:-$root/assets/models/default}
-export reelm root model
+export reelm root model REELM_MODEL=$model
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0
@@ -56,7 +56,7 @@ run_case() {
   return $good
 }
 
-for file in "$root"/tests/cli/cases/*.sh; do
+for file in "$root"/tests/cli/cases/${2:-}*.sh; do
   if run_case "$file"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done
 echo "$passed passed, $failed failed"
