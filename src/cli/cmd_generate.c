@@ -213,8 +213,9 @@ static int finish(job *j, rlm_clip *clip, const rlm_report *report, int code, rl
     }
     describe(j, clip, report, cli_now() - start, partial);
     if (partial) {
+        bool tokens = j->tokens[0] && !access(j->tokens, R_OK);
         fprintf(stderr, "reelm: interrupted; %s holds what was finished%s%s\n", j->output,
-                j->tokens[0] ? ", the tokens are in " : "", j->tokens);
+                tokens ? ", the tokens are in " : "", tokens ? j->tokens : "");
         return EXIT_INTERRUPTED;
     }
     if (j->request.save_tokens && !j->keep_tokens)
