@@ -105,7 +105,7 @@ const char *cli_model_dir(const cli_args *a)
     if (env && *env)
         return env;
     const char *tries[] = {"%s/assets/models/default", "%s/../assets/models/default",
-                           "%s/../share/reelm/models/default"};
+                           "%s/../../assets/models/default", "%s/../share/reelm/models/default"};
     char self[3900];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;

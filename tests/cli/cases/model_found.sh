@@ -1,0 +1,3 @@
+# stdout: *parameters*
+# stderr: nothing
+env -u REELM_MODEL "$reelm" info
