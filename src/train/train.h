@@ -162,6 +162,23 @@ void rlm_journal_put(rlm_journal *j, int64_t step, ...);
 const char *rlm_journal_line(rlm_journal *j, int64_t total);
 void rlm_journal_close(rlm_journal **j);
 
+/* ---- rhythm.c -------------------------------------------------------------------------------- */
+/* What the video and audio loops share. Pointers are borrowed for the run. */
+typedef struct rlm_rhythm {
+    const rlm_train_options *options;
+    const rlm_recipe *recipe;
+    const rlm_log *log;
+    rlm_journal *journal;
+    const int64_t *step;                           /* advanced by `advance` */
+    void *trainer;                                 /* first argument of the three */
+    int (*advance)(void *trainer, rlm_error *err); /* one step and its journal row */
+    int (*validate)(void *trainer, bool sample, rlm_error *err);
+    int (*save)(void *trainer, rlm_error *err);
+} rlm_rhythm;
+/* Until the recipe's last step, the time limit or the progress callback; then a last sample and
+ * checkpoint. */
+int rlm_train_run(const rlm_rhythm *r, rlm_error *err);
+
 /* ---- The loops ---------------------------------------------------------------------------------
  */
 int rlm_train_video(const rlm_train_options *o, rlm_error *err);

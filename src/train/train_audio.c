@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LINE_EVERY = 20, LOADER_DEPTH = 4 };
+enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LOADER_DEPTH = 4 };
 static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
 static const float COMMIT_WEIGHT = 0.25f, FEATURE_WEIGHT = 4.0f;
 /* Of the wave loss, before and after the quantiser joins: it teaches phase first; at 2 kbit/s much
@@ -56,7 +56,6 @@ typedef struct trainer {
     float *critic_dy; /* [batch][crop] */
     float sizes[2];   /* running norms: gradient of the losses, of the critics */
     int64_t step;
-    double began;
 } trainer;
 
 /* ---- Setting up ---- */
@@ -448,8 +447,9 @@ static int score(trainer *t, int sample, rlm_audio_scores *s, rlm_error *err)
     return code;
 }
 
-static int validate(trainer *t, int sample, rlm_error *err)
+static int validate(void *cookie, bool sample, rlm_error *err)
 {
+    trainer *t = cookie;
     rlm_audio_scores s;
     if (!t->sounds.val_count || !t->rvq.started)
         return 0;
@@ -466,8 +466,9 @@ static int validate(trainer *t, int sample, rlm_error *err)
     return repack(t, err);
 }
 
-static int save(trainer *t, rlm_error *err)
+static int save(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
     char dir[1024];
     snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
     t->checkpoint.step = t->step;
@@ -476,43 +477,31 @@ static int save(trainer *t, rlm_error *err)
     return rlm_model_save_part(dir, RLM_PART_AUDIO, &t->config, &t->params, t->optim.ema, err);
 }
 
-static bool due(int64_t step, int every)
+static int advance(void *cookie, rlm_error *err)
 {
-    return every > 0 && step % every == 0;
-}
-
-/* Non-zero *stop: the caller's progress function asked for it. */
-static void tell(trainer *t, const losses *l, int *stop)
-{
+    trainer *t = cookie;
+    losses now, *l = &now;
+    RLM_TRY(train_step(t, l, err));
     rlm_journal_put(t->journal, t->step, "loss", l->mel + WAVE_WEIGHT[t->rvq.started > 0] * l->wave,
                     "mel", l->mel, "wave", l->wave, "commit", l->commit, "grad", l->norm, "adv",
                     l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
                     "codes", rlm_rvq_used(&t->rvq, 0), "replaced", (double)t->rvq.replaced, "lr",
                     t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
-    const char *line = rlm_journal_line(t->journal, t->recipe.steps);
-    if (t->o->progress)
-        *stop |= t->o->progress(t->o->progress_cookie, line);
-    if (due(t->step, LINE_EVERY))
-        rlm_logf(&t->log, 2, "%s", line);
+    return 0;
 }
 
 static int train_all(trainer *t, rlm_error *err)
 {
-    int stop = 0;
-    losses l;
-    t->began = rlm_now();
-    while (t->step < t->recipe.steps && !stop) {
-        RLM_TRY(train_step(t, &l, err));
-        tell(t, &l, &stop);
-        stop |= t->o->max_seconds > 0 && rlm_now() - t->began > t->o->max_seconds;
-        bool last = stop || t->step == t->recipe.steps;
-        int sample = last || due(t->step, t->recipe.sample_every);
-        if (sample || due(t->step, t->recipe.validate_every))
-            RLM_TRY(validate(t, sample, err));
-        if (last || due(t->step, t->recipe.checkpoint_every))
-            RLM_TRY(save(t, err));
-    }
-    return 0;
+    rlm_rhythm r = {.options = t->o,
+                    .recipe = &t->recipe,
+                    .log = &t->log,
+                    .journal = t->journal,
+                    .step = &t->step,
+                    .trainer = t,
+                    .advance = advance,
+                    .validate = validate,
+                    .save = save};
+    return rlm_train_run(&r, err);
 }
 
 int rlm_train_audio(const rlm_train_options *o, rlm_error *err)

@@ -11,7 +11,7 @@
 
 #include "src/train/video_train.h"
 
-enum { LOADER_DEPTH = 4, LOADER_THREADS = 1, LINE_EVERY = 20 };
+enum { LOADER_DEPTH = 4, LOADER_THREADS = 1 };
 static const float L1_WEIGHT = 0.5f, L2_WEIGHT = 5.0f;
 /* A mean over the bits; tau 1 lets entropy reach beyond the very neighbourhood of 0. The entropy
  * starts three times as heavy, so that no bit falls asleep before it has learnt anything. */
@@ -44,7 +44,6 @@ typedef struct trainer {
     rlm_checkpoint checkpoint;
     int clip_batch, image_batch;
     int64_t step;
-    double began;
 } trainer;
 
 /* ---- Setting up -------------------------------------------------------------------------------
@@ -241,8 +240,9 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
 /* ---- Looking, saving --------------------------------------------------------------------------
  */
 
-static int validate(trainer *t, bool sheet, rlm_error *err)
+static int validate(void *cookie, bool sheet, rlm_error *err)
 {
+    trainer *t = cookie;
     rlm_video_scores s;
     if (t->val.clip_count + t->val.photo_count == 0)
         return RLM_OK;
@@ -262,8 +262,9 @@ static int validate(trainer *t, bool sheet, rlm_error *err)
     return repack(t, err);
 }
 
-static int save(trainer *t, rlm_error *err)
+static int save(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
     char dir[1024];
     snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
     t->checkpoint.step = t->step;
@@ -272,48 +273,37 @@ static int save(trainer *t, rlm_error *err)
     return rlm_model_save_part(dir, RLM_PART_VIDEO, &t->config, &t->params, t->optim.ema, err);
 }
 
-static bool due(int64_t step, int every)
-{
-    return every > 0 && step % every == 0;
-}
-
 /* Pixels are in [-1, 1]: peak to peak 2. */
 static double psnr_of(double l2)
 {
     return 10.0 * log10(4.0 / (l2 + 1e-9));
 }
 
-static void tell(trainer *t, const losses *l, int *stop)
+static int advance(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
+    losses now, *l = &now;
+    RLM_TRY(train_step(t, l, err));
     rlm_journal_put(t->journal, t->step, "loss", L1_WEIGHT * l->l1 + L2_WEIGHT * l->l2, "psnr",
                     psnr_of(l->l2), "psnr_image", psnr_of(l->l2_image), "l1", l->l1, "bit_entropy",
                     l->bits.token_entropy, "use_entropy", l->bits.batch_entropy, "commit",
                     l->bits.commitment, "grad", l->norm, "lr",
                     t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
-    const char *line = rlm_journal_line(t->journal, t->recipe.steps);
-    if (t->o->progress)
-        *stop |= t->o->progress(t->o->progress_cookie, line);
-    if (due(t->step, LINE_EVERY))
-        rlm_logf(&t->log, 2, "%s", line);
+    return 0;
 }
 
 static int train_all(trainer *t, rlm_error *err)
 {
-    int stop = 0;
-    losses l;
-    t->began = rlm_now();
-    while (t->step < t->recipe.steps && !stop) {
-        RLM_TRY(train_step(t, &l, err));
-        tell(t, &l, &stop);
-        stop |= t->o->max_seconds > 0 && rlm_now() - t->began > t->o->max_seconds;
-        bool last = stop || t->step == t->recipe.steps;
-        bool sheet = last || due(t->step, t->recipe.sample_every);
-        if (sheet || due(t->step, t->recipe.validate_every))
-            RLM_TRY(validate(t, sheet, err));
-        if (last || due(t->step, t->recipe.checkpoint_every))
-            RLM_TRY(save(t, err));
-    }
-    return RLM_OK;
+    rlm_rhythm r = {.options = t->o,
+                    .recipe = &t->recipe,
+                    .log = &t->log,
+                    .journal = t->journal,
+                    .step = &t->step,
+                    .trainer = t,
+                    .advance = advance,
+                    .validate = validate,
+                    .save = save};
+    return rlm_train_run(&r, err);
 }
 
 int rlm_train_video(const rlm_train_options *o, rlm_error *err)
