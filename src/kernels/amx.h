@@ -228,9 +228,4 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
 void rlm_kernels_amx_attention(rlm_kernels *k);
 void rlm_kernels_amx_attention_backward(rlm_kernels *k);
 
-/* amx_peak.c: see peak.h */
-double rlm_amx_peak_amx_bf16(rlm_par *par);
-double rlm_amx_peak_avx512_f32(rlm_par *par);
-double rlm_amx_peak_read(rlm_par *par);
-
 #endif

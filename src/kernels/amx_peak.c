@@ -1,5 +1,6 @@
 /* Register-only loops: what the units can do when nothing is fetched. */
 #include "src/kernels/amx.h"
+#include "src/kernels/peak.h"
 
 #include "src/base/mem.h"
 
@@ -35,7 +36,7 @@ static double best_time(rlm_par *par, rlm_par_fn fn, void *ctx)
     return best;
 }
 
-double rlm_amx_peak_amx_bf16(rlm_par *par)
+double rlm_peak_amx_bf16(rlm_par *par)
 {
     if (!rlm_cpu_detect().amx_bf16)
         return 0;
@@ -59,7 +60,7 @@ static void fma_loop(void *ctx, int64_t begin, int64_t end, int worker)
     out[worker] = _mm512_reduce_add_ps(a[0]);
 }
 
-double rlm_amx_peak_avx512_f32(rlm_par *par)
+double rlm_peak_avx512_f32(rlm_par *par)
 {
     float sink[1024];
     int n = rlm_par_threads(par);
@@ -90,7 +91,7 @@ static void read_loop(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-double rlm_amx_peak_read(rlm_par *par)
+double rlm_peak_read(rlm_par *par)
 {
     size_t bytes = (size_t)256 << 20;
     uint64_t sink[1024];
