@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-enum { RLM_TRAIN_VIDEO, RLM_TRAIN_AUDIO, RLM_TRAIN_LM };
+enum { RLM_TRAIN_VIDEO, RLM_TRAIN_AUDIO, RLM_TRAIN_LM, RLM_TRAIN_TEXT };
 
 /* Defaults from rlm_train_defaults; the JSON file `config` (assets/configs) overrides network and
  * recipe, the fields below override the file. */

@@ -1,4 +1,4 @@
-/* train video|audio|lm, assemble, bench. */
+/* train video|audio|lm|text, assemble, bench. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,6 +7,8 @@
 
 #include "src/cli/cli.h"
 #include "src/reelm_train.h"
+
+enum { WHATS = RLM_TRAIN_TEXT + 1 };
 
 static void log_line(void *cookie, int level, const char *text)
 {
@@ -60,15 +62,15 @@ static void fill_options(const cli_args *a, rlm_train_options *o)
 
 int cmd_train(const cli_args *a)
 {
-    static const char *names[] = {"video", "audio", "lm"};
+    static const char *names[] = {"video", "audio", "lm", "text"};
     int what = 0;
-    while (what < 3 && strcmp(a->inputs[0], names[what]))
+    while (what < WHATS && strcmp(a->inputs[0], names[what]))
         what++;
-    if (what == 3)
-        return cli_usage("train: '%s' is none of video, audio, lm", a->inputs[0]);
+    if (what == WHATS)
+        return cli_usage("train: '%s' is none of video, audio, lm, text", a->inputs[0]);
     if (!a->out)
         return cli_usage("train: --out DIR is missing");
-    if (!a->data_count && a->playground != 1)
+    if (!a->data_count && a->playground != 1 && what < RLM_TRAIN_TEXT)
         return cli_usage("train: --data DIR is missing");
     rlm_train_options o;
     rlm_error err = {0};

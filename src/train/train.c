@@ -30,7 +30,10 @@ int rlm_train(const rlm_train_options *o, rlm_error *err)
         return rlm_train_audio(o, err);
     case RLM_TRAIN_LM:
         return rlm_train_lm(o, err);
+    case RLM_TRAIN_TEXT:
+        return rlm_train_text(o, err);
     default:
-        return rlm_fail(err, RLM_E_ARG, "train: what is %d, expected video, audio or lm", o->what);
+        return rlm_fail(err, RLM_E_ARG, "train: what is %d, expected video, audio, lm or text",
+                        o->what);
     }
 }

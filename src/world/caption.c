@@ -13,11 +13,18 @@ int rlm_write_pick(rlm_writing *w, int n)
     return (int)rlm_rng_below(w->scene->seed, stream, w->draws++, (uint32_t)n);
 }
 
+static void write_bytes(rlm_writing *w, const char *s, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && w->length < w->room; i++)
+        w->text[w->length++] = s[i];
+    w->text[w->length] = 0;
+}
+
 void rlm_write(rlm_writing *w, const char *s)
 {
-    for (; *s && w->length < w->room; s++)
-        w->text[w->length++] = *s;
-    w->text[w->length] = 0;
+    if (w->between && w->length && *s)
+        write_bytes(w, w->between, strlen(w->between));
+    write_bytes(w, s, strlen(s));
 }
 
 const char *rlm_write_word(rlm_writing *w, const char *const list[WORDS])
@@ -30,14 +37,16 @@ const char *rlm_write_word(rlm_writing *w, const char *const list[WORDS])
 
 void rlm_write_pattern(rlm_writing *w, const char *p, void (*slot)(rlm_writing *, char))
 {
-    char one[2] = {0, 0};
-    for (; *p; p++) {
-        if (*p == '%') {
-            slot(w, *++p);
-            continue;
+    while (*p) {
+        size_t literal = strcspn(p, "%");
+        if (w->between && w->length && literal)
+            write_bytes(w, w->between, strlen(w->between));
+        write_bytes(w, p, literal);
+        p += literal;
+        if (*p) {
+            slot(w, p[1]);
+            p += 2;
         }
-        one[0] = *p;
-        rlm_write(w, one);
     }
 }
 

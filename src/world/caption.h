@@ -10,6 +10,7 @@ typedef struct rlm_writing {
     const rlm_scene *scene;
     int language, variant, is_long;
     uint64_t draws;
+    const char *between; /* put between words and phrases; NULL: nothing */
     char *text;
     int length, room; /* room: without the NUL */
 } rlm_writing;

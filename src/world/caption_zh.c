@@ -142,12 +142,14 @@ static void slot(rlm_writing *w, char letter)
     }
 }
 
-int rlm_caption_zh(const rlm_scene *s, int is_long, int variant, int pattern, char *to, int bytes)
+int rlm_caption_zh_words(const rlm_scene *s, int is_long, int variant, int pattern,
+                         const char *between, char *to, int bytes)
 {
     rlm_writing w = {.scene = s,
                      .variant = variant,
                      .is_long = is_long != 0,
                      .language = 1,
+                     .between = between,
                      .text = to,
                      .room = bytes - 1};
     if (bytes < 1)
@@ -157,6 +159,11 @@ int rlm_caption_zh(const rlm_scene *s, int is_long, int variant, int pattern, ch
     pattern = pattern < 0 ? drawn : pattern;
     rlm_write_pattern(&w, is_long ? full[pattern % FULL] : brief[pattern % BRIEF], slot);
     return w.length;
+}
+
+int rlm_caption_zh(const rlm_scene *s, int is_long, int variant, int pattern, char *to, int bytes)
+{
+    return rlm_caption_zh_words(s, is_long, variant, pattern, NULL, to, bytes);
 }
 
 int rlm_caption_patterns_zh(int is_long)

@@ -131,6 +131,10 @@ int rlm_scene_fact(const rlm_scene *scene, int object, int fact); /* value */
 /* Both cut at `bytes`; return the length written. pattern < 0: drawn from seed and variant. */
 int rlm_caption_en(const rlm_scene *s, int is_long, int variant, int pattern, char *to, int bytes);
 int rlm_caption_zh(const rlm_scene *s, int is_long, int variant, int pattern, char *to, int bytes);
+/* The Chinese caption with `between` (or NULL) between its words and phrases: a corpus in which no
+ * piece of a text tokenizer spans two of them. */
+int rlm_caption_zh_words(const rlm_scene *s, int is_long, int variant, int pattern,
+                         const char *between, char *to, int bytes);
 int rlm_caption_patterns(int language, int is_long); /* how many there are */
 int rlm_caption_patterns_en(int is_long);
 int rlm_caption_patterns_zh(int is_long);

@@ -1,3 +1,3 @@
 # exit: 2
-# stderr: *none of video, audio, lm
+# stderr: *none of video, audio, lm, text
 $reelm train images --data . --out run
