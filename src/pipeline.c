@@ -31,7 +31,8 @@ void rlm_request_defaults(rlm_request *request)
                              .audio = 1,
                              .video = {.temperature = 1.0f, .top_k = 0, .top_p = 0.95f},
                              .audio_sampling = {.temperature = 0.9f, .top_k = 0, .top_p = 0.9f},
-                             .cfg_scale = 1.5f};
+                             .cfg_scale = 1.5f,
+                             .preview_share = 0.05};
 }
 
 /* ---- Engine -----------------------------------------------------------------------------------

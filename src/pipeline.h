@@ -42,6 +42,12 @@ typedef struct rlm_job {
     int cancelled;
     int32_t *text, *negative; /* piece ids */
     int text_count, negative_count;
+    /* Of the window in progress, for previews: codes of the pictures it begins with (borrowed;
+     * NULL: none), how many pictures they are, and the number of the first new one in the result.
+     */
+    const rlm_codes *past;
+    int past_frames, first_picture, no_preview;
+    double preview_spent, preview_last; /* s: in all, the last one */
 } rlm_job;
 int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err);
 void rlm_job_close(rlm_job *j);
@@ -62,6 +68,13 @@ int rlm_window_length(const rlm_job *j, const rlm_layout_spec *spec, rlm_error *
 /* Frames of sound codes that stand for `frames` pictures of the job's rate. */
 int rlm_sound_frames(const rlm_job *j, int frames);
 int64_t rlm_sound_samples(const rlm_job *j, int frames);
+
+/* ---- pipeline_preview.c -----------------------------------------------------------------------
+ */
+
+/* Show the first `latents` frames of the window, whose global ids are given, if the time spent on
+ * previews allows. */
+void rlm_job_preview(rlm_job *j, const rlm_layout_spec *spec, const int32_t *ids, int latents);
 
 /* ---- pipeline_extend.c -------------------------------------------------------------------------
  */

@@ -240,8 +240,13 @@ int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *e
         rlm_made made = {0};
         j->seed++;
         int code = window_open(j, clip, frames - clip->video.count, sound, &w, err);
+        j->past = &w.video;
+        j->past_frames = w.past_frames;
+        j->first_picture = clip->video.count;
         if (!code)
             code = rlm_window_sample(j, &w.spec, &made, err);
+        j->past = NULL;
+        j->past_frames = 0;
         double start = rlm_now();
         if (!code && made.latents)
             code = window_join(j, &w, &made, err);

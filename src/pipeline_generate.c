@@ -24,6 +24,9 @@ static int check_sampling(const char *name, const rlm_sampling *s, rlm_error *er
     if (!(s->top_p > 0 && s->top_p <= 1))
         return rlm_fail(err, RLM_E_RANGE, "%s top-p is %g, allowed are above 0 to 1", name,
                         s->top_p);
+    if (!(s->min_p >= 0 && s->min_p <= 1))
+        return rlm_fail(err, RLM_E_RANGE, "%s min-p is %g, allowed are 0 (off) to 1", name,
+                        s->min_p);
     return 0;
 }
 
@@ -44,6 +47,11 @@ static int check_request(const rlm_request *r, rlm_error *err)
     if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
         return rlm_fail(err, RLM_E_RANGE, "guidance scale is %g, allowed are 0 to 100",
                         r->cfg_scale);
+    if (r->keyframe_count || r->mask || r->box_count || r->outpaint[0] || r->outpaint[1] ||
+        r->outpaint[2] || r->outpaint[3] || r->depth || r->flow || r->backward || r->resume_tokens)
+        return rlm_fail(err, RLM_E_UNSUPPORTED,
+                        "keyframes, masks, controls, backward and resume "
+                        "are not served yet");
     RLM_TRY(check_sampling("video", &r->video, err));
     return check_sampling("audio", &r->audio_sampling, err);
 }

@@ -151,6 +151,7 @@ static int32_t pass_draw(pass *p, rlm_job *j, rlm_run *run, int offset)
     rlm_lm_sampling s = {.temperature = from->temperature,
                          .top_k = from->top_k,
                          .top_p = from->top_p,
+                         .min_p = from->min_p,
                          .cfg_scale = p->batch > 1 ? j->r->cfg_scale : 1.0f,
                          .seed = j->seed};
     return rlm_lm_sample(run, j->s->engine->model.lm, rlm_lm_last_hidden(j->s->cache), p->batch, &s,
@@ -177,7 +178,16 @@ static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
 /* ---- The pass ----------------------------------------------------------------------------------
  */
 
-static void pass_run(pass *p, rlm_job *j)
+/* A code frame is finished, and not the last thing to do: whoever watches may see it. */
+static void pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, int done)
+{
+    int plane = spec->video_out.h * spec->video_out.w, count = spec->video_out.t * plane;
+    int made = done - p->first;
+    if (spec->video_out.t > 0 && made > 0 && made <= count && made % plane == 0 && done < p->last)
+        rlm_job_preview(j, spec, p->ids + p->first, made / plane);
+}
+
+static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
 {
     rlm_session *s = j->s;
     double start = rlm_now();
@@ -197,6 +207,7 @@ static void pass_run(pass *p, rlm_job *j)
             pass_step(p, s, &s->run, i, p->ids[i]);
         if (i >= p->first)
             j->done++;
+        pass_show(p, j, spec, i + 1);
         if (i % TELL_EVERY == 0)
             stop = rlm_job_tell(j, RLM_STAGE_SAMPLE, j->done, j->total, 0);
     }
@@ -243,7 +254,7 @@ int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, r
     if (!code)
         code = pass_plan(&p, j, err);
     if (!code) {
-        pass_run(&p, j);
+        pass_run(&p, j, spec);
         code = pass_collect(&p, j, spec, made, err);
     }
     pass_close(&p);

@@ -188,6 +188,7 @@ typedef struct rlm_sampling {
     float temperature; /* > 0; 0 = greedy */
     int top_k;         /* 0: off */
     float top_p;       /* 1: off */
+    float min_p;       /* 0: off; drops what is less likely than min_p of the likeliest */
 } rlm_sampling;
 
 enum { RLM_STAGE_PREFILL, RLM_STAGE_SAMPLE, RLM_STAGE_DECODE };
@@ -197,22 +198,56 @@ typedef struct rlm_progress {
     double elapsed_s, eta_s;
 } rlm_progress;
 
+/* The picture that must stand at a frame: its codes are forced. */
+typedef struct rlm_keyframe {
+    const rlm_clip *image; /* first frame of it; borrowed during the call */
+    int frame;             /* of the result, 0 is the first; negative: from the end, -1 the last */
+} rlm_keyframe;
+
+/* Pixels of the condition as it came, frames [from, to); to 0: up to its end. */
+typedef struct rlm_box {
+    int x, y, width, height, from, to;
+} rlm_box;
+
+/* Pointers are borrowed during the call. n clips: n calls, the seed counted up. */
 typedef struct rlm_request {
     int task;                    /* default RLM_TASK_AUTO */
     const char *prompt;          /* UTF-8 or NULL (default) */
     const char *negative_prompt; /* NULL: the empty prompt stands for "not" in guidance */
-    const rlm_clip *condition;   /* image, video or sound; NULL: none. Borrowed during the call */
-    int width, height;           /* pixels, 16..1024; default 128 x 128 */
-    int frames;                  /* 1..256; default 17 */
-    int fps_num, fps_den;        /* default 8 / 1 */
-    int audio;                   /* 1 (default): with sound where the task has it */
-    int source;                  /* kind of clips to imitate: RLM_SOURCE_*; default REAL */
+    const rlm_clip *condition;   /* image (first frame), video or sound; NULL: none */
+    const rlm_keyframe *keyframes;
+    int keyframe_count; /* 0..64; VIDEO, PREDICT and AV_CONTINUE */
+    /* PAINT: made anew is what the mask shows white (over 127; one picture or one a frame, of the
+     * condition's size), what lies in a box, and the borders that outpaint adds around the
+     * condition. Everything else comes back as it was, bit for bit (at width x height), and so does
+     * the sound. frames is ignored: the condition says. */
+    const rlm_clip *mask;
+    const rlm_box *boxes;
+    int box_count;   /* 0..64 */
+    int outpaint[4]; /* left, right, top, bottom: pixels of the condition */
+    /* STYLIZE: brightness is nearness; red and green are flow (as rlm_control_pack makes both). The
+     * one not given stays neutral; both NULL: estimated from the condition. */
+    const rlm_clip *depth, *flow;
+    int width, height;    /* pixels, 16..1024; default 128 x 128 */
+    int frames;           /* 1..256; default 17 */
+    int fps_num, fps_den; /* default 8 / 1 */
+    int audio;            /* 1 (default): with sound where the task has it */
+    int source;           /* kind of clips to imitate: RLM_SOURCE_*; default REAL */
     uint64_t seed;
     rlm_sampling video, audio_sampling;
-    float cfg_scale;         /* 1: off */
-    const char *save_tokens; /* path: the token file is written there before decoding; or NULL */
+    float cfg_scale;           /* 1: off */
+    int backward;              /* rlm_extend: 1: what came before, instead of what follows */
+    const char *save_tokens;   /* path: the token file is written there before decoding; or NULL */
+    const char *resume_tokens; /* a file that save_tokens left: its tokens are taken, not sampled;
+                                * with the same request the result is that of one run; or NULL */
     int (*progress)(void *cookie, const rlm_progress *p); /* non-zero: cancel */
     void *progress_cookie;
+    /* Pictures of the result as far as they are sampled, the first of them number `first`; they are
+     * borrowed, and later ones replace them. Called between tokens, at most as often as keeps the
+     * cost below preview_share of the time spent (default 0.05; 1: after every code frame). */
+    void (*preview)(void *cookie, const rlm_frames *pictures, int first);
+    void *preview_cookie;
+    double preview_share;
 } rlm_request;
 RLM_API void rlm_request_defaults(rlm_request *request);
 

@@ -91,6 +91,8 @@ static int fill_request(job *j)
         r->video.top_k = (int)a->top_k;
     if (a->top_p >= 0)
         r->video.top_p = (float)a->top_p;
+    if (a->min_p >= 0)
+        r->video.min_p = (float)a->min_p;
     if (a->cfg_scale >= 0)
         r->cfg_scale = (float)a->cfg_scale;
     r->audio = !a->no_audio;
@@ -148,6 +150,7 @@ static cJSON *settings(const job *j)
     cJSON_AddNumberToObject(o, "temperature", r->video.temperature);
     cJSON_AddNumberToObject(o, "top_k", r->video.top_k);
     cJSON_AddNumberToObject(o, "top_p", r->video.top_p);
+    cJSON_AddNumberToObject(o, "min_p", r->video.min_p);
     cJSON_AddNumberToObject(o, "cfg_scale", r->cfg_scale);
     return o;
 }

@@ -100,6 +100,8 @@ static const option_row rows[] = {
     {"top-k", NULL, 0, INTEGER, AT(top_k), MAKES, 0, 1 << 18, "N", "keep the N likeliest; 0: all"},
     {"top-p", NULL, 0, NUMBER, AT(top_p), MAKES, 0.01, 1, "P",
      "keep the likeliest that sum to P; 1: all"},
+    {"min-p", NULL, 0, NUMBER, AT(min_p), MAKES, 0, 1, "P",
+     "drop what is less likely than P of the likeliest; 0: nothing"},
     {"cfg-scale", "guidance-scale", 0, NUMBER, AT(cfg_scale), MAKES, 0, 30, "S",
      "how strongly the prompt leads; 1: off"},
     {"batch-count", NULL, 'b', INTEGER, AT(batch_count), CLI_GENERATE | CLI_ANIMATE, 1, 1000, "N",
@@ -154,7 +156,8 @@ static void args_defaults(cli_args *a)
 {
     memset(a, 0, sizeof *a);
     a->seed = -1;
-    a->temp = a->audio_temp = a->top_p = a->cfg_scale = -1; /* negative: the model's default */
+    a->temp = a->audio_temp = a->top_p = a->min_p = a->cfg_scale =
+        -1; /* negative: the model's default */
     a->top_k = -1;
     a->batch_count = 1;
     a->count = 1;

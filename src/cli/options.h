@@ -37,7 +37,8 @@ typedef struct cli_args {
     int data_count;
     int64_t width, height, frames, threads, seed, top_k, batch_count;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
-    double fps, seconds, temp, top_p, cfg_scale, audio_temp, lr, max_seconds, playground, start;
+    double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,
+        start;
     int no_audio, no_video, json, verbose, quiet, progress, dry_run, deterministic, resume, help;
     int no_metadata, quick, sheet, no_truth;
 } cli_args;

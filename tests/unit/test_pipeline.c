@@ -1,126 +1,6 @@
 /* The whole flow on a tiny model of random weights: what comes out means nothing, but its sizes,
  * lengths, determinism and refusals do. */
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "src/base/rng.h"
-#include "src/model_dir.h"
-#include "tests/test.h"
-
-static char root[] = "/tmp/reelm-test-pipeline-XXXXXX";
-static rlm_engine *engine;
-static rlm_session *session;
-static rlm_request request;
-static rlm_error err;
-
-static const char *in_root(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    return path;
-}
-
-static void tiny_video(rlm_video_config *c)
-{
-    rlm_video_config_defaults(c);
-    for (int i = 0; i < RLM_VIDEO_LEVELS; i++) {
-        c->channels[i] = c->channels[i] ? 32 : 0;
-        c->blocks[i] = c->blocks[i] ? 1 : 0;
-    }
-    c->mid_blocks = 0;
-    c->groups = 8;
-}
-
-static int save_model(void)
-{
-    rlm_video_config v;
-    rlm_audio_config a;
-    rlm_lm_config l;
-    rlm_params p[3] = {{0}};
-    rlm_video *video = NULL;
-    rlm_audio *audio = NULL;
-    rlm_lm *lm = NULL;
-    tiny_video(&v);
-    rlm_audio_config_defaults(&a);
-    a.channels = 4;
-    a.dim = 32;
-    int code = rlm_model_add_text(root, "assets/models/default/text.model", &err);
-    rlm_text *text = NULL;
-    if (!code)
-        code = rlm_text_open(&text, "assets/models/default/text.model", &err);
-    rlm_lm_config_preset(&l, "tiny");
-    l.text_pieces = text ? rlm_text_size(text) : 0;
-    rlm_text_close(&text);
-    if (!code)
-        code = rlm_video_new(&video, &v, &p[0], &err);
-    if (!code)
-        code = rlm_audio_new(&audio, &a, &p[1], &err);
-    if (!code)
-        code = rlm_lm_new(&lm, &l, &p[2], &err);
-    const void *configs[3] = {&v, &a, &l};
-    static const unsigned parts[3] = {RLM_PART_VIDEO, RLM_PART_AUDIO, RLM_PART_LM};
-    for (int i = 0; i < 3 && !code; i++) {
-        code = rlm_params_allocate(&p[i], false, &err);
-        if (!code)
-            rlm_params_initialise(&p[i], 5 + (uint64_t)i);
-        if (!code)
-            code = rlm_model_save_part(root, parts[i], configs[i], &p[i], NULL, &err);
-        rlm_params_free(&p[i]);
-    }
-    rlm_video_free(&video);
-    rlm_audio_free(&audio);
-    rlm_lm_free(&lm);
-    return code;
-}
-
-static rlm_clip make_clip(int count, int w, int h, int fps, int64_t samples, int rate)
-{
-    rlm_clip c = {0};
-    c.video = (rlm_frames){count, h, w, fps, 1, NULL};
-    c.video.rgb = rlm_alloc((size_t)count * w * h * 3 + 1);
-    for (size_t i = 0; i < (size_t)count * w * h * 3; i++)
-        c.video.rgb[i] = (uint8_t)(rlm_rng(3, 1, i / 97) >> 56);
-    if (samples) {
-        c.audio = (rlm_pcm){samples, 1, rate, rlm_alloc((size_t)samples * sizeof(float))};
-        for (int64_t i = 0; i < samples; i++)
-            c.audio.samples[i] = 0.3f * sinf((float)i * 0.1f);
-    }
-    return c;
-}
-
-static void plain_request(void)
-{
-    rlm_request_defaults(&request);
-    request.width = 40;
-    request.height = 32;
-    request.frames = 9;
-    request.prompt = "a red ball bounces on grass";
-    request.seed = 11;
-}
-
-static int same_clip(const rlm_clip *a, const rlm_clip *b)
-{
-    size_t n = (size_t)a->video.count * a->video.width * a->video.height * 3;
-    return a->video.count == b->video.count && a->video.width == b->video.width &&
-           a->audio.count == b->audio.count && !memcmp(a->video.rgb, b->video.rgb, n) &&
-           (!a->audio.count ||
-            !memcmp(a->audio.samples, b->audio.samples, (size_t)a->audio.count * sizeof(float)));
-}
-
-/* A generation that must succeed with these sizes; sound -1: not looked at. */
-static rlm_clip generate(int frames, int w, int h, int64_t sound)
-{
-    rlm_clip clip = {0};
-    rlm_report report = {0};
-    int code = rlm_generate(session, &request, &clip, &report, &err);
-    if (code)
-        TEST_FAILED("generate: %d %s", code, err.text);
-    CHECK(clip.video.count == frames && clip.video.width == w && clip.video.height == h);
-    if (sound >= 0)
-        CHECK(clip.audio.count == sound);
-    CHECK(code || report.frames == frames);
-    return clip;
-}
+#include "tests/unit/pipeline_rig.h"
 
 /* ---- Cases -------------------------------------------------------------------------------------
  */
@@ -296,6 +176,45 @@ static void case_cancel(void)
     rlm_clip_free(&clip);
 }
 
+typedef struct seen {
+    int calls, last; /* last: one past the last picture shown */
+    uint8_t first[16 * 16 * 3];
+} seen;
+
+static void on_preview(void *cookie, const rlm_frames *pictures, int first)
+{
+    seen *s = cookie;
+    s->calls++;
+    s->last = first + pictures->count;
+    CHECK(pictures->width == 16 && pictures->height == 16 && pictures->count > 0);
+    if (!first)
+        memcpy(s->first, pictures->rgb, sizeof s->first);
+}
+
+/* What is shown early is what comes out; watching changes nothing. */
+static void case_preview(void)
+{
+    seen s = {0};
+    plain_request();
+    request.width = request.height = 16;
+    request.frames = 30;
+    rlm_clip plain = generate(30, 16, 16, 60000);
+    request.preview = on_preview;
+    request.preview_cookie = &s;
+    request.preview_share = 1;
+    rlm_clip watched = generate(30, 16, 16, 60000);
+    CHECK(same_clip(&plain, &watched));
+    CHECK(s.calls >= 5 && s.last > 17 && s.last < 40);
+    CHECK(!memcmp(s.first, plain.video.rgb, sizeof s.first));
+    rlm_clip_free(&plain);
+    rlm_clip_free(&watched);
+    s.calls = 0;
+    request.preview_share = 0;
+    watched = generate(30, 16, 16, 60000);
+    CHECK(s.calls == 0);
+    rlm_clip_free(&watched);
+}
+
 /* ---- Tokens
  * -------------------------------------------------------------------------------------- */
 
@@ -367,6 +286,8 @@ static void case_refusals(void)
     refuse(RLM_E_RANGE, "temperature");
     request.audio_sampling.top_p = 0;
     refuse(RLM_E_RANGE, "top-p");
+    request.video.min_p = 2;
+    refuse(RLM_E_RANGE, "min-p");
     request.cfg_scale = (float)NAN;
     refuse(RLM_E_RANGE, "guidance");
     request.task = 99;
@@ -434,13 +355,8 @@ static void case_max_memory(void)
 
 int main(int argc, char **argv)
 {
-    if (!mkdtemp(root))
+    if (rig_open())
         return 1;
-    if (save_model() || rlm_open(&engine, root, NULL, &err) ||
-        rlm_session_open(&session, engine, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_text_to_video);
     TEST_CASE(case_any_size);
@@ -450,16 +366,12 @@ int main(int argc, char **argv)
     TEST_CASE(case_other_tasks);
     TEST_CASE(case_extend);
     TEST_CASE(case_cancel);
+    TEST_CASE(case_preview);
     TEST_CASE(case_token_files);
     TEST_CASE(case_refusals);
     TEST_CASE(case_out_of_memory);
     TEST_CASE(case_info);
     TEST_CASE(case_max_memory);
-    rlm_session_close(&session);
-    rlm_close(&engine);
-    char line[200];
-    snprintf(line, sizeof line, "rm -rf %s", root);
-    if (system(line))
-        printf("%s was left behind\n", root);
+    rig_close();
     return TEST_END();
 }
