@@ -17,7 +17,8 @@ enum {
     EXIT_MODEL = 4,
     EXIT_MEMORY = 5,
     EXIT_IO = 6,
-    EXIT_INTERRUPTED = 130
+    EXIT_INTERRUPTED = 130,
+    EXIT_TERMINATED = 143
 };
 
 /* Print "reelm: text" on stderr and return the exit code of a library error. */
@@ -26,14 +27,14 @@ int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Options of the library from the command line; the log goes to stderr as -v asks. */
 void cli_library_options(const cli_args *a, rlm_options *o);
-/* Where the model is: -m, $REELM_MODEL, beside the program, or the installed place. Static buffer.
- */
+/* Where the model is: --model, beside the program, or the installed place. Static buffer. */
 const char *cli_model_dir(const cli_args *a);
 
-/* Progress on stderr: a line that rewrites itself, only on a terminal (or --progress). */
+/* Progress on stderr as --progress asks (progress.c). */
+enum { CLI_PROGRESS_NONE, CLI_PROGRESS_LINE, CLI_PROGRESS_FILE, CLI_PROGRESS_JSON };
 typedef struct cli_progress {
-    bool show;
-    double last; /* seconds of the last drawing */
+    int show, stage;
+    double last; /* seconds of the last line */
 } cli_progress;
 void cli_progress_begin(cli_progress *p, const cli_args *a);
 int cli_progress_step(void *progress, const rlm_progress *p); /* for rlm_request.progress */

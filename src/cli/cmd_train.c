@@ -35,8 +35,8 @@ static int progress_line(void *cookie, const char *line)
 static void fill_options(const cli_args *a, rlm_train_options *o)
 {
     o->config = a->config;
-    o->data = a->data;
-    o->data_count = a->data_count;
+    o->data = a->data.items;
+    o->data_count = a->data.count;
     o->run_dir = a->out;
     o->model_dir = cli_model_dir(a);
     o->init = a->init;
@@ -70,7 +70,7 @@ int cmd_train(const cli_args *a)
         return cli_usage("train: '%s' is none of video, audio, lm, text", a->inputs[0]);
     if (!a->out)
         return cli_usage("train: --out DIR is missing");
-    if (!a->data_count && a->playground != 1 && what < RLM_TRAIN_TEXT)
+    if (!a->data.count && a->playground != 1 && what < RLM_TRAIN_TEXT)
         return cli_usage("train: --data DIR is missing");
     rlm_train_options o;
     rlm_error err = {0};

@@ -11,13 +11,13 @@
 
 #include "src/cli/cli.h"
 
-static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t interrupts, last_signal;
 
 static void on_interrupt(int signal_number)
 {
-    (void)signal_number;
+    last_signal = signal_number;
     if (interrupts++)
-        _exit(EXIT_INTERRUPTED);
+        _exit(128 + signal_number);
 }
 
 void cli_catch_interrupt(void)
@@ -101,9 +101,6 @@ const char *cli_model_dir(const cli_args *a)
     static char path[4096];
     if (a->model)
         return a->model;
-    const char *env = getenv("REELM_MODEL");
-    if (env && *env)
-        return env;
     const char *tries[] = {"%s/assets/models/default", "%s/../assets/models/default",
                            "%s/../../assets/models/default", "%s/../share/reelm/models/default"};
     char self[3900];
@@ -120,33 +117,6 @@ const char *cli_model_dir(const cli_args *a)
     return "assets/models/default";
 }
 
-void cli_progress_begin(cli_progress *p, const cli_args *a)
-{
-    p->show = !a->quiet && (a->progress || isatty(STDERR_FILENO));
-    p->last = 0;
-}
-
-int cli_progress_step(void *progress, const rlm_progress *step)
-{
-    static const char *names[] = {"reading the prompt", "sampling", "decoding"};
-    cli_progress *p = progress;
-    double now = cli_now();
-    if (p->show && (now - p->last > 0.1 || step->done == step->total)) {
-        p->last = now;
-        double rate = step->elapsed_s > 0 ? (double)step->done / step->elapsed_s : 0;
-        fprintf(stderr, "\r\033[K[%s] %lld/%lld  %.0f/s  %.1f s  ETA %.1f s", names[step->stage],
-                (long long)step->done, (long long)step->total, rate, step->elapsed_s, step->eta_s);
-        fflush(stderr);
-    }
-    return cli_interrupted();
-}
-
-void cli_progress_end(cli_progress *p)
-{
-    if (p->show && p->last > 0)
-        fputs("\r\033[K", stderr);
-}
-
 void cli_print_json(cJSON *object)
 {
     char *text = cJSON_Print(object);
@@ -158,31 +128,11 @@ void cli_print_json(cJSON *object)
 
 static int run(const cli_args *a)
 {
-    switch (a->verb) {
-    case CLI_GENERATE:
-    case CLI_ANIMATE:
-        return cmd_generate(a);
-    case CLI_EXTEND:
-        return cmd_extend(a);
-    case CLI_ENCODE:
-        return cmd_encode(a);
-    case CLI_DECODE:
-        return cmd_decode(a);
-    case CLI_TOKENS:
-        return cmd_tokens(a);
-    case CLI_TRAIN:
-        return cmd_train(a);
-    case CLI_ASSEMBLE:
-        return cmd_assemble(a);
-    case CLI_WORLD:
-        return cmd_world(a);
-    case CLI_INFO:
-        return cmd_info(a);
-    case CLI_PROBE:
-        return cmd_probe(a);
-    default:
-        return cmd_bench(a);
-    }
+    int count;
+    const cli_verb *v = cli_verbs(&count);
+    while (v->bit != a->verb)
+        v++;
+    return v->run(a);
 }
 
 int main(int argc, char **argv)
@@ -190,12 +140,17 @@ int main(int argc, char **argv)
     cli_args args;
     if (argc < 2)
         return cli_usage("a verb is missing; see reelm --help");
+    if (!strcmp(argv[1], "help") && argc > 2) {
+        argv[1] = argv[2]; /* reelm help VERB = reelm VERB --help */
+        argv[2] = "--help";
+        argc = 3;
+    }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         cli_help(0);
         return EXIT_DONE;
     }
     if (!strcmp(argv[1], "--version")) {
-        puts("reelm " RLM_VERSION);
+        puts("reelm " RLM_VERSION " (" RLM_BUILD ")");
         return EXIT_DONE;
     }
     int code = cli_parse(&args, argc, argv);
@@ -205,7 +160,13 @@ int main(int argc, char **argv)
         cli_help(args.verb);
         return EXIT_DONE;
     }
+    if (args.print_config) {
+        cli_print_config(&args);
+        return EXIT_DONE;
+    }
     code = run(&args);
+    if (code == EXIT_INTERRUPTED && last_signal == SIGTERM)
+        code = EXIT_TERMINATED;
     if (fflush(stdout) && code == EXIT_DONE) {
         fputs("reelm: stdout: write failed\n", stderr);
         code = EXIT_IO;

@@ -1,12 +1,16 @@
-/* One option table: parsing, range checks and help text come from the same rows. */
+/* One option table: parsing, ranges, help, manual, completion, environment and configuration file
+ * come from the same rows (options.c). A new option is one row and one field of cli_args; a new
+ * verb is one bit, one row and one function. */
 #ifndef RLM_CLI_OPTIONS_H
 #define RLM_CLI_OPTIONS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "src/reelm.h"
 
-enum { CLI_MAX_INPUTS = 64, CLI_MAX_DATA = 16 };
+enum { CLI_MAX_INPUTS = 64, CLI_MAX_LIST = 64, CLI_MAX_OPTIONS = 256 };
 
 /* Verbs as bits, so that a row says where it applies. */
 enum {
@@ -21,36 +25,108 @@ enum {
     CLI_PROBE = 1 << 8,
     CLI_BENCH = 1 << 9,
     CLI_WORLD = 1 << 10,
-    CLI_ASSEMBLE = 1 << 12
+    CLI_EDIT = 1 << 11,
+    CLI_ASSEMBLE = 1 << 12,
+    CLI_STYLIZE = 1 << 13,
+    CLI_SOUND = 1 << 14,
+    CLI_VISUALIZE = 1 << 15,
+    CLI_UPSCALE = 1 << 16,
+    CLI_DATASET = 1 << 17,
+    CLI_EVAL = 1 << 18,
+    CLI_JUDGE = 1 << 19,
+    CLI_CONVERT = 1 << 20,
+    CLI_SERVE = 1 << 21,
+    CLI_METADATA = 1 << 22,
+    CLI_COMPLETION = 1 << 23,
+    CLI_MANUAL = 1 << 24
 };
 
-/* Every option's value; defaults in cli_args_defaults. Strings are borrowed from argv. */
+/* An option that may be repeated. */
+typedef struct cli_list {
+    const char *items[CLI_MAX_LIST];
+    int count;
+} cli_list;
+
+/* Where a value comes from; the weaker gives way. */
+enum { CLI_FROM_DEFAULT, CLI_FROM_FILE, CLI_FROM_ENVIRONMENT, CLI_FROM_FLAG };
+
+/* Every option's value; defaults in cli_args_defaults. Strings are borrowed from argv, the
+ * environment or the configuration file's text, which live as long as the process. */
 typedef struct cli_args {
     unsigned verb;
     const char *verb_name;
     const char *inputs[CLI_MAX_INPUTS]; /* positional arguments */
     int input_count;
+    uint8_t from[CLI_MAX_OPTIONS]; /* CLI_FROM_* of each row */
+    const char *config_file;
     const char *prompt, *prompt_file, *negative, *output, *format, *model, *init_img, *init_video;
     const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *cut;
-    const char *style, *split;
-    const char *data[CLI_MAX_DATA];
-    int data_count;
+    const char *style, *split, *progress;
+    cli_list data;
     int64_t width, height, frames, threads, seed, top_k, batch_count;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,
         start;
-    int no_audio, no_video, json, verbose, quiet, progress, dry_run, deterministic, resume, help;
-    int no_metadata, quick, sheet, no_truth;
+    int no_audio, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
+    int no_metadata, quick, sheet, no_truth, print_config;
 } cli_args;
 
-/* Fill from argv[1..]: argv[1] is the verb. Returns 0, or an exit code after saying why on stderr.
- * args->help is set when help was asked for. */
+typedef struct cli_verb {
+    unsigned bit;
+    const char *name, *arguments, *summary;
+    int min_inputs, max_inputs;
+    int (*run)(const cli_args *a); /* returns an exit code */
+} cli_verb;
+
+typedef enum {
+    STRING,  /* const char * */
+    INTEGER, /* int64_t in [min, max] */
+    NUMBER,  /* double in [min, max] */
+    FLAG,    /* int; takes no value (or =yes, =no) */
+    LIST,    /* cli_list; may be repeated */
+    CHOICE,  /* const char *, one of the words in arg, which are separated by | */
+    MAYBE    /* the same, and without a value the first word that is not "auto" */
+} cli_kind;
+
+typedef struct cli_option {
+    const char *name, *alias; /* long names; name NULL: `help` is the headline of what follows */
+    char letter;
+    cli_kind kind;
+    size_t at; /* offset in cli_args */
+    unsigned verbs;
+    double min, max;
+    const char *arg, *help; /* arg FILE, DIR or PATH: completed by the shell as such */
+} cli_option;
+
+const cli_verb *cli_verbs(int *count);
+const cli_option *cli_options(int *count);
+void cli_args_defaults(cli_args *a);
+
+/* Fill from argv[1..]: argv[1] is the verb. Then what no flag gave is taken from the environment
+ * (REELM_NAME), then from the configuration file. Returns 0, or an exit code after saying why on
+ * stderr. args->help is set when help was asked for. */
 int cli_parse(cli_args *args, int argc, char **argv);
 
-/* Help of one verb (0: the overview) on stdout. */
-void cli_help(unsigned verb);
+/* CLI_FROM_* of the option with that long name (of the verb in args). */
+int cli_from(const cli_args *a, const char *name);
+/* The row of a long name or alias (`length` bytes) for any of these verbs, or NULL. */
+const cli_option *cli_find(const char *name, size_t length, unsigned verbs);
+/* Put a value into args. label: how to call the option in a complaint ("--width"). Value NULL: a
+ * flag given bare. Returns 0 or an exit code. */
+int cli_store(cli_args *a, const cli_option *o, const char *value, const char *label, int from);
+/* The row whose name is nearest to `name` among those of the verbs, or NULL when none is near. */
+const char *cli_nearest_option(const char *name, unsigned verbs);
+/* REELM_CFG_SCALE for "cfg-scale". */
+void cli_environment_name(const cli_option *o, char *to, size_t bytes);
 
-/* The verb whose name is closest to `name`, or NULL when nothing is near. */
-const char *cli_nearest_verb(const char *name);
+/* environment.c: the two weaker sources, and --print-config. */
+int cli_parse_environment(cli_args *a);
+int cli_parse_file(cli_args *a);
+void cli_print_config(const cli_args *a);
+
+/* help.c. Help of one verb (0: the overview) on stdout; the manual page as roff; the completion. */
+void cli_help(unsigned verb);
+int cmd_manual(const cli_args *a);
+int cmd_completion(const cli_args *a);
 
 #endif

@@ -9,8 +9,8 @@ set -u
 reelm=$(realpath "$1")
 root=$(cd "$(dirname "$0")/../.." && pwd)
 model=${REELM_TEST_MODEL:-$root/assets/models/default}
-export reelm root model REELM_MODEL=$model
 work=$(mktemp -d)
+export reelm root model REELM_MODEL=$model XDG_CONFIG_HOME=$work/xdg
 trap 'rm -rf "$work"' EXIT
 passed=0
 failed=0

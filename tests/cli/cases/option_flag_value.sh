@@ -1,3 +1,3 @@
 # exit: 2
 # stderr: *--json takes no value*
-$reelm generate --json=1
+$reelm generate --json=maybe
