@@ -67,6 +67,7 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
         r->ema = 0.998;
         r->validate_every = 500;
         r->sample_every = 500;
+        r->playground = 0.25;
     }
     if (what == RLM_TRAIN_AUDIO) {
         r->batch = 16;

@@ -143,7 +143,7 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
     RLM_TRY(rlm_par_open(&t->par, o->threads, err));
     RLM_TRY(open_network(t, err));
-    RLM_TRY(rlm_clips_open(&t->clips, o, &t->log, err));
+    RLM_TRY(rlm_clips_open(&t->clips, o, t->recipe.playground, &t->log, err));
     RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));
     RLM_TRY(plan_scratch(t, err));
     t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
@@ -244,8 +244,6 @@ static int validate(void *cookie, bool sheet, rlm_error *err)
 {
     trainer *t = cookie;
     rlm_video_scores s;
-    if (t->val.clip_count + t->val.photo_count == 0)
-        return RLM_OK;
     rlm_optim_swap_ema(&t->optim);
     t->run.tape = NULL;
     rlm_arena_rewind(&t->arena, 0);
@@ -254,8 +252,9 @@ static int validate(void *cookie, bool sheet, rlm_error *err)
         code = rlm_video_val_score(&t->val, &t->run, t->video, &s, sheet, err);
     rlm_optim_swap_ema(&t->optim);
     RLM_TRY(code);
-    rlm_journal_put(t->journal, t->step, "val_psnr", s.psnr, "val_psnr_photo", s.psnr_photo,
-                    "val_distinct", s.distinct, NULL);
+    rlm_journal_put(t->journal, t->step, "val_psnr", s.psnr[RLM_VAL_REAL], "val_psnr_photo",
+                    s.psnr[RLM_VAL_PHOTO], "val_psnr_world", s.psnr[RLM_VAL_WORLD],
+                    "val_psnr_control", s.psnr[RLM_VAL_CONTROL], "val_distinct", s.distinct, NULL);
     rlm_logf(&t->log, 2, "%s", rlm_journal_line(t->journal, t->recipe.steps));
     if (sheet)
         RLM_TRY(rlm_video_sheet_write(&t->val, t->o->run_dir, t->step, err));

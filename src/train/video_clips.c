@@ -32,11 +32,21 @@ static int footage_open(rlm_footage *f, const rlm_train_options *o, unsigned kin
                : rlm_fail(err, RLM_E_NOMEM, "video training: no memory for %d files", f->set.count);
 }
 
-int rlm_clips_open(rlm_clips *c, const rlm_train_options *o, const rlm_log *log, rlm_error *err)
+/* Without a folder everything comes from the playground. */
+static int open_made(rlm_clips *c, double playground, rlm_error *err)
+{
+    c->playground = c->videos.set.train_count + c->photos.set.train_count ? playground : 1.0;
+    return c->playground > 0 ? rlm_scenes_open(&c->made, err) : RLM_OK;
+}
+
+int rlm_clips_open(rlm_clips *c, const rlm_train_options *o, double playground, const rlm_log *log,
+                   rlm_error *err)
 {
     memset(c, 0, sizeof *c);
     c->log = *log;
     pthread_mutex_init(&c->lock, NULL);
+    if (!o->data_count && playground > 0)
+        return open_made(c, playground, err);
     RLM_TRY(footage_open(&c->videos, o, RLM_MEDIA_VIDEO, VIDEO_SHORT, log, err));
     RLM_TRY(footage_open(&c->photos, o, RLM_MEDIA_IMAGE, PHOTO_SHORT, log, err));
     if (c->videos.set.train_count + c->photos.set.train_count == 0)
@@ -45,7 +55,7 @@ int rlm_clips_open(rlm_clips *c, const rlm_train_options *o, const rlm_log *log,
     rlm_logf(log, 2, "video: %d clips and %d photos to train on, %d and %d for validation",
              c->videos.set.train_count, c->photos.set.train_count, c->videos.set.val_count,
              c->photos.set.val_count);
-    return RLM_OK;
+    return open_made(c, playground, err);
 }
 
 static void footage_free(rlm_footage *f)
@@ -58,6 +68,7 @@ static void footage_free(rlm_footage *f)
 
 void rlm_clips_free(rlm_clips *c)
 {
+    rlm_scenes_free(&c->made);
     footage_free(&c->videos);
     footage_free(&c->photos);
     pthread_mutex_destroy(&c->lock);
@@ -223,6 +234,28 @@ static void draw_motion(const rlm_frames *f, dice *d, float *out)
     }
 }
 
+/* An ellipse cut out of another picture moves evenly over the clip: `over` is that picture as a
+ * clip, blended in with a soft edge. */
+static void draw_cutout(const float *over, dice *d, float *out)
+{
+    const float n = (float)RLM_CROP_SIDE;
+    float rx = n * roll(d, 0.1f, 0.3f), ry = n * roll(d, 0.1f, 0.3f);
+    float x = roll(d, 0, n), y = roll(d, 0, n), vx = roll(d, -4, 4), vy = roll(d, -3, 3);
+    for (int t = 0; t < RLM_CROP_FRAMES; t++, x += vx, y += vy)
+        for (int i = 0; i < RLM_CROP_SIDE * RLM_CROP_SIDE; i++) {
+            float u = ((float)(i % RLM_CROP_SIDE) - x) / rx;
+            float v = ((float)(i / RLM_CROP_SIDE) - y) / ry;
+            float cover = fminf(fmaxf((1.0f - u * u - v * v) * 0.25f * (rx + ry), 0.0f), 1.0f);
+            /* the cut-out carries its picture along */
+            int px = ((int)(u * rx + n) + RLM_CROP_SIDE) % RLM_CROP_SIDE;
+            int py = ((int)(v * ry + n) + RLM_CROP_SIDE) % RLM_CROP_SIDE;
+            const float *from = over + (py * RLM_CROP_SIDE + px) * 3;
+            float *to = out + (size_t)t * RLM_IMAGE_FLOATS + (size_t)i * 3;
+            for (int c = 0; c < 3 && cover > 0; c++)
+                to[c] += cover * (from[c] - to[c]);
+        }
+}
+
 static void draw_image(const rlm_frames *f, dice *d, float *out)
 {
     window v = random_window(d, f->height, f->width, 0.4f, 1.0f);
@@ -232,8 +265,30 @@ static void draw_image(const rlm_frames *f, dice *d, float *out)
                 v, mirror, out);
 }
 
+/* Half of the clips made of photos get a cut-out of another photo. Its absence is no failure. */
+static void add_cutout(rlm_clips *c, dice *d, int64_t index, float *out)
+{
+    if (roll(d, 0, 1) < 0.5f)
+        return;
+    int item = rlm_dataset_draw(&c->photos.set, d->seed + 77, index);
+    rlm_frames frames;
+    bool mine;
+    if (footage_get(c, &c->photos, item, &frames, &mine))
+        return;
+    float *picture = rlm_alloc(RLM_IMAGE_FLOATS * sizeof *picture);
+    if (picture) {
+        draw_image(&frames, d, picture);
+        draw_cutout(picture, d, out);
+    }
+    rlm_free(picture);
+    if (mine)
+        rlm_free(frames.rgb);
+}
+
 int rlm_clips_sample(rlm_clips *c, uint64_t seed, int64_t index, bool clip, float *out)
 {
+    if (rlm_rng_uniform(seed, 699, (uint64_t)index) < c->playground)
+        return rlm_scenes_sample(&c->made, seed, index, clip ? RLM_CROP_FRAMES : 1, out);
     for (int turn = 0; turn < TRIES; turn++) {
         dice d = {seed + (uint64_t)turn, (uint64_t)index, 0};
         bool real = clip && roll(&d, 0, 1) < REAL_SHARE;
@@ -251,6 +306,8 @@ int rlm_clips_sample(rlm_clips *c, uint64_t seed, int64_t index, bool clip, floa
             draw_clip(&frames, &d, out);
         else
             draw_motion(&frames, &d, out);
+        if (clip && f == &c->photos)
+            add_cutout(c, &d, index, out);
         if (mine)
             rlm_free(frames.rgb);
         return RLM_OK;

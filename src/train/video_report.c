@@ -8,12 +8,14 @@
 #include "src/train/video_train.h"
 
 enum { SIDE = RLM_CROP_SIDE, SHEET_ROWS = 6 };
+static const int MOST[RLM_VAL_KINDS] = {24, 16, 16, 8}; /* scored */
+static const int SHOWN[RLM_VAL_KINDS] = {5, 1, 4, 2};   /* columns of the sheet */
 
 /* At most a third of the clips from one group (a repository that dominates the data). */
 static int choose(rlm_clips *c, bool clip, rlm_frames *out, int most)
 {
     const rlm_dataset *set = clip ? &c->videos.set : &c->photos.set;
-    const char *groups[RLM_VAL_CLIPS + RLM_VAL_PHOTOS];
+    const char *groups[RLM_VAL_MOST];
     int count = 0;
     for (int i = 0; i < set->val_count && count < most; i++) {
         const char *group = set->items[set->val[i]].group;
@@ -29,11 +31,29 @@ static int choose(rlm_clips *c, bool clip, rlm_frames *out, int most)
     return count;
 }
 
+/* Scenes of the validation split, the styles in turn. */
+static int make(const rlm_clips *c, bool control, rlm_frames *out, int most, rlm_error *err)
+{
+    for (int i = 0; i < most; i++) {
+        rlm_clip clip = {0};
+        uint64_t seed = rlm_world_seed(RLM_SPLIT_VALIDATION, (uint64_t)i);
+        RLM_TRY(rlm_scenes_render(&c->made, seed, i % 4, control, &clip, err));
+        out[i] = clip.video;
+        clip.video.rgb = NULL;
+        rlm_clip_free(&clip);
+    }
+    return RLM_OK;
+}
+
 int rlm_video_val_open(rlm_video_val *v, rlm_clips *c, rlm_error *err)
 {
     memset(v, 0, sizeof *v);
-    v->clip_count = choose(c, true, v->clips, RLM_VAL_CLIPS);
-    v->photo_count = choose(c, false, v->photos, RLM_VAL_PHOTOS);
+    v->count[RLM_VAL_REAL] = choose(c, true, v->clips[RLM_VAL_REAL], MOST[RLM_VAL_REAL]);
+    v->count[RLM_VAL_PHOTO] = choose(c, false, v->clips[RLM_VAL_PHOTO], MOST[RLM_VAL_PHOTO]);
+    for (int kind = RLM_VAL_WORLD; kind < RLM_VAL_KINDS && c->playground > 0; kind++) {
+        RLM_TRY(make(c, kind == RLM_VAL_CONTROL, v->clips[kind], MOST[kind], err));
+        v->count[kind] = MOST[kind];
+    }
     v->sheet = rlm_calloc((size_t)SHEET_ROWS * SIDE * RLM_SHEET_CLIPS * SIDE, 3);
     return v->sheet ? RLM_OK
                     : rlm_fail(err, RLM_E_NOMEM, "video training: no memory for the sample sheet");
@@ -41,10 +61,9 @@ int rlm_video_val_open(rlm_video_val *v, rlm_clips *c, rlm_error *err)
 
 void rlm_video_val_free(rlm_video_val *v)
 {
-    for (int i = 0; i < v->clip_count; i++)
-        rlm_free(v->clips[i].rgb);
-    for (int i = 0; i < v->photo_count; i++)
-        rlm_free(v->photos[i].rgb);
+    for (int kind = 0; kind < RLM_VAL_KINDS; kind++)
+        for (int i = 0; i < RLM_VAL_MOST; i++)
+            rlm_free(v->clips[kind][i].rgb);
     rlm_free(v->sheet);
     memset(v, 0, sizeof *v);
 }
@@ -101,46 +120,49 @@ static int64_t count_distinct(int32_t *ids, int64_t n)
     return distinct;
 }
 
+/* Codes of the real clips, gathered to count how many differ. */
+typedef struct code_bag {
+    int32_t *ids;
+    int64_t count, room;
+} code_bag;
+
+static void bag_add(code_bag *bag, const rlm_codes *codes, int clips)
+{
+    if (!bag->ids) {
+        bag->room = codes->count * clips;
+        bag->ids = rlm_alloc((size_t)bag->room * sizeof *bag->ids);
+    }
+    if (!bag->ids || bag->count + codes->count > bag->room)
+        return;
+    memcpy(bag->ids + bag->count, codes->ids, (size_t)codes->count * sizeof *bag->ids);
+    bag->count += codes->count;
+}
+
 int rlm_video_val_score(rlm_video_val *v, rlm_run *run, const rlm_video *video, rlm_video_scores *s,
                         bool sheet, rlm_error *err)
 {
-    rlm_codes codes;
-    rlm_frames made;
-    int64_t total = 0, room = 0;
-    int32_t *all = NULL;
-    int code = RLM_OK;
+    code_bag bag = {0};
+    int column = 0, code = RLM_OK;
     *s = (rlm_video_scores){0};
-    for (int i = 0; i < v->clip_count && !code; i++) {
-        code = there_and_back(run, video, &v->clips[i], &codes, &made, err);
-        if (code)
-            break;
-        if (!all) {
-            room = codes.count * v->clip_count;
-            all = rlm_alloc((size_t)room * sizeof *all);
+    for (int kind = 0; kind < RLM_VAL_KINDS && !code; kind++)
+        for (int i = 0; i < v->count[kind] && !code; i++) {
+            rlm_codes codes;
+            rlm_frames made;
+            const rlm_frames *clip = &v->clips[kind][i];
+            code = there_and_back(run, video, clip, &codes, &made, err);
+            if (code)
+                break;
+            if (kind == RLM_VAL_REAL)
+                bag_add(&bag, &codes, v->count[kind]);
+            s->psnr[kind] += psnr(clip, &made) / v->count[kind];
+            if (sheet && i < SHOWN[kind])
+                draw_column(v, column++, clip, &made);
+            rlm_free(made.rgb);
+            rlm_codes_free(&codes);
         }
-        if (all && total + codes.count <= room) {
-            memcpy(all + total, codes.ids, (size_t)codes.count * sizeof *all);
-            total += codes.count;
-        }
-        s->psnr += psnr(&v->clips[i], &made) / v->clip_count;
-        if (sheet && i < RLM_SHEET_CLIPS)
-            draw_column(v, i, &v->clips[i], &made);
-        rlm_free(made.rgb);
-        rlm_codes_free(&codes);
-    }
-    for (int i = 0; i < v->photo_count && !code; i++) {
-        code = there_and_back(run, video, &v->photos[i], &codes, &made, err);
-        if (code)
-            break;
-        s->psnr_photo += psnr(&v->photos[i], &made) / v->photo_count;
-        if (sheet && v->clip_count + i < RLM_SHEET_CLIPS)
-            draw_column(v, v->clip_count + i, &v->photos[i], &made);
-        rlm_free(made.rgb);
-        rlm_codes_free(&codes);
-    }
-    if (total)
-        s->distinct = (double)count_distinct(all, total) / (double)total;
-    rlm_free(all);
+    if (bag.count)
+        s->distinct = (double)count_distinct(bag.ids, bag.count) / (double)bag.count;
+    rlm_free(bag.ids);
     return code;
 }
 
