@@ -1,6 +1,10 @@
 /* Training of the video tokenizer.
  *
- *   clips of 17 x 128 x 128 and single pictures -> encoder -> sign -> decoder -> pixels
+ *   clips of 17 x 128 x 128 and single pictures -> encoder -> sphere -> sign -> decoder -> pixels
+ *
+ * On the sphere (root mean square 1; binary spherical quantisation, arXiv 2406.07548) every bit
+ * stands within reach of its sign, so the straight-through gradient means what it says. It changes
+ * no sign: codes and decoder need not know.
  *
  * Losses: L1 + L2 of the pixels, entropy of the bits (each decided, all used), commitment. An
  * eighth of the batch (at least one) are pictures, so that the first frame of everything gets its
@@ -42,6 +46,7 @@ typedef struct trainer {
     rlm_loader *loader;
     rlm_journal *journal;
     rlm_checkpoint checkpoint;
+    rlm_rmsnorm sphere; /* without gain; lives until backward */
     int clip_batch, image_batch;
     int64_t step;
 } trainer;
@@ -98,6 +103,8 @@ static int open_network(trainer *t, rlm_error *err)
 static rlm_tensor forward(trainer *t, const rlm_tensor *x, rlm_tensor *z)
 {
     *z = rlm_video_encode_forward(&t->run, t->video, x);
+    t->sphere = (rlm_rmsnorm){.dim = t->config.bits, .eps = 1e-6f};
+    *z = rlm_rmsnorm_forward(&t->run, &t->sphere, z);
     rlm_tensor q = rlm_lfq_forward(&t->run, z, NULL);
     return rlm_video_decode_forward(&t->run, t->video, &q);
 }

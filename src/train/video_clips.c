@@ -8,6 +8,7 @@
 #include "src/train/video_train.h"
 
 enum { VIDEO_SHORT = 144, PHOTO_SHORT = 256, VIDEO_MOST = 48 /* frames kept of a clip */ };
+enum { SIDE_MOST = 4096 }; /* pixels, of what footage keeps */
 enum { TRIES = 16 };
 static const int64_t KEEP_BYTES = (int64_t)6 << 30; /* beyond it, files are decoded every time */
 static const float REAL_SHARE = 0.70f;              /* of clips; the rest moves over photos */
@@ -93,9 +94,10 @@ static int decode(const rlm_footage *f, int item, rlm_frames *out, rlm_error *er
         want.height = 0;
         RLM_TRY(rlm_media_read(f->set.items[item].path, &want, &clip, err));
     }
-    if (clip.video.count < 1) {
+    if (clip.video.count < 1 || clip.video.width > SIDE_MOST) {
         rlm_clip_free(&clip);
-        return rlm_fail(err, RLM_E_MEDIA, "%s: no frame in it", f->set.items[item].path);
+        return rlm_fail(err, RLM_E_MEDIA, "%s: no frame in it, or wider than 28:1",
+                        f->set.items[item].path);
     }
     *out = clip.video;
     clip.video.rgb = NULL;
@@ -143,40 +145,55 @@ typedef struct window {
     float x, y, side;
 } window;
 
-static float bilinear(const uint8_t *rgb, int h, int w, float y, float x, int channel)
+/* A place between two neighbours: index of the first, step to the second, share of the second. */
+typedef struct between {
+    int at, next;
+    float share;
+} between;
+
+static between between_of(float x, int size)
 {
-    y = fminf(fmaxf(y, 0.0f), (float)(h - 1));
-    x = fminf(fmaxf(x, 0.0f), (float)(w - 1));
-    int y0 = (int)y, x0 = (int)x, y1 = y0 + 1 < h ? y0 + 1 : y0, x1 = x0 + 1 < w ? x0 + 1 : x0;
-    float fy = y - (float)y0, fx = x - (float)x0;
-    const uint8_t *a = rgb + ((size_t)y0 * (size_t)w + (size_t)x0) * 3 + channel;
-    const uint8_t *b = rgb + ((size_t)y1 * (size_t)w + (size_t)x0) * 3 + channel;
-    size_t right = (size_t)(x1 - x0) * 3;
-    float top = (float)a[0] + fx * (float)(a[right] - a[0]);
-    float low = (float)b[0] + fx * (float)(b[right] - b[0]);
-    return top + fy * (low - top);
+    x = fminf(fmaxf(x, 0.0f), (float)(size - 1));
+    int at = (int)x;
+    return (between){at, at + 1 < size ? 1 : 0, x - (float)at};
 }
 
-/* One output picture [128][128][3] in [-1, 1]: the mean of 2 x 2 samples a pixel, which keeps
- * windows up to four times the output's size free of aliasing. */
+/* row [width][3]: the picture between two of its rows, times `weight`, added. */
+static void add_row(const uint8_t *rgb, int width, between y, float weight, float *row)
+{
+    const uint8_t *a = rgb + (size_t)y.at * (size_t)width * 3,
+                  *b = a + (size_t)(y.next * width) * 3;
+    for (int k = 0; k < 3 * width; k++)
+        row[k] += weight * ((float)a[k] + y.share * (float)(b[k] - a[k]));
+}
+
+/* One output picture [128][128][3] in [-1, 1]: the mean of 2 x 2 bilinear samples a pixel, which
+ * keeps windows up to four times the output's size free of aliasing. Both are separable: rows
+ * first. */
 static void draw_window(const uint8_t *rgb, int h, int w, window v, bool mirror, float *out)
 {
     const int n = RLM_CROP_SIDE;
-    float step = v.side / (float)n;
-    for (int y = 0; y < n; y++)
+    float row[3 * SIDE_MOST], step = v.side / (float)n;
+    between across[2 * RLM_CROP_SIDE];
+    for (int i = 0; i < 2 * n; i++)
+        across[i] = between_of(v.x - 0.5f * v.side + (0.5f * (float)i + 0.25f) * step - 0.5f, w);
+    for (int y = 0; y < n; y++) {
+        memset(row, 0, (size_t)w * 3 * sizeof *row);
+        for (int i = 2 * y; i < 2 * y + 2; i++) {
+            float at = v.y - 0.5f * v.side + (0.5f * (float)i + 0.25f) * step - 0.5f;
+            add_row(rgb, w, between_of(at, h), 0.5f, row);
+        }
         for (int x = 0; x < n; x++) {
-            int at = mirror ? n - 1 - x : x;
-            float *p = out + (y * n + at) * 3;
-            float sy = v.y - 0.5f * v.side + ((float)y + 0.25f) * step - 0.5f;
-            float sx = v.x - 0.5f * v.side + ((float)x + 0.25f) * step - 0.5f;
+            between one = across[2 * x], two = across[2 * x + 1];
+            const float *a = row + 3 * one.at, *b = row + 3 * two.at;
+            float *p = out + (y * n + (mirror ? n - 1 - x : x)) * 3;
             for (int c = 0; c < 3; c++) {
-                float sum = bilinear(rgb, h, w, sy, sx, c) +
-                            bilinear(rgb, h, w, sy, sx + 0.5f * step, c) +
-                            bilinear(rgb, h, w, sy + 0.5f * step, sx, c) +
-                            bilinear(rgb, h, w, sy + 0.5f * step, sx + 0.5f * step, c);
-                p[c] = sum * (0.25f * 2.0f / 255.0f) - 1.0f;
+                float sum = a[c] + one.share * (a[c + 3 * one.next] - a[c]) + b[c] +
+                            two.share * (b[c + 3 * two.next] - b[c]);
+                p[c] = sum * (0.5f * 2.0f / 255.0f) - 1.0f;
             }
         }
+    }
 }
 
 /* Draws of one sample: number i of sample `index`. */
