@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 reelm_packages="meson ninja-build gcc g++ pkg-config libopenblas-openmp-dev libdnnl-dev
   libsentencepiece-dev libsndfile1-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
-  libswresample-dev libcjson-dev"
+  libswresample-dev libcjson-dev libmicrohttpd-dev"
 
 # Install what is missing with apt; says what it will do; without root prints the one line to run.
 reelm_install() {

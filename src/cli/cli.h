@@ -59,5 +59,6 @@ int cmd_info(const cli_args *a);
 int cmd_probe(const cli_args *a);
 int cmd_bench(const cli_args *a);
 int cmd_world(const cli_args *a);
+int cmd_serve(const cli_args *a);
 
 #endif

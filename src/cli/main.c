@@ -10,6 +10,7 @@
 #include <cjson/cJSON.h>
 
 #include "src/cli/cli.h"
+#include "src/server/upload.h"
 
 static volatile sig_atomic_t interrupts, last_signal;
 
@@ -153,6 +154,8 @@ int main(int argc, char **argv)
         puts("reelm " RLM_VERSION " (" RLM_BUILD ")");
         return EXIT_DONE;
     }
+    if (!strcmp(argv[1], RLM_UPLOAD_VERB)) /* the server's own child */
+        return rlm_upload_child(argc - 2, argv + 2);
     int code = cli_parse(&args, argc, argv);
     if (code)
         return code;

@@ -21,6 +21,7 @@ static const cli_verb verbs[] = {
      CLI_MAX_INPUTS, cmd_assemble},
     {CLI_WORLD, "world", "[--seed S] [--count N] -o DIR", "playground clips with all that is known",
      0, 0, cmd_world},
+    {CLI_SERVE, "serve", "[--port N] [--state-dir DIR]", "HTTP API and web page", 0, 0, cmd_serve},
     {CLI_INFO, "info", "", "what the model is and which kernels serve it", 0, 0, cmd_info},
     {CLI_PROBE, "probe", "MEDIA", "what a media file holds", 1, 1, cmd_probe},
     {CLI_BENCH, "bench", "", "measured speed of kernels and steps", 0, 0, cmd_bench},
@@ -34,7 +35,7 @@ static const cli_verb verbs[] = {
 
 enum {
     MAKES = CLI_GENERATE | CLI_ANIMATE | CLI_EXTEND,
-    MODELS = MAKES | CLI_ENCODE | CLI_DECODE | CLI_INFO | CLI_BENCH | CLI_TRAIN,
+    MODELS = MAKES | CLI_ENCODE | CLI_DECODE | CLI_INFO | CLI_BENCH | CLI_TRAIN | CLI_SERVE,
     WRITES = MAKES | CLI_ENCODE | CLI_DECODE | CLI_TOKENS | CLI_ASSEMBLE,
     SHAPED = MAKES | CLI_WORLD,
     ALL = -1
@@ -125,6 +126,34 @@ static const cli_option rows[] = {
     {"playground", NULL, 0, NUMBER, AT(playground), CLI_TRAIN, 0, 1, "SHARE",
      "share of samples from the procedural world"},
 
+    {.help = "Serving"},
+    {"host", NULL, 0, STRING, AT(host), CLI_SERVE, 0, 0, "ADDR",
+     "address to listen on (127.0.0.1); another needs a key"},
+    {"port", NULL, 0, INTEGER, AT(port), CLI_SERVE, 0, 65535, "N", "0: any free one (8080)"},
+    {"state-dir", NULL, 0, STRING, AT(state_dir), CLI_SERVE, 0, 0, "DIR",
+     "keep jobs there, over restarts"},
+    {"api-key", NULL, 0, STRING, AT(api_key), CLI_SERVE, 0, 0, "K[,K]",
+     "keys that clients must send"},
+    {"api-key-file", NULL, 0, STRING, AT(api_key_file), CLI_SERVE, 0, 0, "FILE",
+     "keys, one a line, # comments"},
+    {"queue", NULL, 0, INTEGER, AT(queue), CLI_SERVE, 1, 4096, "N", "waiting jobs (64)"},
+    {"job-ttl", NULL, 0, INTEGER, AT(job_ttl), CLI_SERVE, 0, 1e9, "S",
+     "keep finished jobs so long; 0: for ever (86400)"},
+    {"timeout", NULL, 0, NUMBER, AT(timeout), CLI_SERVE, 0, 1e9, "S",
+     "longest job; 0: no limit (3600)"},
+    {"max-clip", NULL, 0, NUMBER, AT(max_clip), CLI_SERVE, 0.1, 600, "S", "longest clip (60)"},
+    {"max-upload", NULL, 0, INTEGER, AT(max_upload), CLI_SERVE, 1, 1024, "MIB",
+     "largest request (64)"},
+    {"rate-limit", NULL, 0, INTEGER, AT(rate_limit), CLI_SERVE, 0, 1e6, "N",
+     "changing requests a second and address; 0: no limit (50)"},
+    {"allow-host", NULL, 0, STRING, AT(allow_host), CLI_SERVE, 0, 0, "NAME[,NAME]",
+     "more names this server is called by"},
+    {"cors-origins", NULL, 0, STRING, AT(cors_origins), CLI_SERVE, 0, 0, "URL[,URL]",
+     "pages of these origins may call"},
+    {"insecure", NULL, 0, FLAG, AT(insecure), CLI_SERVE, 0, 0, NULL,
+     "listen to everyone without a key"},
+    {"no-webui", NULL, 0, FLAG, AT(no_webui), CLI_SERVE, 0, 0, NULL, "the API alone"},
+
     {.help = "Machine"},
     {"quick", NULL, 0, FLAG, AT(quick), CLI_BENCH, 0, 0, NULL, "a few seconds instead of minutes"},
     {"threads", NULL, 't', INTEGER, AT(threads), MODELS | CLI_WORLD, 0, 1024, "N",
@@ -172,4 +201,6 @@ void cli_args_defaults(cli_args *a)
     a->batch_count = 1;
     a->count = 1;
     a->playground = -1;
+    a->port = a->job_ttl = a->rate_limit = -1; /* negative: the server's default */
+    a->timeout = -1;
 }

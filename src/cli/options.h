@@ -62,6 +62,7 @@ typedef struct cli_args {
     const char *prompt, *prompt_file, *negative, *output, *format, *model, *init_img, *init_video;
     const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *cut;
     const char *style, *split, *progress;
+    const char *host, *api_key, *api_key_file, *state_dir, *allow_host, *cors_origins;
     cli_list data;
     int64_t width, height, frames, threads, seed, top_k, batch_count;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
@@ -69,6 +70,9 @@ typedef struct cli_args {
         start;
     int no_audio, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
     int no_metadata, quick, sheet, no_truth, print_config;
+    int64_t port, queue, job_ttl, max_upload, rate_limit;
+    double timeout, max_clip;
+    int insecure, no_webui;
 } cli_args;
 
 typedef struct cli_verb {

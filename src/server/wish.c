@@ -1,0 +1,678 @@
+#include "src/server/wish.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <cjson/cJSON.h>
+
+#include "src/server/wish_inputs.h"
+
+/* ---- The table --------------------------------------------------------------------------------
+ */
+
+enum { PROMPT, NAME, INTEGER, SEED, NUMBER, FLAG, CHOICE, SPECIAL };
+
+typedef struct row {
+    const char *name, *alias;
+    int kind;
+    size_t at; /* offset in rlm_wish */
+    double min, max;
+} row;
+
+#define AT(field) offsetof(rlm_wish, field)
+
+static const row rows[] = {
+    {"prompt", NULL, PROMPT, AT(prompt), 0, 0},
+    {"negative_prompt", NULL, PROMPT, AT(negative), 0, 0},
+    {"model", NULL, NAME, AT(model), 0, 0},
+    {"user", NULL, NAME, AT(user), 0, 0},
+    {"task", NULL, CHOICE, AT(task), 0, 0},
+    {"size", NULL, SPECIAL, 0, 0, 0},
+    {"width", NULL, INTEGER, AT(width), 16, 8192},
+    {"height", NULL, INTEGER, AT(height), 16, 8192},
+    {"num_frames", "frames", INTEGER, AT(frames), 1, 4096},
+    {"seconds", NULL, NUMBER, AT(seconds), 0.01, 600},
+    {"fps", NULL, NUMBER, AT(fps), 1, 120},
+    {"seed", NULL, SEED, AT(seed), -1, 9007199254740991.0},
+    {"temperature", NULL, NUMBER, AT(temperature), 0, 10},
+    {"audio_temperature", NULL, NUMBER, AT(audio_temperature), 0, 10},
+    {"top_k", NULL, INTEGER, AT(top_k), 0, 262144},
+    {"top_p", NULL, NUMBER, AT(top_p), 0.01, 1},
+    {"min_p", NULL, NUMBER, AT(min_p), 0, 1},
+    {"guidance_scale", "cfg_scale", NUMBER, AT(guidance_scale), 0, 30},
+    {"generate_sound", NULL, FLAG, AT(sound), 0, 0},
+    {"strict", NULL, FLAG, AT(strict), 0, 0},
+    {"backward", NULL, FLAG, AT(backward), 0, 0},
+    {"output_format", NULL, CHOICE, AT(format), 0, 0},
+    {"mask_box", NULL, SPECIAL, 0, 0, 0},
+    {"outpaint", NULL, SPECIAL, 0, 0, 0},
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+static const char *const task_names[RLM_TASK_COUNT] = {
+    "auto", "video", "image", "predict", "paint", "stylize", "sound", "visualize", "continue"};
+
+static const rlm_format formats[RLM_FORMATS] = {
+    {"mp4", "video/mp4"}, {"webm", "video/webm"}, {"mkv", "video/x-matroska"},
+    {"gif", "image/gif"}, {"png", "image/png"},
+};
+
+const rlm_format *rlm_format_get(int format)
+{
+    return &formats[format >= 0 && format < RLM_FORMATS ? format : 0];
+}
+
+const char *rlm_wish_field_name(int index)
+{
+    return index >= 0 && index < ROWS ? rows[index].name : rlm_input_field_name(index - ROWS);
+}
+
+/* ---- Values ------------------------------------------------------------------------------------
+ */
+
+static void warn(rlm_wish *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void warn(rlm_wish *w, const char *fmt, ...)
+{
+    va_list list;
+    if (w->warning_count == RLM_WISH_WARNINGS)
+        return;
+    va_start(list, fmt);
+    vsnprintf(w->warnings[w->warning_count++], sizeof w->warnings[0], fmt, list);
+    va_end(list);
+}
+
+static int wrong_type(const rlm_field *f, const char *expected, rlm_refusal *r)
+{
+    static const char *const kinds[] = {"a string", "a number", "a boolean", "a file"};
+    return rlm_refuse(r, 400, "invalid_type", f->name,
+                      "Invalid type for '%s': expected %s, but got %s instead.", f->name, expected,
+                      kinds[f->kind]);
+}
+
+static int take_number(const row *row, const rlm_field *f, double *out, rlm_refusal *r)
+{
+    char *end = NULL;
+    if (f->kind != RLM_FIELD_TEXT && f->kind != RLM_FIELD_NUMBER)
+        return wrong_type(f, "a number", r);
+    errno = 0;
+    double v = strtod(f->value, &end);
+    if (end == f->value || *end || errno || !isfinite(v))
+        return rlm_refuse(r, 400, "invalid_number", f->name,
+                          "Invalid '%s': expected a number, got '%.40s'.", f->name, f->value);
+    if (row->kind != NUMBER && v != floor(v))
+        return rlm_refuse(r, 400, "invalid_number", f->name,
+                          "Invalid '%s': expected a whole number, got %.40s.", f->name, f->value);
+    if (v < row->min || v > row->max)
+        return rlm_refuse(r, 400, "number_out_of_range", f->name,
+                          "Invalid '%s': %.40s is outside %.15g to %.15g.", f->name, f->value,
+                          row->min, row->max);
+    *out = v;
+    return 0;
+}
+
+static int take_flag(const rlm_field *f, int *out, rlm_refusal *r)
+{
+    if (f->kind == RLM_FIELD_FILE)
+        return wrong_type(f, "a boolean", r);
+    int yes = !strcmp(f->value, "true") || !strcmp(f->value, "1") || !strcmp(f->value, "True");
+    int no = !strcmp(f->value, "false") || !strcmp(f->value, "0") || !strcmp(f->value, "False");
+    if (!yes && !no)
+        return rlm_refuse(r, 400, "invalid_boolean", f->name,
+                          "Invalid '%s': expected true or false, got '%.40s'.", f->name, f->value);
+    *out = yes;
+    return 0;
+}
+
+static int take_choice(const rlm_field *f, int *out, rlm_refusal *r)
+{
+    int is_task = !strcmp(f->name, "task");
+    char known[160] = "";
+    if (f->kind != RLM_FIELD_TEXT)
+        return wrong_type(f, "a string", r);
+    for (int i = 0; i < (is_task ? (int)RLM_TASK_COUNT : (int)RLM_FORMATS); i++) {
+        const char *name = is_task ? task_names[i] : formats[i].name;
+        if (!strcmp(f->value, name)) {
+            *out = i;
+            return 0;
+        }
+        size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", name);
+    }
+    return rlm_refuse(r, 400, "invalid_value", f->name, "Invalid '%s': '%.40s' is not one of %s.",
+                      f->name, f->value, known);
+}
+
+static int take_text(const row *row, rlm_wish *w, const rlm_field *f, rlm_refusal *r)
+{
+    if (f->kind != RLM_FIELD_TEXT)
+        return wrong_type(f, "a string", r);
+    if (row->kind == NAME) {
+        snprintf((char *)w + row->at, sizeof w->model, "%s", f->value);
+        return 0;
+    }
+    char **to = (char **)((char *)w + row->at), *copy = malloc(f->bytes + 1);
+    if (!copy)
+        return rlm_refuse(r, 500, "out_of_memory", f->name, "Out of memory.");
+    memcpy(copy, f->value, f->bytes + 1);
+    free(*to);
+    *to = copy;
+    return 0;
+}
+
+static int take_size(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
+{
+    int width, height, used = 0;
+    if (f->kind != RLM_FIELD_TEXT)
+        return wrong_type(f, "a string", r);
+    if (strlen(f->value) > 11 || sscanf(f->value, "%5dx%5d%n", &width, &height, &used) != 2 ||
+        f->value[used])
+        return rlm_refuse(r, 400, "invalid_value", "size",
+                          "Invalid 'size': '%.40s' is not WxH, for example 128x224.", f->value);
+    if (width < 16 || height < 16 || width > 8192 || height > 8192)
+        return rlm_refuse(r, 400, "number_out_of_range", "size",
+                          "Invalid 'size': sides of 16 to 8192 pixels are read, got %.40s.",
+                          f->value);
+    w->width = w->width ? w->width : width;
+    w->height = w->height ? w->height : height;
+    return 0;
+}
+
+/* "x,y,w,h" or "x,y,w,h@from-to"; several with ';'. */
+static int take_boxes(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
+{
+    if (f->kind != RLM_FIELD_TEXT)
+        return wrong_type(f, "a string", r);
+    const char *p = f->value;
+    for (w->box_count = 0; *p;) {
+        rlm_box b = {0};
+        int used = 0;
+        if (w->box_count == RLM_WISH_BOXES ||
+            sscanf(p, "%6d,%6d,%6d,%6d%n", &b.x, &b.y, &b.width, &b.height, &used) != 4)
+            break;
+        p += used;
+        if (*p == '@') {
+            if (sscanf(p, "@%6d-%6d%n", &b.from, &b.to, &used) != 2 || b.from < 0 || b.to <= b.from)
+                break;
+            p += used;
+        }
+        if (b.width < 1 || b.height < 1 || (*p && *p != ';'))
+            break;
+        w->boxes[w->box_count++] = b;
+        if (!*p)
+            return 0;
+        p++;
+    }
+    return rlm_refuse(r, 400, "invalid_value", "mask_box",
+                      "Invalid 'mask_box': '%.60s' is not x,y,width,height[@from-to], at most %d "
+                      "of them with ';' between.",
+                      f->value, RLM_WISH_BOXES);
+}
+
+static int take_outpaint(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
+{
+    int *o = w->outpaint, used = 0, bad = f->kind != RLM_FIELD_TEXT;
+    if (bad)
+        return wrong_type(f, "a string", r);
+    bad = sscanf(f->value, "%5d,%5d,%5d,%5d%n", &o[0], &o[1], &o[2], &o[3], &used) != 4 ||
+          f->value[used];
+    for (int i = 0; i < 4; i++)
+        bad |= o[i] < 0 || o[i] > 1024;
+    if (bad)
+        return rlm_refuse(r, 400, "invalid_value", "outpaint",
+                          "Invalid 'outpaint': '%.40s' is not left,right,top,bottom, each 0 to "
+                          "1024 pixels.",
+                          f->value);
+    return 0;
+}
+
+static int take_row(rlm_wish *w, const row *row, const rlm_field *f, rlm_refusal *r)
+{
+    void *at = (char *)w + row->at;
+    double v = 0;
+    switch (row->kind) {
+    case PROMPT:
+    case NAME:
+        return take_text(row, w, f, r);
+    case FLAG:
+        return take_flag(f, at, r);
+    case CHOICE:
+        return take_choice(f, at, r);
+    case SPECIAL:
+        return !strcmp(row->name, "size")       ? take_size(w, f, r)
+               : !strcmp(row->name, "mask_box") ? take_boxes(w, f, r)
+                                                : take_outpaint(w, f, r);
+    }
+    if (take_number(row, f, &v, r))
+        return -1;
+    if (row->kind == INTEGER)
+        *(int *)at = (int)v;
+    else if (row->kind == SEED)
+        *(int64_t *)at = (int64_t)v;
+    else
+        *(double *)at = v;
+    return 0;
+}
+
+/* ---- Fields -----------------------------------------------------------------------------------
+ */
+
+/* Known from other servers, without effect here. */
+static const char *const without_effect[] = {"num_inference_steps",
+                                             "enable_frame_interpolation",
+                                             "lora",
+                                             "sound_duration",
+                                             "quality",
+                                             "flow_shift",
+                                             "n",
+                                             NULL};
+/* A client that may name paths reads and writes the server's files. */
+static const char *const refused[] = {"output_path", "prompt_path", "file_path", "save_path",
+                                      "image_path",  "video_path",  NULL};
+
+static int in_list(const char *const *list, const char *name)
+{
+    for (; *list; list++)
+        if (!strcmp(*list, name))
+            return 1;
+    return 0;
+}
+
+static int take_fields(rlm_wish *w, const rlm_form *form, int depth, rlm_refusal *r);
+
+/* extra_params: a JSON object in a string, its keys as if they stood at the top. */
+static int take_extra(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r)
+{
+    if (f->kind != RLM_FIELD_TEXT || depth)
+        return wrong_type(f, "a JSON object in a string", r);
+    rlm_form *inner = calloc(1, sizeof *inner);
+    char *copy = malloc(f->bytes + 2);
+    int code = -1;
+    if (!inner || !copy) {
+        rlm_refuse(r, 500, "out_of_memory", f->name, "Out of memory.");
+    } else {
+        memcpy(copy, f->value, f->bytes + 1);
+        code = rlm_form_parse(inner, "application/json", copy, f->bytes, r);
+        if (!code)
+            code = take_fields(w, inner, depth + 1, r);
+        rlm_form_free(inner);
+    }
+    free(copy);
+    free(inner);
+    return code;
+}
+
+static int take_field(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (!strcmp(f->name, rows[i].name) || (rows[i].alias && !strcmp(f->name, rows[i].alias)))
+            return take_row(w, &rows[i], f, r);
+    int code = rlm_input_take(w, f, r);
+    if (code <= 0)
+        return code;
+    if (!strcmp(f->name, "extra_params"))
+        return take_extra(w, f, depth, r);
+    if (in_list(refused, f->name))
+        return rlm_refuse(r, 400, "path_not_allowed", f->name,
+                          "'%s' is refused: a client never names paths on the server.", f->name);
+    if (in_list(without_effect, f->name))
+        warn(w, "'%s' has no effect here", f->name);
+    else
+        warn(w, "'%.60s' is unknown and was ignored", f->name);
+    return 0;
+}
+
+static int take_fields(rlm_wish *w, const rlm_form *form, int depth, rlm_refusal *r)
+{
+    for (int i = 0; i < form->count; i++)
+        if (take_field(w, &form->fields[i], depth, r))
+            return -1;
+    return 0;
+}
+
+static void wish_defaults(rlm_wish *w, int kind)
+{
+    *w = (rlm_wish){.kind = kind,
+                    .seed = -1,
+                    .temperature = -1,
+                    .audio_temperature = -1,
+                    .top_p = -1,
+                    .min_p = -1,
+                    .guidance_scale = -1,
+                    .top_k = -1,
+                    .sound = -1};
+}
+
+static int has_role(const rlm_wish *w, int role)
+{
+    for (int i = 0; i < w->input_count; i++)
+        if (w->inputs[i].role == role)
+            return 1;
+    return 0;
+}
+
+static int check_needed(const rlm_wish *w, rlm_refusal *r)
+{
+    int follows = w->kind == RLM_WISH_EDIT || w->kind == RLM_WISH_EXTEND;
+    if ((!w->prompt || !*w->prompt) && w->kind == RLM_WISH_CREATE && !w->input_count)
+        return rlm_refuse(r, 400, "missing_required_parameter", "prompt",
+                          "Missing required parameter: 'prompt'.");
+    if (follows && !has_role(w, RLM_INPUT_CONDITION))
+        return rlm_refuse(r, 400, "missing_required_parameter", "video",
+                          "Missing required parameter: 'video'.");
+    if (w->kind == RLM_WISH_EXTEND && w->seconds <= 0)
+        return rlm_refuse(r, 400, "missing_required_parameter", "seconds",
+                          "Missing required parameter: 'seconds'.");
+    return 0;
+}
+
+int rlm_wish_parse(rlm_wish *w, int kind, const rlm_form *form, rlm_refusal *r)
+{
+    wish_defaults(w, kind);
+    if (take_fields(w, form, 0, r) || check_needed(w, r) || rlm_input_finish(w, r))
+        return -1;
+    if (w->strict && w->warning_count)
+        return rlm_refuse(r, 400, "unknown_parameter", "", "Refused because of 'strict': %s.",
+                          w->warnings[0]);
+    w->asked_width = w->width;
+    w->asked_height = w->height;
+    w->asked_frames = w->frames;
+    w->asked_seconds = w->seconds;
+    return 0;
+}
+
+int rlm_wish_remix(rlm_wish *w, const rlm_form *form, rlm_refusal *r)
+{
+    rlm_wish old = *w; /* numbers only are read from it */
+    free(w->prompt);
+    w->prompt = NULL;
+    w->warning_count = w->frames = w->width = w->height = 0;
+    w->seconds = 0;
+    if (take_fields(w, form, 0, r) || rlm_input_finish(w, r))
+        return -1;
+    if (!w->prompt || !*w->prompt)
+        return rlm_refuse(r, 400, "missing_required_parameter", "prompt",
+                          "Missing required parameter: 'prompt'.");
+    if (w->width || w->height) {
+        w->asked_width = w->width;
+        w->asked_height = w->height;
+    } else {
+        w->width = old.width;
+        w->height = old.height;
+    }
+    if (w->frames || w->seconds > 0) {
+        w->asked_frames = w->frames;
+        w->asked_seconds = w->seconds;
+    } else {
+        w->frames = old.frames;
+        w->seconds = old.kind == RLM_WISH_EXTEND ? old.seconds : 0;
+    }
+    return check_needed(w, r);
+}
+
+void rlm_wish_free(rlm_wish *w)
+{
+    free(w->prompt);
+    free(w->negative);
+    for (int i = 0; i < w->input_count; i++)
+        free(w->inputs[i].owned);
+    *w = (rlm_wish){0};
+}
+
+/* ---- What the model can hold --------------------------------------------------------------------
+ */
+
+static int64_t cells(int width, int height)
+{
+    return (int64_t)((width + 7) / 8) * ((height + 7) / 8);
+}
+
+static int settle_size(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
+{
+    if (has_role(w, RLM_INPUT_CONDITION) && !w->width && !w->height)
+        return 0; /* as the source: known when it is decoded */
+    w->width = w->width ? w->width : l->width;
+    w->height = w->height ? w->height : l->height;
+    int width = w->width, height = w->height;
+    rlm_wish_fit(&width, &height, l->max_cells);
+    if (width == w->width && height == w->height)
+        return 0;
+    if (w->strict)
+        return rlm_refuse(r, 400, "size_not_supported", "size",
+                          "This model makes pictures up to %lld cells of 8x8 pixels; %dx%d is "
+                          "beyond that, %dx%d is the nearest of the same shape.",
+                          (long long)l->max_cells, w->width, w->height, width, height);
+    warn(w, "%dx%d is beyond this model; made at %dx%d", w->width, w->height, width, height);
+    w->width = width;
+    w->height = height;
+    return 0;
+}
+
+void rlm_wish_fit(int *width, int *height, int64_t max_cells)
+{
+    double w = *width, h = *height, scale = 1;
+    if (w > 1024 || h > 1024)
+        scale = 1024 / (w > h ? w : h);
+    while (scale > 0.001 && cells((int)(w * scale), (int)(h * scale)) > max_cells)
+        scale *= 0.98;
+    if (scale < 1) {
+        *width = (int)(w * scale / 8 + 0.5) * 8;
+        *height = (int)(h * scale / 8 + 0.5) * 8;
+        while (cells(*width, *height) > max_cells && (*width > 16 || *height > 16))
+            *(*width > *height ? width : height) -= 8;
+    }
+    *width = *width < 16 ? 16 : *width;
+    *height = *height < 16 ? 16 : *height;
+}
+
+/* What the inputs make of "auto" where the library could not tell. */
+static void settle_task(rlm_wish *w)
+{
+    int mask = w->box_count > 0, control = 0;
+    for (int i = 0; i < 4; i++)
+        mask |= w->outpaint[i] > 0;
+    mask |= has_role(w, RLM_INPUT_MASK);
+    control |= has_role(w, RLM_INPUT_DEPTH) || has_role(w, RLM_INPUT_FLOW);
+    if (w->task != RLM_TASK_AUTO || w->kind == RLM_WISH_EXTEND)
+        return;
+    if (w->format == RLM_FORMAT_PNG)
+        w->task = RLM_TASK_IMAGE;
+    else if (mask)
+        w->task = RLM_TASK_PAINT;
+    else if (control || w->kind == RLM_WISH_EDIT)
+        w->task = RLM_TASK_STYLIZE;
+}
+
+int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
+{
+    if (w->seed < 0) {
+        uint32_t seed = 0;
+        if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+            seed = (uint32_t)(rlm_serve_now() * 1e6);
+        w->seed = seed & 0x7fffffff; /* short enough to type again */
+    }
+    w->fps = w->fps > 0 ? w->fps : l->fps;
+    double most = l->seconds * w->fps;
+    if (w->kind != RLM_WISH_EXTEND) {
+        int by_time = (int)lround(w->seconds * w->fps);
+        if (w->frames && w->seconds > 0 && by_time != w->frames)
+            warn(w, "num_frames %d was taken, not seconds %g", w->frames, w->seconds);
+        if (!w->frames && w->seconds > 0)
+            w->frames = by_time < 1 ? 1 : by_time;
+        w->frames = w->frames ? w->frames : l->frames;
+        if (w->task == RLM_TASK_IMAGE || w->format == RLM_FORMAT_PNG)
+            w->frames = 1;
+        if (w->frames > most || w->frames > 256)
+            return rlm_refuse(r, 400, "number_out_of_range",
+                              w->asked_frames ? "num_frames" : "seconds",
+                              "%d frames are asked for; at most %d (%g seconds at %g a second) are "
+                              "made at once. Extend the video for more.",
+                              w->frames, most < 256 ? (int)most : 256,
+                              (most < 256 ? (int)most : 256) / w->fps, w->fps);
+    } else if (w->seconds > l->seconds) {
+        return rlm_refuse(r, 400, "number_out_of_range", "seconds",
+                          "Invalid 'seconds': %g is outside 0.01 to %g.", w->seconds, l->seconds);
+    }
+    if (w->sound < 0)
+        w->sound = 1;
+    settle_task(w);
+    return settle_size(w, l, r);
+}
+
+/* ---- JSON -------------------------------------------------------------------------------------
+ */
+
+static void add_boxes(cJSON *o, const rlm_wish *w)
+{
+    char text[RLM_WISH_BOXES * 48] = "";
+    size_t n = 0;
+    for (int i = 0; i < w->box_count; i++) {
+        const rlm_box *b = &w->boxes[i];
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d,%d,%d,%d", i ? ";" : "", b->x, b->y,
+                              b->width, b->height);
+        if (b->to)
+            n += (size_t)snprintf(text + n, sizeof text - n, "@%d-%d", b->from, b->to);
+    }
+    if (w->box_count)
+        cJSON_AddStringToObject(o, "mask_box", text);
+    const int *p = w->outpaint;
+    snprintf(text, sizeof text, "%d,%d,%d,%d", p[0], p[1], p[2], p[3]);
+    if (p[0] | p[1] | p[2] | p[3])
+        cJSON_AddStringToObject(o, "outpaint", text);
+}
+
+static void add_row(cJSON *o, const rlm_wish *w, const row *row)
+{
+    const void *at = (const char *)w + row->at;
+    const char *text = row->kind == PROMPT ? *(char *const *)at : at;
+    int number = row->kind == INTEGER || row->kind == FLAG ? *(const int *)at : 0;
+    switch (row->kind) {
+    case PROMPT:
+    case NAME:
+        if (text && *text)
+            cJSON_AddStringToObject(o, row->name, text);
+        break;
+    case FLAG:
+        if (number >= 0 && (number || row->at == AT(sound)))
+            cJSON_AddBoolToObject(o, row->name, number);
+        break;
+    case INTEGER:
+        if (number > 0 || (number == 0 && row->at == AT(top_k)))
+            cJSON_AddNumberToObject(o, row->name, number);
+        break;
+    case SEED:
+        cJSON_AddNumberToObject(o, row->name, (double)*(const int64_t *)at);
+        break;
+    case NUMBER:
+        if (*(const double *)at > 0 || (*(const double *)at == 0 && row->min == 0))
+            cJSON_AddNumberToObject(o, row->name, *(const double *)at);
+        break;
+    case CHOICE:
+        cJSON_AddStringToObject(o, row->name,
+                                row->at == AT(task) ? task_names[*(const int *)at]
+                                                    : formats[*(const int *)at].name);
+    }
+}
+
+cJSON *rlm_wish_settings(const rlm_wish *w)
+{
+    cJSON *o = cJSON_CreateObject();
+    for (int i = 0; i < ROWS && o; i++)
+        if (rows[i].kind != SPECIAL)
+            add_row(o, w, &rows[i]);
+    if (o)
+        add_boxes(o, w);
+    return o;
+}
+
+cJSON *rlm_wish_save(const rlm_wish *w)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON *inputs = cJSON_AddArrayToObject(o, "inputs");
+    cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
+    cJSON_AddNumberToObject(o, "kind", w->kind);
+    cJSON_AddStringToObject(o, "remixed_from", w->remixed_from);
+    cJSON_AddNumberToObject(o, "asked_width", w->asked_width);
+    cJSON_AddNumberToObject(o, "asked_height", w->asked_height);
+    cJSON_AddNumberToObject(o, "asked_frames", w->asked_frames);
+    cJSON_AddNumberToObject(o, "asked_seconds", w->asked_seconds);
+    cJSON_AddItemToObject(o, "settings", rlm_wish_settings(w));
+    for (int i = 0; i < w->input_count; i++) {
+        cJSON *in = cJSON_CreateObject();
+        cJSON_AddNumberToObject(in, "role", w->inputs[i].role);
+        cJSON_AddNumberToObject(in, "frame", w->inputs[i].frame);
+        cJSON_AddStringToObject(in, "video_id", w->inputs[i].video_id);
+        cJSON_AddItemToArray(inputs, in);
+    }
+    for (int i = 0; i < w->warning_count; i++)
+        cJSON_AddItemToArray(warnings, cJSON_CreateString(w->warnings[i]));
+    return o;
+}
+
+/* A whole number of a saved object, kept within what the field may be. */
+static int saved_int(const cJSON *o, const char *name, int low, int high)
+{
+    const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
+    double v = cJSON_IsNumber(n) ? n->valuedouble : 0;
+    return v >= low && v <= high ? (int)v : low > 0 ? low : 0;
+}
+
+static void load_inputs(rlm_wish *w, const cJSON *saved)
+{
+    const cJSON *in, *list = cJSON_GetObjectItemCaseSensitive(saved, "inputs");
+    cJSON_ArrayForEach(in, list)
+    {
+        if (w->input_count == RLM_WISH_INPUTS)
+            break;
+        rlm_wish_input *to = &w->inputs[w->input_count];
+        const cJSON *id = cJSON_GetObjectItemCaseSensitive(in, "video_id");
+        *to = (rlm_wish_input){.role = saved_int(in, "role", 0, RLM_INPUT_ROLES - 1),
+                               .frame = saved_int(in, "frame", -4096, 4096)};
+        if (cJSON_IsString(id) && rlm_id_valid(id->valuestring))
+            snprintf(to->video_id, sizeof to->video_id, "%s", id->valuestring);
+        snprintf(to->name, sizeof to->name, "input-%d", w->input_count++);
+    }
+    list = cJSON_GetObjectItemCaseSensitive(saved, "warnings");
+    cJSON_ArrayForEach(in, list)
+    {
+        if (cJSON_IsString(in))
+            warn(w, "%s", in->valuestring);
+    }
+}
+
+int rlm_wish_load(rlm_wish *w, const cJSON *saved, rlm_refusal *r)
+{
+    const cJSON *settings = cJSON_GetObjectItemCaseSensitive(saved, "settings");
+    const cJSON *from = cJSON_GetObjectItemCaseSensitive(saved, "remixed_from");
+    wish_defaults(w, saved_int(saved, "kind", 0, RLM_WISH_EXTEND));
+    char *text = cJSON_PrintUnformatted(settings), *copy = NULL;
+    rlm_form *form = calloc(1, sizeof *form);
+    int code = -1;
+    if (text)
+        copy = malloc(strlen(text) + 2);
+    if (!copy || !form) {
+        rlm_refuse(r, 500, "out_of_memory", "", "The saved settings cannot be read.");
+    } else {
+        memcpy(copy, text, strlen(text) + 1);
+        code = rlm_form_parse(form, "application/json", copy, strlen(text), r);
+        if (!code)
+            code = take_fields(w, form, 1, r);
+        rlm_form_free(form);
+    }
+    free(copy);
+    free(form);
+    cJSON_free(text);
+    w->asked_width = saved_int(saved, "asked_width", 0, 8192);
+    w->asked_height = saved_int(saved, "asked_height", 0, 8192);
+    w->asked_frames = saved_int(saved, "asked_frames", 0, 4096);
+    const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(saved, "asked_seconds");
+    w->asked_seconds = cJSON_IsNumber(seconds) ? seconds->valuedouble : 0;
+    if (cJSON_IsString(from) && rlm_id_valid(from->valuestring))
+        snprintf(w->remixed_from, sizeof w->remixed_from, "%s", from->valuestring);
+    load_inputs(w, saved);
+    return code;
+}

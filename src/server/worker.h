@@ -1,0 +1,32 @@
+/* The one owner of the model: turns a wish into a request of the library, and its clip into files.
+ */
+#ifndef RLM_SERVER_WORKER_H
+#define RLM_SERVER_WORKER_H
+
+#include "src/server/jobs.h"
+
+typedef struct rlm_worker {
+    rlm_engine *engine;
+    rlm_session *session;
+    char name[80]; /* of the model: the last part of its folder */
+    char *info;    /* rlm_engine_info's JSON without the folder; heap */
+    rlm_wish_limits limits;
+} rlm_worker;
+
+int rlm_worker_open(rlm_worker *worker, const char *model_dir, const rlm_options *options,
+                    double max_seconds, rlm_error *err);
+void rlm_worker_close(rlm_worker *worker);
+
+/* For rlm_jobs_options.make; cookie: the rlm_worker. Writes output.*, thumbnail.png and, for more
+ * than one frame, spritesheet.png into the job's folder. */
+int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err);
+
+/* ---- pictures.c: small pictures of clips -------------------------------------------------------
+ */
+
+/* Frames [from, from + count) side by side in rows of `columns`, each shrunk by a whole factor
+ * until it is at most `side` wide and high. out: one frame, heap. */
+int rlm_pictures_sheet(const rlm_frames *frames, int from, int step, int count, int columns,
+                       int side, rlm_clip *out, rlm_error *err);
+
+#endif
