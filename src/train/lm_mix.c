@@ -24,9 +24,10 @@ static const double TEXT_DROP = 0.12; /* the empty condition of guidance */
 
 /* Share of batches; of kinds with sound only where clips have it. */
 static const double WISH[RLM_LM_MIXES] = {
-    [RLM_LM_MIX_VIDEO] = 0.30,    [RLM_LM_MIX_VIDEO_SOUND] = 0.18, [RLM_LM_MIX_ANIMATE] = 0.14,
-    [RLM_LM_MIX_PREDICT] = 0.12,  [RLM_LM_MIX_IMAGE] = 0.10,       [RLM_LM_MIX_PAINT] = 0.05,
-    [RLM_LM_MIX_TO_SOUND] = 0.05, [RLM_LM_MIX_FROM_SOUND] = 0.03,  [RLM_LM_MIX_CONTINUE] = 0.03,
+    [RLM_LM_MIX_VIDEO] = 0.24,    [RLM_LM_MIX_VIDEO_SOUND] = 0.22, [RLM_LM_MIX_ANIMATE] = 0.12,
+    [RLM_LM_MIX_PREDICT] = 0.11,  [RLM_LM_MIX_IMAGE] = 0.08,       [RLM_LM_MIX_PAINT] = 0.06,
+    [RLM_LM_MIX_STYLIZE] = 0.06,  [RLM_LM_MIX_TO_SOUND] = 0.05,    [RLM_LM_MIX_FROM_SOUND] = 0.03,
+    [RLM_LM_MIX_CONTINUE] = 0.03,
 };
 
 static const int TASK[RLM_LM_MIXES] = {
@@ -36,6 +37,7 @@ static const int TASK[RLM_LM_MIXES] = {
     [RLM_LM_MIX_PREDICT] = RLM_TASK_PREDICT,
     [RLM_LM_MIX_IMAGE] = RLM_TASK_IMAGE,
     [RLM_LM_MIX_PAINT] = RLM_TASK_PAINT,
+    [RLM_LM_MIX_STYLIZE] = RLM_TASK_STYLIZE,
     [RLM_LM_MIX_TO_SOUND] = RLM_TASK_VIDEO_TO_AUDIO,
     [RLM_LM_MIX_FROM_SOUND] = RLM_TASK_AUDIO_TO_VIDEO,
     [RLM_LM_MIX_CONTINUE] = RLM_TASK_AV_CONTINUE,
@@ -48,7 +50,8 @@ static bool needs_sound(int mix)
 
 static bool suits(int mix, const rlm_lm_view *v)
 {
-    if (!v->video || (needs_sound(mix) && v->frames <= PAST_SOUND))
+    if (!v->video || (needs_sound(mix) && v->frames <= PAST_SOUND) ||
+        (mix == RLM_LM_MIX_STYLIZE && !v->control))
         return false;
     return mix == RLM_LM_MIX_IMAGE || v->dims[0] >= 2;
 }
@@ -72,12 +75,19 @@ static int64_t longest(const rlm_lm_mix *m, int mix)
     case RLM_LM_MIX_IMAGE:
         return EXTRA + image;
     case RLM_LM_MIX_PAINT:
+    case RLM_LM_MIX_STYLIZE:
         return EXTRA + 2 * video;
     case RLM_LM_MIX_CONTINUE:
         return EXTRA + video + sound + image;
     default:
         return EXTRA + video;
     }
+}
+
+static bool trained_on(const rlm_lm_mix *m, int clip)
+{
+    int made = clip - m->data->count;
+    return made < 0 ? m->data->items[clip].split == 0 : made < m->made;
 }
 
 /* Largest grid and sound; which kinds any training clip suits. */
@@ -91,8 +101,7 @@ static void survey(rlm_lm_mix *m)
             for (int a = 0; a < 3; a++)
                 m->grid[a] = v->dims[a] > m->grid[a] ? v->dims[a] : m->grid[a];
             m->sound_frames = v->frames > m->sound_frames ? v->frames : m->sound_frames;
-            bool train = i >= m->data->count || m->data->items[i].split == 0;
-            for (int k = 0; train && k < RLM_LM_MIXES; k++)
+            for (int k = 0; trained_on(m, i) && k < RLM_LM_MIXES; k++)
                 any[k] = any[k] || suits(k, v);
         }
     for (int k = 0; k < RLM_LM_MIXES; k++)
@@ -101,11 +110,12 @@ static void survey(rlm_lm_mix *m)
         m->share[k] = any[k] ? WISH[k] / sum : 0;
 }
 
-int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset *data,
+int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset *data, int made,
                     const rlm_vocab *vocab, const rlm_recipe *r, rlm_error *err)
 {
     *m = (rlm_lm_mix){.store = store, .data = data, .seed = r->seed, .playground = r->playground};
     m->vocab = *vocab;
+    m->made = made;
     survey(m);
     if (m->grid[0] < 1)
         return rlm_fail(err, RLM_E_ARG, "lm training: none of %d clips could be read",
@@ -171,8 +181,19 @@ static rlm_grid cut_sound(const rlm_lm_view *v, int from, int count, int32_t *to
     return (rlm_grid){v->levels, count, 1, to, NULL};
 }
 
+/* All hidden but the first picture (half of the times) and another one: keyframes. */
+static rlm_grid with_keyframes(rlm_lm_mix *m, const rlm_lm_view *v, uint64_t draw)
+{
+    int t = v->dims[0], area = v->dims[1] * v->dims[2];
+    bool first = rlm_rng(m->seed, STREAM_CUT, 8 * draw + 1) & 1;
+    int other = (int)rlm_rng_below(m->seed, STREAM_CUT, 8 * draw + 2, (uint32_t)t);
+    for (int i = 0; i < t * area; i++)
+        m->hidden[i] = (first && i < area) || i / area == other ? v->video[i] : -1;
+    return (rlm_grid){t, v->dims[1], v->dims[2], m->hidden, NULL};
+}
+
 /* A clip with a hole: inside a box (inpainting) or outside of it (outpainting), in every frame. */
-static rlm_grid with_hole(rlm_lm_mix *m, const rlm_lm_view *v, uint64_t draw)
+static rlm_grid with_box(rlm_lm_mix *m, const rlm_lm_view *v, uint64_t draw)
 {
     int h = v->dims[1], w = v->dims[2], box[4];
     bool outside = rlm_rng(m->seed, STREAM_CUT, 8 * draw) & 1;
@@ -195,6 +216,12 @@ static rlm_grid with_hole(rlm_lm_mix *m, const rlm_lm_view *v, uint64_t draw)
     return (rlm_grid){v->dims[0], h, w, m->hidden, NULL};
 }
 
+static rlm_grid with_hole(rlm_lm_mix *m, const rlm_lm_view *v, uint64_t draw)
+{
+    bool keyframes = (rlm_rng(m->seed, STREAM_CUT, 8 * draw + 7) & 3) == 0;
+    return keyframes ? with_keyframes(m, v, draw) : with_box(m, v, draw);
+}
+
 static void set_grids(rlm_lm_mix *m, int mix, const rlm_lm_view *v, uint64_t draw,
                       rlm_layout_spec *s)
 {
@@ -207,6 +234,8 @@ static void set_grids(rlm_lm_mix *m, int mix, const rlm_lm_view *v, uint64_t dra
         s->visual_in = frames_of(v, 0, t);
     if (mix == RLM_LM_MIX_PAINT)
         s->visual_in = with_hole(m, v, draw);
+    if (mix == RLM_LM_MIX_STYLIZE)
+        s->visual_in = (rlm_grid){t, v->dims[1], v->dims[2], v->control, NULL};
     if (mix == RLM_LM_MIX_PREDICT || mix == RLM_LM_MIX_CONTINUE)
         s->video_out = frames_of(v, past, t - past);
     else if (mix == RLM_LM_MIX_IMAGE)
@@ -236,12 +265,16 @@ static int build(rlm_lm_mix *m, int mix, const rlm_lm_clip *c, const rlm_lm_view
     return rlm_layout_build(l, &m->vocab, &s, err);
 }
 
-/* -1: no caption; else which. */
+/* -1: no caption; else which: short and long alike, in English three times of four. */
 static int choose_caption(const rlm_lm_mix *m, const rlm_lm_clip *c, uint64_t draw)
 {
     if ((double)rlm_rng_uniform(m->seed, STREAM_TEXT, 2 * draw) < TEXT_DROP)
         return -1;
-    int which = (int)(rlm_rng(m->seed, STREAM_TEXT, 2 * draw + 1) & 1);
+    uint64_t bits = rlm_rng(m->seed, STREAM_TEXT, 2 * draw + 1);
+    int other = (int)(bits >> 3 & 1) * 4, chinese = (bits >> 1 & 3) == 3 ? 2 : 0;
+    int which = other + chinese + (int)(bits & 1);
+    if (c->text_count[which] < 1)
+        which &= 1;
     return c->text_count[which] > 0 ? which : 1 - which;
 }
 
@@ -263,7 +296,7 @@ static int choose_mix(const rlm_lm_mix *m, int64_t index)
 /* Clip of one draw: of the data, or a generated one. */
 static int draw_clip(const rlm_lm_mix *m, uint64_t draw)
 {
-    int real = m->data->count, made = m->store->count - real;
+    int real = m->data->count, made = m->made;
     bool playground = (double)rlm_rng_uniform(m->seed, STREAM_WORLD, 2 * draw) < m->playground;
     if (made > 0 && (playground || m->data->train_count == 0))
         return real + (int)rlm_rng_below(m->seed, STREAM_WORLD, 2 * draw + 1, (uint32_t)made);
@@ -384,8 +417,7 @@ int rlm_lm_unigram_count(const rlm_lm_mix *m, rlm_lm_unigram *u, rlm_error *err)
         return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory to count codes");
     int64_t *lo = joint + RLM_VIDEO_CODES, *hi = lo + 512, *sound = hi + 512;
     for (int i = 0; i < m->store->count; i++) {
-        bool train = i >= m->data->count || m->data->items[i].split == 0;
-        for (int n = 0; train && n < m->store->clips[i].view_count; n++)
+        for (int n = 0; trained_on(m, i) && n < m->store->clips[i].view_count; n++)
             count_view(&m->store->clips[i].views[n], joint, lo, hi, sound);
     }
     *u = (rlm_lm_unigram){.video_lo = entropy(lo, 512),

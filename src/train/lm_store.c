@@ -13,7 +13,7 @@ enum {
     SIDE = 128,  /* pixels of a view */
     FRAMES = 17, /* 2.125 s at 8 frames a second */
     FPS = 8,
-    SCHEMA = 1
+    SCHEMA = 2
 };
 static const double CLIP_SECONDS = 17.0 / 8.0, SOUND_LEAST = 0.5, SILENCE = 1e-3;
 
@@ -44,6 +44,7 @@ static void free_views(rlm_lm_clip *c)
     for (int i = 0; i < RLM_LM_VIEWS_MAX; i++) {
         rlm_free(c->views[i].video);
         rlm_free(c->views[i].sound);
+        rlm_free(c->views[i].control);
     }
     memset(c->views, 0, sizeof c->views);
     c->view_count = 0;
@@ -119,9 +120,14 @@ static bool load_cached(rlm_lm_clip *c, const char *path)
         return false;
     for (int i = 0; i < RLM_LM_VIEWS_MAX; i++) {
         rlm_lm_view *v = &c->views[i];
-        int sound[3] = {0};
+        int sound[3] = {0}, control[3] = {0};
         v->video = read_codes(&st, "video", i, v->dims, 3, RLM_VIDEO_CODES);
         v->sound = read_codes(&st, "sound", i, sound, 2, RLM_AUDIO_CODES);
+        v->control = read_codes(&st, "control", i, control, 3, RLM_VIDEO_CODES);
+        if (v->control && memcmp(control, v->dims, sizeof control)) {
+            rlm_free(v->control);
+            v->control = NULL;
+        }
         v->levels = sound[0];
         v->frames = sound[1];
         if (!v->video && !v->sound)
@@ -147,6 +153,11 @@ static int save_cached(const rlm_lm_clip *c, const rlm_lm_store *s, const char *
         if (v->video) {
             rlm_tensor t = rlm_tensor_view(v->video, RLM_I32, 3, video);
             snprintf(name, sizeof name, "video.%d", i);
+            rlm_st_add(&w, name, &t, RLM_I32);
+        }
+        if (v->control) {
+            rlm_tensor t = rlm_tensor_view(v->control, RLM_I32, 3, video);
+            snprintf(name, sizeof name, "control.%d", i);
             rlm_st_add(&w, name, &t, RLM_I32);
         }
         if (v->sound) {
@@ -198,22 +209,43 @@ static uint8_t *cut_pixels(const rlm_frames *f, const cut *c)
     return out;
 }
 
-static int encode_picture(const rlm_lm_store *s, rlm_run *run, const rlm_frames *f, const cut *c,
+static int encode_control(const rlm_lm_store *s, rlm_run *run, const rlm_frames *control,
                           rlm_lm_view *v, rlm_error *err)
+{
+    rlm_codes codes;
+    RLM_TRY(rlm_video_encode(run, s->model->video, control, &codes, err));
+    if (codes.dims[0] != v->dims[0] || codes.dims[1] != v->dims[1] || codes.dims[2] != v->dims[2]) {
+        rlm_codes_free(&codes);
+        return rlm_fail(err, RLM_E_INTERNAL, "lm training: control and picture differ in size");
+    }
+    v->control = codes.ids;
+    return 0;
+}
+
+/* control: depth and flow that are known of the whole picture, or none; guess: take those that the
+ * view's pictures suggest. */
+static int encode_picture(const rlm_lm_store *s, rlm_run *run, const rlm_frames *f, const cut *c,
+                          const rlm_clip *control, bool guess, rlm_lm_view *v, rlm_error *err)
 {
     rlm_frames part = {
         .count = c->count, .height = SIDE, .width = SIDE, .fps_num = FPS, .fps_den = 1};
     rlm_codes codes;
+    rlm_clip guessed = {0};
     part.rgb = cut_pixels(f, c);
     if (!part.rgb)
         return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory for %d frames", c->count);
     int code = rlm_video_encode(run, s->model->video, &part, &codes, err);
+    if (!code) {
+        memcpy(v->dims, codes.dims, sizeof v->dims);
+        v->video = codes.ids;
+    }
+    if (!code && c->count > 1 && guess)
+        code = rlm_lm_control_estimate(&part, &guessed, err);
+    if (!code && (guess ? guessed.video.count : control->video.count))
+        code = encode_control(s, run, guess ? &guessed.video : &control->video, v, err);
+    rlm_clip_free(&guessed);
     rlm_free(part.rgb);
-    if (code)
-        return code;
-    memcpy(v->dims, codes.dims, sizeof v->dims);
-    v->video = codes.ids;
-    return 0;
+    return code;
 }
 
 static int encode_sound(const rlm_lm_store *s, rlm_run *run, const rlm_pcm *pcm, double start,
@@ -250,7 +282,8 @@ static int encode_views(const rlm_lm_store *s, rlm_run *run, const rlm_lm_raw *r
         cut at = choose_cut(f, raw->key, i, may_flip(raw));
         rlm_lm_view *v = &c->views[i];
         c->view_count = i + 1;
-        RLM_TRY(encode_picture(s, run, f, &at, v, err));
+        bool guess = i == 0 && raw->source == RLM_SOURCE_REAL;
+        RLM_TRY(encode_picture(s, run, f, &at, &raw->control, guess, v, err));
         if (f->count > 1 && raw->clip.audio.count > 0)
             RLM_TRY(encode_sound(s, run, &raw->clip.audio, (double)at.first / FPS, v, err));
     }
@@ -259,7 +292,7 @@ static int encode_views(const rlm_lm_store *s, rlm_run *run, const rlm_lm_raw *r
 
 static int encode_text(const rlm_lm_store *s, const rlm_lm_raw *raw, rlm_lm_clip *c, rlm_error *err)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < RLM_LM_TEXTS; i++)
         if (raw->text[i])
             RLM_TRY(rlm_text_encode(s->model->text, raw->text[i], strlen(raw->text[i]), c->text[i],
                                     RLM_LM_TEXT_MAX, &c->text_count[i], NULL, err));
@@ -270,18 +303,19 @@ static void count_tokens(rlm_lm_store *s, const rlm_lm_clip *c)
 {
     for (int i = 0; i < c->view_count; i++) {
         const rlm_lm_view *v = &c->views[i];
-        s->video_tokens += v->video ? (int64_t)v->dims[0] * v->dims[1] * v->dims[2] : 0;
+        int64_t n = (int64_t)v->dims[0] * v->dims[1] * v->dims[2];
+        s->video_tokens += (v->video ? n : 0) + (v->control ? n : 0);
         s->sound_tokens += (int64_t)v->levels * v->frames;
     }
 }
 
-int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int index, rlm_lm_key_fn key,
+int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int place, int index, rlm_lm_key_fn key,
                      rlm_lm_fetch_fn fetch, void *ctx, const rlm_log *log, rlm_error *err)
 {
     char path[4096];
     rlm_error why = {0};
     rlm_lm_raw raw = {0};
-    rlm_lm_clip *c = &s->clips[index];
+    rlm_lm_clip *c = &s->clips[place];
     if (key(ctx, index, &raw, &why)) {
         rlm_logf(log, 1, "skipped: %s", why.text);
         return 0;
@@ -295,6 +329,7 @@ int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int index, rlm_lm_key_fn key
         if (!code)
             code = encode_views(s, run, &raw, c, &why);
         rlm_clip_free(&raw.clip);
+        rlm_clip_free(&raw.control);
         if (code == RLM_E_NOMEM)
             return rlm_fail(err, code, "%s", why.text);
         if (code) {

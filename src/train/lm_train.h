@@ -10,28 +10,31 @@
 
 /* ---- lm_store.c: tokens of every clip ---------------------------------------------------------
  */
-enum { RLM_LM_TEXT_MAX = 64, RLM_LM_VIEWS_MAX = 8 };
+enum { RLM_LM_TEXT_MAX = 64, RLM_LM_TEXTS = 8, RLM_LM_VIEWS_MAX = 8 };
 
 /* One crop, flip and stretch of time of a clip. */
 typedef struct rlm_lm_view {
     int dims[3];            /* video codes t, h, w; t = 0: none */
     int levels, frames;     /* sound codes; frames = 0: none */
     int32_t *video, *sound; /* heap */
+    int32_t *control;       /* heap, as video: its depth and flow; NULL: none */
 } rlm_lm_view;
 
 typedef struct rlm_lm_clip {
     rlm_lm_view views[RLM_LM_VIEWS_MAX];
     int view_count; /* 0: could not be read */
-    int source;     /* of <source>: 0 real, 1 playground */
-    int text_count[2];
-    int32_t text[2][RLM_LM_TEXT_MAX]; /* short and long caption */
+    int source;     /* RLM_SOURCE_* */
+    int text_count[RLM_LM_TEXTS];
+    int32_t text[RLM_LM_TEXTS][RLM_LM_TEXT_MAX]; /* captions as in rlm_lm_raw */
 } rlm_lm_clip;
 
 /* Where clips come from: index -> decoded clip and captions. Another source of clips (generated
  * ones) is another `fetch`. key names the content: equal keys, equal tokens. */
 typedef struct rlm_lm_raw {
-    rlm_clip clip;
-    const char *text[2]; /* borrowed until the next fetch; NULL: none */
+    rlm_clip clip, control; /* control: depth and flow packed, of the clip's size; or empty */
+    /* Short and long in English, then in Chinese, then the four in other words. Borrowed until the
+     * next key; NULL: none. */
+    const char *text[RLM_LM_TEXTS];
     char key[65];
     int source;
     int rigid; /* 1: no crops and flips (one view) */
@@ -50,11 +53,38 @@ typedef struct rlm_lm_store {
 int rlm_lm_store_open(rlm_lm_store *s, const rlm_model *model, const char *run_dir, int count,
                       int views, rlm_error *err);
 void rlm_lm_store_free(rlm_lm_store *s);
-/* Tokens of clip `index` from the cache, or by encoding. key fills text, key, source, rigid; fetch
- * the clip itself, and is asked only when the cache has nothing. A clip that cannot be read is
- * logged and left empty; what fails is the disk or memory. */
-int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int index, rlm_lm_key_fn key,
+/* Tokens of the source's clip `index` into clips[place], from the cache or by encoding. key fills
+ * text, key, source, rigid; fetch the clip itself, and is asked only when the cache has nothing. A
+ * clip that cannot be read is logged and left empty; what fails is the disk or memory. */
+int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int place, int index, rlm_lm_key_fn key,
                      rlm_lm_fetch_fn fetch, void *ctx, const rlm_log *log, rlm_error *err);
+
+/* ---- lm_world.c: clips of the playground -------------------------------------------------------
+ */
+typedef struct rlm_lm_world rlm_lm_world;
+/* Index 0..train - 1: of the training split; behind them: of the validation split. */
+int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int validation, rlm_error *err);
+void rlm_lm_world_close(rlm_lm_world **world);
+/* For rlm_lm_store_add, with the world as ctx. */
+int rlm_lm_world_key(void *ctx, int index, rlm_lm_raw *out, rlm_error *err);
+int rlm_lm_world_fetch(void *ctx, int index, rlm_lm_raw *out, rlm_error *err);
+/* Depth and flow guessed from the pictures alone, packed; heap. */
+int rlm_lm_control_estimate(const rlm_frames *f, rlm_clip *out, rlm_error *err);
+
+/* ---- lm_clips.c: all clips into the store ------------------------------------------------------
+ */
+enum { RLM_LM_WORLD_VAL = 32 }; /* playground clips that only validate; at most as many as train */
+typedef struct rlm_lm_clips {
+    const rlm_train_options *options;
+    const rlm_dataset *data; /* may be empty */
+    const rlm_model *tokenizers;
+    rlm_run *run;
+    const rlm_log *log;
+    int made; /* playground clips to train on; 0: none at all */
+} rlm_lm_clips;
+/* Opens the store: data's items first, then the playground's clips, those for validation last. The
+ * options' progress is told the pace and can stop it (CANCELLED). */
+int rlm_lm_clips_encode(rlm_lm_store *s, const rlm_lm_clips *c, rlm_error *err);
 
 /* ---- lm_mix.c: the task mixture ---------------------------------------------------------------
  */
@@ -65,6 +95,7 @@ enum {
     RLM_LM_MIX_PREDICT,
     RLM_LM_MIX_IMAGE,
     RLM_LM_MIX_PAINT,
+    RLM_LM_MIX_STYLIZE, /* depth and flow (and text) to video */
     RLM_LM_MIX_TO_SOUND,
     RLM_LM_MIX_FROM_SOUND,
     RLM_LM_MIX_CONTINUE, /* picture and sound go on */
@@ -77,6 +108,7 @@ typedef struct rlm_lm_mix {
     uint64_t seed;
     double share[RLM_LM_MIXES]; /* sums to 1 */
     double playground;          /* share of draws from the clips behind those of data */
+    int made;                   /* how many of those are for training; the rest validates */
     int grid[3], sound_frames;  /* largest in the store */
     int64_t tokens;             /* of a batch, padding included */
     int sequences;              /* at most in a batch */
@@ -84,9 +116,10 @@ typedef struct rlm_lm_mix {
     uint8_t *target;
     int *prefix, *length;
 } rlm_lm_mix;
-/* The store's clips 0.. are data's items, those behind them are generated. r->batch: sequences of
- * plain text to video in a batch; other kinds follow from the same number of tokens. */
-int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset *data,
+/* The store's clips 0.. are data's items, those behind them are generated, `made` of them to train
+ * on. r->batch: sequences of plain text to video in a batch; other kinds follow from the same
+ * number of tokens. */
+int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset *data, int made,
                     const rlm_vocab *vocab, const rlm_recipe *r, rlm_error *err);
 void rlm_lm_mix_free(rlm_lm_mix *m);
 /* Batch `index` of training: a pure function of (seed, index). */

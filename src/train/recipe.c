@@ -30,6 +30,7 @@ static const rlm_field FIELDS[] = {
     RECIPE(RLM_FIELD_INT, validate_every, 0, 1e9),
     RECIPE(RLM_FIELD_INT, keep, 1, 64),
     RECIPE(RLM_FIELD_DOUBLE, playground, 0, 1),
+    RECIPE(RLM_FIELD_INT, world_clips, 0, 1e6),
     RECIPE(RLM_FIELD_DOUBLE, critic, 0, 1),
     RECIPE(RLM_FIELD_I64, seed, 0, 9007199254740992.0),
 };
@@ -55,6 +56,7 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
                       .validate_every = 500,
                       .keep = 2,
                       .playground = 0.5,
+                      .world_clips = 4096,
                       .seed = 1};
     if (what == RLM_TRAIN_VIDEO) { /* as assets/configs/video-default.json */
         r->batch = 4;
@@ -82,7 +84,6 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
         r->beta2 = 0.95;
         r->weight_decay = 0.1;
         r->muon = 1;
-        r->playground = 1.0;
     }
 }
 

@@ -42,9 +42,10 @@ typedef struct rlm_recipe {
     double decay; /* share of steps at the end that anneal to zero (WSD) */
     int muon;     /* 1: hidden matrices by Muon */
     int checkpoint_every, sample_every, validate_every;
-    int keep; /* checkpoints kept */
-    double playground;
-    double critic; /* audio: critics join for this last share of the steps; 0: never */
+    int keep;          /* checkpoints kept */
+    double playground; /* share of samples from the procedural world */
+    int world_clips;   /* lm: how many clips of it to train on */
+    double critic;     /* audio: critics join for this last share of the steps; 0: never */
     uint64_t seed;
 } rlm_recipe;
 /* Warm-up / stable / decay: factor in (0, 1] for 1-based step. */

@@ -11,11 +11,9 @@
 #include <string.h>
 
 enum {
-    VIEWS = 3,      /* of a real training clip */
-    VAL_CLIPS = 32, /* of the validation split, each kind */
+    VAL_CLIPS = 32, /* of the validation split, each kind and source */
     SHOWN = 2,      /* sample clips */
-    LINE_EVERY = 10,
-    PHASE_EVERY = 25 /* clips between progress lines while encoding */
+    LINE_EVERY = 10
 };
 static const float WEIGHT_SPECIAL = 0.1f, WEIGHT_VIDEO = 1.0f, WEIGHT_SOUND = 1.0f, Z_LOSS = 1e-4f;
 static const size_t ARENA_RESERVE = (size_t)1 << 40, ARENA_LEAST = (size_t)256 << 20;
@@ -52,63 +50,10 @@ typedef struct trainer {
     int stop; /* asked for by the progress callback */
 } trainer;
 
-/* ---- Clips ------------------------------------------------------------------------------------
- */
-
-static int key_of_item(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
-{
-    const rlm_item *item = &((const rlm_dataset *)ctx)->items[index];
-    rlm_map map;
-    RLM_TRY(rlm_map_open(&map, item->path, err));
-    rlm_sha256_hex(map.data, map.bytes, out->key);
-    rlm_map_close(&map);
-    out->text[0] = item->text;
-    out->text[1] = item->text_long;
-    out->source = 0;
-    out->rigid = item->split == 1;
-    return 0;
-}
-
-/* Square, a little larger than a view so that crops differ. */
-static int fetch_item(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
-{
-    const rlm_item *item = &((const rlm_dataset *)ctx)->items[index];
-    rlm_want want;
-    rlm_want_defaults(&want);
-    want.width = want.height = out->rigid ? 128 : 144;
-    want.fit = RLM_FIT_COVER;
-    want.fps_num = 8;
-    want.fps_den = 1;
-    want.max_frames = 40;
-    want.max_seconds = 6;
-    want.rate = 16000;
-    want.channels = 1;
-    return rlm_media_read(item->path, &want, &out->clip, err);
-}
-
-static int tell(trainer *t, const char *line)
+static void tell(trainer *t, const char *line)
 {
     if (t->o->progress && t->o->progress(t->o->progress_cookie, line))
         t->stop = 1;
-    return t->stop;
-}
-
-static int encode_clips(trainer *t, rlm_error *err)
-{
-    double began = rlm_now();
-    int count = t->data.count;
-    RLM_TRY(rlm_lm_store_open(&t->store, &t->tokenizers, t->o->run_dir, count, VIEWS, err));
-    for (int i = 0; i < count; i++) {
-        char line[128];
-        RLM_TRY(rlm_lm_store_add(&t->store, &t->run, i, key_of_item, fetch_item, &t->data, &t->log,
-                                 err));
-        snprintf(line, sizeof line, "encoding clip %d/%d  %.0f s", i + 1, count, rlm_now() - began);
-        if ((i + 1) % PHASE_EVERY == 0 && tell(t, line))
-            return rlm_fail(err, RLM_E_CANCELLED, "lm training: stopped while encoding clip %d", i);
-    }
-    rlm_logf(&t->log, 2, "%d clips: %lld video tokens, %lld sound tokens, %.0f s", count,
-             (long long)t->store.video_tokens, (long long)t->store.sound_tokens, rlm_now() - began);
-    return 0;
 }
 
 /* ---- Setting up -------------------------------------------------------------------------------
@@ -230,15 +175,19 @@ static void log_unigram(trainer *t, const rlm_lm_unigram *u)
 static int open_data(trainer *t, rlm_error *err)
 {
     const rlm_train_options *o = t->o;
-    RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->log, err));
-    RLM_TRY(rlm_dataset_keep(&t->data, RLM_MEDIA_VIDEO | RLM_MEDIA_IMAGE, false, err));
-    RLM_TRY(encode_clips(t, err));
+    int made = t->recipe.playground > 0 ? t->recipe.world_clips : 0;
+    if (o->data_count || !made) {
+        RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->log, err));
+        RLM_TRY(rlm_dataset_keep(&t->data, RLM_MEDIA_VIDEO | RLM_MEDIA_IMAGE, false, err));
+    }
+    rlm_lm_clips clips = {o, &t->data, &t->tokenizers, &t->run, &t->log, made};
+    RLM_TRY(rlm_lm_clips_encode(&t->store, &clips, err));
     const rlm_model *m = &t->tokenizers;
     rlm_vocab vocab = {.audio_levels = RLM_AUDIO_LEVELS,
                        .text_pieces = t->config.text_pieces,
                        .video_codes = 1 << m->video_config.bits,
                        .audio_codes = m->audio ? m->audio_config.codes : 0};
-    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, &vocab, &t->recipe, err);
+    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, made, &vocab, &t->recipe, err);
 }
 
 static int open_all(trainer *t, rlm_error *err)
@@ -420,39 +369,76 @@ static int evaluate(trainer *t, const rlm_lm_batch *b, tally *sum)
     return 0;
 }
 
-static int validate(trainer *t, rlm_error *err)
+/* Store places of the validation clips of a source; how many there are. */
+static int val_count(const trainer *t, int source)
 {
-    static const int kinds[] = {RLM_LM_MIX_VIDEO, RLM_LM_MIX_VIDEO_SOUND, RLM_LM_MIX_PREDICT,
-                                RLM_LM_MIX_IMAGE};
-    tally sum = {0};
-    double nats[4] = {NAN, NAN, NAN, NAN};
-    for (int k = 0; k < 4; k++) {
+    int made = t->store.count - t->data.count - t->mix.made;
+    return source == RLM_SOURCE_REAL ? t->data.val_count : made;
+}
+
+static int val_place(const trainer *t, int source, int i)
+{
+    return source == RLM_SOURCE_REAL ? t->data.val[i] : t->data.count + t->mix.made + i;
+}
+
+enum { JUDGED = 5 };
+static const int JUDGED_MIX[JUDGED] = {RLM_LM_MIX_VIDEO, RLM_LM_MIX_VIDEO_SOUND, RLM_LM_MIX_PREDICT,
+                                       RLM_LM_MIX_IMAGE, RLM_LM_MIX_STYLIZE};
+
+/* Nats of each kind (of sound: those of its sound) over the clips of one source; the first two
+ * kinds also into `sum`. */
+static int judge(trainer *t, int source, double nats[JUDGED], tally *sum, rlm_error *err)
+{
+    for (int k = 0; k < JUDGED; k++) {
         tally kind = {0};
         int done = 0;
-        for (int i = 0; i < t->data.val_count && done < VAL_CLIPS; i++) {
+        for (int i = 0; i < val_count(t, source) && done < VAL_CLIPS; i++) {
             rlm_lm_batch b;
-            RLM_TRY(rlm_lm_mix_one(&t->mix, kinds[k], t->data.val[i], &b, err));
+            RLM_TRY(rlm_lm_mix_one(&t->mix, JUDGED_MIX[k], val_place(t, source, i), &b, err));
             if (b.batch > 0 && ++done)
                 evaluate(t, &b, &kind);
         }
         figures f = figures_of(&kind);
         nats[k] = k == 1 ? f.sound : f.video;
         for (int g = 0; k < 2 && g < RLM_LM_GROUPS; g++) {
-            sum.nats[g] += kind.nats[g];
-            sum.rows[g] += kind.rows[g];
+            sum->nats[g] += kind.nats[g];
+            sum->rows[g] += kind.rows[g];
         }
     }
-    figures f = figures_of(&sum);
-    if (isnan(f.loss))
-        return 0;
-    rlm_journal_put(t->journal, t->step, "val_loss", f.loss, "val_video", nats[0], "val_sound",
-                    nats[1], "val_predict", nats[2], "val_image", nats[3], NULL);
-    rlm_logf(&t->log, 2, "step %lld: validation video %.3f, sound %.3f, predict %.3f, image %.3f",
-             (long long)t->step, nats[0], nats[1], nats[2], nats[3]);
     return 0;
 }
 
-/* Captions of the first validation clips, else of the first clips. */
+static int validate(trainer *t, rlm_error *err)
+{
+    double real[JUDGED], made[JUDGED];
+    tally sum = {0};
+    RLM_TRY(judge(t, RLM_SOURCE_REAL, real, &sum, err));
+    RLM_TRY(judge(t, RLM_SOURCE_PLAYGROUND, made, &sum, err));
+    double loss = figures_of(&sum).loss;
+    if (isnan(loss))
+        return 0;
+    rlm_journal_put(t->journal, t->step, "val_loss", loss, "val_video", real[0], "val_sound",
+                    real[1], "val_predict", real[2], "val_image", real[3], "val_world_video",
+                    made[0], "val_world_sound", made[1], "val_world_predict", made[2],
+                    "val_world_image", made[3], "val_world_stylize", made[4], NULL);
+    rlm_logf(&t->log, 2,
+             "step %lld: validation video %.3f, sound %.3f, predict %.3f, image %.3f; playground "
+             "%.3f, %.3f, %.3f, %.3f, stylize %.3f",
+             (long long)t->step, real[0], real[1], real[2], real[3], made[0], made[1], made[2],
+             made[3], made[4]);
+    return 0;
+}
+
+/* Captions of the first validation clips, of both sources in turn where there are both; else of the
+ * first clips. */
+static int shown_place(const trainer *t, int i)
+{
+    int both = val_count(t, RLM_SOURCE_PLAYGROUND) > 0 && t->data.val_count > 0;
+    int source = both ? i % 2 : t->data.val_count > 0 ? RLM_SOURCE_REAL : RLM_SOURCE_PLAYGROUND;
+    int at = both ? i / 2 : i;
+    return at < val_count(t, source) ? val_place(t, source, at) : i < t->store.count ? i : 0;
+}
+
 static int show(trainer *t, rlm_error *err)
 {
     char dir[4096], path[4200];
@@ -467,8 +453,7 @@ static int show(trainer *t, rlm_error *err)
                      .seed = t->recipe.seed};
     rlm_arena_rewind(&t->arena, 0);
     for (int i = 0; i < SHOWN; i++) {
-        int at = i < t->data.val_count ? t->data.val[i] : i < t->store.count ? i : 0;
-        const rlm_lm_clip *c = &t->store.clips[at];
+        const rlm_lm_clip *c = &t->store.clips[shown_place(t, i)];
         snprintf(path, sizeof path, "%s/step_%07lld_%d.mp4", dir, (long long)t->step, i);
         s.source = c->source;
         s.seed = t->recipe.seed + (uint64_t)i;
