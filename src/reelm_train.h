@@ -45,6 +45,45 @@ int rlm_train(const rlm_train_options *o, rlm_error *err);
  * kept. */
 int rlm_model_assemble(const char *const *sources, int count, const char *out, rlm_error *err);
 
+/* ---- Evaluation: media -> codes -> media, or two folders beside each other --------------------
+ */
+enum { RLM_EVAL_VIDEO, RLM_EVAL_AUDIO };
+enum { RLM_STAGE_MEASURE = RLM_STAGE_DECODE + 1 }; /* of rlm_progress: files */
+
+/* Protocol of video: 17 frames at 8 fps (nearest timestamp), the shorter side scaled to 128, the
+ * middle 128x128; a shorter clip holds its last frame; pictures are clips of one frame. native: own
+ * size and rate, at most 256 frames. Of sound: mono at the codec's rate, whole files. */
+typedef struct rlm_eval_options {
+    int what;              /* RLM_EVAL_* */
+    const char *model_dir; /* with the tokenizer to measure; not needed with `against` */
+    /* Media files, folders (as in training), folders of folders of PNG frames, or .txt lists of
+     * files, a line each, from the list's folder. May be empty when world > 0. */
+    const char *const *inputs;
+    int input_count;
+    const char *against;    /* folder with coded files of the same names; NULL: encode and decode.
+                               Its bytes.tsv (name, bytes) gives bits a second */
+    int split;              /* RLM_SPLIT_TRAIN or _VALIDATION of the inputs; default -1: all */
+    int64_t most;           /* measure at most so many files, evenly spread; 0: all */
+    int world;              /* so many playground validation clips as well; default 0 */
+    int controls;           /* 1: their depth and flow as pictures instead */
+    int native;             /* 1: own size and rate */
+    int levels;             /* audio: decode only so many levels; 0: all */
+    int list;               /* 1: only say what would be measured */
+    const char *perceptual; /* weights of SqueezeNet v1.1 (safetensors); NULL: not measured */
+    const char *sheet;      /* PNG to write: originals above reconstructions; NULL: none */
+    const char *keep;       /* folder for originals/ and coded/, lossless; NULL: none */
+    int threads;
+    const char *cpu_mask;
+    void (*log)(void *cookie, int level, const char *text);
+    void *log_cookie;
+    int (*progress)(void *cookie, const rlm_progress *p); /* files; non-zero: RLM_E_CANCELLED */
+    void *progress_cookie;
+} rlm_eval_options;
+void rlm_eval_defaults(rlm_eval_options *o, int what);
+/* One JSON object (heap; rlm_string_free): protocol, means over all files and over each group, use
+ * of bits or codes, and every file's figures. docs/TRAINING.md names each measure. */
+int rlm_eval(const rlm_eval_options *o, char **json, rlm_error *err);
+
 /* Kernel and step benchmarks as text or one JSON object (heap; rlm_string_free). */
 int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick, char **out,
               rlm_error *err);

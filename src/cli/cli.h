@@ -60,5 +60,6 @@ int cmd_probe(const cli_args *a);
 int cmd_bench(const cli_args *a);
 int cmd_world(const cli_args *a);
 int cmd_serve(const cli_args *a);
+int cmd_eval(const cli_args *a);
 
 #endif

@@ -63,16 +63,19 @@ typedef struct cli_args {
     const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *cut;
     const char *style, *split, *progress;
     const char *host, *api_key, *api_key_file, *state_dir, *allow_host, *cors_origins;
+    const char *against, *keep, *perceptual, *sheet_file; /* eval */
     cli_list data;
     int64_t width, height, frames, threads, seed, top_k, batch_count;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,
         start;
+    int64_t limit, world_clips; /* eval */
     int no_audio, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
     int no_metadata, quick, sheet, no_truth, print_config;
     int64_t port, queue, job_ttl, max_upload, rate_limit;
     double timeout, max_clip;
     int insecure, no_webui;
+    int controls, native, list; /* eval */
 } cli_args;
 
 typedef struct cli_verb {

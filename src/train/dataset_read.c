@@ -1,10 +1,10 @@
 /* The three ways a folder says what it holds:
  *   manifest.tsv    header line, then a line a file; columns file, source or repository, path,
- *                   has_audio, split; a source may also be "REPOSITORY | PATH @OFFSET"
- *   metadata.jsonl  {"file_name", "text", "text_long"}, optionally "source", "split", "has_audio"
- *   nothing         every file of a known kind, searched through sub-folders
- * The first two are joined by file name. A missing caption is looked for in NAME.txt beside the
- * file: first line short, the rest long. */
+ *                   kind or class, has_audio, split; a source may also be "REPOSITORY | PATH
+ * @OFFSET" metadata.jsonl  {"file_name", "text", "text_long"}, optionally "source", "split",
+ * "has_audio" nothing         every file of a known kind, searched through sub-folders The first
+ * two are joined by file name. A missing caption is looked for in NAME.txt beside the file: first
+ * line short, the rest long. */
 #include "src/train/dataset_read.h"
 
 #include <cjson/cJSON.h>
@@ -26,7 +26,7 @@ static const struct {
     {RLM_MEDIA_AUDIO, " wav flac ogg oga opus mp3 m4a aac "},
 };
 
-static int kind_of(const char *path)
+int rlm_media_kind(const char *path)
 {
     char ext[16], word[20];
     snprintf(word, sizeof word, " %s ", rlm_path_ext(path, ext));
@@ -41,6 +41,7 @@ void rlm_item_free(rlm_item *item)
     rlm_free(item->path);
     rlm_free(item->source);
     rlm_free(item->group);
+    rlm_free(item->label);
     rlm_free(item->text);
     rlm_free(item->text_long);
     memset(item, 0, sizeof *item);
@@ -110,7 +111,7 @@ static rlm_item *add_item(rlm_found *f, const char *dir, const char *name, int *
         return NULL;
     }
     const char *why = !inside(name)                             ? "outside its folder"
-                      : !kind_of(name)                          ? "not a known kind of media"
+                      : !rlm_media_kind(name)                   ? "not a known kind of media"
                       : stat(path, &st) || !S_ISREG(st.st_mode) ? "missing"
                       : st.st_size == 0                         ? "empty"
                                                                 : NULL;
@@ -131,7 +132,7 @@ static rlm_item *add_item(rlm_found *f, const char *dir, const char *name, int *
         f->items = grown;
         f->capacity = more;
     }
-    int kind = kind_of(name);
+    int kind = rlm_media_kind(name);
     rlm_item *item = &f->items[f->count++];
     *item = (rlm_item){.path = path,
                        .kind = kind,
@@ -163,7 +164,7 @@ static bool set_source(rlm_item *item, const char *source, const char *path)
 /* ---- manifest.tsv ---- */
 
 typedef struct columns {
-    int file, source, path, has_audio, split, count;
+    int file, source, path, label, has_audio, split, count;
 } columns;
 
 static int cut(char *line, char *cell[COLUMNS_MAX])
@@ -182,7 +183,7 @@ static int cut(char *line, char *cell[COLUMNS_MAX])
 static columns read_header(char *line)
 {
     char *cell[COLUMNS_MAX];
-    columns c = {-1, -1, -1, -1, -1, cut(line, cell)};
+    columns c = {-1, -1, -1, -1, -1, -1, cut(line, cell)};
     for (int i = 0; i < c.count; i++) {
         if (!strcmp(cell[i], "file") || !strcmp(cell[i], "file_name"))
             c.file = i;
@@ -190,6 +191,8 @@ static columns read_header(char *line)
             c.source = i;
         else if (!strcmp(cell[i], "path"))
             c.path = i;
+        else if (!strcmp(cell[i], "kind") || !strcmp(cell[i], "class"))
+            c.label = i;
         else if (!strcmp(cell[i], "has_audio"))
             c.has_audio = i;
         else if (!strcmp(cell[i], "split"))
@@ -212,6 +215,9 @@ static int manifest_line(rlm_found *f, const char *dir, const columns *c, char *
         return code;
     if (c->source >= 0 && c->source < n &&
         !set_source(item, cell[c->source], c->path >= 0 && c->path < n ? cell[c->path] : NULL))
+        return no_memory(err);
+    if (c->label >= 0 && c->label < n && !item->label &&
+        !(item->label = rlm_strdup(cell[c->label])))
         return no_memory(err);
     if (c->has_audio >= 0 && c->has_audio < n)
         item->has_audio = atoi(cell[c->has_audio]) != 0;
@@ -343,7 +349,7 @@ static int walk(rlm_found *f, const char *dir, const char *below, int depth, rlm
         else if (!code && names[i]->d_name[0] != '.') {
             if (rlm_is_dir(full) && depth < DEPTH_MAX)
                 code = walk(f, dir, name, depth + 1, err);
-            else if (kind_of(name))
+            else if (rlm_media_kind(name))
                 add_item(f, dir, name, &code, err);
         }
         rlm_free(full);

@@ -107,9 +107,11 @@ int rlm_checkpoint_exists(const char *run_dir);
 /* ---- dataset.c: folders of media + captions ---------------------------------------------------
  */
 enum { RLM_MEDIA_VIDEO = 1, RLM_MEDIA_IMAGE = 2, RLM_MEDIA_AUDIO = 4 };
+int rlm_media_kind(const char *path); /* RLM_MEDIA_* by extension; 0: none */
 typedef struct rlm_item {
     char *path, *source;    /* source: recording the clip was cut from; the split goes by it */
     char *group;            /* repository or folder; draws are balanced between groups */
+    char *label;            /* what the manifest calls its kind or class; or NULL */
     int kind;               /* RLM_MEDIA_*, by extension */
     char *text, *text_long; /* captions or NULL */
     int split;              /* 0 train, 1 validation */

@@ -1,0 +1,89 @@
+/* How codes use their bits: over a set of clips each bit should say something, and say it alone. */
+#include "src/train/eval.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void rlm_bit_use_free(rlm_bit_use *u)
+{
+    rlm_free(u->ids);
+    memset(u, 0, sizeof *u);
+}
+
+int rlm_bit_use_add(rlm_bit_use *u, const rlm_codes *codes, rlm_error *err)
+{
+    if (u->count + codes->count > u->room) {
+        int64_t room = 2 * (u->count + codes->count);
+        int32_t *grown = rlm_realloc(u->ids, (size_t)u->room * sizeof *grown,
+                                     rlm_size_mul((size_t)room, sizeof *grown));
+        if (!grown)
+            return rlm_fail(err, RLM_E_NOMEM, "evaluation: no memory for %lld codes",
+                            (long long)room);
+        u->ids = grown;
+        u->room = room;
+    }
+    memcpy(u->ids + u->count, codes->ids, (size_t)codes->count * sizeof *u->ids);
+    u->count += codes->count;
+    for (int64_t i = 0; i < codes->count; i++)
+        for (int a = 0; a < u->bits; a++) {
+            if (!(codes->ids[i] >> a & 1))
+                continue;
+            u->ones[a]++;
+            for (int b = a + 1; b < u->bits; b++)
+                u->both[a][b] += codes->ids[i] >> b & 1;
+        }
+    return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Pearson's r of two bits; NAN when one of them never changes. */
+static double correlation(const rlm_bit_use *u, int a, int b)
+{
+    double n = (double)u->count, pa = (double)u->ones[a] / n, pb = (double)u->ones[b] / n;
+    double spread = sqrt(pa * (1 - pa) * pb * (1 - pb));
+    return spread > 0 ? ((double)u->both[a][b] / n - pa * pb) / spread : NAN;
+}
+
+static double digits4(double v)
+{
+    return round(v * 1e4) / 1e4;
+}
+
+cJSON *rlm_bit_use_json(rlm_bit_use *u)
+{
+    cJSON *o = cJSON_CreateObject(), *means = cJSON_AddArrayToObject(o, "mean");
+    double least = 1, most = 0, worst = 0, n = (double)u->count;
+    int pair[2] = {0, 0};
+    for (int a = 0; a < u->bits; a++) {
+        double mean = (double)u->ones[a] / n;
+        cJSON_AddItemToArray(means, cJSON_CreateNumber(digits4(mean)));
+        least = mean < least ? mean : least;
+        most = mean > most ? mean : most;
+        for (int b = a + 1; b < u->bits; b++) {
+            double r = correlation(u, a, b);
+            if (fabs(r) > fabs(worst)) {
+                worst = r;
+                pair[0] = a;
+                pair[1] = b;
+            }
+        }
+    }
+    qsort(u->ids, (size_t)u->count, sizeof *u->ids, by_value);
+    int64_t distinct = u->count > 0;
+    for (int64_t i = 1; i < u->count; i++)
+        distinct += u->ids[i] != u->ids[i - 1];
+    cJSON_AddNumberToObject(o, "least_mean", digits4(least));
+    cJSON_AddNumberToObject(o, "most_mean", digits4(most));
+    cJSON_AddNumberToObject(o, "max_correlation", digits4(worst));
+    cJSON_AddItemToObject(o, "max_correlation_bits", cJSON_CreateIntArray(pair, 2));
+    cJSON_AddNumberToObject(o, "codes", n);
+    cJSON_AddNumberToObject(o, "different_codes", (double)distinct);
+    return o;
+}

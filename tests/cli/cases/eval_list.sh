@@ -1,0 +1,2 @@
+# stdout: *controls-*
+$reelm eval video --world 3 --controls --list

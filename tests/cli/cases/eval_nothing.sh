@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *no media files found*
+$reelm eval video .

@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *'pictures' is not*
+$reelm eval pictures .
