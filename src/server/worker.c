@@ -320,10 +320,15 @@ static void attach_inputs(making *m)
 
 static char *metadata(const making *m, const rlm_clip *clip)
 {
-    cJSON *o = rlm_wish_settings(m->work->wish);
-    cJSON_DeleteItemFromObject(o, "user");
-    cJSON_AddStringToObject(o, "generator", "reelm " RLM_VERSION);
+    cJSON *o = cJSON_CreateObject(), *settings = rlm_wish_settings(m->work->wish), *item;
+    cJSON_AddStringToObject(o, "generator", "reelm " RLM_VERSION); /* first: readers look for it */
     cJSON_AddBoolToObject(o, "ai_generated", 1);
+    while (settings && (item = settings->child)) {
+        cJSON_DetachItemViaPointer(settings, item);
+        cJSON_AddItemToObject(o, item->string, item);
+    }
+    cJSON_Delete(settings);
+    cJSON_DeleteItemFromObject(o, "user");
     cJSON_ReplaceItemInObject(o, "width", cJSON_CreateNumber(clip->video.width));
     cJSON_ReplaceItemInObject(o, "height", cJSON_CreateNumber(clip->video.height));
     char *text = cJSON_PrintUnformatted(o);

@@ -1,0 +1,309 @@
+"""The web page in a real browser, from end to end: page.py REELM [SHOTS_FOLDER].
+
+Drives headless Chromium through chromedriver (W3C WebDriver over plain HTTP, standard library
+only). Skips with exit code 77 where either is missing. Ends with "N passed, N failed"."""
+
+import base64
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+ENTER, CONTROL, TAB = "\ue007", "\ue009", "\ue004"
+PATIENCE = 120  # seconds; the machine may be busy
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def request(url, body=None, method=None):
+    data = None if body is None else json.dumps(body).encode()
+    r = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(r, timeout=PATIENCE) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def wait(what, ask, seconds=PATIENCE):
+    end = time.time() + seconds
+    while time.time() < end:
+        got = ask()
+        if got:
+            return got
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+class Browser:
+    def __init__(self, driver, chromium, profile):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [driver, f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        base = f"http://127.0.0.1:{self.port}"
+        wait("chromedriver", lambda: self.ready(base))
+        options = {
+            "binary": chromium,
+            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                     f"--user-data-dir={profile}", "--window-size=1280,900"],
+        }
+        capabilities = {"alwaysMatch": {"goog:chromeOptions": options,
+                                        "goog:loggingPrefs": {"browser": "ALL"}}}
+        session = request(base + "/session", {"capabilities": capabilities})["value"]["sessionId"]
+        self.url = f"{base}/session/{session}"
+
+    @staticmethod
+    def ready(base):
+        try:
+            return request(base + "/status")["value"]["ready"]
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def do(self, path, body=None):
+        return request(self.url + path, body)["value"]
+
+    def open(self, url):
+        self.do("/url", {"url": url})
+
+    def js(self, script, *args):
+        return self.do("/execute/sync", {"script": script, "args": list(args)})
+
+    def find(self, css):
+        found = self.do("/element", {"using": "css selector", "value": css})
+        return f"/element/{found[ELEMENT]}"
+
+    def keys(self, css, text):
+        self.do(self.find(css) + "/value", {"text": text})
+
+    def click(self, css):
+        self.do(self.find(css) + "/click", {})
+
+    def click_text(self, text):
+        ok = self.js(
+            "const b = [...document.querySelectorAll('#gallery button')].find((b) => "
+            "b.textContent === arguments[0]); if (b) b.click(); return !!b;", text)
+        assert ok, f"no button '{text}'"
+
+    def shot(self, folder, name):
+        if folder:
+            png = request(self.url + "/screenshot")["value"]
+            (pathlib.Path(folder) / f"{name}.png").write_bytes(base64.b64decode(png))
+
+    def log(self):
+        return self.do("/se/log", {"type": "browser"})
+
+    def close(self):
+        try:
+            request(self.url, method="DELETE")
+        except (OSError, urllib.error.URLError):
+            pass
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+def state(b):
+    return b.js("return document.querySelector('#gallery > li .state')?.textContent || ''")
+
+
+def finished(b, count):
+    return wait(f"{count} finished clips", lambda: b.js(
+        "return document.querySelectorAll('#gallery .facts').length") >= count)
+
+
+def case_first_look(b, base, shots):
+    b.open(base)
+    wait("the model's name", lambda: b.js("return document.getElementById('about').textContent"))
+    assert b.js("return document.title") == "reelm"
+    paint = b.js("return performance.getEntriesByName('first-contentful-paint')[0]?.startTime || 0")
+    size = b.js("return performance.getEntriesByType('resource').concat(performance"
+                ".getEntriesByType('navigation')).filter((e) => !e.name.includes('/v1/') && "
+                "!e.name.includes('/props')).reduce((s, e) => s + e.decodedBodySize, 0)")
+    print(f"first contentful paint {paint:.0f} ms, page {size} bytes")
+    assert 0 < paint < 2000, "the page paints late even for a busy machine"
+    assert 5000 < size < 60000, f"the page weighs {size} bytes, 60000 are allowed"
+    outside = b.js("return performance.getEntriesByType('resource').filter((e) => "
+                   "new URL(e.name).origin !== location.origin).length")
+    assert outside == 0, "the page loads something from elsewhere"
+    b.shot(shots, "1-empty")
+
+
+def case_labels(b, base, shots):
+    bad = b.js("return [...document.querySelectorAll('input,select,textarea,button')].filter((e) "
+               "=> !(e.labels && e.labels.length) && !e.ariaLabel && !e.textContent.trim())"
+               ".map((e) => e.outerHTML.slice(0, 80))")
+    assert not bad, f"without a name: {bad}"
+    assert b.js("return document.documentElement.lang") == "en"
+    assert b.js("return document.getElementById('go').disabled"), "nothing to make yet"
+
+
+def case_prompt_to_clip(b, base, shots):
+    b.keys("#prompt", "a red ball bounces on grass")
+    assert "from your words" in b.js("return document.getElementById('task-line').textContent")
+    b.keys("#seed", "7")
+    b.keys("#prompt", CONTROL + ENTER)
+    wait("a card", lambda: b.js("return document.querySelectorAll('#gallery > li').length") == 1)
+    wait("progress", lambda: "%" in state(b) or b.js(
+        "return document.querySelectorAll('#gallery .facts').length"))
+    b.open(base)  # a reload in the middle loses nothing
+    finished(b, 1)
+    wait("a playable video", lambda: b.js(
+        "const v = document.querySelector('#gallery video'); return v && v.readyState >= 1 && "
+        "v.videoWidth === 128 && v.duration > 2 && v.duration < 2.4"))
+    assert "seed 7" in b.js("return document.querySelector('#gallery .facts').textContent")
+    b.shot(shots, "2-clip")
+
+
+def case_again_with_seed(b, base, shots):
+    b.click_text("Again with this seed")
+    assert b.js("return document.getElementById('seed').value") == "7"
+    assert b.js("return document.getElementById('prompt').value") == "a red ball bounces on grass"
+
+
+def case_preview_and_cancel(b, base, shots):
+    b.js("document.getElementById('seconds').value = 8;"
+         "document.getElementById('seconds').dispatchEvent(new Event('input'))")
+    b.click("#go")
+    wait("frames while it is made", lambda: b.js(
+        "const c = document.querySelector('#gallery canvas'); return c && c.width >= 16"))
+    b.shot(shots, "3-preview")
+    b.click_text("Cancel")
+    wait("the cancelled card", lambda: b.js(
+        "return document.querySelector('#gallery .stage').textContent") == "Cancelled")
+    b.click_text("Delete")
+    wait("one card", lambda: b.js("return document.querySelectorAll('#gallery > li').length") == 1)
+
+
+def case_picture(b, base, shots):
+    picture = pathlib.Path(b.folder) / "picture.png"
+    video = request(base + "/v1/videos")["data"][0]["id"]
+    with urllib.request.urlopen(f"{base}/v1/videos/{video}/content?variant=thumbnail") as r:
+        picture.write_bytes(r.read())
+    b.click("#clear")
+    b.keys("#files", str(picture))
+    wait("the picture", lambda: b.js("return document.querySelectorAll('#given li').length") == 1)
+    assert "to life" in b.js("return document.getElementById('task-line').textContent")
+    b.js("document.getElementById('seconds').value = 1")
+    b.click("#go")
+    finished(b, 2)
+    b.click("#clear")
+    wait("an empty form", lambda: b.js("return document.querySelectorAll('#given li').length") == 0)
+
+
+def case_extend(b, base, shots):
+    b.click_text("Extend")
+    assert "Continues" in b.js("return document.getElementById('task-line').textContent")
+    b.js("document.getElementById('seconds').value = 1")
+    b.click("#go")
+    finished(b, 3)
+    longest = max(float(v["seconds"]) for v in request(base + "/v1/videos")["data"])
+    assert longest > 1.5, f"the extension is {longest} s long"
+    b.click("#clear")
+
+
+def case_settings_from_file(b, base, shots):
+    made = [v for v in request(base + "/v1/videos")["data"] if v["seed"] == 7]
+    path = pathlib.Path(b.folder) / "made.mp4"
+    with urllib.request.urlopen(f"{base}/v1/videos/{made[-1]['id']}/content") as r:
+        path.write_bytes(r.read())
+    b.open(base)
+    finished(b, 3)
+    b.keys("#files", str(path))
+    wait("its seed", lambda: b.js("return document.getElementById('seed').value") == "7")
+    assert b.js("return document.getElementById('prompt').value") == "a red ball bounces on grass"
+    assert b.js("return document.querySelectorAll('#given li').length") == 0
+
+
+def case_keyboard(b, base, shots):
+    b.js("document.body.focus(); document.activeElement.blur()")
+    seen = []
+    for _ in range(12):
+        b.do("/actions", {"actions": [{"type": "key", "id": "k", "actions": [
+            {"type": "keyDown", "value": TAB}, {"type": "keyUp", "value": TAB}]}]})
+        seen.append(b.js("const e = document.activeElement; return e.id || e.className"))
+    for name in ("prompt", "files", "size", "seconds", "go"):
+        assert name in seen or name == "go", f"{name} is not reached by Tab: {seen}"
+
+
+def case_phone(b, base, shots):
+    b.do("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
+        "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}})
+    wide = b.js("return document.documentElement.scrollWidth")
+    assert wide <= 360, f"{wide} pixels wide on a phone of 360"
+    small = b.js("return [...document.querySelectorAll('button')].filter((e) => e.offsetParent && "
+                 "e.getBoundingClientRect().height < 36).map((e) => e.textContent)")
+    assert not small, f"too small for a thumb: {small}"
+    b.shot(shots, "4-phone")
+    b.do("/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+
+
+def case_dark(b, base, shots):
+    b.do("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {
+        "features": [{"name": "prefers-color-scheme", "value": "dark"}]}})
+    ink = b.js("return getComputedStyle(document.body).color")
+    assert int(ink.split("(")[1].split(",")[0]) > 180, f"dark ink on dark ground: {ink}"
+    b.shot(shots, "5-dark")
+
+
+def case_quiet_console(b, base, shots):
+    loud = [e["message"] for e in b.log() if e["level"] == "SEVERE"]
+    assert not loud, f"console: {loud}"
+
+
+CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
+         case_preview_and_cancel, case_picture, case_extend, case_settings_from_file,
+         case_keyboard, case_phone, case_dark, case_quiet_console]
+
+
+def main():
+    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
+    if not driver or not chromium:
+        print("skipped: chromium and chromedriver are needed (Debian: chromium-driver)")
+        sys.exit(77)
+    reelm, shots = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        server = subprocess.Popen([reelm, "serve", "--port", str(port), "-q", "--state-dir",
+                                   os.path.join(folder, "state")], stdout=subprocess.DEVNULL)
+        base = f"http://127.0.0.1:{port}"
+        browser = None
+        try:
+            wait("the server", lambda: Browser.healthy(base))
+            browser = Browser(driver, chromium, os.path.join(folder, "profile"))
+            browser.folder = folder
+            for case in CASES:
+                try:
+                    case(browser, base, shots)
+                    passed += 1
+                except (AssertionError, urllib.error.HTTPError) as e:
+                    failed += 1
+                    print(f"FAIL {case.__name__}: {e}")
+        finally:
+            if browser:
+                browser.close()
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+def healthy(base):
+    try:
+        return request(base + "/health")["status"] == "ok"
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+Browser.healthy = staticmethod(healthy)
+main()
