@@ -214,6 +214,18 @@ void rlm_session_close(rlm_session **session)
     *session = NULL;
 }
 
+int rlm_origin(int task, const rlm_clip *condition)
+{
+    static const uint8_t keeps[RLM_TASK_COUNT] = {[RLM_TASK_PREDICT] = 1,
+                                                  [RLM_TASK_PAINT] = 1,
+                                                  [RLM_TASK_VIDEO_TO_AUDIO] = 1,
+                                                  [RLM_TASK_AUDIO_TO_VIDEO] = 1,
+                                                  [RLM_TASK_AV_CONTINUE] = 1};
+    int kept = condition && task >= 0 && task < RLM_TASK_COUNT && keeps[task];
+    return kept && condition->origin != RLM_ORIGIN_GENERATED ? RLM_ORIGIN_COMPOSITE
+                                                             : RLM_ORIGIN_GENERATED;
+}
+
 int rlm_session_need(const rlm_session *s, unsigned parts, rlm_error *err)
 {
     const rlm_model *m = &s->engine->model;

@@ -27,6 +27,12 @@ int rlm_session_need(const rlm_session *s, unsigned parts, rlm_error *err);
 /* NOMEM when the session's scratch and cache would pass options.max_memory. */
 int rlm_session_allow(const rlm_session *s, size_t bytes, rlm_error *err);
 
+/* RLM_ORIGIN_* of what a task made from this condition (NULL: none). */
+int rlm_origin(int task, const rlm_clip *condition);
+/* rlm_tokens_write with generation settings (JSON or NULL) in the file. */
+int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes *video,
+                    const rlm_codes *audio, const char *settings, rlm_error *err);
+
 /* ---- pipeline_generate.c ----------------------------------------------------------------------
  */
 

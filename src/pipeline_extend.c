@@ -293,6 +293,7 @@ int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *sourc
     if (!code && j.cancelled)
         code = rlm_fail(err, RLM_E_CANCELLED, "stopped after %d of %d frames", clip.video.count,
                         frames);
+    clip.origin = rlm_origin(RLM_TASK_PREDICT, source);
     if (!code || code == RLM_E_CANCELLED)
         *out = clip;
     else

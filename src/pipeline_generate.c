@@ -165,7 +165,8 @@ static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *ma
     decode_cookie cookie = {j, j->cancelled};
     made_codes(j, spec, made, frames, &video, &audio);
     if (save && j->r->save_tokens && (video.count || audio.count))
-        RLM_TRY(rlm_tokens_write(j->s->engine, j->r->save_tokens, &video, &audio, err));
+        RLM_TRY(
+            rlm_tokens_save(j->s->engine, j->r->save_tokens, &video, &audio, j->r->settings, err));
     double start = rlm_now();
     int code = 0;
     if (video.count)
@@ -479,6 +480,7 @@ int rlm_generate(rlm_session *s, const rlm_request *request, rlm_clip *out, rlm_
         code = rlm_fail(err, RLM_E_CANCELLED, "stopped with %d frames finished", clip.video.count);
     j.report.frames = clip.video.count;
     rlm_job_close(&j);
+    clip.origin = rlm_origin(p.task, request->condition);
     if (!code || code == RLM_E_CANCELLED)
         *out = clip;
     else

@@ -146,8 +146,8 @@ static void put_number(rlm_st_writer *w, const char *key, int64_t value)
     rlm_st_add_meta(w, key, text);
 }
 
-int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes *video,
-                     const rlm_codes *audio, rlm_error *err)
+int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes *video,
+                    const rlm_codes *audio, const char *settings, rlm_error *err)
 {
     rlm_st_writer w;
     int has_video = video && video->count, has_audio = audio && audio->count;
@@ -158,6 +158,8 @@ int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes
     rlm_st_writer_init(&w);
     rlm_st_add_meta(&w, "schema", "reelm.tokens");
     rlm_st_add_meta(&w, "version", "1");
+    if (settings && *settings)
+        rlm_st_add_meta(&w, "settings", settings);
     if (has_video) {
         char fps[32];
         int64_t shape[3] = {video->dims[0], video->dims[1], video->dims[2]};
@@ -181,6 +183,12 @@ int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes
     int code = rlm_st_commit(&w, path, err);
     rlm_st_writer_free(&w);
     return code;
+}
+
+int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes *video,
+                     const rlm_codes *audio, rlm_error *err)
+{
+    return rlm_tokens_save(engine, path, video, audio, NULL, err);
 }
 
 /* A whole number of the metadata in [low, high]. */
@@ -278,7 +286,7 @@ int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video
     rlm_safetensors st;
     rlm_codes v = {0}, a = {0};
     int64_t version;
-    RLM_TRY(rlm_st_open(&st, path, err));
+    RLM_TRY(rlm_st_open_stream(&st, path, err));
     const char *schema = rlm_st_meta(&st, "schema");
     int code = 0;
     if (!schema || strcmp(schema, "reelm.tokens"))
@@ -306,5 +314,20 @@ int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video
     }
     rlm_codes_free(&v);
     rlm_codes_free(&a);
+    return code;
+}
+
+int rlm_tokens_settings(const char *path, char **json, rlm_error *err)
+{
+    rlm_safetensors st;
+    RLM_TRY(rlm_st_open_stream(&st, path, err));
+    const char *schema = rlm_st_meta(&st, "schema"), *text = rlm_st_meta(&st, "settings");
+    int code = 0;
+    *json = NULL;
+    if (!schema || strcmp(schema, "reelm.tokens"))
+        code = rlm_fail(err, RLM_E_FORMAT, "%s: is no token file", path);
+    else if (text && !(*json = rlm_strdup(text)))
+        code = rlm_fail(err, RLM_E_NOMEM, "%s: no memory for its settings", path);
+    rlm_st_close(&st);
     return code;
 }

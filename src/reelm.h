@@ -80,7 +80,12 @@ typedef struct rlm_clip {
     rlm_frames video;
     rlm_pcm audio;
     char *metadata; /* JSON object embedded in the file (generation settings), or NULL */
+    int origin;     /* RLM_ORIGIN_*: what rlm_media_write says of who made it */
 } rlm_clip;
+
+/* Set by rlm_generate and rlm_extend, and by rlm_media_read from embedded settings: recorded (the
+ * default; no mark), made by a model, parts of a recording kept. */
+enum { RLM_ORIGIN_RECORDED = 0, RLM_ORIGIN_GENERATED = 1, RLM_ORIGIN_COMPOSITE = 2 };
 
 RLM_API void rlm_clip_free(rlm_clip *clip); /* frees what it holds and zeroes it */
 
@@ -133,10 +138,18 @@ typedef struct rlm_write_options {
     const char *format;
     int crf;         /* H.264/VP9 quality; default 18 */
     int no_metadata; /* 1: leave clip.metadata out */
+    int no_ai_mark;  /* 1: no XMP DigitalSourceType (mp4 mov gif png) and no tag ai_generated */
 } rlm_write_options;
 RLM_API int rlm_media_write(const char *path, const rlm_clip *clip,
                             const rlm_write_options *options,
                             rlm_error *err); /* options may be NULL */
+
+/* SHA-256 of a file's bytes as 64 hex digits. Not for pipes. */
+RLM_API int rlm_file_sha256(const char *path, char hex[65], rlm_error *err);
+
+/* Would rlm_media_write know the format and find the folder? Fails at once instead of at the end.
+ */
+RLM_API int rlm_media_writable(const char *path, const rlm_write_options *options, rlm_error *err);
 
 /* One JSON object describing a media file (streams, sizes, rates, rotation, seconds, metadata).
  * *json is heap, free with rlm_string_free. */
@@ -238,6 +251,7 @@ typedef struct rlm_request {
     float cfg_scale;           /* 1: off */
     int backward;              /* rlm_extend: 1: what came before, instead of what follows */
     const char *save_tokens;   /* path: the token file is written there before decoding; or NULL */
+    const char *settings;      /* JSON object kept in the token file, or NULL */
     const char *resume_tokens; /* a file that save_tokens left: its tokens are taken, not sampled;
                                 * with the same request the result is that of one run; or NULL */
     int (*progress)(void *cookie, const rlm_progress *p); /* non-zero: cancel */
@@ -280,6 +294,8 @@ RLM_API int rlm_tokens_write(const rlm_engine *engine, const char *path, const r
                              const rlm_codes *audio, rlm_error *err);
 RLM_API int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video,
                             rlm_codes *audio, rlm_error *err); /* engine NULL: no check */
+/* The request.settings a token file was saved with; *json NULL if it has none; rlm_string_free. */
+RLM_API int rlm_tokens_settings(const char *path, char **json, rlm_error *err);
 
 /* ---- Playground ---------------------------------------------------------------------------- */
 

@@ -55,9 +55,24 @@ int rlm_map_open(rlm_map *m, const char *path, rlm_error *err)
     return 0;
 }
 
+int rlm_map_stream(rlm_map *m, const char *path, rlm_error *err)
+{
+    struct stat st;
+    char *data = NULL;
+    *m = (rlm_map){0};
+    if (strcmp(path, "-") && (stat(path, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+        return rlm_map_open(m, path, err);
+    RLM_TRY(rlm_file_read(path, (size_t)1 << 30, &data, &m->bytes, err));
+    m->data = (uint8_t *)data;
+    m->heap = 1;
+    return 0;
+}
+
 void rlm_map_close(rlm_map *m)
 {
-    if (m->data)
+    if (m->heap)
+        rlm_free((void *)(uintptr_t)m->data);
+    else if (m->data)
         munmap((void *)(uintptr_t)m->data, m->bytes);
     *m = (rlm_map){0};
 }
@@ -143,7 +158,14 @@ int rlm_writer_open(rlm_writer *w, const char *path, rlm_error *err)
     }
     /* A device or pipe cannot be replaced by rename: it is written in place. */
     struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    if (!strcmp(path, "-")) {
+        rlm_free(w->tmp);
+        w->tmp = NULL;
+        int fd = dup(STDOUT_FILENO);
+        w->file = fd < 0 ? NULL : fdopen(fd, "wb");
+        if (!w->file && fd >= 0)
+            close(fd);
+    } else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         if (S_ISDIR(st.st_mode)) {
             writer_forget(w);
             return rlm_fail(err, RLM_E_IO, "%s: is a directory, expected a file name", path);
@@ -226,6 +248,15 @@ int rlm_file_write(const char *path, const void *data, size_t bytes, rlm_error *
     RLM_TRY(rlm_writer_open(&w, path, err));
     rlm_writer_put(&w, data, bytes);
     return rlm_writer_commit(&w, err);
+}
+
+int rlm_file_sha256(const char *path, char hex[65], rlm_error *err)
+{
+    rlm_map m;
+    RLM_TRY(rlm_map_open(&m, path, err));
+    rlm_sha256_hex(m.data, m.bytes, hex);
+    rlm_map_close(&m);
+    return 0;
 }
 
 /* ---- Paths ---------------------------------------------------------------------------------- */

@@ -12,8 +12,11 @@
 typedef struct rlm_map {
     const uint8_t *data;
     size_t bytes;
+    int heap; /* 1: read, not mapped */
 } rlm_map;
 int rlm_map_open(rlm_map *m, const char *path, rlm_error *err);
+/* The same, and "-" (stdin), devices and pipes are read to their end (at most 1 GiB). */
+int rlm_map_stream(rlm_map *m, const char *path, rlm_error *err);
 void rlm_map_close(rlm_map *m);
 
 /* Whole file into a heap buffer with a NUL behind it (not counted); fails with RLM_E_RANGE above
@@ -21,7 +24,8 @@ void rlm_map_close(rlm_map *m);
 int rlm_file_read(const char *path, size_t limit, char **out, size_t *bytes, rlm_error *err);
 
 /* Atomic write: PATH.tmp.PID, fsync, rename, fsync of the directory. On any failure the previous
- * file is untouched and the temporary is gone. Use write_begin / fwrite-like / commit for streams.
+ * file is untouched and the temporary is gone. "-", devices and pipes are written in place. Use
+ * write_begin / fwrite-like / commit for streams.
  */
 typedef struct rlm_writer {
     FILE *file;

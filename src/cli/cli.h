@@ -45,6 +45,8 @@ double cli_now(void);
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
 
+/* One "key value" line a leaf, nested names joined by dots. */
+void cli_print_plain(const struct cJSON *node, const char *prefix);
 /* Print a cJSON object on stdout and delete it. */
 void cli_print_json(struct cJSON *object);
 
@@ -57,6 +59,7 @@ int cmd_train(const cli_args *a);
 int cmd_assemble(const cli_args *a);
 int cmd_info(const cli_args *a);
 int cmd_probe(const cli_args *a);
+int cmd_metadata(const cli_args *a);
 int cmd_bench(const cli_args *a);
 int cmd_world(const cli_args *a);
 int cmd_serve(const cli_args *a);

@@ -7,7 +7,7 @@
 #include "src/cli/cli.h"
 
 /* One "key: value" line a leaf, nested names joined by dots. */
-static void print_plain(const cJSON *node, const char *prefix)
+void cli_print_plain(const cJSON *node, const char *prefix)
 {
     char name[256];
     const cJSON *child;
@@ -16,7 +16,7 @@ static void print_plain(const cJSON *node, const char *prefix)
         snprintf(name, sizeof name, "%s%s%s", prefix, *prefix && child->string ? "." : "",
                  child->string ? child->string : "");
         if (cJSON_IsObject(child) || (cJSON_IsArray(child) && cJSON_IsObject(child->child))) {
-            print_plain(child, name);
+            cli_print_plain(child, name);
         } else {
             char *value = cJSON_PrintUnformatted(child);
             printf("%-28s %s\n", name, value ? value : "");
@@ -35,7 +35,7 @@ static int print_text(const cli_args *a, char *json)
         cli_print_json(o);
         return EXIT_DONE;
     }
-    print_plain(o, "");
+    cli_print_plain(o, "");
     cJSON_Delete(o);
     return EXIT_DONE;
 }

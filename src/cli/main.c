@@ -1,4 +1,5 @@
 /* reelm: the program. Sees the public headers only. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,7 +45,8 @@ double cli_now(void)
 
 int cli_error(const rlm_error *err)
 {
-    fprintf(stderr, "reelm: %s\n", err->text[0] ? err->text : rlm_error_name(err->code));
+    fprintf(stderr, "reelm: %s%s\n", err->text[0] ? err->text : rlm_error_name(err->code),
+            err->code == RLM_E_NOMEM ? " (--max-memory 0 tries nevertheless)" : "");
     switch (err->code) {
     case RLM_E_ARG:
     case RLM_E_RANGE:
@@ -85,6 +87,29 @@ static void log_line(void *cookie, int level, const char *text)
         fprintf(stderr, "reelm: %s\n", text);
 }
 
+/* Bytes that the machine has free, within the control group's limit; 0: unknown. */
+static int64_t free_memory(void)
+{
+    int64_t free_bytes = 0, most, used;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %" SCNd64, &free_bytes) == 1)
+            free_bytes *= 1024;
+    if (f)
+        fclose(f);
+    f = fopen("/sys/fs/cgroup/memory.max", "r");
+    FILE *now = fopen("/sys/fs/cgroup/memory.current", "r");
+    if (f && now && fscanf(f, "%" SCNd64, &most) == 1 && fscanf(now, "%" SCNd64, &used) == 1 &&
+        most > used && most - used < free_bytes)
+        free_bytes = most - used;
+    if (f)
+        fclose(f);
+    if (now)
+        fclose(now);
+    return free_bytes;
+}
+
 void cli_library_options(const cli_args *a, rlm_options *o)
 {
     static int level;
@@ -93,6 +118,7 @@ void cli_library_options(const cli_args *a, rlm_options *o)
     o->threads = (int)a->threads;
     o->cpu_mask = a->cpu_mask;
     o->deterministic = a->deterministic;
+    o->max_memory = a->max_memory >= 0 ? (int64_t)(a->max_memory * 1e9) : free_memory();
     o->log = log_line;
     o->log_cookie = &level;
 }

@@ -26,6 +26,8 @@ static const cli_verb verbs[] = {
      CLI_MAX_INPUTS, cmd_eval},
     {CLI_INFO, "info", "", "what the model is and which kernels serve it", 0, 0, cmd_info},
     {CLI_PROBE, "probe", "MEDIA", "what a media file holds", 1, 1, cmd_probe},
+    {CLI_METADATA, "metadata", "FILE", "the settings an output file was made with", 1, 1,
+     cmd_metadata},
     {CLI_BENCH, "bench", "", "measured speed of kernels and steps", 0, 0, cmd_bench},
     {CLI_COMPLETION, "completion", "bash", "completion for a shell, on stdout", 1, 1,
      cmd_completion},
@@ -49,6 +51,8 @@ static const cli_option rows[] = {
     {"prompt", NULL, 'p', STRING, AT(prompt), MAKES, 0, 0, "TEXT", "what to show and to hear"},
     {"prompt-file", NULL, 0, STRING, AT(prompt_file), MAKES, 0, 0, "FILE",
      "read the prompt from a file ('-': stdin)"},
+    {"prompts-file", NULL, 0, STRING, AT(prompts_file), CLI_GENERATE | CLI_ANIMATE, 0, 0, "FILE",
+     "many clips: one prompt a line, or a JSON object of options"},
     {"negative-prompt", NULL, 'n', STRING, AT(negative), MAKES, 0, 0, "TEXT",
      "what guidance leads away from"},
     {"init-img", NULL, 'i', STRING, AT(init_img), CLI_GENERATE | CLI_ANIMATE, 0, 0, "FILE",
@@ -81,7 +85,13 @@ static const cli_option rows[] = {
     {"no-video", NULL, 0, FLAG, AT(no_video), CLI_ENCODE | CLI_DECODE, 0, 0, NULL,
      "leave the picture out"},
     {"batch-count", NULL, 'b', INTEGER, AT(batch_count), CLI_GENERATE | CLI_ANIMATE, 1, 1000, "N",
-     "that many clips, seeds counted up, outputs numbered"},
+     "that many clips, seeds counted up; %d and {seed} in the name, else -1, -2"},
+    {"skip-existing", NULL, 0, FLAG, AT(skip_existing), CLI_GENERATE | CLI_ANIMATE, 0, 0, NULL,
+     "leave clips alone whose output is there"},
+    {"from-metadata", NULL, 0, STRING, AT(from_metadata), MAKES, 0, 0, "FILE",
+     "make it again: settings of an output file; options change them"},
+    {"strict", NULL, 0, FLAG, AT(strict), MAKES, 0, 0, NULL,
+     "refuse what would have to be rounded"},
 
     {.help = "Sampling"},
     {"temp", "temperature", 0, NUMBER, AT(temp), MAKES, 0, 10, "T",
@@ -104,8 +114,18 @@ static const cli_option rows[] = {
      "container when the name does not tell"},
     {"save-tokens", NULL, 0, STRING, AT(save_tokens), MAKES, 0, 0, "FILE",
      "keep the token file there"},
+    {"resume", NULL, 0, STRING, AT(resume_tokens), MAKES, 0, 0, "FILE",
+     "go on from the tokens an interrupted run left"},
+    {"preview-path", NULL, 0, STRING, AT(preview_path), MAKES, 0, 0, "FILE",
+     "keep the pictures so far there (png: the latest)"},
+    {"preview-interval", NULL, 0, INTEGER, AT(preview_interval), MAKES, 1, 256, "N",
+     "frames between previews (4); they take at most 5 % of the time"},
+    {"sidecar", NULL, 0, FLAG, AT(sidecar), MAKES, 0, 0, NULL,
+     "write the settings to FILE.json too"},
+    {"no-ai-mark", NULL, 0, FLAG, AT(no_ai_mark), MAKES | CLI_DECODE, 0, 0, NULL,
+     "do not mark the file as made by a model"},
     {"no-metadata", NULL, 0, FLAG, AT(no_metadata), MAKES | CLI_DECODE, 0, 0, NULL,
-     "do not embed the settings in the output"},
+     "do not embed prompt and settings in the output"},
     {"model", NULL, 'm', STRING, AT(model), MODELS, 0, 0, "DIR",
      "model directory (default: the bundled one)"},
 
@@ -186,7 +206,9 @@ static const cli_option rows[] = {
     {"deterministic", NULL, 0, FLAG, AT(deterministic), MODELS & ~CLI_EVAL, 0, 0, NULL,
      "the same result for any number of threads"},
     {"dry-run", NULL, 0, FLAG, AT(dry_run), MAKES, 0, 0, NULL,
-     "say what would be made, make nothing"},
+     "make nothing: what it would cost, from a short probe"},
+    {"max-memory", NULL, 0, NUMBER, AT(max_memory), MODELS, 0, 1e6, "GB",
+     "refuse what needs more; 0: no limit (what is free)"},
 
     {.help = "What is said"},
     {"json", NULL, 0, FLAG, AT(json), ALL, 0, 0, NULL, "one JSON object on stdout"},
@@ -222,6 +244,8 @@ void cli_args_defaults(cli_args *a)
         -1; /* negative: the model's default */
     a->top_k = -1;
     a->batch_count = 1;
+    a->preview_interval = 4;
+    a->max_memory = -1;
     a->count = 1;
     a->playground = -1;
     a->port = a->job_ttl = a->rate_limit = -1; /* negative: the server's default */

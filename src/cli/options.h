@@ -48,7 +48,7 @@ typedef struct cli_list {
 } cli_list;
 
 /* Where a value comes from; the weaker gives way. */
-enum { CLI_FROM_DEFAULT, CLI_FROM_FILE, CLI_FROM_ENVIRONMENT, CLI_FROM_FLAG };
+enum { CLI_FROM_DEFAULT, CLI_FROM_FILE, CLI_FROM_ENVIRONMENT, CLI_FROM_METADATA, CLI_FROM_FLAG };
 
 /* Every option's value; defaults in cli_args_defaults. Strings are borrowed from argv, the
  * environment or the configuration file's text, which live as long as the process. */
@@ -64,13 +64,15 @@ typedef struct cli_args {
     const char *style, *split, *progress;
     const char *host, *api_key, *api_key_file, *state_dir, *allow_host, *cors_origins;
     const char *against, *keep, *perceptual, *sheet_file; /* eval */
+    const char *prompts_file, *from_metadata, *preview_path, *resume_tokens;
     cli_list data;
-    int64_t width, height, frames, threads, seed, top_k, batch_count;
+    int64_t width, height, frames, threads, seed, top_k, batch_count, preview_interval;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,
-        start;
+        start, max_memory;
     int64_t limit, world_clips; /* eval */
     int no_audio, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
+    int strict, sidecar, no_ai_mark, skip_existing;
     int no_metadata, quick, sheet, no_truth, print_config;
     int64_t port, queue, job_ttl, max_upload, rate_limit;
     double timeout, max_clip;
@@ -114,6 +116,8 @@ void cli_args_defaults(cli_args *a);
  * stderr. args->help is set when help was asked for. */
 int cli_parse(cli_args *args, int argc, char **argv);
 
+/* Where two options speak of one thing the stronger source wins; after values changed. */
+int cli_settle(cli_args *a);
 /* CLI_FROM_* of the option with that long name (of the verb in args). */
 int cli_from(const cli_args *a, const char *name);
 /* The row of a long name or alias (`length` bytes) for any of these verbs, or NULL. */

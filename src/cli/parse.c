@@ -282,7 +282,7 @@ static int parse_size(cli_args *a)
 }
 
 /* Where two options speak of one thing the stronger source wins. */
-static int settle(cli_args *a)
+int cli_settle(cli_args *a)
 {
     int frames = cli_from(a, "frames"), seconds = cli_from(a, "seconds");
     if (a->verb != CLI_EXTEND && frames && frames == seconds)
@@ -340,7 +340,7 @@ int cli_parse(cli_args *a, int argc, char **argv)
     if (!code)
         code = cli_parse_file(a);
     if (!code)
-        code = settle(a);
+        code = cli_settle(a);
     if (!code && !a->print_config && a->input_count < verb->min_inputs)
         return cli_usage("usage: reelm %s %s", verb->name, verb->arguments);
     return code;

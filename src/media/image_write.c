@@ -41,10 +41,13 @@ static char *json_ascii(const char *json)
     return out;
 }
 
-static void png_chunk(rlm_sink *sink, const char *type, const char *key, const char *text)
+/* gap: zeros between the key's own and the text: iTXt has four empty fields there. */
+static void png_chunk(rlm_sink *sink, const char *type, const char *name, int gap, const char *text)
 {
     uint8_t head[8], tail[4];
-    size_t key_bytes = strlen(key) + 1, bytes = strlen(text);
+    char key[80] = {0};
+    snprintf(key, sizeof key - 8, "%s", name);
+    size_t key_bytes = strlen(key) + 1 + (size_t)gap, bytes = strlen(text);
     AV_WB32(head, (uint32_t)(key_bytes + bytes));
     memcpy(head + 4, type, 4);
     const AVCRC *table = av_crc_get_table(AV_CRC_32_IEEE_LE);
@@ -59,7 +62,8 @@ static void png_chunk(rlm_sink *sink, const char *type, const char *key, const c
 }
 
 /* packet: a whole PNG file; metadata goes behind its IHDR chunk. */
-static int png_land(rlm_sink *sink, const AVPacket *packet, const char *metadata, rlm_error *err)
+static int png_land(rlm_sink *sink, const AVPacket *packet, const char *metadata, int origin,
+                    rlm_error *err)
 {
     enum { SIGNATURE_AND_IHDR = 33 };
     if (packet->size < SIGNATURE_AND_IHDR)
@@ -69,15 +73,20 @@ static int png_land(rlm_sink *sink, const AVPacket *packet, const char *metadata
         char *ascii = json_ascii(metadata);
         if (!ascii)
             return rlm_fail(err, RLM_E_NOMEM, "no memory for the metadata of a PNG file");
-        png_chunk(sink, "tEXt", "reelm", ascii);
-        png_chunk(sink, "tEXt", "Comment", ascii);
+        png_chunk(sink, "tEXt", "reelm", 0, ascii);
+        png_chunk(sink, "tEXt", "Comment", 0, ascii);
         rlm_free(ascii);
+    }
+    if (origin) {
+        char xmp[RLM_XMP_ROOM];
+        rlm_xmp_packet(origin, xmp);
+        png_chunk(sink, "iTXt", "XML:com.adobe.xmp", 4, xmp);
     }
     rlm_sink_write(sink, packet->data + SIGNATURE_AND_IHDR, packet->size - SIGNATURE_AND_IHDR);
     return sink->failed ? rlm_fail(err, RLM_E_NOMEM, "no memory for a PNG file") : 0;
 }
 
-int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *metadata,
+int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *metadata, int origin,
                   rlm_error *err)
 {
     const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
@@ -107,7 +116,7 @@ int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *me
     if (code >= 0)
         code = avcodec_receive_packet(c, packet);
     int result = code < 0 ? rlm_av_fail(err, "PNG", "encoding", code)
-                          : png_land(sink, packet, metadata, err);
+                          : png_land(sink, packet, metadata, origin, err);
     av_packet_free(&packet);
     av_frame_free(&frame);
     avcodec_free_context(&c);

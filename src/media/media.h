@@ -132,11 +132,21 @@ int rlm_mux_write(rlm_sink *sink, const char *format, const rlm_clip *clip,
                   const rlm_write_options *o, rlm_error *err); /* mp4 webm mkv */
 int rlm_gif_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err);
 int rlm_y4m_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err);
-/* One frame; metadata: JSON or NULL. */
-int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *metadata,
+/* One frame; metadata: JSON or NULL; origin: RLM_ORIGIN_* for the mark. */
+int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *metadata, int origin,
                   rlm_error *err);
 int rlm_audio_file_write(rlm_sink *sink, const char *format, const rlm_pcm *pcm,
                          const char *metadata, rlm_error *err); /* wav flac ogg */
+
+/* ---- ai_mark.c: origin is RLM_ORIGIN_GENERATED or RLM_ORIGIN_COMPOSITE --------------------------
+ */
+enum { RLM_XMP_ROOM = 1024 };
+int rlm_xmp_packet(int origin, char out[RLM_XMP_ROOM]); /* its length */
+/* To a finished file of a muxer that keeps it (mp4, mov, gif); before writing: to its tags. */
+void rlm_mark_file(rlm_sink *sink, const char *muxer, int origin);
+void rlm_mark_tags(AVDictionary **tags, const char *muxer, int origin);
+/* What embedded settings say of the file they came from. json may be NULL. */
+int rlm_origin_of_metadata(const char *json);
 
 /* "name: what went wrong: libav's words". */
 int rlm_av_fail(rlm_error *err, const char *name, const char *what, int av_code);

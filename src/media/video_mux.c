@@ -387,6 +387,8 @@ static int mux_run(mux *m, const char *format, const rlm_clip *clip, const rlm_w
         RLM_TRY(mux_open_audio(m, clip, webm, err));
     if (clip->metadata)
         av_dict_set(&m->fmt->metadata, "comment", clip->metadata, 0);
+    if (clip->origin)
+        rlm_mark_tags(&m->fmt->metadata, format, clip->origin);
     AVDictionary *options = NULL;
     if (!strcmp(format, "mp4") || !strcmp(format, "mov"))
         av_dict_set(&options, "movflags", "+faststart", 0);

@@ -391,7 +391,7 @@ static void reader_close(reader *r)
 /* Move what was read into the caller's clip. */
 static void reader_hand_over(reader *r, rlm_clip *out)
 {
-    *out = (rlm_clip){.metadata = r->metadata};
+    *out = (rlm_clip){.metadata = r->metadata, .origin = rlm_origin_of_metadata(r->metadata)};
     if (r->out.count) {
         out->video = r->out;
         out->video.width = r->scaler.width;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/file.h"
@@ -122,6 +123,31 @@ static int format_choose(const format_row **out, const char *path, const char *f
     return 0;
 }
 
+int rlm_media_writable(const char *path, const rlm_write_options *options, rlm_error *err)
+{
+    const format_row *row;
+    char dir[WRITE_PATH_LIMIT];
+    if (!path || !*path || strlen(path) >= sizeof dir)
+        return rlm_fail(err, RLM_E_ARG, "media file: the path is empty or too long");
+    RLM_TRY(format_choose(&row, path, options ? options->format : NULL, err));
+    if (!strcmp(path, "-"))
+        return 0;
+    struct stat st;
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        return rlm_fail(err, RLM_E_IO, "%s: is a folder, a file name was expected", path);
+    if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* a device or pipe is written in place */
+        return access(path, W_OK) ? rlm_fail(err, RLM_E_IO, "%s: %s", path, strerror(errno)) : 0;
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = 0;
+    const char *folder = slash ? dir : ".";
+    if (access(folder, W_OK | X_OK))
+        return rlm_fail(err, RLM_E_IO, "%s: cannot be written: folder %s: %s", path, folder,
+                        strerror(errno));
+    return 0;
+}
+
 static int clip_check(const char *path, const rlm_clip *clip, const format_row *row, rlm_error *err)
 {
     const rlm_frames *v = &clip->video;
@@ -172,22 +198,22 @@ static int path_number(const char *path, int number, char out[WRITE_PATH_LIMIT])
     return found;
 }
 
-static int png_file(const char *path, const rlm_frames *v, int i, const char *metadata,
-                    rlm_error *err)
+static int png_file(const char *path, const rlm_clip *clip, int i, rlm_error *err)
 {
     rlm_sink sink = {0};
-    int code = rlm_png_write(&sink, v, i, metadata, err);
+    int code = rlm_png_write(&sink, &clip->video, i, clip->metadata, clip->origin, err);
     if (!code)
         code = rlm_sink_land(&sink, path, err);
     rlm_sink_free(&sink);
     return code;
 }
 
-static int png_write(const char *path, const rlm_frames *v, const char *metadata, rlm_error *err)
+static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
 {
     char name[WRITE_PATH_LIMIT];
+    const rlm_frames *v = &clip->video;
     if (!strchr(path, '%') && v->count == 1)
-        return png_file(path, v, 0, metadata, err);
+        return png_file(path, clip, 0, err);
     if (!strchr(path, '%'))
         return rlm_fail(err, RLM_E_ARG,
                         "%s: the clip has %d frames; put %%d (or %%05d) where their number goes",
@@ -198,7 +224,7 @@ static int png_write(const char *path, const rlm_frames *v, const char *metadata
     int i = 0, code = 0;
     for (; i < v->count && !code; i++) {
         path_number(path, i, name);
-        code = png_file(name, v, i, metadata, err);
+        code = png_file(name, clip, i, err);
     }
     for (int k = 0; code && k < i; k++) {
         path_number(path, k, name);
@@ -227,6 +253,8 @@ int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_opti
     const char *metadata = o.no_metadata ? NULL : clip->metadata;
     rlm_clip part = *clip; /* borrowed view: only what the format holds */
     part.metadata = (char *)metadata;
+    if (o.no_ai_mark)
+        part.origin = RLM_ORIGIN_RECORDED;
     if (!(row->holds & HOLDS_VIDEO) || !part.video.rgb)
         part.video = (rlm_frames){0};
     if (!(row->holds & HOLDS_AUDIO) || !part.audio.samples)
@@ -246,7 +274,12 @@ int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_opti
         code = rlm_audio_file_write(&sink, row->muxer, &part.audio, metadata, err);
         break;
     case MAKE_PNG:
-        return png_write(path, &part.video, metadata, err);
+        return png_write(path, &part, err);
+    }
+    if (!code && part.origin) {
+        rlm_mark_file(&sink, row->muxer, part.origin);
+        if (sink.failed)
+            code = rlm_fail(err, RLM_E_NOMEM, "no memory for %lld bytes", (long long)sink.bytes);
     }
     if (code)
         rlm_fail_prefix(err, code, "%s", path);

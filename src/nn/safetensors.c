@@ -208,10 +208,9 @@ static cJSON *parse_header(const rlm_safetensors *st, const uint8_t **data, rlm_
     return json;
 }
 
-int rlm_st_open(rlm_safetensors *st, const char *path, rlm_error *err)
+/* st->map is open; read what it holds, or close it. */
+static int open_mapped(rlm_safetensors *st, const char *path, rlm_error *err)
 {
-    *st = (rlm_safetensors){0};
-    RLM_TRY(rlm_map_open(&st->map, path, err));
     int code = 0;
     const uint8_t *data = NULL;
     cJSON *json = NULL;
@@ -228,6 +227,20 @@ int rlm_st_open(rlm_safetensors *st, const char *path, rlm_error *err)
 fail:
     rlm_st_close(st);
     return code;
+}
+
+int rlm_st_open(rlm_safetensors *st, const char *path, rlm_error *err)
+{
+    *st = (rlm_safetensors){0};
+    RLM_TRY(rlm_map_open(&st->map, path, err));
+    return open_mapped(st, path, err);
+}
+
+int rlm_st_open_stream(rlm_safetensors *st, const char *path, rlm_error *err)
+{
+    *st = (rlm_safetensors){0};
+    RLM_TRY(rlm_map_stream(&st->map, path, err));
+    return open_mapped(st, strcmp(path, "-") ? path : "stdin", err);
 }
 
 void rlm_st_close(rlm_safetensors *st)

@@ -25,6 +25,8 @@ typedef struct rlm_safetensors {
  * covered without overlap or gap. Files of others may leave data unaligned: read elements through
  * rlm_st_to_f32 or memcpy. Entries are sorted by name. */
 int rlm_st_open(rlm_safetensors *st, const char *path, rlm_error *err);
+/* The same from "-" (stdin) or a pipe as well. */
+int rlm_st_open_stream(rlm_safetensors *st, const char *path, rlm_error *err);
 void rlm_st_close(rlm_safetensors *st);
 const rlm_tensor *rlm_st_find(const rlm_safetensors *st, const char *name);
 const char *rlm_st_meta(const rlm_safetensors *st, const char *key); /* NULL if absent */

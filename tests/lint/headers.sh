@@ -27,6 +27,6 @@ try "$cxx" "c++:c++11" $public
 private=$(find src prompts tokenizers model -name '*.h' ! -name 'avx*' ! -name 'amx*' | sort)
 [ -n "$private" ] || bad=1
 try "$cc" "c:gnu11" $private 2>&1
-grep -c . src/reelm.h | awk '{ if ($1 > 350) { print "src/reelm.h: " $1 " lines, at most 350"; exit 1 } }' ||
+grep -c . src/reelm.h | awk '{ if ($1 > 450) { print "src/reelm.h: " $1 " lines, at most 450"; exit 1 } }' ||
     bad=1
 exit $bad

@@ -1,4 +1,4 @@
-# stdout: gen:generate|style:cartoon|option:--prompt --prompt-file|verb:world
+# stdout: gen:generate|style:cartoon|option:--prompt-file|verb:world
 $reelm completion bash >c && source ./c || exit 99
 ask() {
   COMP_WORDS=("$@")
@@ -6,4 +6,4 @@ ask() {
   _reelm
   echo -n "${COMPREPLY[*]}"
 }
-echo "gen:$(ask reelm gen)|style:$(ask reelm world --style car)|option:$(ask reelm generate --pro | sed 's/ --progress//')|verb:$(ask reelm wor)"
+echo "gen:$(ask reelm gen)|style:$(ask reelm world --style car)|option:$(ask reelm generate --prompt-f)|verb:$(ask reelm wor)"

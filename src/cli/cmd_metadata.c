@@ -1,0 +1,24 @@
+/* metadata: the settings in an output, token or sidecar file. Loads no model. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cjson/cJSON.h>
+
+#include "src/cli/job.h"
+
+int cmd_metadata(const cli_args *a)
+{
+    int code = EXIT_DONE;
+    char *text = cli_settings_read(a->inputs[0], &code);
+    cJSON *o = text ? cJSON_Parse(text) : NULL;
+    free(text);
+    if (code)
+        return code;
+    if (a->json)
+        cli_print_json(o);
+    else {
+        cli_print_plain(o, "");
+        cJSON_Delete(o);
+    }
+    return EXIT_DONE;
+}

@@ -1,0 +1,386 @@
+/* One thing to make: options -> request, names, running, writing what came out. */
+#include "src/cli/job.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+enum { MAX_PROMPT = 64 * 1024 };
+
+/* ---- Options -> request ------------------------------------------------------------------------
+ */
+
+static int read_prompt(cli_job *j)
+{
+    const char *path = j->args->prompt_file;
+    j->request.prompt = j->args->prompt;
+    if (path) {
+        FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
+        if (!f) {
+            fprintf(stderr, "reelm: %s: %s\n", path, strerror(errno));
+            return EXIT_IO;
+        }
+        j->prompt = malloc(MAX_PROMPT + 2);
+        size_t n = j->prompt ? fread(j->prompt, 1, MAX_PROMPT + 1, f) : 0;
+        if (f != stdin)
+            fclose(f);
+        if (!j->prompt)
+            return EXIT_MEMORY;
+        j->prompt[n] = 0;
+        while (n && (j->prompt[n - 1] == '\n' || j->prompt[n - 1] == '\r'))
+            j->prompt[--n] = 0;
+        j->request.prompt = j->prompt;
+    }
+    if (j->request.prompt && strlen(j->request.prompt) > MAX_PROMPT)
+        return cli_usage("--prompt: %zu bytes, at most %d are read", strlen(j->request.prompt),
+                         MAX_PROMPT);
+    return 0;
+}
+
+/* Frames a second as a fraction of small integers. */
+static void set_fps(rlm_request *r, double fps)
+{
+    r->fps_den = fabs(fps - round(fps)) < 1e-9 ? 1 : 1001;
+    r->fps_num = (int)lround(fps * r->fps_den);
+}
+
+/* Seconds become whole frames; --strict refuses to round. */
+static int set_length(cli_job *j)
+{
+    const cli_args *a = j->args;
+    rlm_request *r = &j->request;
+    double rate = (double)r->fps_num / r->fps_den, wish = a->seconds * rate;
+    if (a->frames)
+        r->frames = (int)a->frames;
+    else if (a->seconds > 0 && a->verb != CLI_EXTEND)
+        r->frames = (int)lround(wish);
+    if (a->strict && a->seconds > 0 && fabs(wish - round(wish)) > 1e-6)
+        return cli_usage("--seconds: %g s are no whole number of frames at %g a second; %g or %g "
+                         "are",
+                         a->seconds, rate, floor(wish) / rate, ceil(wish) / rate);
+    if (r->frames < 1 || r->frames > 256)
+        return cli_usage("--seconds: that is %d frames, allowed are 1 to 256", r->frames);
+    return 0;
+}
+
+int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
+{
+    rlm_request *r = &j->request;
+    j->args = a;
+    rlm_request_defaults(r);
+    if (a->width)
+        r->width = (int)a->width;
+    if (a->height)
+        r->height = (int)a->height;
+    if (a->fps > 0)
+        set_fps(r, a->fps);
+    int code = set_length(j);
+    if (code)
+        return code;
+    if (a->temp >= 0)
+        r->video.temperature = (float)a->temp;
+    if (a->audio_temp >= 0)
+        r->audio_sampling.temperature = (float)a->audio_temp;
+    if (a->top_k >= 0)
+        r->video.top_k = (int)a->top_k;
+    if (a->top_p >= 0)
+        r->video.top_p = (float)a->top_p;
+    if (a->min_p >= 0)
+        r->video.min_p = (float)a->min_p;
+    if (a->cfg_scale >= 0)
+        r->cfg_scale = (float)a->cfg_scale;
+    r->audio = !a->no_audio;
+    r->negative_prompt = a->negative;
+    r->seed = a->seed >= 0 ? (uint64_t)a->seed : seed;
+    r->resume_tokens = a->resume_tokens;
+    return read_prompt(j);
+}
+
+/* ---- Names -------------------------------------------------------------------------------------
+ */
+
+static bool ends_with(const char *s, const char *tail)
+{
+    size_t n = strlen(s), m = strlen(tail);
+    return n >= m && !strcmp(s + n - m, tail);
+}
+
+/* `from` with {seed} and, unless `keep_percent`, %d or %04d replaced. Returns how many were; -1:
+ * too long. */
+static int expand(const char *from, uint64_t seed, int number, bool keep_percent, char *to)
+{
+    size_t n = 0;
+    int found = 0;
+    while (*from) {
+        int width = 0, used = 0;
+        if (n + 32 >= CLI_PATH_ROOM)
+            return -1;
+        if (!strncmp(from, "{seed}", 6)) {
+            n += (size_t)snprintf(to + n, 32, "%llu", (unsigned long long)seed);
+            from += 6;
+            found++;
+        } else if (!keep_percent && *from == '%' &&
+                   (from[1] == 'd' || (sscanf(from, "%%%d%n", &width, &used) == 1 && width >= 0 &&
+                                       width < 10 && from[used] == 'd'))) {
+            n += (size_t)snprintf(to + n, 32, "%0*d", width, number);
+            from += from[1] == 'd' ? 2 : used + 1;
+            found++;
+        } else {
+            to[n++] = *from++;
+        }
+    }
+    to[n] = 0;
+    return found;
+}
+
+static bool is_regular_or_new(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) || S_ISREG(st.st_mode);
+}
+
+int cli_job_name(cli_job *j, int number)
+{
+    const cli_args *a = j->args;
+    char name[CLI_PATH_ROOM];
+    const char *out = a->output ? a->output : "out.mp4";
+    bool png = ends_with(out, ".png") || (a->format && !strcmp(a->format, "png"));
+    int found = expand(out, j->request.seed, number, png || !j->many, name);
+    const char *dot = strrchr(name, '.'), *slash = strrchr(name, '/');
+    if (found < 0 || strlen(name) + 16 >= sizeof j->output)
+        return cli_usage("--output: the name is longer than %d bytes", CLI_PATH_ROOM - 16);
+    int stem = dot && (!slash || dot > slash) ? (int)(dot - name) : (int)strlen(name);
+    if (j->many && !found && strcmp(out, "-"))
+        snprintf(j->output, sizeof j->output, "%.*s-%d%s", stem, name, number, name + stem);
+    else
+        snprintf(j->output, sizeof j->output, "%s", name);
+    j->keep_tokens = a->save_tokens != NULL;
+    j->tokens[0] = 0;
+    if (a->save_tokens && expand(a->save_tokens, j->request.seed, number, false, j->tokens) < 0)
+        return cli_usage("--save-tokens: the name is longer than %d bytes", CLI_PATH_ROOM - 32);
+    if (!a->save_tokens && strcmp(out, "-") && is_regular_or_new(j->output))
+        snprintf(j->tokens, sizeof j->tokens, "%s.rtok", j->output);
+    j->request.save_tokens = j->tokens[0] ? j->tokens : NULL;
+    if (png && !strchr(j->output, '%') && !a->frames && a->seconds <= 0 &&
+        (a->verb & (CLI_GENERATE))) {
+        j->request.task = RLM_TASK_IMAGE;
+        j->request.frames = 1;
+        j->request.audio = 0;
+    }
+    rlm_error err = {0};
+    rlm_write_options w = {.format = a->format};
+    return rlm_media_writable(j->output, &w, &err) ? cli_error(&err) : 0;
+}
+
+/* ---- Model and input ---------------------------------------------------------------------------
+ */
+
+int cli_job_open(cli_job *j, rlm_error *err)
+{
+    rlm_options o;
+    if (j->session)
+        return 0;
+    cli_library_options(j->args, &o);
+    int code = rlm_open(&j->engine, cli_model_dir(j->args), &o, err);
+    return code ? code : rlm_session_open(&j->session, j->engine, err);
+}
+
+int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *err)
+{
+    rlm_want want;
+    rlm_want_defaults(&want);
+    if (max_frames) {
+        want.max_frames = max_frames;
+        want.want_audio = 0;
+        want.width = j->request.width;
+        want.height = j->request.height;
+    }
+    if (!strcmp(path, "-") || !is_regular_or_new(path) ||
+        rlm_file_sha256(path, j->source_sha, NULL))
+        j->source_sha[0] = 0;
+    int code = rlm_media_read(path, &want, &j->condition, err);
+    j->request.condition = code ? NULL : &j->condition;
+    return code;
+}
+
+void cli_job_clear(cli_job *j)
+{
+    rlm_clip_free(&j->condition);
+    free(j->prompt);
+    free(j->settings);
+    *j = (cli_job){.args = j->args, .engine = j->engine, .session = j->session, .many = j->many};
+}
+
+void cli_job_close(cli_job *j)
+{
+    cli_job_clear(j);
+    rlm_session_close(&j->session);
+    rlm_close(&j->engine);
+}
+
+/* ---- Running -----------------------------------------------------------------------------------
+ */
+
+/* What was asked and what came out, as it is embedded and printed. */
+static cJSON *full_settings(const cli_job *j, const rlm_clip *clip, const rlm_report *t)
+{
+    const rlm_frames *v = &clip->video;
+    char sha[65] = "";
+    cJSON *o = cli_settings(j);
+    cJSON_AddNumberToObject(o, "effective_width", v->width);
+    cJSON_AddNumberToObject(o, "effective_height", v->height);
+    cJSON_AddNumberToObject(o, "effective_frames", v->count);
+    cJSON_AddNumberToObject(o, "effective_seconds",
+                            v->fps_num ? (double)v->count * v->fps_den / v->fps_num : 0);
+    cJSON_AddNumberToObject(o, "audio_samples", (double)clip->audio.count);
+    cJSON_AddNumberToObject(o, "video_tokens", (double)t->video_tokens);
+    cJSON_AddNumberToObject(o, "audio_tokens", (double)t->audio_tokens);
+    if (j->tokens[0] && is_regular_or_new(j->tokens) && !rlm_file_sha256(j->tokens, sha, NULL))
+        cJSON_AddStringToObject(o, "token_sha256", sha);
+    return o;
+}
+
+static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t, cJSON *o,
+                     double write_s, double preview_s, bool partial)
+{
+    const rlm_frames *v = &clip->video;
+    if (j->args->json) {
+        cJSON_AddStringToObject(o, "output", j->output);
+        cJSON_AddNumberToObject(o, "prefix_tokens", (double)t->prefix_tokens);
+        cJSON_AddNumberToObject(o, "prefill_s", t->prefill_s);
+        cJSON_AddNumberToObject(o, "sample_s", t->sample_s);
+        cJSON_AddNumberToObject(o, "decode_s", t->decode_s);
+        cJSON_AddNumberToObject(o, "write_s", write_s);
+        if (j->args->preview_path)
+            cJSON_AddNumberToObject(o, "preview_write_s", preview_s);
+        cJSON_AddNumberToObject(o, "peak_bytes", (double)t->peak_bytes);
+        cJSON_AddBoolToObject(o, "partial", partial);
+        char *text = j->many ? cJSON_PrintUnformatted(o) : cJSON_Print(o);
+        FILE *to = strcmp(j->output, "-") ? stdout : stderr; /* stdout holds the clip */
+        fprintf(to, "%s\n", text ? text : "");
+        free(text);
+    } else if (!j->args->quiet && strcmp(j->output, "-")) {
+        double seconds = v->fps_num ? (double)v->count * v->fps_den / v->fps_num : 0;
+        printf("%s: %dx%d, %d frames at %g/s (%.3f s)%s, seed %llu; %lld tokens in %.1f s, "
+               "decoded in %.1f s\n",
+               j->output, v->width, v->height, v->count,
+               v->fps_den ? (double)v->fps_num / v->fps_den : 0, seconds,
+               clip->audio.count ? " with sound" : "", (unsigned long long)j->request.seed,
+               (long long)(t->video_tokens + t->audio_tokens), t->prefill_s + t->sample_s,
+               t->decode_s);
+    } else if (!j->args->quiet) {
+        fprintf(stderr, "reelm: seed %llu\n", (unsigned long long)j->request.seed);
+    }
+}
+
+/* FILE.json beside the output, whole or not at all. */
+static int write_sidecar(const cli_job *j, const char *text)
+{
+    char path[CLI_PATH_ROOM + 8], part[CLI_PATH_ROOM + 40];
+    snprintf(path, sizeof path, "%s.json", j->output);
+    snprintf(part, sizeof part, "%s.tmp.%ld", path, (long)getpid());
+    FILE *f = fopen(part, "wb");
+    int good = f && fprintf(f, "%s\n", text) > 0;
+    if (f && fclose(f))
+        good = 0;
+    if (good && !rename(part, path))
+        return EXIT_DONE;
+    fprintf(stderr, "reelm: %s: cannot be written: %s\n", path, strerror(errno));
+    remove(part);
+    return EXIT_IO;
+}
+
+static int write_clip(cli_job *j, rlm_clip *clip, const cJSON *full)
+{
+    const cli_args *a = j->args;
+    rlm_write_options w = {.format = a->format, .crf = 18, .no_ai_mark = a->no_ai_mark};
+    rlm_error err = {0};
+    char *text = cJSON_PrintUnformatted(full);
+    char mark[] = "{\"generator\":\"reelm " RLM_VERSION "\",\"ai_generated\":true}";
+    clip->metadata = !a->no_metadata ? text : a->no_ai_mark ? NULL : mark;
+    int code = rlm_media_write(j->output, clip, &w, &err) ? cli_error(&err) : EXIT_DONE;
+    clip->metadata = NULL;
+    if (code && j->request.save_tokens && !access(j->tokens, R_OK))
+        fprintf(stderr, "reelm: the tokens are safe: reelm decode %s -o FILE\n", j->tokens);
+    if (!code && a->sidecar && text)
+        code = write_sidecar(j, text);
+    free(text);
+    return code;
+}
+
+/* Write what was made; a partial clip after an interruption is written as well. */
+static int finish(cli_job *j, rlm_clip *clip, const rlm_report *report, double preview_s, int made,
+                  rlm_error *err)
+{
+    bool partial = made == RLM_E_CANCELLED;
+    if (made && !(partial && (clip->video.count || clip->audio.count)))
+        return cli_error(err);
+    cJSON *full = full_settings(j, clip, report);
+    double start = cli_now();
+    int code = write_clip(j, clip, full);
+    if (!code)
+        describe(j, clip, report, full, cli_now() - start, preview_s, partial);
+    cJSON_Delete(full);
+    bool saved = j->tokens[0] && !access(j->tokens, R_OK);
+    if (code)
+        return code;
+    if (partial) {
+        fprintf(stderr, "reelm: interrupted; %s holds what was finished%s%s%s\n", j->output,
+                saved ? ", the tokens are in " : "", saved ? j->tokens : "",
+                saved ? "; --resume goes on" : "");
+        return EXIT_INTERRUPTED;
+    }
+    if (j->request.save_tokens && !j->keep_tokens)
+        remove(j->tokens);
+    return EXIT_DONE;
+}
+
+static void keep_settings(cli_job *j)
+{
+    cJSON *o = j->args->no_metadata ? NULL : cli_settings(j);
+    free(j->settings);
+    j->settings = o ? cJSON_PrintUnformatted(o) : NULL;
+    j->request.settings = j->settings;
+    cJSON_Delete(o);
+}
+
+int cli_job_run(cli_job *j, cli_make make)
+{
+    cli_progress progress;
+    cli_preview preview;
+    rlm_report report = {0};
+    rlm_clip clip = {0};
+    rlm_error err = {0};
+    keep_settings(j);
+    cli_progress_begin(&progress, j->args);
+    cli_preview_begin(&preview, j->args, &j->request);
+    j->request.progress = cli_progress_step;
+    j->request.progress_cookie = &progress;
+    int made = make(j, &clip, &report, &err);
+    cli_progress_end(&progress);
+    cli_preview_end(&preview);
+    int code = finish(j, &clip, &report, preview.spent, made, &err);
+    rlm_clip_free(&clip);
+    return code;
+}
+
+/* ---- Dry run -----------------------------------------------------------------------------------
+ */
+
+int cli_job_dry_run(cli_job *j, cli_make make)
+{
+    cJSON *o = cli_settings(j);
+    int grid_t = 1 + (j->request.frames - 1 + 3) / 4;
+    int cells = ((j->request.height + 7) / 8) * ((j->request.width + 7) / 8);
+    (void)make;
+    cJSON_AddNumberToObject(o, "video_tokens", (double)grid_t * cells);
+    cJSON_AddStringToObject(o, "output", j->output);
+    cli_print_json(o);
+    return EXIT_DONE;
+}

@@ -1,0 +1,87 @@
+/* What generate, animate, extend and their kin share: a request from options, its settings as JSON,
+ * names of outputs, previews, and writing what was made. */
+#ifndef RLM_CLI_JOB_H
+#define RLM_CLI_JOB_H
+
+#include "src/cli/cli.h"
+
+enum { CLI_PATH_ROOM = 4096 };
+
+/* ---- preview.c: --preview-path ------------------------------------------------------------------
+ */
+typedef struct cli_preview {
+    const char *path; /* NULL: none */
+    rlm_clip clip;    /* the pictures so far */
+    int every, shown; /* frames between writes; how many the file shows */
+    double spent;     /* seconds */
+} cli_preview;
+/* Hang the preview that the options ask for into a request. */
+void cli_preview_begin(cli_preview *p, const cli_args *a, rlm_request *r);
+void cli_preview_end(cli_preview *p);
+
+/* ---- job.c --------------------------------------------------------------------------------------
+ */
+
+/* One thing to make. The engine is shared by the jobs of a batch. */
+typedef struct cli_job {
+    const cli_args *args;
+    rlm_engine *engine;
+    rlm_session *session;
+    rlm_request request;
+    rlm_clip condition;
+    char source_sha[65]; /* of the file the condition came from, or "" */
+    char *prompt;        /* owned copy of a prompt file */
+    char *settings;      /* owned; request.settings points to it */
+    char output[CLI_PATH_ROOM], tokens[CLI_PATH_ROOM + 8];
+    bool keep_tokens, many; /* many: one of a batch */
+} cli_job;
+
+/* Check the options and fill j->request; 0 or an exit code. seed: where none is given. */
+int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed);
+/* Names of output and token file. number: of the clip in a batch, from 1. */
+int cli_job_name(cli_job *j, int number);
+/* Load the model once; later calls do nothing. */
+int cli_job_open(cli_job *j, rlm_error *err);
+/* Read the file a request builds on. max_frames 0: all of it, with its sound. */
+int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *err);
+/* Sample. `make` calls the library (extend: seconds apply). Writes what came out; exit code. */
+typedef int (*cli_make)(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err);
+int cli_job_run(cli_job *j, cli_make make);
+/* --dry-run: say what it would cost. */
+int cli_job_dry_run(cli_job *j, cli_make make);
+/* Free what belongs to one job, not the engine. */
+void cli_job_clear(cli_job *j);
+void cli_job_close(cli_job *j);
+
+/* ---- settings.c: what was asked, as JSON and back
+ * ------------------------------------------------
+ */
+
+/* A new object; the caller deletes it. */
+struct cJSON *cli_settings(const cli_job *j);
+/* --from-metadata and --resume: what no flag gave is taken from the file they name. */
+int cli_settings_recall(cli_args *a);
+/* The settings in a media, token or sidecar file: heap (free), or NULL after saying why. */
+char *cli_settings_read(const char *path, int *exit_code);
+void cli_add_float(struct cJSON *o, const char *key,
+                   float value); /* the shortest that reads back */
+
+/* ---- batch.c: --prompts-file and --batch-count
+ * ---------------------------------------------------
+ */
+typedef struct cli_batch {
+    const cli_args *args;
+    char *text;            /* of the file; lines end with NUL */
+    struct cJSON **object; /* of each line, or NULL where it is a plain prompt */
+    char **line;
+    int *number; /* of the line in the file */
+    int lines;
+    uint64_t seed; /* of the first clip */
+} cli_batch;
+int cli_batch_open(cli_batch *b, const cli_args *a);
+int cli_batch_count(const cli_batch *b);
+/* Options of clip i; 0 or an exit code after saying why. */
+int cli_batch_item(const cli_batch *b, int i, cli_args *item);
+void cli_batch_close(cli_batch *b);
+
+#endif
