@@ -292,12 +292,9 @@ static void add_cutout(rlm_clips *c, dice *d, int64_t index, float *out)
     bool mine;
     if (footage_get(c, &c->photos, item, &frames, &mine))
         return;
-    float *picture = rlm_alloc(RLM_IMAGE_FLOATS * sizeof *picture);
-    if (picture) {
-        draw_image(&frames, d, picture);
-        draw_cutout(picture, d, out);
-    }
-    rlm_free(picture);
+    float picture[RLM_IMAGE_FLOATS]; /* 196 kB of stack: a step allocates nothing */
+    draw_image(&frames, d, picture);
+    draw_cutout(picture, d, out);
     if (mine)
         rlm_free(frames.rgb);
 }

@@ -86,6 +86,7 @@ static int train(const char *run, int resume, counts *c, rlm_error *err)
     o.resume = resume;
     o.threads = 2;
     o.deterministic = 1;
+    o.playground = 0; /* its pool is filled while training */
     o.progress = count_step;
     o.progress_cookie = c;
     return rlm_train(&o, err);

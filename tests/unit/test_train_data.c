@@ -1,5 +1,6 @@
 /* Datasets, loader, journal and recipe. */
 #include "src/train/train.h"
+#include "src/train/video_train.h"
 
 #include "src/base/rng.h"
 #include "tests/test.h"
@@ -309,6 +310,37 @@ static void case_shipped_configs(void)
     CHECK(seen >= 3);
 }
 
+/* Playground samples: a pure function of seed and index, pictures are frames of scenes, controls
+ * among them, and the validation scenes are none of them. */
+static void case_scenes(void)
+{
+    rlm_error err;
+    rlm_scenes one, two;
+    static float a[RLM_CROP_FLOATS], b[RLM_CROP_FLOATS];
+    if (rlm_scenes_open(&one, &err) || rlm_scenes_open(&two, &err)) {
+        TEST_FAILED("%s", err.text);
+        return;
+    }
+    bool ranged = true;
+    for (int64_t i = 0; i < 6; i++) {
+        CHECK(rlm_scenes_sample(&one, 5, i, RLM_CROP_FRAMES, a) == 0);
+        CHECK(rlm_scenes_sample(&two, 5, i, RLM_CROP_FRAMES, b) == 0);
+        CHECK(!memcmp(a, b, sizeof a));
+        for (int k = 0; k < RLM_CROP_FLOATS; k++)
+            ranged &= a[k] >= -1.0f && a[k] <= 1.0f;
+        CHECK(rlm_scenes_sample(&one, 5, i, 1, b) == 0);
+        bool found = false; /* the single picture is a frame of the same scene */
+        for (int t = 0; t < RLM_CROP_FRAMES && !found; t++)
+            found = !memcmp(a + t * RLM_IMAGE_FLOATS, b, RLM_IMAGE_FLOATS * sizeof *b);
+        CHECK(found);
+        CHECK(rlm_scenes_sample(&one, 6, i, RLM_CROP_FRAMES, b) == 0);
+        CHECK(memcmp(a, b, sizeof a));
+    }
+    CHECK(ranged);
+    rlm_scenes_free(&one);
+    rlm_scenes_free(&two);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
@@ -324,6 +356,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_journal);
     TEST_CASE(case_recipe);
     TEST_CASE(case_shipped_configs);
+    TEST_CASE(case_scenes);
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     if (system(command))
