@@ -30,7 +30,8 @@ typedef struct rlm_train_options {
     int threads;
     const char *cpu_mask;
     int deterministic;
-    double playground; /* share of samples from the procedural world, 0..1; < 0: config */
+    const char *perceptual; /* video: SqueezeNet v1.1 for the perceptual loss; NULL: none */
+    double playground;      /* share of samples from the procedural world, 0..1; < 0: config */
     void (*log)(void *cookie, int level, const char *text);
     void *log_cookie;
     int (*progress)(void *cookie, const char *line); /* non-zero: stop with a checkpoint */

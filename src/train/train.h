@@ -32,6 +32,18 @@ void rlm_mel_free(rlm_mel **m);
 double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target,
                     float scale);
 
+/* ---- perceptual_loss.c -----------------------------------------------------------------------
+ */
+/* Distance of SqueezeNet's features as rlm_perceptual_score of eval.h measures it, of one frame a
+ * clip: frame at[i] of clip i of x against target, both [n][t][h][w][3] in [-1, 1], h and w even
+ * and at least 32. target NULL: with empty kernels, to plan the scratch. k: those of the run. */
+typedef struct rlm_perceptual_loss rlm_perceptual_loss;
+int rlm_perceptual_loss_open(rlm_perceptual_loss **out, const char *path, const rlm_kernels *k,
+                             rlm_par *par, rlm_error *err);
+void rlm_perceptual_loss_close(rlm_perceptual_loss **p);
+double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *x,
+                           const float *target, const int *at, float scale);
+
 /* ---- optim.c --------------------------------------------------------------------------------- */
 /* Every field has its row in recipe.c: name in the JSON "train" object, range. */
 typedef struct rlm_recipe {
@@ -45,6 +57,7 @@ typedef struct rlm_recipe {
     int keep;          /* checkpoints kept */
     double playground; /* share of samples from the procedural world */
     int world_clips;   /* lm: how many clips of it to train on */
+    double perceptual; /* video: weight of the perceptual loss; 0, or no network given: none */
     double critic;     /* audio: critics join for this last share of the steps; 0: never */
     uint64_t seed;
 } rlm_recipe;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/rng.h"
 #include "src/train/video_train.h"
 
 enum { LOADER_DEPTH = 4, LOADER_THREADS = 1 };
@@ -24,7 +25,7 @@ static const double ENTROPY_ANNEAL = 300; /* steps */
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
 typedef struct losses {
-    double l1, l2, l2_image, norm;
+    double l1, l2, l2_image, perceptual, norm;
     rlm_lfq_loss bits;
 } losses;
 
@@ -41,6 +42,8 @@ typedef struct trainer {
     rlm_params params;
     rlm_video *video;
     rlm_optim optim;
+    rlm_perceptual_loss *ruler; /* NULL: no perceptual loss */
+    int *looked_at;             /* [batch] frame of each clip that the ruler sees */
     rlm_clips clips;
     rlm_video_val val;
     rlm_loader *loader;
@@ -124,10 +127,14 @@ static int plan_scratch(trainer *t, rlm_error *err)
     RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
     t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
     rlm_tensor clips = batch_view(NULL, t->clip_batch, RLM_CROP_FRAMES);
-    forward(t, &clips, &z);
+    rlm_tensor y = forward(t, &clips, &z);
+    if (t->ruler)
+        rlm_loss_perceptual(&t->run, t->ruler, &y, NULL, t->looked_at, 0);
     if (t->image_batch) {
         rlm_tensor images = batch_view(NULL, t->image_batch, 1);
-        forward(t, &images, &z);
+        y = forward(t, &images, &z);
+        if (t->ruler)
+            rlm_loss_perceptual(&t->run, t->ruler, &y, NULL, t->looked_at, 0);
     }
     rlm_backward(&t->run, &t->tape);
     rlm_tape_clear(&t->tape);
@@ -150,6 +157,11 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
     RLM_TRY(rlm_par_open(&t->par, o->threads, err));
     RLM_TRY(open_network(t, err));
+    t->looked_at = rlm_calloc((size_t)t->recipe.batch, sizeof *t->looked_at);
+    if (!t->looked_at)
+        return rlm_fail(err, RLM_E_NOMEM, "video training: no memory");
+    if (o->perceptual && t->recipe.perceptual > 0)
+        RLM_TRY(rlm_perceptual_loss_open(&t->ruler, o->perceptual, &t->k, t->par, err));
     RLM_TRY(rlm_clips_open(&t->clips, o, t->recipe.playground, &t->log, err));
     RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));
     RLM_TRY(plan_scratch(t, err));
@@ -178,6 +190,8 @@ static void close_all(trainer *t)
         rlm_journal_close(&t->journal);
     rlm_video_val_free(&t->val);
     rlm_clips_free(&t->clips);
+    rlm_perceptual_loss_close(&t->ruler);
+    rlm_free(t->looked_at);
     rlm_optim_free(&t->optim);
     rlm_video_free(&t->video);
     rlm_params_free(&t->params);
@@ -191,11 +205,19 @@ static void close_all(trainer *t)
 /* ---- A step -----------------------------------------------------------------------------------
  */
 
-/* Losses of a part of the batch, gradients with the weight `share`. */
-static double part_loss(trainer *t, const rlm_tensor *x, float share, double *l1, rlm_tensor *z)
+/* Losses of a part of the batch, gradients with the weight `share`. index: of the batch. */
+static double part_loss(trainer *t, const rlm_tensor *x, int64_t index, float share, losses *l,
+                        rlm_tensor *z)
 {
     rlm_tensor y = forward(t, x, z);
-    *l1 = rlm_loss_recon(&t->run, RLM_LOSS_L1, &y, rlm_f32(x), L1_WEIGHT * share);
+    l->l1 += share * rlm_loss_recon(&t->run, RLM_LOSS_L1, &y, rlm_f32(x), L1_WEIGHT * share);
+    for (int i = 0; i < x->shape[0] && t->ruler; i++)
+        t->looked_at[i] = (int)rlm_rng_below(t->recipe.seed, 640 + (uint64_t)i, (uint64_t)index,
+                                             (uint32_t)x->shape[1]);
+    if (t->ruler)
+        l->perceptual +=
+            share * rlm_loss_perceptual(&t->run, t->ruler, &y, rlm_f32(x), t->looked_at,
+                                        (float)t->recipe.perceptual * share);
     return rlm_loss_recon(&t->run, RLM_LOSS_L2, &y, rlm_f32(x), L2_WEIGHT * share);
 }
 
@@ -205,30 +227,26 @@ static float entropy_weight(const trainer *t)
     return ENTROPY_WEIGHT * (float)(1.0 + 2.0 * (left > 0 ? left : 0)) / (float)t->config.bits;
 }
 
-static int micro_step(trainer *t, losses *l, rlm_error *err)
+static int micro_step(trainer *t, int64_t index, losses *l, rlm_error *err)
 {
     const float *data = rlm_loader_next(t->loader);
     if (!data)
         return rlm_fail(err, RLM_E_MEDIA, "video training: hardly any file can be read");
     float scale = 1.0f / (float)t->recipe.accumulate;
-    float share = (float)t->clip_batch / (float)t->recipe.batch;
+    float share = scale * (float)t->clip_batch / (float)t->recipe.batch;
     rlm_tensor z;
-    double l1, l2;
     rlm_arena_rewind(&t->arena, 0);
     rlm_tape_clear(&t->tape);
     t->run.tape = &t->tape;
     rlm_tensor clips = batch_view(data, t->clip_batch, RLM_CROP_FRAMES);
-    l2 = part_loss(t, &clips, share * scale, &l1, &z);
+    l->l2 += scale * part_loss(t, &clips, index, share, l, &z);
     l->bits = rlm_loss_lfq(&t->run, &z, ENTROPY_TAU, 1.0f, entropy_weight(t) * scale,
-                           COMMIT_WEIGHT * share * scale);
-    l->l1 += l1 * scale;
-    l->l2 += l2 * scale;
+                           COMMIT_WEIGHT * share);
     if (t->image_batch) { /* one picture's codes are no sample of all codes: commitment only */
         rlm_tensor images =
             batch_view(data + (size_t)t->clip_batch * RLM_CROP_FLOATS, t->image_batch, 1);
-        float rest = (1.0f - share) * scale;
-        l->l2_image += scale * part_loss(t, &images, rest, &l1, &z);
-        rlm_loss_lfq(&t->run, &z, ENTROPY_TAU, 1.0f, 0.0f, COMMIT_WEIGHT * rest);
+        l->l2_image += scale * part_loss(t, &images, index, scale - share, l, &z);
+        rlm_loss_lfq(&t->run, &z, ENTROPY_TAU, 1.0f, 0.0f, COMMIT_WEIGHT * (scale - share));
     }
     rlm_backward(&t->run, &t->tape);
     return RLM_OK;
@@ -238,7 +256,7 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
 {
     *l = (losses){0};
     for (int i = 0; i < t->recipe.accumulate; i++)
-        RLM_TRY(micro_step(t, l, err));
+        RLM_TRY(micro_step(t, t->step * t->recipe.accumulate + i, l, err));
     l->norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
     t->step++;
     return repack(t, err);
@@ -291,9 +309,9 @@ static int advance(void *cookie, rlm_error *err)
     losses now, *l = &now;
     RLM_TRY(train_step(t, l, err));
     rlm_journal_put(t->journal, t->step, "loss", L1_WEIGHT * l->l1 + L2_WEIGHT * l->l2, "psnr",
-                    psnr_of(l->l2), "psnr_image", psnr_of(l->l2_image), "l1", l->l1, "bit_entropy",
-                    l->bits.token_entropy, "use_entropy", l->bits.batch_entropy, "commit",
-                    l->bits.commitment, "grad", l->norm, "lr",
+                    psnr_of(l->l2), "psnr_image", psnr_of(l->l2_image), "l1", l->l1, "perceptual",
+                    l->perceptual, "bit_entropy", l->bits.token_entropy, "use_entropy",
+                    l->bits.batch_entropy, "commit", l->bits.commitment, "grad", l->norm, "lr",
                     t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
     return 0;
 }

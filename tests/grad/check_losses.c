@@ -5,6 +5,9 @@
 #include "src/base/rng.h"
 #include "tests/test.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 static struct {
     rlm_kernels reference;
     rlm_par *par;
@@ -235,6 +238,99 @@ static void case_loss_cross_entropy(void)
     }
 }
 
+/* ---- The perceptual loss, on a network of random weights ---- */
+
+static void *kept[64]; /* the writer borrows its tensors until it has written */
+static int kept_count;
+
+static void add_random(rlm_st_writer *w, const char *name, const char *what, int rank,
+                       const int64_t *shape, float scale, uint64_t stream)
+{
+    char full[96];
+    rlm_tensor t = new_tensor(rank, shape);
+    fill_random(t.data, rlm_tensor_count(&t), stream, scale);
+    snprintf(full, sizeof full, "%s.%s", name, what);
+    rlm_st_add(w, full, &t, RLM_F32);
+    rlm_free(t.grad);
+    kept[kept_count++] = t.data;
+}
+
+static void write_network(const char *path)
+{
+    static const int SQUEEZE[8] = {16, 16, 32, 32, 48, 48, 64, 64};
+    static const char *const PARTS[3] = {"squeeze1x1", "expand1x1", "expand3x3"};
+    rlm_st_writer w;
+    rlm_error err;
+    rlm_st_writer_init(&w);
+    add_random(&w, "conv1", "weight", 4, (int64_t[]){64, 3, 3, 3}, 0.02f, 1);
+    add_random(&w, "conv1", "bias", 1, (int64_t[]){64}, 0.1f, 2);
+    for (int i = 0, in = 64; i < 8; in = 8 * SQUEEZE[i++])
+        for (int part = 0; part < 3; part++) {
+            char name[64];
+            int64_t cin = part ? SQUEEZE[i] : in, out = part ? 4 * SQUEEZE[i] : SQUEEZE[i];
+            int64_t k = part == 2 ? 3 : 1;
+            snprintf(name, sizeof name, "fire%d.%s", i + 2, PARTS[part]);
+            float scale = sqrtf(2.0f / (float)(cin * k * k));
+            add_random(&w, name, "weight", 4, (int64_t[]){out, cin, k, k}, scale,
+                       (uint64_t)(10 * i + part));
+            add_random(&w, name, "bias", 1, (int64_t[]){out}, 0.1f, (uint64_t)(100 + i));
+        }
+    if (rlm_st_commit(&w, path, &err))
+        TEST_FAILED("%s", err.text);
+    rlm_st_writer_free(&w);
+    while (kept_count)
+        rlm_free(kept[--kept_count]);
+}
+
+typedef struct perceptual_ctx {
+    rlm_perceptual_loss *loss;
+    rlm_arena arena;
+    const float *target;
+} perceptual_ctx;
+
+static double perceptual(rlm_run *run, const rlm_tensor *x, void *ctx, float scale)
+{
+    static const int AT[2] = {1, 0};
+    perceptual_ctx *c = ctx;
+    run->arena = &c->arena;
+    return rlm_loss_perceptual(run, c->loss, x, c->target, AT, scale);
+}
+
+/* Frame 1 of clip 0 and frame 0 of clip 1 are looked at, and only they get a gradient. */
+static void case_loss_perceptual(void)
+{
+    char path[] = "/tmp/reelm_squeezenet_XXXXXX";
+    rlm_error err;
+    perceptual_ctx c = {0};
+    int file = mkstemp(path);
+    CHECK(file >= 0);
+    close(file);
+    write_network(path);
+    if (rlm_perceptual_loss_open(&c.loss, path, &world.reference, world.par, &err) ||
+        rlm_arena_reserve(&c.arena, (size_t)1 << 32, &err) ||
+        rlm_arena_commit(&c.arena, (size_t)1 << 27, &err)) {
+        TEST_FAILED("%s", err.text);
+        return;
+    }
+    enum { SIDE = 34, PLANE = SIDE * SIDE * 3 };
+    rlm_tensor x = new_tensor(5, (int64_t[]){2, 2, SIDE, SIDE, 3});
+    float *target = copy_of(rlm_f32(&x), 4 * PLANE);
+    for (int i = 0; i < 4 * PLANE; i++)
+        target[i] = 0.5f * rlm_f32(&x)[i] + 0.2f * rlm_rng_normal(3, 4, (uint64_t)i);
+    c.target = target;
+    check_loss(perceptual, &c, &x, 2e-3, 2e-2);
+    for (int i = 0; i < PLANE; i++)
+        CHECK(x.grad[i] == 0 && x.grad[3 * PLANE + i] == 0);
+    c.target = rlm_f32(&x);
+    rlm_run run = {&world.reference, NULL, world.par, NULL};
+    CHECK(fabs(perceptual(&run, &x, &c, 1.0f)) < 1e-5);
+    rlm_perceptual_loss_close(&c.loss);
+    rlm_arena_release(&c.arena);
+    rlm_free(target);
+    free_tensor(&x);
+    unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     rlm_error err = {0};
@@ -249,6 +345,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_loss_lfq_values);
     TEST_CASE(case_loss_mel);
     TEST_CASE(case_loss_cross_entropy);
+    TEST_CASE(case_loss_perceptual);
     rlm_par_close(&world.par);
     return TEST_END();
 }

@@ -1,0 +1,125 @@
+/* SqueezeNet v1.1: declaring, loading, and the pieces of its forward pass. Pooling is a loop here:
+ * nothing but the perceptual loss ever looks back through it. */
+#include "src/train/squeezenet.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { FIRST_FIRE = 2 };
+static const int SQUEEZE[RLM_FIRES] = {16, 16, 32, 32, 48, 48, 64, 64};
+static const int EXPAND[RLM_FIRES] = {64, 64, 128, 128, 192, 192, 256, 256};
+const float rlm_squeezenet_mean[3] = {104, 117, 123};
+
+static void declare(rlm_squeezenet *p)
+{
+    rlm_conv_spec first = {.cin = 3, .cout = 64, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .bias = true};
+    rlm_conv_declare(&p->conv1, &p->params, "conv1", &first);
+    for (int i = 0, in = 64; i < RLM_FIRES; in = 2 * EXPAND[i++]) {
+        char name[64];
+        rlm_conv_spec squeeze = {.cin = in, .cout = SQUEEZE[i], .bias = true};
+        rlm_conv_spec expand = {.cin = SQUEEZE[i], .cout = EXPAND[i], .bias = true};
+        snprintf(name, sizeof name, "fire%d.squeeze1x1", FIRST_FIRE + i);
+        rlm_conv_declare(&p->fires[i].squeeze, &p->params, name, &squeeze);
+        snprintf(name, sizeof name, "fire%d.expand1x1", FIRST_FIRE + i);
+        rlm_conv_declare(&p->fires[i].expand1, &p->params, name, &expand);
+        expand.kh = expand.kw = 3;
+        snprintf(name, sizeof name, "fire%d.expand3x3", FIRST_FIRE + i);
+        rlm_conv_declare(&p->fires[i].expand3, &p->params, name, &expand);
+    }
+}
+
+/* [out][in][kh][kw] of the file to [out][kh][kw][in]; biases as they are. */
+static int load_one(rlm_param *param, const rlm_safetensors *st, rlm_error *err)
+{
+    const rlm_tensor *t = rlm_st_find(st, param->name);
+    bool weight = param->rank == 5;
+    int64_t out = param->shape[0], kh = param->shape[2], kw = param->shape[3], in = param->shape[4];
+    if (!t || t->dtype > RLM_F16 ||
+        (weight ? t->rank != 4 || t->shape[0] != out || t->shape[1] != in || t->shape[2] != kh ||
+                      t->shape[3] != kw
+                : t->rank != 1 || t->shape[0] != out))
+        return rlm_fail(err, RLM_E_MODEL, "%s: %s is %s; SqueezeNet v1.1 is expected", st->path,
+                        param->name, t ? "of another shape" : "missing");
+    if (!weight) {
+        rlm_st_to_f32(t, param->data);
+        return RLM_OK;
+    }
+    float *flat = rlm_alloc((size_t)param->count * sizeof *flat);
+    if (!flat)
+        return rlm_fail(err, RLM_E_NOMEM, "%s: no memory for %s", st->path, param->name);
+    rlm_st_to_f32(t, flat);
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t c = 0; c < in; c++)
+            for (int64_t k = 0; k < kh * kw; k++)
+                param->data[(o * kh * kw + k) * in + c] = flat[(o * in + c) * kh * kw + k];
+    rlm_free(flat);
+    return RLM_OK;
+}
+
+int rlm_squeezenet_load(rlm_squeezenet *net, const char *path, rlm_error *err)
+{
+    rlm_safetensors st;
+    declare(net);
+    RLM_TRY(rlm_params_allocate(&net->params, false, err));
+    RLM_TRY(rlm_st_open(&st, path, err));
+    int code = RLM_OK;
+    for (int i = 0; i < net->params.count && !code; i++)
+        code = load_one(net->params.items[i], &st, err);
+    rlm_st_close(&st);
+    return code;
+}
+
+rlm_tensor rlm_squeezenet_conv(rlm_run *run, const rlm_conv *c, const rlm_tensor *x)
+{
+    rlm_tensor y = rlm_conv_forward(run, c, x);
+    return rlm_act_forward(run, RLM_ACT_RELU, &y);
+}
+
+/* Columns of y from `to` on become x. */
+static void put_columns(rlm_run *run, const rlm_tensor *x, const rlm_tensor *y, int to)
+{
+    int c = (int)rlm_tensor_last(x), cy = (int)rlm_tensor_last(y);
+    run->k->columns(run->par, rlm_tensor_rows(x), c, rlm_f32(x), c, 0, rlm_f32(y), cy, to, false);
+    if (run->tape)
+        rlm_tape_push(run->tape, &(rlm_record){.op = RLM_OP_COLUMNS,
+                                               .in = {*x},
+                                               .out = *y,
+                                               .u.columns = {.count = c, .to = to}});
+}
+
+rlm_tensor rlm_squeezenet_fire(rlm_run *run, const rlm_fire *f, const rlm_tensor *x)
+{
+    rlm_tensor s = rlm_squeezenet_conv(run, &f->squeeze, x);
+    rlm_tensor one = rlm_squeezenet_conv(run, &f->expand1, &s);
+    rlm_tensor three = rlm_squeezenet_conv(run, &f->expand3, &s);
+    int c = f->expand1.cout;
+    rlm_tensor y = rlm_tensor_new5(run, x->shape[0], 1, x->shape[2], x->shape[3], 2 * c);
+    put_columns(run, &one, &y, 0);
+    put_columns(run, &three, &y, c);
+    return y;
+}
+
+bool rlm_squeezenet_pools(int i)
+{
+    return i == 0 || i == 2 || i == 4;
+}
+
+rlm_tensor rlm_squeezenet_pool(rlm_run *run, const rlm_tensor *x, int64_t h, int64_t w, bool dry)
+{
+    int64_t c = x->shape[4], oh = (h - 2) / 2 + 1, ow = (w - 2) / 2 + 1;
+    rlm_tensor y = rlm_tensor_new5(run, x->shape[0], 1, oh, ow, c);
+    for (int64_t n = 0; n < x->shape[0] && !dry; n++)
+        for (int64_t i = 0; i < oh * ow; i++) {
+            int64_t top = i / ow * 2, left = i % ow * 2;
+            float *to = rlm_f32(&y) + (n * oh * ow + i) * c;
+            for (int64_t k = 0; k < c; k++)
+                to[k] = -INFINITY;
+            for (int64_t r = top; r < top + 3 && r < h; r++)
+                for (int64_t s = left; s < left + 3 && s < w; s++) {
+                    const float *from = rlm_f32(x) + ((n * x->shape[2] + r) * x->shape[3] + s) * c;
+                    for (int64_t k = 0; k < c; k++)
+                        to[k] = fmaxf(to[k], from[k]);
+                }
+        }
+    return y;
+}
