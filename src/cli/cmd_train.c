@@ -54,6 +54,7 @@ static void fill_options(const cli_args *a, rlm_train_options *o)
     o->cpu_mask = a->cpu_mask;
     o->deterministic = a->deterministic;
     o->playground = a->playground;
+    o->perceptual = a->perceptual;
     o->log = log_line;
     o->log_cookie = (void *)a;
     o->progress = progress_line;
