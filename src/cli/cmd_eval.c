@@ -55,6 +55,16 @@ static void print_bits(const cJSON *bits)
            number(bits, "different_codes"), number(bits, "codes"));
 }
 
+static void print_codes(const cJSON *codes)
+{
+    const cJSON *used = cJSON_GetObjectItemCaseSensitive(codes, "used");
+    const cJSON *perplexity = cJSON_GetObjectItemCaseSensitive(codes, "perplexity");
+    for (int i = 0; i < cJSON_GetArraySize(used); i++)
+        printf("level %d: %.1f %% of the codes used, perplexity %.1f\n", i,
+               100 * cJSON_GetArrayItem(used, i)->valuedouble,
+               cJSON_GetArrayItem(perplexity, i)->valuedouble);
+}
+
 static void print_report(const cli_args *a, const cJSON *root)
 {
     const cJSON *mean = cJSON_GetObjectItemCaseSensitive(root, "mean"), *m, *item;
@@ -71,6 +81,7 @@ static void print_report(const cli_args *a, const cJSON *root)
         print_row("mean of groups", -1, item, mean);
     print_row("all files", (int)number(root, "measured"), mean, mean);
     print_bits(cJSON_GetObjectItemCaseSensitive(root, "bits"));
+    print_codes(cJSON_GetObjectItemCaseSensitive(root, "codes"));
 }
 
 /* ---- Tokenizers ---- */
@@ -89,6 +100,7 @@ static int fill_options(const cli_args *a, rlm_eval_options *o)
     if (o->controls && !o->world)
         return cli_usage("--controls needs --world N");
     o->native = a->native;
+    o->levels = (int)a->levels;
     o->list = a->list;
     o->perceptual = a->perceptual;
     o->sheet = a->sheet_file;
@@ -143,6 +155,11 @@ static int eval_video(const cli_args *a)
     return evaluate(a, RLM_EVAL_VIDEO);
 }
 
+static int eval_audio(const cli_args *a)
+{
+    return evaluate(a, RLM_EVAL_AUDIO);
+}
+
 int cmd_eval(const cli_args *a)
 {
     static const struct {
@@ -150,9 +167,10 @@ int cmd_eval(const cli_args *a)
         int (*run)(const cli_args *a);
     } kinds[] = {
         {"video", eval_video},
+        {"audio", eval_audio},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(a->inputs[0], kinds[i].name))
             return kinds[i].run(a);
-    return cli_usage("eval: '%s' is not video", a->inputs[0]);
+    return cli_usage("eval: '%s' is none of video, audio", a->inputs[0]);
 }

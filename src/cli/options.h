@@ -70,7 +70,7 @@ typedef struct cli_args {
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,
         start, max_memory;
-    int64_t limit, world_clips; /* eval */
+    int64_t limit, world_clips, levels; /* eval */
     int no_audio, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
     int strict, sidecar, no_ai_mark, skip_existing;
     int no_metadata, quick, sheet, no_truth, print_config;

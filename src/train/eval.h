@@ -32,11 +32,12 @@ typedef struct rlm_eval_list {
 int rlm_eval_list_open(rlm_eval_list *l, const rlm_eval_options *o, const rlm_log *log,
                        rlm_error *err);
 void rlm_eval_list_free(rlm_eval_list *l);
+/* Its name without extension, '/' and '%' as '_'. */
+void rlm_eval_flat_name(const rlm_eval_item *item, char *out, size_t bytes);
 /* The clip of an item by the protocol, or of its pair. heap, rlm_clip_free. */
 int rlm_eval_read(const rlm_eval_list *l, const rlm_eval_options *o, const rlm_eval_item *item,
                   bool of_pair, rlm_clip *out, rlm_error *err);
-/* Frames as DIR/PART/NAME/%03d.png, sound as DIR/PART/NAME.wav (NAME without its extension, '/' and
- * '%' as '_'). */
+/* Frames as DIR/PART/NAME/%03d.png, sound as DIR/PART/NAME.wav; NAME is flat. */
 int rlm_eval_keep(const char *dir, const char *part, const rlm_eval_item *item, bool sound,
                   const rlm_clip *clip, rlm_error *err);
 
@@ -71,7 +72,23 @@ void rlm_perceptual_close(rlm_perceptual **p);
 int rlm_perceptual_score(rlm_perceptual *p, const rlm_frames *a, const rlm_frames *b, double *score,
                          rlm_error *err);
 
-/* ---- eval_codes.c: use of bits ------------------------------------------------------------------
+/* ---- eval_sound.c ------------------------------------------------------------------------------
+ */
+typedef struct rlm_ears rlm_ears; /* spectra at one sample rate; f32 at every CPU level */
+int rlm_ears_open(rlm_ears **out, int rate, rlm_par *par, rlm_error *err);
+void rlm_ears_close(rlm_ears **e);
+typedef struct rlm_heard {
+    double log_mel; /* dB: mean |difference| of 80 mel levels, window 1024, hop 256, floor -80 dB */
+    double stft; /* windows 256, 512, 1024, 2048, hop a quarter: spectral convergence |A - B| / |A|
+                    plus mean |ln A - ln B| with that floor; mean over windows. NAN: a is silent */
+} rlm_heard;
+/* a [n] is the original. */
+void rlm_ears_score(rlm_ears *e, int64_t n, const float *a, const float *b, rlm_heard *heard);
+/* Spectrogram of the middle two seconds, low frequencies below, 0 to -80 dB; rgb heap. */
+int rlm_ears_picture(rlm_ears *e, int64_t n, const float *x, rlm_frames *out, rlm_error *err);
+
+/* ---- eval_codes.c: use of bits and codes
+ * ------------------------------------------------------------------
  */
 enum { RLM_EVAL_BITS = 24 };
 typedef struct rlm_bit_use {
@@ -85,6 +102,17 @@ int rlm_bit_use_add(rlm_bit_use *u, const rlm_codes *codes, rlm_error *err);
  * many of them differ. Sorts the ids. NULL: out of memory. */
 struct cJSON *rlm_bit_use_json(rlm_bit_use *u);
 void rlm_bit_use_free(rlm_bit_use *u);
+
+typedef struct rlm_code_use {
+    int levels, codes;
+    int64_t *hits; /* [levels][codes] */
+    int64_t frames;
+} rlm_code_use;
+/* ids as of rlm_codes: [levels][frames]. */
+int rlm_code_use_add(rlm_code_use *u, const rlm_codes *codes, rlm_error *err);
+/* Of each level the share of its codes seen, and the perplexity of their counts. */
+struct cJSON *rlm_code_use_json(const rlm_code_use *u);
+void rlm_code_use_free(rlm_code_use *u);
 
 /* ---- eval_sheet.c: originals above reconstructions ----------------------------------------------
  */
@@ -122,5 +150,36 @@ void rlm_tally_add(rlm_tally *t, const char *name, const char *label, const doub
                    struct cJSON *items);
 /* "protocol", "mean" and, when there are labels, "mean_of_groups" and "groups" into `to`. */
 void rlm_tally_json(const rlm_tally *t, struct cJSON *to);
+
+/* ---- eval.c, eval_video.c, eval_audio.c ---------------------------------------------------------
+ */
+typedef struct rlm_eval_job {
+    const rlm_eval_options *o;
+    rlm_log log;
+    rlm_eval_list list;
+    rlm_par *par; /* of the measures; the session has its own */
+    rlm_engine *engine;
+    rlm_session *session; /* both NULL with --against */
+    rlm_perceptual *perceptual;
+    rlm_ears *ears;
+    rlm_bit_use bits;
+    rlm_code_use use;
+    rlm_eval_sheet sheet;
+    rlm_measure measures[RLM_MEASURES];
+    rlm_tally tally;
+    struct cJSON *items;
+    int skipped, measured;
+    double start; /* rlm_now() of the call */
+} rlm_eval_job;
+/* What is particular to pictures and to sound. open: measures and their tools; judge: one file,
+ * `index` of the list, read into clip. */
+int rlm_eval_video_open(rlm_eval_job *j, rlm_error *err);
+int rlm_eval_video_judge(rlm_eval_job *j, int index, const rlm_clip *clip, rlm_error *err);
+const char *rlm_eval_video_protocol(const rlm_eval_options *o);
+int rlm_eval_audio_open(rlm_eval_job *j, rlm_error *err);
+int rlm_eval_audio_judge(rlm_eval_job *j, int index, const rlm_clip *clip, rlm_error *err);
+const char *rlm_eval_audio_protocol(const rlm_eval_options *o);
+/* Whether file `index` gets one of the sheet's columns, which are spread evenly. */
+bool rlm_eval_shown(const rlm_eval_job *j, int index);
 
 #endif

@@ -1,4 +1,5 @@
-/* How codes use their bits: over a set of clips each bit should say something, and say it alone. */
+/* How codes are used: over a set of clips each bit should say something, and say it alone; and each
+ * code of a codebook should be needed. */
 #include "src/train/eval.h"
 
 #include <cjson/cJSON.h>
@@ -85,5 +86,45 @@ cJSON *rlm_bit_use_json(rlm_bit_use *u)
     cJSON_AddItemToObject(o, "max_correlation_bits", cJSON_CreateIntArray(pair, 2));
     cJSON_AddNumberToObject(o, "codes", n);
     cJSON_AddNumberToObject(o, "different_codes", (double)distinct);
+    return o;
+}
+
+/* ---- Codebooks ---- */
+
+void rlm_code_use_free(rlm_code_use *u)
+{
+    rlm_free(u->hits);
+    memset(u, 0, sizeof *u);
+}
+
+int rlm_code_use_add(rlm_code_use *u, const rlm_codes *codes, rlm_error *err)
+{
+    if (!u->hits)
+        u->hits = rlm_calloc((size_t)u->levels * (size_t)u->codes, sizeof *u->hits);
+    if (!u->hits)
+        return rlm_fail(err, RLM_E_NOMEM, "evaluation: no memory for counts of %d codes", u->codes);
+    for (int64_t level = 0; level < codes->dims[0]; level++)
+        for (int64_t i = 0; i < codes->dims[1]; i++)
+            u->hits[level * u->codes + codes->ids[level * codes->dims[1] + i]]++;
+    u->frames += codes->dims[1];
+    return 0;
+}
+
+cJSON *rlm_code_use_json(const rlm_code_use *u)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "frames", (double)u->frames);
+    cJSON *used = cJSON_AddArrayToObject(o, "used"), *p = cJSON_AddArrayToObject(o, "perplexity");
+    for (int level = 0; level < u->levels; level++) {
+        double entropy = 0;
+        int seen = 0;
+        for (int c = 0; c < u->codes; c++) {
+            double share = (double)u->hits[level * u->codes + c] / (double)u->frames;
+            seen += share > 0;
+            entropy -= share > 0 ? share * log(share) : 0;
+        }
+        cJSON_AddItemToArray(used, cJSON_CreateNumber(digits4((double)seen / u->codes)));
+        cJSON_AddItemToArray(p, cJSON_CreateNumber(round(exp(entropy) * 10) / 10));
+    }
     return o;
 }

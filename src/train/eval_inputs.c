@@ -242,22 +242,32 @@ static int add_world(rlm_eval_list *l, const rlm_eval_options *o, rlm_error *err
 
 /* ---- Pairs ---- */
 
-static size_t stem_of(const char *name)
+void rlm_eval_flat_name(const rlm_eval_item *item, char *out, size_t bytes)
 {
-    const char *dot = strrchr(name, '.'), *slash = strrchr(name, '/');
-    return dot && dot != name && (!slash || dot > slash) ? (size_t)(dot - name) : strlen(name);
+    const char *dot = strrchr(item->name, '.'), *slash = strrchr(item->name, '/');
+    size_t n = dot && dot != item->name && (!slash || dot > slash) ? (size_t)(dot - item->name)
+                                                                   : strlen(item->name);
+    snprintf(out, bytes, "%.*s", (int)n, item->name);
+    for (char *c = out; *c; c++)
+        if (*c == '/' || *c == '%')
+            *c = '_';
 }
 
+/* The pair may be named like the item, or like what --keep made of it. */
 static int find_pair(rlm_eval_item *item, const char *dir, rlm_error *err)
 {
     static const char *const ends[] = {"",     ".mkv",  ".mp4", ".webm", ".y4m", ".png",
                                        ".wav", ".flac", ".ogg", ".opus", ".mp3", ".jpg",
                                        ".gif", ".mov",  ".m4a", ".h264", ".hevc"};
-    char path[4096];
-    for (size_t i = 0; i < sizeof ends / sizeof *ends && !item->pair; i++) {
-        snprintf(path, sizeof path, "%s/%.*s%s", dir, (int)stem_of(item->name), item->name,
-                 ends[i]);
-        if (*ends[i] ? access(path, R_OK) : !is_sequence(path))
+    char path[4096], flat[2048];
+    size_t kinds = sizeof ends / sizeof *ends;
+    rlm_eval_flat_name(item, flat, sizeof flat);
+    for (size_t i = 0; i < 1 + kinds && !item->pair; i++) {
+        if (i == 0)
+            snprintf(path, sizeof path, "%s/%s", dir, item->name);
+        else
+            snprintf(path, sizeof path, "%s/%s%s", dir, flat, ends[i - 1]);
+        if (rlm_is_dir(path) ? !is_sequence(path) : access(path, R_OK))
             continue;
         item->pair = rlm_strdup(path);
         if (!item->pair)
@@ -268,10 +278,10 @@ static int find_pair(rlm_eval_item *item, const char *dir, rlm_error *err)
     return 0;
 }
 
-/* bytes.tsv: name without extension, tab, bytes. */
+/* bytes.tsv: name without folder and extension as --keep writes it, tab, bytes. */
 static int read_bytes(rlm_eval_list *l, const char *dir, rlm_error *err)
 {
-    char path[4096], *text, *next = NULL;
+    char path[4096], flat[2048], *text, *next = NULL;
     size_t bytes;
     snprintf(path, sizeof path, "%s/bytes.tsv", dir);
     if (access(path, R_OK))
@@ -279,10 +289,14 @@ static int read_bytes(rlm_eval_list *l, const char *dir, rlm_error *err)
     RLM_TRY(rlm_file_read(path, LIST_LIMIT, &text, &bytes, err));
     for (char *line = strtok_r(text, "\r\n", &next); line; line = strtok_r(NULL, "\r\n", &next)) {
         char *tab = strchr(line, '\t');
-        size_t n = tab ? (size_t)(tab - line) : 0;
-        for (int i = 0; i < l->count && tab; i++)
-            if (stem_of(l->items[i].name) == n && !strncmp(l->items[i].name, line, n))
+        if (!tab)
+            continue;
+        *tab = 0;
+        for (int i = 0; i < l->count; i++) {
+            rlm_eval_flat_name(&l->items[i], flat, sizeof flat);
+            if (!strcmp(flat, line))
                 l->items[i].bytes = strtoll(tab + 1, NULL, 10);
+        }
     }
     rlm_free(text);
     return 0;

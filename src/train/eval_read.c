@@ -140,14 +140,8 @@ int rlm_eval_read(const rlm_eval_list *l, const rlm_eval_options *o, const rlm_e
 int rlm_eval_keep(const char *dir, const char *part, const rlm_eval_item *item, bool sound,
                   const rlm_clip *clip, rlm_error *err)
 {
-    char path[PATH_ROOM], flat[PATH_ROOM];
-    const char *dot = strrchr(item->name, '.'), *slash = strrchr(item->name, '/');
-    int stem =
-        (int)(dot && (!slash || dot > slash) ? (size_t)(dot - item->name) : strlen(item->name));
-    snprintf(flat, sizeof flat, "%.*s", stem, item->name);
-    for (char *c = flat; *c; c++)
-        if (*c == '/' || *c == '%')
-            *c = '_';
+    char path[PATH_ROOM], flat[PATH_ROOM / 2];
+    rlm_eval_flat_name(item, flat, sizeof flat);
     int n =
         snprintf(path, sizeof path, "%s/%s%s%s", dir, part, sound ? "" : "/", sound ? "" : flat);
     if (n >= (int)sizeof path - 64)

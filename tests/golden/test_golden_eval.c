@@ -3,10 +3,12 @@
 #include "src/train/eval.h"
 #include "tests/test.h"
 
+#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "src/base/rng.h"
+#include "src/train/audio_train.h"
 
 static const char *const FIXTURE = "tests/golden/eval.safetensors";
 static const char *const REAL = "../shared/data/perceptual/squeezenet_v1.1.safetensors";
@@ -48,6 +50,43 @@ static void pictures_match(void)
     CHECK_NEAR(s.ms_ssim, golden(&st, "golden.ms_ssim"), 1e-6);
     rlm_par_close(&par);
     rlm_st_close(&st);
+}
+
+static float *wave(const rlm_safetensors *st, const char *name, int64_t *n)
+{
+    const rlm_tensor *t = rlm_st_find(st, name);
+    CHECK(t && t->rank == 1);
+    *n = rlm_tensor_count(t);
+    float *x = malloc((size_t)*n * sizeof *x);
+    rlm_st_to_f32(t, x);
+    return x;
+}
+
+static void sounds_match(void)
+{
+    rlm_safetensors st;
+    rlm_error err;
+    rlm_par *par;
+    rlm_ears *ears;
+    rlm_heard h;
+    int64_t n;
+    CHECK(!rlm_st_open(&st, FIXTURE, &err) && !rlm_par_open(&par, 2, &err));
+    CHECK(!rlm_ears_open(&ears, 16000, par, &err));
+    float *x = wave(&st, "x", &n), *y = wave(&st, "y", &n);
+    rlm_ears_score(ears, n, x, y, &h);
+    CHECK_NEAR(rlm_si_sdr(n, x, y), golden(&st, "golden.si_sdr"), 1e-4);
+    CHECK_NEAR(h.log_mel, golden(&st, "golden.log_mel"), 1e-3);
+    CHECK_NEAR(h.stft, golden(&st, "golden.stft"), 1e-4);
+    rlm_ears_score(ears, n, x, x, &h);
+    CHECK(h.log_mel == 0 && h.stft == 0);
+    memset(x, 0, (size_t)n * sizeof *x);
+    rlm_ears_score(ears, n, x, y, &h);
+    CHECK(isnan(h.stft) && h.log_mel > 0);
+    rlm_ears_close(&ears);
+    rlm_par_close(&par);
+    rlm_st_close(&st);
+    free(x);
+    free(y);
 }
 
 /* ---- SqueezeNet ---- */
@@ -200,14 +239,89 @@ static void more_noise_is_worse(void)
     rlm_st_close(&st);
 }
 
+static void more_noise_sounds_worse(void)
+{
+    rlm_safetensors st;
+    rlm_error err;
+    rlm_par *par;
+    rlm_ears *ears;
+    int64_t n;
+    CHECK(!rlm_st_open(&st, FIXTURE, &err) && !rlm_par_open(&par, 1, &err));
+    CHECK(!rlm_ears_open(&ears, 16000, par, &err));
+    float *x = wave(&st, "x", &n), *y = malloc((size_t)n * sizeof *y);
+    rlm_heard before = {0};
+    double sdr = INFINITY;
+    for (int level = 0; level < 5; level++) {
+        rlm_heard h;
+        for (int64_t i = 0; i < n; i++)
+            y[i] = x[i] + (rlm_rng_uniform(3, 2, (uint64_t)i) - 0.5f) * 0.01f * (float)(1 << level);
+        rlm_ears_score(ears, n, x, y, &h);
+        CHECK(h.log_mel > before.log_mel && h.stft > before.stft && rlm_si_sdr(n, x, y) < sdr);
+        before = h;
+        sdr = rlm_si_sdr(n, x, y);
+    }
+    rlm_ears_close(&ears);
+    rlm_par_close(&par);
+    rlm_st_close(&st);
+    free(x);
+    free(y);
+}
+
+/* ---- Use of codes ---- */
+
+#define HAS_NUMBER(o, key, value)                                                                  \
+    CHECK_NEAR(cJSON_GetObjectItemCaseSensitive(o, key)->valuedouble, value, 1e-4)
+
+static void bits_are_counted(void)
+{
+    /* bit 0 half the time; bit 1 its opposite; bit 2 never; bit 3 with bit 0 but for one code */
+    int32_t ids[8] = {9, 2, 9, 2, 9, 2, 9, 10};
+    rlm_codes codes = {.dims = {2, 2, 2}, .count = 8, .ids = ids};
+    rlm_bit_use u = {.bits = 4};
+    rlm_error err;
+    CHECK(!rlm_bit_use_add(&u, &codes, &err) && !rlm_bit_use_add(&u, &codes, &err));
+    cJSON *o = rlm_bit_use_json(&u);
+    const cJSON *pair = cJSON_GetObjectItemCaseSensitive(o, "max_correlation_bits");
+    HAS_NUMBER(o, "least_mean", 0);
+    HAS_NUMBER(o, "most_mean", 0.625);
+    HAS_NUMBER(o, "max_correlation", -1);
+    HAS_NUMBER(o, "codes", 16);
+    HAS_NUMBER(o, "different_codes", 3);
+    CHECK(cJSON_GetArrayItem(pair, 0)->valueint == 0 && cJSON_GetArrayItem(pair, 1)->valueint == 1);
+    cJSON_Delete(o);
+    rlm_bit_use_free(&u);
+}
+
+static void codes_are_counted(void)
+{
+    int32_t ids[8] = {0, 1, 2, 3, 5, 5, 5, 5};
+    rlm_codes codes = {.dims = {2, 4, 1}, .count = 8, .ids = ids};
+    rlm_code_use u = {.levels = 2, .codes = 8};
+    rlm_error err;
+    CHECK(!rlm_code_use_add(&u, &codes, &err));
+    cJSON *o = rlm_code_use_json(&u);
+    const cJSON *used = cJSON_GetObjectItemCaseSensitive(o, "used");
+    const cJSON *perplexity = cJSON_GetObjectItemCaseSensitive(o, "perplexity");
+    CHECK_NEAR(cJSON_GetArrayItem(used, 0)->valuedouble, 0.5, 1e-9);
+    CHECK_NEAR(cJSON_GetArrayItem(used, 1)->valuedouble, 0.125, 1e-9);
+    CHECK_NEAR(cJSON_GetArrayItem(perplexity, 0)->valuedouble, 4, 1e-9);
+    CHECK_NEAR(cJSON_GetArrayItem(perplexity, 1)->valuedouble, 1, 1e-9);
+    cJSON_Delete(o);
+    rlm_code_use_free(&u);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     TEST_CASE(pictures_match);
+    TEST_CASE(sounds_match);
     TEST_CASE(perceptual_matches);
     TEST_CASE(perceptual_of_the_real_network);
     TEST_CASE(wrong_network_is_refused);
     TEST_CASE(equal_pictures_differ_by_nothing);
     TEST_CASE(more_noise_is_worse);
+    TEST_CASE(more_noise_sounds_worse);
+    TEST_CASE(bits_are_counted);
+    TEST_CASE(codes_are_counted);
     return TEST_END();
 }

@@ -152,6 +152,44 @@ def perceptual(net, a, b):
     return total / len(a)
 
 
+# ---- Sound ----
+
+def si_sdr(x, y):
+    a = (x @ y) / (x @ x)
+    return 10 * np.log10(((a * x) ** 2).sum() / ((y - a * x) ** 2).sum())
+
+
+def magnitudes(x, window):
+    """Frames centred on multiples of window / 4; 1 for a sine of amplitude 1."""
+    hop = window // 4
+    padded = np.concatenate([np.zeros(window // 2), x, np.zeros(window)])
+    frames = np.stack([padded[i * hop:i * hop + window] for i in range(len(x) // hop + 1)])
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    return np.abs(np.fft.rfft(frames * hann)) * 2 / hann.sum()
+
+
+def mel_levels(x, rate=16000):
+    mag = magnitudes(x, 1024)
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), 82) / 2595) - 1)
+    hz = np.fft.rfftfreq(1024, 1 / rate)
+    bank = np.stack([np.maximum(0, np.minimum((hz - l) / (c - l), (r - hz) / (r - c)))
+                     for l, c, r in zip(edges, edges[1:], edges[2:])])
+    return 20 * np.log10(np.maximum(mag @ bank.T, 1e-4))
+
+
+def log_mel(x, y):
+    return np.abs(mel_levels(x) - mel_levels(y)).mean()
+
+
+def stft(x, y):
+    total = 0
+    for window in (256, 512, 1024, 2048):
+        p, q = magnitudes(x, window), magnitudes(y, window)
+        total += np.linalg.norm(p - q) / np.linalg.norm(p)
+        total += np.abs(np.log(np.maximum(p, 1e-4) / np.maximum(q, 1e-4))).mean()
+    return total / 4
+
+
 # ---- The fixture ----
 
 def pictures():
@@ -167,11 +205,23 @@ def pictures():
     return tuple(np.clip(np.round(z), 0, 255).astype(np.uint8) for z in (a, b))
 
 
+def sounds():
+    """A third of a second: a chirp with an echo, and a delayed, noisy, duller copy."""
+    rng = np.random.default_rng(8)
+    t = np.arange(5321) / 16000
+    x = 0.4 * np.sin(2 * np.pi * (200 * t + 3000 * t * t)) * np.exp(-3 * t) + rng.normal(0, 0.003, t.size)
+    y = 0.8 * x + 0.1 * np.roll(x, 3) + rng.normal(0, 0.01, t.size)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
 def main():
     a, b = pictures()
-    out = {"a": a, "b": b}
+    x, y = sounds()
+    out = {"a": a, "b": b, "x": x, "y": y}
     values = {"psnr": psnr(a, b), "flicker": flicker(a, b),
               "perceptual_counted": perceptual(counted_weights(), a, b)}
+    x, y = x.astype(float), y.astype(float)
+    values.update(si_sdr=si_sdr(x, y), log_mel=log_mel(x, y), stft=stft(x, y))
     values["ssim"], values["ms_ssim"] = structure(a, b)
     if len(sys.argv) > 1:
         values["perceptual"] = perceptual(read_safetensors(sys.argv[1]), a, b)

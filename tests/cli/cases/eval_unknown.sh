@@ -1,3 +1,3 @@
 # exit: 2
-# stderr: *'pictures' is not*
+# stderr: *'pictures' is none of video, audio*
 $reelm eval pictures .
