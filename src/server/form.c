@@ -165,7 +165,7 @@ static int header_param(const char *p, const char *end, const char *name, char *
         q += n + 1;
         int quoted = q < end && *q == '"';
         size_t at = 0;
-        for (q += quoted; q < end && (quoted ? *q != '"' : !strchr("; \t", *q)); q++) {
+        for (q += quoted; q < end && (quoted ? *q != '"' : !strchr("; \t\r", *q)); q++) {
             if (quoted && *q == '\\' && q + 1 < end)
                 q++;
             if (at + 1 >= room || !*q)

@@ -1,0 +1,304 @@
+"""The server from outside: server.py PATH_TO_REELM [CASE]. Loopback only, standard library only.
+Names begin with the need they stand for (N18: clients' API; N2 seeds; N4 cancel; N5 sizes; ...)."""
+import base64
+import hashlib
+import json
+import re
+import struct
+import subprocess
+
+from server_rig import LONG, REELM, Server, TINY, check, run, shared
+
+
+def data_url(data, kind="image/png"):
+    return f"data:{kind};base64," + base64.b64encode(data).decode()
+
+
+def png_size(data):
+    check(data[:8] == b"\x89PNG\r\n\x1a\n", "no PNG: " + repr(data[:16]))
+    return struct.unpack(">II", data[16:24])
+
+
+def probe(data, suffix):
+    """What reelm probe says of a file."""
+    path = f"/tmp/reelm-server-test-{hashlib.sha256(data).hexdigest()[:16]}{suffix}"
+    with open(path, "wb") as f:
+        f.write(data)
+    try:
+        return json.loads(subprocess.run([REELM, "probe", path, "--json"], capture_output=True, check=True).stdout)
+    finally:
+        subprocess.run(["rm", "-f", path])
+
+
+# ---- N18: the API that clients speak --------------------------------------------------------------
+
+
+def n18_create_show_content_delete():
+    s = shared.get()
+    v = s.json("POST", "/v1/videos", {"prompt": "a red ball", "size": "32x48", "num_frames": 5, "seed": 7})
+    for key, kind in {
+        "id": str, "model": str, "prompt": str, "seconds": str, "size": str, "created_at": int, "progress": int
+    }.items():
+        check(isinstance(v[key], kind), f"{key} is {v[key]!r}")
+    check(re.fullmatch("video_[0-9a-f]{32}", v["id"]), v["id"])
+    check(v["object"] == "video" and v["status"] in ("queued", "in_progress"), str(v))
+    check(v["completed_at"] is None and v["error"] is None and v["remixed_from_video_id"] is None, str(v))
+    v = s.wait(v)
+    check(v["status"] == "completed" and v["progress"] == 100 and v["completed_at"], str(v))
+    check(v["size"] == "32x48" and v["num_frames"] == 5 and float(v["seconds"]) == 0.625, str(v))
+    check(v["seed"] == 7 and v["usage"]["video_tokens"] > 0 and v["expires_at"] > v["completed_at"], str(v))
+    head, data = s.content(v)
+    check(head["content-type"] == "video/mp4" and data[4:8] == b"ftyp", str(head))
+    check(len(data) == v["bytes"], f"{len(data)} bytes, {v['bytes']} said")
+    head, data = s.content(v, "thumbnail")
+    check(head["content-type"] == "image/png" and png_size(data) == (32, 48), str(png_size(data)))
+    check(png_size(s.content(v, "spritesheet")[1]) == (128, 96), "sheet")
+    gone = s.json("DELETE", "/v1/videos/" + v["id"])
+    check(gone == {"id": v["id"], "object": "video.deleted", "deleted": True}, str(gone))
+    error = s.json("GET", "/v1/videos/" + v["id"], want=404)["error"]
+    check(error["type"] == "not_found_error" and error["code"] == "not_found", str(error))
+
+
+def n18_content_ranges_and_tags():
+    s = shared.get()
+    v = s.make()
+    head, whole = s.content(v)
+    _, part = s.content(v, headers={"Range": "bytes=4-7"}, want=206)
+    check(part == whole[4:8] == b"ftyp", repr(part))
+    check(s.content(v, headers={"Range": "bytes=-10"}, want=206)[1] == whole[-10:], "suffix")
+    head2, part = s.content(v, headers={"Range": "bytes=10-"}, want=206)
+    check(part == whole[10:] and head2["content-range"] == f"bytes 10-{len(whole) - 1}/{len(whole)}", str(head2))
+    s.content(v, headers={"Range": f"bytes={len(whole)}-"}, want=416)
+    check(s.content(v, headers={"Range": "lines=1-2"})[1] == whole, "unknown unit")
+    s.content(v, headers={"If-None-Match": head["etag"]}, want=304)
+    status, head, data = s.ask("HEAD", f"/v1/videos/{v['id']}/content")
+    check(status == 200 and int(head["content-length"]) == len(whole) and not data, "HEAD")
+    error = json.loads(s.content(v, "poster", want=400)[1])["error"]
+    check(error["param"] == "variant", str(error))
+
+
+def n18_list_in_pages():
+    s = Server("--rate-limit", "0")
+    try:
+        ids = [s.make(seed=i)["id"] for i in range(5)]
+        page = s.json("GET", "/v1/videos?limit=2")
+        check(page["object"] == "list" and page["has_more"] is True, str(page)[:300])
+        check([v["id"] for v in page["data"]] == ids[:-3:-1], "newest first")
+        check(page["first_id"] == ids[4] and page["last_id"] == ids[3], str(page)[:300])
+        seen, after = [], ""
+        while True:
+            page = s.json("GET", f"/v1/videos?limit=2&order=asc{after}")
+            seen += [v["id"] for v in page["data"]]
+            if not page["has_more"]:
+                break
+            after = "&after=" + page["last_id"]
+        check(seen == ids, str(seen))
+        s.json("GET", "/v1/videos?limit=0", want=400)
+        s.json("GET", "/v1/videos?limit=101", want=400)
+        s.json("GET", "/v1/videos?order=up", want=400)
+        s.json("GET", "/v1/videos?after=video_" + "0" * 32, want=404)
+        s.stop()
+    finally:
+        s.kill()
+
+
+def n18_form_as_the_sdk_sends_it():
+    s = shared.get()
+    v = s.form("/v1/videos", {"prompt": "a ball", "seconds": "4", "size": "16x16", "fps": "1", "model": "sora-2"})
+    check(v["num_frames"] == 4 and v["requested"]["seconds"] == "4", str(v))
+    check(any("sora-2" in w for w in v["warnings"]), str(v["warnings"]))
+    check(s.wait(v)["seconds"] == "4", "seconds")
+    picture = s.content(v, "thumbnail")[1]
+    v = s.form("/v1/videos", {**TINY, "num_frames": 2}, [("input_reference", "../../etc/passwd", picture)])
+    check(v["inputs"] == ["condition"], str(v))
+    check(s.wait(v)["status"] == "completed", "image")
+    error = s.form("/v1/videos", {"prompt": "x", "input_reference": "file.png"}, want=400)["error"]
+    check(
+        error == {
+            "message": "Invalid type for 'input_reference': expected a file, but got a string instead.",
+            "type": "invalid_request_error", "param": "input_reference", "code": "invalid_type",
+        },
+        str(error),
+    )
+
+
+def n18_poll_header_and_request_id():
+    s = shared.get()
+    _, head, data = s.ask("POST", "/v1/videos", json.dumps(TINY), {"Content-Type": "application/json"})
+    check(200 <= int(head["openai-poll-after-ms"]) <= 5000, str(head))
+    check(re.fullmatch("req_[0-9a-f]{32}", head["x-request-id"]), str(head))
+    v = s.json("POST", "/v1/videos", LONG)
+    status, head, _ = s.ask("GET", f"/v1/videos/{v['id']}/content")
+    check(status == 409 and head["x-should-retry"] == "false", f"{status} {head}")
+    s.json("DELETE", "/v1/videos/" + v["id"])
+    s.wait(json.loads(data))
+
+
+def n18_remix_keeps_what_is_not_changed():
+    s = shared.get()
+    first = s.make(seed=11, num_frames=2)
+    v = s.json("POST", f"/v1/videos/{first['id']}/remix", {"prompt": "a blue cube"})
+    check(v["remixed_from_video_id"] == first["id"] and v["seed"] == 11 and v["num_frames"] == 2, str(v))
+    check(v["prompt"] == "a blue cube" and v["size"] == "16x16", str(v))
+    check(s.wait(v)["status"] == "completed", "remix")
+    v = s.form(f"/v1/videos/{first['id']}/remix", {"prompt": "a cone", "size": "24x16"})
+    check(v["size"] == "24x16" and v["num_frames"] == 2, str(v))
+    s.wait(v)
+    s.json("POST", f"/v1/videos/{first['id']}/remix", {}, want=400)
+    s.json("POST", "/v1/videos/video_" + "0" * 32 + "/remix", {"prompt": "x"}, want=404)
+
+
+def n18_remix_takes_inputs_along():
+    s = shared.get()
+    picture = s.content(s.make(seed=5), "thumbnail")[1]
+    first = s.json("POST", "/v1/videos", {**TINY, "num_frames": 2, "input_reference": {"image_url": data_url(picture)}})
+    s.wait(first)
+    s_again = s.json("POST", f"/v1/videos/{first['id']}/remix", {"prompt": "a blue cube"})
+    s.json("DELETE", "/v1/videos/" + first["id"])
+    v = s.wait(s_again)
+    check(v["status"] == "completed" and v["inputs"] == ["condition"], str(v))
+
+
+def n11_extensions():
+    s = shared.get()
+    first = s.make(num_frames=5)
+    v = s.json("POST", "/v1/videos/extensions", {"prompt": "on", "video": {"id": first["id"]}, "seconds": "1"})
+    v = s.wait(v)
+    check(v["status"] == "completed", str(v))
+    check(v["num_frames"] == 13 and float(v["seconds"]) == 1.625 and v["size"] == "16x16", str(v))
+    clip = s.content(first)[1]
+    v = s.wait(s.form("/v1/videos/extensions", {"prompt": "on", "seconds": 0.5}, [("video", "in.mp4", clip)]))
+    check(v["status"] == "completed" and v["num_frames"] == 9, str(v))
+    error = s.json("POST", "/v1/videos/extensions", {"prompt": "on", "video": {"id": first["id"]}}, want=400)["error"]
+    check(error["param"] == "seconds", str(error))
+    error = s.json("POST", "/v1/videos/extensions", {"prompt": "on", "seconds": 1}, want=400)["error"]
+    check(error["param"] == "video", str(error))
+
+
+def n18_sync_returns_bytes():
+    s = shared.get()
+    status, head, data = s.ask(
+        "POST", "/v1/videos/sync", json.dumps({**TINY, "num_frames": 2}), {"Content-Type": "application/json"}
+    )
+    check(status == 200 and head["content-type"] == "video/mp4" and data[4:8] == b"ftyp", f"{status} {head}")
+
+
+def n18_service_routes():
+    s = shared.get()
+    check(s.json("GET", "/health") == {"status": "ok"} == s.json("GET", "/v1/health"), "health")
+    models = s.json("GET", "/v1/models")
+    check(models["object"] == "list" and models["data"][0]["object"] == "model", str(models))
+    check("/" not in models["data"][0]["id"] and "path" not in json.dumps(models), str(models))
+    props = s.json("GET", "/props")
+    check(props["limits"]["max_frames"] == 256 and props["defaults"]["width"] == 128, str(props))
+    s.json("POST", "/v1/videos/characters", {}, want=501)
+    status, head, _ = s.ask("PATCH", "/v1/videos")
+    check(status == 405 and head["allow"] == "POST, GET", f"{status} {head}")
+    s.json("GET", "/v1/nothing", want=404)
+
+
+def n18_all_formats():
+    s = shared.get()
+    kinds = {"webm": b"\x1a\x45\xdf\xa3", "mkv": b"\x1a\x45\xdf\xa3", "gif": b"GIF8", "png": b"\x89PNG"}
+    for name, magic in kinds.items():
+        v = s.make(output_format=name, num_frames=1 if name == "png" else 2)
+        check(s.content(v)[1].startswith(magic) and v["format"] == name, name)
+
+
+# ---- S18: metrics -----------------------------------------------------------------------------------
+
+
+def s18_metrics_are_prometheus_text():
+    s = shared.get()
+    s.make()
+    status, head, data = s.ask("GET", "/metrics")
+    check(head["content-type"].startswith("text/plain; version=0.0.4"), str(head))
+    kinds, values = {}, {}
+    for line in data.decode().splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            check(name not in kinds and kind in ("counter", "gauge"), line)
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            m = re.fullmatch(r'([a-z_]+)(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? ([0-9.e+-]+)', line)
+            check(m, "no sample: " + line)
+            check(m[1] in kinds, "a sample without its type: " + line)
+            check(kinds[m[1]] != "counter" or m[1].endswith("_total"), line)
+            values[m[1] + (m[2] or "")] = float(m[4])
+    check(values['reelm_jobs_total{status="completed"}'] >= 1, str(values))
+    check(values["process_resident_memory_bytes"] > 1e6 and values["reelm_tokens_predicted_total"] > 0, str(values))
+
+
+# ---- N2, N5, N9, N10: what was asked is what is made ------------------------------------------------
+
+
+def n2_same_seed_same_bytes():
+    s = shared.get()
+    clips = {s.content(s.make(seed=3, num_frames=5, size="32x32"))[1] for _ in range(2)}
+    check(len(clips) == 1, "the same seed made two clips")
+    check(s.content(s.make(seed=4, num_frames=5, size="32x32"))[1] not in clips, "another seed made the same clip")
+    v = s.json("POST", "/v1/videos", {**TINY, "seed": -1})
+    check(v["seed"] >= 0, str(v))
+    s.wait(v)
+
+
+def n5_sizes_are_exact_or_said():
+    s = shared.get()
+    v = s.make(size="37x53", num_frames=7)
+    check(v["size"] == "37x53" and v["num_frames"] == 7, str(v))
+    check(png_size(s.content(v, "thumbnail")[1]) == (37, 53), "thumbnail")
+    v = s.json("POST", "/v1/videos", {**TINY, "size": "1280x720"})
+    width, height = map(int, v["size"].split("x"))
+    check(v["requested"]["size"] == "1280x720" and any("1280x720" in w for w in v["warnings"]), str(v))
+    check(abs(width / height - 16 / 9) < 0.15, v["size"])
+    s.json("DELETE", "/v1/videos/" + v["id"])
+    error = s.json("POST", "/v1/videos", {**TINY, "size": "1280x720", "strict": True}, want=400)["error"]
+    check(error["param"] == "size" and v["size"] in error["message"], str(error))
+    error = s.json("POST", "/v1/videos", {**TINY, "nonsense": 1, "strict": True}, want=400)["error"]
+    check("nonsense" in error["message"], str(error))
+    v = s.make(nonsense=1, num_inference_steps=20)
+    check(len(v["warnings"]) == 2, str(v["warnings"]))
+
+
+def n9_settings_can_be_posted_again():
+    s = shared.get()
+    first = s.make(seed=21, num_frames=2, temperature=0.8, top_k=50, guidance_scale=2, negative_prompt="rain")
+    again = s.wait(s.json("POST", "/v1/videos", first["settings"]))
+    check(again["settings"] == first["settings"], f"{again['settings']} {first['settings']}")
+    check(s.content(again)[1] == s.content(first)[1], "other bytes")
+    told = json.dumps(probe(s.content(first)[1], ".mp4"))
+    check("a red ball" in told and "ai_generated" in told and "rain" in told, told)
+
+
+def n10_first_frame_is_the_picture():
+    s = shared.get()
+    picture = s.content(s.make(seed=8, size="32x32"), "thumbnail")[1]
+    v = s.json(
+        "POST", "/v1/videos",
+        {"prompt": "it moves", "num_frames": 5, "seed": 2, "input_reference": {"image_url": data_url(picture)}},
+    )
+    v = s.wait(v)
+    check(v["status"] == "completed" and v["size"] == "32x32", str(v))  # the picture's own size
+    told = probe(s.content(v)[1], ".mp4")
+    check("audio" in json.dumps(told), str(told))
+    s.json("POST", "/v1/videos", {"prompt": "x", "input_reference": {"image_url": "https://e.org/a.png"}}, want=400)
+    s.json("POST", "/v1/videos", {"prompt": "x", "input_reference": {"image_url": "data:image/png;base64,@@"}}, want=400)
+    s.json("POST", "/v1/videos", {"prompt": "x", "input_reference": {"file_id": "file_1"}}, want=400)
+
+
+# ---- The page ---------------------------------------------------------------------------------------
+
+
+def s11_page_is_served_with_a_policy():
+    s = shared.get()
+    status, head, data = s.ask("GET", "/")
+    check(status == 200 and head["content-type"].startswith("text/html") and b"<html" in data, str(head))
+    policy = head["content-security-policy"]
+    check("default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy, policy)
+    check(s.ask("GET", "/", headers={"If-None-Match": head["etag"]})[0] == 304, "etag")
+    status, head, _ = s.ask("GET", "/", headers={"Accept-Encoding": "gzip"})
+    check(head.get("content-encoding") == "gzip", str(head))
+    check(s.ask("GET", "/../../etc/passwd")[0] == 404, "traversal")
+
+
+run([case for name, case in list(globals().items()) if re.match("[ns][0-9]+_", name)])

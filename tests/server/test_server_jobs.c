@@ -1,0 +1,269 @@
+/* The queue without a model: order, bounds, cancellation, restart, events. The work is a stand-in
+ * that runs until it is told to end. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "src/server/jobs.h"
+#include "tests/test.h"
+
+/* One queue over a folder, with work under the test's control. */
+typedef struct rig {
+    char path[64];
+    rlm_store store;
+    rlm_jobs *jobs;
+    atomic_int hold; /* 1: work waits until this is 0, or until it is stopped */
+    atomic_int made;
+    char order[16][RLM_ID_BYTES];
+} rig;
+
+static int make(void *cookie, rlm_work *work, rlm_error *err)
+{
+    rig *g = cookie;
+    int n = atomic_fetch_add(&g->made, 1);
+    if (n < 16)
+        snprintf(g->order[n], RLM_ID_BYTES, "%s", work->id);
+    for (int i = 0;; i++) {
+        if (rlm_work_told(work, RLM_STAGE_SAMPLE, i, 1000, 1))
+            return rlm_serve_fail(err, RLM_E_CANCELLED, "stopped");
+        if (!atomic_load(&g->hold))
+            break;
+        usleep(1000);
+    }
+    if (work->wish->seed == 13)
+        return rlm_serve_fail(err, RLM_E_MEDIA, "the file: unlucky");
+    work->result =
+        (rlm_job_result){.width = 16, .height = 16, .frames = 1, .fps = 8, .seconds = 0.125};
+    return rlm_store_write(work->store, work->id, "output.mp4", "clip", 4, err);
+}
+
+static void start(rig *g, int queue)
+{
+    rlm_error err = {0};
+    rlm_jobs_options o = {.store = &g->store,
+                          .max_queue = queue,
+                          .max_jobs = 8,
+                          .ttl = 100,
+                          .make = make,
+                          .cookie = g};
+    CHECK(!rlm_store_open(&g->store, g->path, &err));
+    CHECK(!rlm_jobs_open(&g->jobs, &o, &err) && !rlm_jobs_start(g->jobs, &err));
+    CHECK_STR(err.text, "");
+}
+
+static void stop(rig *g)
+{
+    rlm_jobs_close(&g->jobs);
+    rlm_store_close(&g->store);
+}
+
+static rig *rig_open(int queue)
+{
+    rig *g = calloc(1, sizeof *g);
+    snprintf(g->path, sizeof g->path, "/tmp/reelm-test-jobs-XXXXXX");
+    CHECK(mkdtemp(g->path) != NULL);
+    start(g, queue);
+    return g;
+}
+
+static void rig_close(rig *g)
+{
+    stop(g);
+    rlm_store_open(&g->store, g->path, NULL);
+    g->store.temporary = 1;
+    rlm_store_close(&g->store);
+    struct stat st;
+    CHECK(stat(g->path, &st) != 0); /* all of it is gone */
+    free(g);
+}
+
+static int submit(rig *g, int64_t seed, char id[RLM_ID_BYTES], rlm_refusal *r)
+{
+    rlm_wish w = {.seed = seed,
+                  .fps = 8,
+                  .frames = 1,
+                  .width = 16,
+                  .height = 16,
+                  .temperature = -1,
+                  .audio_temperature = -1,
+                  .top_p = -1,
+                  .min_p = -1,
+                  .guidance_scale = -1,
+                  .top_k = -1};
+    int code = rlm_jobs_submit(g->jobs, &w, id, r);
+    rlm_wish_free(&w);
+    return code;
+}
+
+static void status_of(rig *g, const char *id, char *status, char *code)
+{
+    int ms;
+    rlm_refusal r;
+    cJSON *o = rlm_jobs_show(g->jobs, id, &ms, &r);
+    const cJSON *s = cJSON_GetObjectItem(o, "status"), *e = cJSON_GetObjectItem(o, "error");
+    const cJSON *c = cJSON_GetObjectItem(e, "code");
+    snprintf(status, 32, "%s", cJSON_IsString(s) ? s->valuestring : "");
+    snprintf(code, 32, "%s", cJSON_IsString(c) ? c->valuestring : "");
+    cJSON_Delete(o);
+}
+
+static void wait_running(rig *g, const char *id)
+{
+    char status[32] = "", code[32];
+    for (int i = 0; i < 5000 && strcmp(status, "in_progress"); i++) {
+        status_of(g, id, status, code);
+        usleep(1000);
+    }
+    CHECK_STR(status, "in_progress");
+}
+
+static void case_first_come_first_served(void)
+{
+    rig *g = rig_open(8);
+    char id[5][RLM_ID_BYTES], status[32], code[32];
+    rlm_refusal r;
+    atomic_store(&g->hold, 1);
+    for (int i = 0; i < 5; i++)
+        CHECK(!submit(g, i == 3 ? 13 : i, id[i], &r));
+    atomic_store(&g->hold, 0);
+    for (int i = 0; i < 5; i++) {
+        CHECK(rlm_jobs_wait(g->jobs, id[i], 10) == 1);
+        CHECK_STR(g->order[i], id[i]);
+        status_of(g, id[i], status, code);
+        CHECK_STR(status, i == 3 ? "failed" : "completed");
+        CHECK_STR(code, i == 3 ? "invalid_media" : "");
+    }
+    const char *mime;
+    int64_t bytes = 0;
+    int fd = rlm_jobs_content(g->jobs, id[0], "video", &bytes, &mime, &r);
+    CHECK(fd >= 0 && bytes == 4 && !strcmp(mime, "video/mp4"));
+    close(fd);
+    CHECK(rlm_jobs_content(g->jobs, id[3], "video", &bytes, &mime, &r) < 0 && r.status == 409);
+    rig_close(g);
+}
+
+static void case_bounds(void)
+{
+    rig *g = rig_open(2);
+    char id[RLM_ID_BYTES], running[RLM_ID_BYTES];
+    rlm_refusal r;
+    rlm_jobs_count count;
+    atomic_store(&g->hold, 1);
+    CHECK(!submit(g, 0, running, &r));
+    wait_running(g, running);
+    CHECK(!submit(g, 1, id, &r) && !submit(g, 2, id, &r));
+    CHECK(submit(g, 3, id, &r) && r.status == 429 && r.retry_after > 0);
+    rlm_jobs_counts(g->jobs, &count);
+    CHECK(count.queued == 2 && count.running == 1 && count.rejected == 1 && count.kept == 3);
+    atomic_store(&g->hold, 0);
+    for (int i = 0; i < 20; i++) { /* beyond max_jobs the oldest finished ones go */
+        while (submit(g, i, id, &r))
+            usleep(1000);
+        CHECK(rlm_jobs_wait(g->jobs, id, 10) == 1);
+    }
+    rlm_jobs_counts(g->jobs, &count);
+    CHECK(count.kept <= 8);
+    CHECK(rlm_jobs_cancel(g->jobs, running, &r) && r.status == 410);
+    rig_close(g);
+}
+
+static void case_cancel_and_remove(void)
+{
+    rig *g = rig_open(4);
+    char id[3][RLM_ID_BYTES], status[32], code[32];
+    rlm_refusal r;
+    atomic_store(&g->hold, 1);
+    for (int i = 0; i < 3; i++)
+        CHECK(!submit(g, i, id[i], &r));
+    wait_running(g, id[0]);
+    CHECK(!rlm_jobs_cancel(g->jobs, id[1], &r));
+    status_of(g, id[1], status, code);
+    CHECK_STR(code, "cancelled");
+    double begin = rlm_serve_now();
+    CHECK(!rlm_jobs_cancel(g->jobs, id[0], &r) && rlm_jobs_wait(g->jobs, id[0], 10) == 1);
+    CHECK(rlm_serve_now() - begin < 2);
+    wait_running(g, id[2]);
+    CHECK(!rlm_jobs_remove(g->jobs, id[2], &r) && rlm_jobs_wait(g->jobs, id[2], 10) == -1);
+    CHECK(rlm_jobs_cancel(g->jobs, id[0], &r) && r.status == 409);
+    CHECK(!rlm_jobs_remove(g->jobs, id[0], &r));
+    CHECK(rlm_jobs_remove(g->jobs, id[0], &r) && r.status == 404);
+    rig_close(g);
+}
+
+static void case_restart_takes_up_what_was_left(void)
+{
+    rig *g = rig_open(8);
+    char id[4][RLM_ID_BYTES], status[32], code[32];
+    rlm_refusal r;
+    CHECK(!submit(g, 0, id[0], &r) && rlm_jobs_wait(g->jobs, id[0], 10) == 1);
+    atomic_store(&g->hold, 1);
+    for (int i = 1; i < 4; i++)
+        CHECK(!submit(g, i, id[i], &r));
+    wait_running(g, id[1]);
+    stop(g);
+    atomic_store(&g->hold, 0);
+    atomic_store(&g->made, 0);
+    start(g, 8);
+    for (int i = 1; i < 4; i++) {
+        CHECK(rlm_jobs_wait(g->jobs, id[i], 10) == 1);
+        status_of(g, id[i], status, code);
+        CHECK_STR(status, "completed");
+        CHECK_STR(g->order[i - 1], id[i]);
+    }
+    status_of(g, id[0], status, code);
+    CHECK_STR(status, "completed");
+    CHECK(atomic_load(&g->made) == 3);
+    rig_close(g);
+}
+
+static void case_events(void)
+{
+    rig *g = rig_open(4);
+    char id[RLM_ID_BYTES];
+    rlm_refusal r;
+    rlm_watch w = {0};
+    rlm_bytes all = {0};
+    atomic_store(&g->hold, 1);
+    CHECK(!submit(g, 0, id, &r));
+    wait_running(g, id);
+    snprintf(w.id, sizeof w.id, "%s", id);
+    CHECK(rlm_jobs_watch(g->jobs, &w, 5, &all));
+    CHECK_HAS(all.data, "event: status\ndata: {");
+    while (!strstr(all.data, "event: progress"))
+        rlm_jobs_watch(g->jobs, &w, 5, &all);
+    CHECK_HAS(all.data, "\"stage\":\"sample\"");
+    atomic_store(&g->hold, 0);
+    while (rlm_jobs_watch(g->jobs, &w, 5, &all))
+        ;
+    CHECK_HAS(all.data, "\"status\":\"completed\"");
+    CHECK_HAS(all.data, "event: end\ndata: {\"id\":\"video_");
+    CHECK(all.used > 2 && !strcmp(all.data + all.used - 2, "\n\n"));
+    rlm_bytes_free(&all);
+    rig_close(g);
+}
+
+static void case_store_is_one_servers(void)
+{
+    rig *g = rig_open(1);
+    rlm_store other;
+    rlm_error err;
+    CHECK(rlm_store_open(&other, g->path, &err) == RLM_E_BUSY);
+    CHECK(rlm_store_open_file(&g->store, "../jobs", "x", &(int64_t){0}) < 0);
+    CHECK(rlm_store_open(&other, "/proc/no/such", &err) == RLM_E_IO);
+    rig_close(g);
+}
+
+int main(int argc, char **argv)
+{
+    TEST_BEGIN(argc, argv);
+    TEST_CASE(case_first_come_first_served);
+    TEST_CASE(case_bounds);
+    TEST_CASE(case_cancel_and_remove);
+    TEST_CASE(case_restart_takes_up_what_was_left);
+    TEST_CASE(case_events);
+    TEST_CASE(case_store_is_one_servers);
+    return TEST_END();
+}
