@@ -157,6 +157,24 @@ int rlm_id_valid(const char *id)
            strspn(id + 6, "0123456789abcdef") == 32;
 }
 
+void rlm_paths_hide(char *text)
+{
+    char *to = text;
+    for (const char *p = text; *p;) {
+        int starts = *p == '/' && (p == text || strchr(" '\"(=", p[-1]));
+        size_t n = starts ? strcspn(p, " :,;'\")") : 1;
+        const char *name = p;
+        for (size_t i = 0; starts && i < n; i++)
+            if (p[i] == '/' && i + 1 < n)
+                name = p + i + 1;
+        size_t kept = n - (size_t)(name - p);
+        memmove(to, name, kept);
+        to += kept;
+        p += n;
+    }
+    *to = 0;
+}
+
 double rlm_serve_now(void)
 {
     struct timespec t;

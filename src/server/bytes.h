@@ -32,6 +32,9 @@ enum { RLM_ID_BYTES = 40 };
 void rlm_id_make(char id[RLM_ID_BYTES], const char *prefix);
 int rlm_id_valid(const char *id); /* of the form above: safe as the name of a folder */
 
+/* Cut folders out of a sentence for clients: "/a/b/c.png: x" becomes "c.png: x". In place. */
+void rlm_paths_hide(char *text);
+
 double rlm_serve_now(void);    /* monotonic seconds */
 int64_t rlm_serve_clock(void); /* seconds since 1970 */
 

@@ -34,6 +34,8 @@ enum MHD_Result rlm_reply(rlm_exchange *x, int status, struct MHD_Response *resp
         return MHD_NO;
     MHD_add_response_header(response, "x-request-id", x->id);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (!x->allowed)
+        MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
     if (x->poll_ms > 0) {
         snprintf(number, sizeof number, "%d", x->poll_ms);
         MHD_add_response_header(response, "openai-poll-after-ms", number);
@@ -136,9 +138,9 @@ static int parse_range(const char *text, int64_t bytes, int64_t *from, int64_t *
 }
 
 enum MHD_Result rlm_reply_file(rlm_exchange *x, int fd, int64_t bytes, const char *type,
-                               const char *etag)
+                               const char *etag, const char *name)
 {
-    char range[96];
+    char range[96], disposition[128];
     int64_t from = 0, to = bytes - 1;
     const char *known = rlm_header(x, "If-None-Match");
     if (known && !strcmp(known, etag)) {
@@ -161,6 +163,8 @@ enum MHD_Result rlm_reply_file(rlm_exchange *x, int fd, int64_t bytes, const cha
         return MHD_NO;
     }
     MHD_add_response_header(r, "Content-Type", type);
+    snprintf(disposition, sizeof disposition, "inline; filename=\"%s\"", name);
+    MHD_add_response_header(r, "Content-Disposition", disposition);
     MHD_add_response_header(r, "Accept-Ranges", "bytes");
     MHD_add_response_header(r, "ETag", etag);
     MHD_add_response_header(r, "Cache-Control", "private, no-cache");

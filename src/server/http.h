@@ -45,9 +45,9 @@ typedef struct rlm_exchange {
 enum MHD_Result rlm_reply_json(rlm_exchange *x, int status, struct cJSON *object);
 enum MHD_Result rlm_reply_refusal(rlm_exchange *x, const rlm_refusal *refusal);
 enum MHD_Result rlm_reply_text(rlm_exchange *x, const char *type, rlm_bytes *text);
-/* A file, whole or the range that was asked for. */
+/* A file, whole or the range that was asked for. name: to save it as. */
 enum MHD_Result rlm_reply_file(rlm_exchange *x, int fd, int64_t bytes, const char *type,
-                               const char *etag);
+                               const char *etag, const char *name);
 /* Queue a response after adding the headers that all have. */
 enum MHD_Result rlm_reply(rlm_exchange *x, int status, struct MHD_Response *response);
 

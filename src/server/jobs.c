@@ -147,6 +147,15 @@ static void set_error(job *j, const char *code, const char *text)
 {
     snprintf(j->error_code, sizeof j->error_code, "%s", code);
     snprintf(j->error_text, sizeof j->error_text, "%s", text);
+    rlm_paths_hide(j->error_text);
+}
+
+/* The whole sentence for the log, one without paths for the client. */
+static int refuse_io(rlm_refusal *r, rlm_error *err)
+{
+    rlm_serve_log("%s", err->text);
+    rlm_paths_hide(err->text);
+    return rlm_refuse(r, 500, "io_error", "", "%.400s", err->text);
 }
 
 /* The job's last words. */
@@ -201,6 +210,9 @@ static void finish(rlm_jobs *q, job *j, const rlm_work *work, int code, const rl
     }
     if (save(q, j, NULL))
         rlm_serve_log("%s: its end could not be written to the state folder", j->id);
+    if (q->options.verbose)
+        rlm_serve_log("%s: %s%s after %.1f s", j->id, code ? "failed: " : "completed",
+                      code ? err->text : "", took);
 }
 
 static job *next_queued(rlm_jobs *q)
@@ -424,7 +436,7 @@ static int link_inputs(rlm_jobs *q, job *j, rlm_refusal *r)
                               in->video_id);
         }
         if (rlm_store_link(q->options.store, from->id, name, j->id, in->name, &err))
-            return rlm_refuse(r, 500, "io_error", "", "%.400s", err.text);
+            return refuse_io(r, &err);
         in->video_id[0] = 0;
     }
     return 0;
@@ -434,14 +446,13 @@ static int store_inputs(rlm_jobs *q, job *j, rlm_refusal *r)
 {
     rlm_error err;
     if (rlm_store_create(q->options.store, j->id, &err))
-        return rlm_refuse(r, 500, "io_error", "", "%.400s", err.text);
+        return refuse_io(r, &err);
     for (int i = 0; i < j->wish.input_count; i++) {
         rlm_wish_input *in = &j->wish.inputs[i];
         if (in->video_id[0])
             continue;
         if (rlm_store_write(q->options.store, j->id, in->name, in->data, in->bytes, &err))
-            return rlm_refuse(r, err.code == RLM_E_IO ? 500 : 503, "io_error", "", "%.400s",
-                              err.text);
+            return refuse_io(r, &err);
         free(in->owned);
         in->owned = NULL;
         in->data = NULL;
@@ -489,7 +500,7 @@ int rlm_jobs_submit(rlm_jobs *q, rlm_wish *wish, char id[RLM_ID_BYTES], rlm_refu
     if (!code && q->stopping)
         code = rlm_refuse(r, 503, "stopping", "", "The server is stopping.");
     if (!code && save(q, j, &err))
-        code = rlm_refuse(r, 500, "io_error", "", "%.400s", err.text);
+        code = refuse_io(r, &err);
     if (!code) {
         make_room(q);
         if (append(q, j))

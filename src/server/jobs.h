@@ -45,6 +45,7 @@ typedef struct rlm_jobs_options {
     int max_jobs;   /* kept in all; the oldest finished ones go first */
     int64_t ttl;    /* seconds a finished job is kept; 0: for ever */
     double timeout; /* seconds one job may take; 0: no limit */
+    int verbose;    /* 1: one line a finished job on stderr */
     /* Make what the wish asks; 0 or RLM_E_* with err. RLM_E_CANCELLED after a stop. */
     int (*make)(void *cookie, rlm_work *work, rlm_error *err);
     void *cookie;

@@ -25,7 +25,6 @@ static void add_headers(struct MHD_Response *r, const rlm_page_file *f)
     MHD_add_response_header(r, "Content-Security-Policy", policy);
     MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
     MHD_add_response_header(r, "Cross-Origin-Opener-Policy", "same-origin");
-    MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
     MHD_add_response_header(r, "Permissions-Policy", "camera=(), microphone=(), geolocation=()");
 }
 

@@ -152,7 +152,7 @@ enum MHD_Result rlm_route_cancel(rlm_exchange *x, const char *id)
 
 static enum MHD_Result send_content(rlm_exchange *x, const char *id, const char *variant)
 {
-    char etag[RLM_ID_BYTES + 16];
+    char etag[RLM_ID_BYTES + 16], name[RLM_ID_BYTES + 32];
     rlm_refusal r;
     const char *mime = NULL;
     int64_t bytes = 0;
@@ -160,7 +160,10 @@ static enum MHD_Result send_content(rlm_exchange *x, const char *id, const char 
     if (fd < 0)
         return rlm_reply_refusal(x, &r);
     snprintf(etag, sizeof etag, "\"%s-%c\"", id + 6, *variant);
-    return rlm_reply_file(x, fd, bytes, mime, etag);
+    const char *slash = strchr(mime, '/') + 1;
+    snprintf(name, sizeof name, "%s%s%s.%s", id, *variant == 'v' ? "" : "-",
+             *variant == 'v' ? "" : variant, strcmp(slash, "x-matroska") ? slash : "mkv");
+    return rlm_reply_file(x, fd, bytes, mime, etag, name);
 }
 
 enum MHD_Result rlm_route_content(rlm_exchange *x, const char *id)

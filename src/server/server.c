@@ -338,6 +338,7 @@ static int serve_open(rlm_server *s, int *port, rlm_error *err)
                              .max_jobs = o->max_jobs,
                              .ttl = o->job_ttl,
                              .timeout = o->timeout,
+                             .verbose = o->verbose,
                              .make = rlm_worker_make,
                              .cookie = &s->worker};
     if (!code)
@@ -387,6 +388,7 @@ int rlm_serve(const rlm_serve_options *options, rlm_error *err)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like a full disk */
     pthread_sigmask(SIG_BLOCK, &signals, &before); /* for all threads to come */
     int code = check_options(options, s, err);
     if (!code)

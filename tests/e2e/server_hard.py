@@ -71,6 +71,17 @@ def n8_reload_in_mid_job_shows_what_was_shown():
     check(again[-1] == first[-1], "another first preview")
 
 
+def n8_fifty_listeners_hear_the_end():
+    s = shared.get()
+    v = s.json("POST", "/v1/videos", {**LONG, "num_frames": 9, "size": "32x32"})
+
+    def listen(i):
+        seen = s.events(v)
+        check(seen[0][0] == "status" and seen[-1] == ("end", {"id": v["id"], "reason": "completed"}), str(seen[-1]))
+
+    in_threads(50, listen)
+
+
 # ---- N4: cancel -------------------------------------------------------------------------------------
 
 
@@ -263,6 +274,22 @@ def s12_finished_jobs_expire():
         s.stop()
     finally:
         s.kill()
+
+
+def n3_a_full_disk_fails_what_needs_it_only():
+    with tempfile.TemporaryDirectory() as state:
+        s = Server("--state-dir", state, file_limit=24 * 1024)
+        try:
+            s.make()
+            v = s.make(want="failed", output_format="mkv", size="128x128", num_frames=9, temperature=10, top_p=1)
+            check(state not in v["error"]["message"], str(v["error"]))
+            error = s.form("/v1/videos", TINY, [("input_reference", "a.gif", b"GIF89a" + bytes(50000))], want=500)["error"]
+            check(error["code"] == "io_error" and state not in error["message"], str(error))
+            s.make()
+            check(len(os.listdir(state + "/jobs")) == 3, "the refused one left something")
+            s.stop()
+        finally:
+            s.kill()
 
 
 def n18_job_timeout():

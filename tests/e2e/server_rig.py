@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,11 +18,13 @@ LONG = {"prompt": "a red ball", "size": "128x128", "num_frames": 120, "seed": 1}
 
 
 class Server:
-    def __init__(self, *options, expect_start=True, env=None):
+    def __init__(self, *options, expect_start=True, env=None, file_limit=None):
         self.log = tempfile.TemporaryFile("w+")
         command = [REELM, "serve", "--port", "0", "-t", "1", *options]
+        limit = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))) if file_limit else None
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **(env or {})}
+            command, stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **(env or {})},
+            preexec_fn=limit,
         )
         self.url = self.process.stdout.readline().strip() if expect_start else ""
         self.host, _, port = self.url.removeprefix("http://").rpartition(":")

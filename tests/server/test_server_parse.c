@@ -69,6 +69,13 @@ static void case_ids(void)
     CHECK(!rlm_id_valid(a));
 }
 
+static void case_paths_are_hidden(void)
+{
+    char text[] = "/var/lib/x/output.mp4: no space; see '/a/b' and 1/2, https://c/d/ / (/e/f.png)";
+    rlm_paths_hide(text);
+    CHECK_STR(text, "output.mp4: no space; see 'b' and 1/2, https://c/d/ / (f.png)");
+}
+
 /* ---- Forms ------------------------------------------------------------------------------------
  */
 
@@ -339,6 +346,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_base64_refuses);
     TEST_CASE(case_utf8);
     TEST_CASE(case_ids);
+    TEST_CASE(case_paths_are_hidden);
     TEST_CASE(case_multipart);
     TEST_CASE(case_json_is_flattened);
     TEST_CASE(case_forms_refuse);
