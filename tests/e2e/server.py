@@ -104,7 +104,7 @@ def n18_list_in_pages():
 
 def n18_form_as_the_sdk_sends_it():
     s = shared.get()
-    v = s.form("/v1/videos", {"prompt": "a ball", "seconds": "4", "size": "16x16", "fps": "1", "model": "sora-2"})
+    v = s.form("/v1/videos", {"prompt": "a ball", "seconds": "4", "size": "16x16", "fps": "1", "generate_sound": "false", "model": "sora-2"})
     check(v["num_frames"] == 4 and v["requested"]["seconds"] == "4", str(v))
     check(any("sora-2" in w for w in v["warnings"]), str(v["warnings"]))
     check(s.wait(v)["seconds"] == "4", "seconds")

@@ -169,6 +169,11 @@ def run(cases):
             failed += 1
             print(f"FAIL {case.__name__}: {type(error).__name__}: {error}", flush=True)
     if shared.server:
+        try:
+            shared.server.stop()
+        except Exception as error:
+            failed += 1
+            print(f"FAIL the shared server's end: {error}")
         shared.server.kill()
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0 or passed == 0)
