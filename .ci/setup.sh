@@ -32,7 +32,7 @@ reelm_build() {
   local dir=$1
   shift
   if [ ! -f "$dir/build.ninja" ]; then
-    meson setup "$dir" --buildtype=release "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; exit 1; }
+    meson setup "$dir" --buildtype=release -Dhardening=true "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; exit 1; }
     rm -f "$dir.log"
   fi
   ninja -C "$dir" --quiet >"$dir/compile.log" 2>&1 || { tail -40 "$dir/compile.log"; exit 1; }

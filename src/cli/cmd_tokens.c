@@ -40,6 +40,8 @@ static cJSON *describe(const rlm_codes *video, const rlm_codes *audio)
 static void report(const cli_args *a, const char *file, const rlm_codes *video,
                    const rlm_codes *audio, double seconds)
 {
+    if (!strcmp(file, "-")) /* stdout holds the result */
+        return;
     if (a->json) {
         cJSON *o = describe(video, audio);
         cJSON_AddStringToObject(o, "file", file);
@@ -95,6 +97,17 @@ int cmd_encode(const cli_args *a)
     return exit_code;
 }
 
+/* What the tokens were generated with goes into the file that they become. */
+static void recall_settings(const cli_args *a, rlm_clip *clip)
+{
+    char *text = NULL;
+    if (!strcmp(a->inputs[0], "-") || rlm_tokens_settings(a->inputs[0], &text, NULL) || !text)
+        return;
+    clip->metadata = a->no_metadata ? NULL : text;
+    if (a->no_metadata)
+        rlm_string_free(&text);
+}
+
 int cmd_decode(const cli_args *a)
 {
     rlm_engine *engine = NULL;
@@ -104,6 +117,9 @@ int cmd_decode(const cli_args *a)
     rlm_error err = {0};
     if (!a->output)
         return cli_usage("decode: -o FILE is missing");
+    rlm_write_options w = {.format = a->format, .crf = 18, .no_ai_mark = a->no_ai_mark};
+    if (rlm_media_writable(a->output, &w, &err))
+        return cli_error(&err);
     int code = open_session(a, &engine, &session, &err);
     double start = cli_now();
     if (!code)
@@ -111,9 +127,10 @@ int cmd_decode(const cli_args *a)
     if (!code)
         code = rlm_decode(session, a->no_video ? NULL : &video, a->no_audio ? NULL : &audio, &clip,
                           &err);
-    rlm_write_options w = {.format = a->format, .crf = 18, .no_metadata = a->no_metadata};
-    if (!code)
+    if (!code) {
+        recall_settings(a, &clip);
         code = rlm_media_write(a->output, &clip, &w, &err);
+    }
     int exit_code = code ? cli_error(&err) : EXIT_DONE;
     if (!code && strcmp(a->output, "-"))
         report(a, a->output, &video, &audio, cli_now() - start);
@@ -146,7 +163,7 @@ int cmd_tokens(const cli_args *a)
             break;
         }
         if (!a->output)
-            report(a, a->inputs[i], &v, &s, 0);
+            report(a, strcmp(a->inputs[i], "-") ? a->inputs[i] : "stdin", &v, &s, 0);
         if (i == 0) {
             video = v;
             audio = s;
