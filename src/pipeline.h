@@ -36,6 +36,12 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
 /* ---- pipeline_generate.c ----------------------------------------------------------------------
  */
 
+/* A picture that must stand at a frame of the result. */
+typedef struct rlm_key {
+    int frame;       /* 0.. */
+    rlm_codes codes; /* of a still clip of it, as long as a window */
+} rlm_key;
+
 /* One call of rlm_generate or rlm_extend. */
 typedef struct rlm_job {
     rlm_session *s;
@@ -54,6 +60,11 @@ typedef struct rlm_job {
     const rlm_codes *past;
     int past_frames, first_picture, no_preview;
     double preview_spent, preview_last; /* s: in all, the last one */
+    rlm_codes made_video, made_audio;   /* windows finished, for save_tokens */
+    rlm_codes given_video, given_audio; /* of resume_tokens */
+    int video_window, audio_window;     /* how many windows were begun */
+    rlm_key *keys;                      /* [key_count] */
+    int key_count;
 } rlm_job;
 int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err);
 void rlm_job_close(rlm_job *j);
@@ -75,6 +86,70 @@ int rlm_window_length(const rlm_job *j, const rlm_layout_spec *spec, rlm_error *
 int rlm_sound_frames(const rlm_job *j, int frames);
 int64_t rlm_sound_samples(const rlm_job *j, int frames);
 
+/* ---- pipeline_keys.c ---------------------------------------------------------------------------
+ */
+
+enum { RLM_WINDOW_LATENTS = 5 /* of one pass: what training saw */ };
+/* The request's keyframes, encoded; of the result's `frames` pictures first..last are free. */
+int rlm_job_keys(rlm_job *j, int first, int last, int frames, rlm_error *err);
+void rlm_job_keys_free(rlm_job *j);
+/* How many keyframes stand in latent frames [past, latents) of a window that begins at picture
+ * `base`; their codes into ids [latents][h][w] and known, unless ids is NULL. */
+int rlm_window_keys(rlm_job *j, int base, int past, int latents, int h, int w, int32_t *ids,
+                    uint8_t *known);
+
+/* ---- pipeline_walk.c ---------------------------------------------------------------------------
+ */
+
+/* Windows over `frames` pictures whose condition shows the same moments. */
+typedef struct rlm_walk rlm_walk;
+struct rlm_walk {
+    rlm_job *j;
+    int task, frames;
+    rlm_frames
+        out; /* what is made so far; heap, the caller's after the run, whatever it returned */
+    /* Condition of pictures [from, from + n), of which `past` are in out: fills the inputs of spec,
+     * and ids and known of its output where it forces more than the past. What they point to lives
+     * until the next call. > 0: nothing is to be made there, `take` does it. */
+    int (*open)(void *ctx, rlm_walk *w, int from, int past, int n, rlm_layout_spec *spec,
+                rlm_error *err);
+    /* Pictures [from, from + n) stand in out (or are to be put there): finish them. NULL: nothing
+     */
+    int (*take)(void *ctx, rlm_walk *w, int from, int n, rlm_error *err);
+    void *ctx;
+    int32_t *ids; /* of the window in progress */
+    uint8_t *known;
+};
+int rlm_walk_run(rlm_walk *w, rlm_error *err);
+
+/* pipeline_paint.c: the whole task, from the request to the clip. */
+int rlm_paint(rlm_job *j, rlm_clip *out, rlm_error *err);
+/* pipeline_control.c: depth and flow in, pictures out; sound in, pictures out. */
+int rlm_stylize(rlm_job *j, rlm_clip *out, rlm_error *err);
+int rlm_visualize(rlm_job *j, rlm_clip *out, rlm_error *err);
+/* pipeline_fill.c: pixels [h][w][3] where known is 0 get what lies around them, smoothly. */
+int rlm_fill(float *pixels, const uint8_t *known, int h, int w, rlm_error *err);
+
+/* ---- pipeline_record.c -------------------------------------------------------------------------
+ */
+
+/* A window is finished: of its pictures (samples) `skip` are shown by others, then `take` are its
+ * own; take 0 keeps nothing. */
+int rlm_job_keep_video(rlm_job *j, const rlm_codes *grid, int skip, int take, rlm_error *err);
+int rlm_job_keep_audio(rlm_job *j, const rlm_codes *grid, int64_t skip, int64_t take,
+                       rlm_error *err);
+int rlm_job_save(rlm_job *j, rlm_error *err); /* what is kept, to the request's save_tokens */
+int rlm_job_resume(rlm_job *j, rlm_error *err);
+/* The next window's codes as far as the resumed file has them, forced into the spec's outputs. */
+typedef struct rlm_given {
+    int32_t *video, *audio; /* behind the spec; NULL: nothing given */
+    uint8_t *video_known, *audio_known;
+    int latents, levels; /* whole ones given */
+    int whole;           /* 1: nothing is left to sample */
+} rlm_given;
+int rlm_job_given(rlm_job *j, rlm_layout_spec *spec, rlm_given *out, rlm_error *err);
+void rlm_given_free(rlm_given *g);
+
 /* ---- pipeline_preview.c -----------------------------------------------------------------------
  */
 
@@ -85,6 +160,10 @@ void rlm_job_preview(rlm_job *j, const rlm_layout_spec *spec, const int32_t *ids
 /* ---- pipeline_extend.c -------------------------------------------------------------------------
  */
 
+/* Cut the sound to `samples`, or fill it up with silence. */
+int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err);
+/* Sound for the pictures of a clip of the request's size and rate, window after window. */
+int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err);
 /* clip: at the request's size and rates; grows to `frames` pictures (and the sound that belongs to
  * them when `sound`) by windows. When cancelled it keeps what was finished. */
 int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err);

@@ -8,6 +8,7 @@ void rlm_codes_free(rlm_codes *codes)
     if (!codes)
         return;
     rlm_free(codes->ids);
+    rlm_free(codes->windows);
     memset(codes, 0, sizeof *codes);
 }
 
@@ -17,8 +18,18 @@ static int frames_of(int t)
     return 1 + (t - 1) * 4;
 }
 
+static int one_piece(const rlm_codes *c, const char *what, rlm_error *err)
+{
+    if (c->window_count > 1)
+        return rlm_fail(err, RLM_E_UNSUPPORTED,
+                        "%s: the clip was made in %d windows, each decoded on its own", what,
+                        c->window_count);
+    return 0;
+}
+
 int rlm_codes_cut(rlm_codes *v, int from, int to, rlm_error *err)
 {
+    RLM_TRY(one_piece(v, "cut", err));
     if (!v->count)
         return rlm_fail(err, RLM_E_TOKENS, "cut: there are no video codes");
     if (from < 0 || to <= from || to > v->dims[0])
@@ -34,6 +45,8 @@ int rlm_codes_cut(rlm_codes *v, int from, int to, rlm_error *err)
 
 int rlm_codes_join(rlm_codes *a, const rlm_codes *b, rlm_error *err)
 {
+    RLM_TRY(one_piece(a, "join", err));
+    RLM_TRY(one_piece(b, "join", err));
     if (!a->count || !b->count)
         return rlm_fail(err, RLM_E_TOKENS, "join: one of the files has no video codes");
     if (a->dims[1] != b->dims[1] || a->dims[2] != b->dims[2])

@@ -7,14 +7,17 @@
 
 #include "src/media/media.h"
 
-enum { WINDOW_LATENTS = 5, WINDOW_PAST = 3, EXTEND_FRAMES_MAX = 4096 };
+enum { WINDOW_PAST = 3, EXTEND_FRAMES_MAX = 4096 };
 
 /* One window: the past as codes, and the shape of what is to come. */
 typedef struct window {
     rlm_codes video, audio; /* past */
     rlm_codes all;          /* pictures, past and new, once they are made */
     int past_frames;
-    int latents; /* new */
+    int latents;            /* new */
+    int32_t *forced, *seen; /* with keyframes: output codes known, and as the prefix shows them */
+    uint8_t *known;
+    int painted; /* 1: the pass makes past and new, between keyframes */
     rlm_layout_spec spec;
 } window;
 
@@ -49,6 +52,11 @@ static void window_free(window *w)
     rlm_codes_free(&w->video);
     rlm_codes_free(&w->audio);
     rlm_codes_free(&w->all);
+    rlm_free(w->forced);
+    rlm_free(w->seen);
+    rlm_free(w->known);
+    w->forced = w->seen = NULL;
+    w->known = NULL;
 }
 
 static int window_past(rlm_job *j, const rlm_clip *clip, int latents, int sound, window *w,
@@ -74,10 +82,40 @@ static int window_past(rlm_job *j, const rlm_clip *clip, int latents, int sound,
 static void window_spec(window *w)
 {
     const rlm_codes *v = &w->video;
+    w->painted = 0;
     w->spec = (rlm_layout_spec){.task = RLM_TASK_PREDICT,
                                 .visual_in = {v->dims[0], v->dims[1], v->dims[2], v->ids, NULL},
                                 .video_out = {w->latents, v->dims[1], v->dims[2], NULL, NULL},
                                 .source = -1};
+}
+
+/* A window with keyframes: everything between what is known is painted. */
+static int window_paint(rlm_job *j, window *w, int base, rlm_error *err)
+{
+    const rlm_codes *v = &w->video;
+    int past = v->dims[0], t = past + w->latents, h = v->dims[1], width = v->dims[2];
+    size_t count = (size_t)t * (size_t)h * (size_t)width;
+    if (!rlm_window_keys(j, base, past, t, h, width, NULL, NULL))
+        return 0;
+    rlm_free(w->forced);
+    rlm_free(w->seen);
+    rlm_free(w->known);
+    w->forced = rlm_calloc(count, sizeof *w->forced);
+    w->seen = rlm_alloc(count * sizeof *w->seen);
+    w->known = rlm_calloc(count, 1);
+    if (!w->forced || !w->seen || !w->known)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
+    memcpy(w->forced, v->ids, (size_t)v->count * sizeof *w->forced);
+    memset(w->known, 1, (size_t)v->count);
+    rlm_window_keys(j, base, past, t, h, width, w->forced, w->known);
+    for (size_t i = 0; i < count; i++)
+        w->seen[i] = w->known[i] ? w->forced[i] : -1;
+    w->painted = 1;
+    w->spec = (rlm_layout_spec){.task = RLM_TASK_PAINT,
+                                .visual_in = {t, h, width, w->seen, NULL},
+                                .video_out = {t, h, width, w->forced, w->known},
+                                .source = -1};
+    return 0;
 }
 
 /* Choose how much past and future one pass holds, and encode the past. */
@@ -91,10 +129,11 @@ static int window_open(rlm_job *j, const rlm_clip *clip, int rest, int sound, wi
         window_free(w);
         RLM_TRY(window_past(j, clip, past, sound, w, err));
         w->latents = (rest + stride - 1) / stride;
-        if (w->latents > WINDOW_LATENTS - past)
-            w->latents = WINDOW_LATENTS - past;
+        if (w->latents > RLM_WINDOW_LATENTS - past)
+            w->latents = RLM_WINDOW_LATENTS - past;
         for (; w->latents >= 1; w->latents--) {
             window_spec(w);
+            RLM_TRY(window_paint(j, w, clip->video.count - w->past_frames, err));
             int need = rlm_window_length(j, &w->spec, err);
             if (need < 0 || need <= m->lm_config.max_len)
                 return need < 0 ? need : 0;
@@ -110,24 +149,32 @@ static int window_join(const rlm_job *j, window *w, const rlm_made *made, rlm_er
 {
     int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
     rlm_codes *all = &w->all;
+    int past = w->painted ? 0 : w->video.dims[0], latents = past + made->latents;
     *all = w->video;
-    all->dims[0] += made->latents;
+    all->dims[0] = latents;
     all->count = (int64_t)all->dims[0] * all->dims[1] * all->dims[2];
-    all->true_frames = w->past_frames + made->latents * stride;
+    all->true_frames = 1 + (latents - 1) * stride;
     all->ids = rlm_alloc(rlm_size_mul((size_t)all->count, sizeof *all->ids));
     if (!all->ids)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld codes", (long long)all->count);
-    memcpy(all->ids, w->video.ids, (size_t)w->video.count * sizeof *all->ids);
-    memcpy(all->ids + w->video.count, made->video,
-           (size_t)(all->count - w->video.count) * sizeof *all->ids);
+    size_t old = past ? (size_t)w->video.count : 0;
+    memcpy(all->ids, w->video.ids, old * sizeof *all->ids);
+    memcpy(all->ids + old, made->video, ((size_t)all->count - old) * sizeof *all->ids);
     return 0;
 }
 
-/* Pictures: decode past and new together, append the new ones, `most` in all. */
+/* Pictures: decode past and new together, append the new ones, `most` in all. Their codes are saved
+ * before. */
 static int append_video(rlm_job *j, const window *w, rlm_clip *clip, int most, rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
     rlm_frames made = {0}, *v = &clip->video;
+    int take = w->all.true_frames - w->past_frames;
+    take = v->count + take > most ? most - v->count : take;
+    if (take < 1)
+        return 0;
+    RLM_TRY(rlm_job_keep_video(j, &w->all, w->past_frames, take, err));
+    RLM_TRY(rlm_job_save(j, err));
     RLM_TRY(rlm_video_decode(&j->s->run, m->video, &w->all, &made, NULL, NULL, err));
     size_t one = (size_t)v->height * (size_t)v->width * 3;
     int n = made.count - w->past_frames;
@@ -145,8 +192,7 @@ static int append_video(rlm_job *j, const window *w, rlm_clip *clip, int most, r
     return 0;
 }
 
-/* Cut the sound to `samples`, or fill it up with silence. */
-static int fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err)
+int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err)
 {
     if (samples > a->count) {
         size_t one = sizeof(float) * (size_t)a->channels;
@@ -196,7 +242,7 @@ static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *
     int32_t *ids = NULL;
     uint8_t *known = NULL;
     int64_t before = clip->audio.count;
-    int code = fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err);
+    int code = rlm_fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err);
     if (!code)
         code = sound_spec(j, w, &spec, &ids, &known, err);
     if (!code)
@@ -207,9 +253,14 @@ static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *
                          .count = (int64_t)made.levels * frames,
                          .ids = made.audio,
                          .rate = clip->audio.rate};
-        code = rlm_decode(j->s, NULL, &all, &sound, err);
+        memcpy(all.tokenizer, j->s->engine->model.audio_sha, sizeof all.tokenizer);
         /* the window's sound begins where its past began */
         int64_t from = rlm_sound_samples(j, w->past_frames);
+        code = rlm_job_keep_audio(j, &all, from, clip->audio.count - before, err);
+        if (!code)
+            code = rlm_job_save(j, err);
+        if (!code)
+            code = rlm_decode(j->s, NULL, &all, &sound, err);
         int64_t n = clip->audio.count - before, have = sound.audio.count - from;
         n = n < have ? n : have;
         if (!code && n > 0)
@@ -229,7 +280,7 @@ int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *e
     int stride = rlm_video_stride_t(&m->video_config), side = rlm_video_stride_s(&m->video_config);
     int rest = frames - clip->video.count;
     if (sound)
-        RLM_TRY(fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err));
+        RLM_TRY(rlm_fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err));
     if (rest > 0)
         j->total = j->done +
                    (int64_t)((rest + stride - 1) / stride) * ((j->r->height + side - 1) / side) *
@@ -240,7 +291,7 @@ int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *e
         rlm_made made = {0};
         j->seed++;
         int code = window_open(j, clip, frames - clip->video.count, sound, &w, err);
-        j->past = &w.video;
+        j->past = w.painted ? NULL : &w.video;
         j->past_frames = w.past_frames;
         j->first_picture = clip->video.count;
         if (!code)
@@ -261,6 +312,71 @@ int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *e
             return code;
         rlm_job_tell(j, RLM_STAGE_DECODE, clip->video.count, frames, 1);
     }
+    return 0;
+}
+
+/* The last picture first. */
+static void turn_round(rlm_frames *v)
+{
+    size_t one = (size_t)v->height * (size_t)v->width * 3;
+    for (int a = 0, b = v->count - 1; a < b; a++, b--)
+        for (size_t i = 0; i < one; i++) {
+            uint8_t keep = v->rgb[(size_t)a * one + i];
+            v->rgb[(size_t)a * one + i] = v->rgb[(size_t)b * one + i];
+            v->rgb[(size_t)b * one + i] = keep;
+        }
+}
+
+/* Sound for the first `fresh` pictures, in front of what the clip has. */
+static int sound_before(rlm_job *j, rlm_clip *clip, int fresh, rlm_error *err)
+{
+    rlm_clip part = {.video = clip->video};
+    part.video.count = fresh;
+    RLM_TRY(rlm_dub(j, &part, err));
+    int64_t old = clip->audio.count, n = rlm_sound_samples(j, clip->video.count) - old;
+    float *all = n > 0 ? rlm_calloc((size_t)(n + old), sizeof *all) : NULL;
+    if (n > 0 && !all) {
+        rlm_free(part.audio.samples);
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld samples", (long long)(n + old));
+    }
+    if (n > 0) {
+        int64_t have = part.audio.count < n ? part.audio.count : n;
+        memcpy(all, part.audio.samples, (size_t)have * sizeof *all);
+        memcpy(all + n, clip->audio.samples, (size_t)old * sizeof *all);
+        rlm_free(clip->audio.samples);
+        clip->audio.samples = all;
+        clip->audio.count = n + old;
+    }
+    rlm_free(part.audio.samples);
+    return 0;
+}
+
+/* What came before: the film is continued running backwards, then turned round. Its sound is made
+ * for the finished pictures, since sound does not run backwards. */
+static int extend_backward(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err)
+{
+    rlm_pcm heard = clip->audio;
+    int before = clip->video.count;
+    clip->audio = (rlm_pcm){0};
+    j->no_preview = 1;
+    turn_round(&clip->video);
+    int code = rlm_continue(j, clip, frames, 0, err);
+    turn_round(&clip->video);
+    clip->audio = heard;
+    if (!code && sound)
+        code = rlm_fit_sound(&clip->audio, rlm_sound_samples(j, before), err);
+    if (!code && sound && clip->video.count > before)
+        code = sound_before(j, clip, clip->video.count - before, err);
+    return code;
+}
+
+static int extend_keys(rlm_job *j, int before, int frames, rlm_error *err)
+{
+    if (!j->r->backward)
+        return rlm_job_keys(j, before, frames - 1, frames, err);
+    RLM_TRY(rlm_job_keys(j, 0, frames - before - 1, frames, err));
+    for (int i = 0; i < j->key_count; i++)
+        j->keys[i].frame = frames - 1 - j->keys[i].frame;
     return 0;
 }
 
@@ -289,7 +405,10 @@ int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *sourc
                         frames, EXTEND_FRAMES_MAX);
     j.report.task = sound ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     if (!code)
-        code = rlm_continue(&j, &clip, frames, sound, err);
+        code = extend_keys(&j, clip.video.count, frames, err);
+    if (!code)
+        code = request->backward ? extend_backward(&j, &clip, frames, sound, err)
+                                 : rlm_continue(&j, &clip, frames, sound, err);
     if (!code && j.cancelled)
         code = rlm_fail(err, RLM_E_CANCELLED, "stopped after %d of %d frames", clip.video.count,
                         frames);

@@ -8,7 +8,7 @@
 
 #include "src/media/media.h"
 
-enum { TEXT_MAX = 256, FIRST_LATENTS = 5 };
+enum { TEXT_MAX = 256 };
 
 /* ---- The job ----------------------------------------------------------------------------------
  */
@@ -47,11 +47,9 @@ static int check_request(const rlm_request *r, rlm_error *err)
     if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
         return rlm_fail(err, RLM_E_RANGE, "guidance scale is %g, allowed are 0 to 100",
                         r->cfg_scale);
-    if (r->keyframe_count || r->mask || r->box_count || r->outpaint[0] || r->outpaint[1] ||
-        r->outpaint[2] || r->outpaint[3] || r->depth || r->flow || r->backward || r->resume_tokens)
-        return rlm_fail(err, RLM_E_UNSUPPORTED,
-                        "keyframes, masks, controls, backward and resume "
-                        "are not served yet");
+    if (!(r->preview_share >= 0 && r->preview_share <= 1))
+        return rlm_fail(err, RLM_E_RANGE, "preview share is %g, allowed are 0 to 1",
+                        r->preview_share);
     RLM_TRY(check_sampling("video", &r->video, err));
     return check_sampling("audio", &r->audio_sampling, err);
 }
@@ -100,6 +98,8 @@ int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *er
     int code = encode_text(s, r->prompt, &j->text, &j->text_count, err);
     if (!code)
         code = encode_text(s, r->negative_prompt, &j->negative, &j->negative_count, err);
+    if (!code)
+        code = rlm_job_resume(j, err);
     if (code)
         rlm_job_close(j);
     return code;
@@ -113,6 +113,11 @@ void rlm_job_close(rlm_job *j)
     rlm_free(j->text);
     rlm_free(j->negative);
     j->text = j->negative = NULL;
+    rlm_job_keys_free(j);
+    rlm_codes_free(&j->made_video);
+    rlm_codes_free(&j->made_audio);
+    rlm_codes_free(&j->given_video);
+    rlm_codes_free(&j->given_audio);
 }
 
 /* ---- From tokens to a clip ----------------------------------------------------------------------
@@ -157,16 +162,20 @@ static void made_codes(const rlm_job *j, const rlm_layout_spec *spec, const rlm_
     }
 }
 
-static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made, int frames,
-                     int save, rlm_clip *clip, rlm_error *err)
+/* Codes of pictures `from`.. on, saved, then decoded. */
+static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made, int from,
+                     int frames, rlm_clip *clip, rlm_error *err)
 {
     rlm_codes video = {0}, audio = {0};
     rlm_clip sound = {0};
     decode_cookie cookie = {j, j->cancelled};
     made_codes(j, spec, made, frames, &video, &audio);
-    if (save && j->r->save_tokens && (video.count || audio.count))
-        RLM_TRY(
-            rlm_tokens_save(j->s->engine, j->r->save_tokens, &video, &audio, j->r->settings, err));
+    int64_t samples = rlm_sound_samples(j, from + frames) - rlm_sound_samples(j, from);
+    if (video.count)
+        RLM_TRY(rlm_job_keep_video(j, &video, 0, video.true_frames, err));
+    if (audio.count)
+        RLM_TRY(rlm_job_keep_audio(j, &audio, 0, samples, err));
+    RLM_TRY(rlm_job_save(j, err));
     double start = rlm_now();
     int code = 0;
     if (video.count)
@@ -192,6 +201,11 @@ static int task_of(const rlm_request *r)
     const rlm_clip *c = r->condition;
     if (r->task != RLM_TASK_AUTO)
         return r->task;
+    if (r->mask || r->box_count || r->outpaint[0] || r->outpaint[1] || r->outpaint[2] ||
+        r->outpaint[3])
+        return RLM_TASK_PAINT;
+    if (r->depth || r->flow)
+        return RLM_TASK_STYLIZE;
     if (c && c->video.count > 1)
         return c->audio.count && r->audio ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     if (c && !c->video.count && c->audio.count)
@@ -204,12 +218,12 @@ typedef struct plan {
     int task;
     int sound;              /* 1: the pass makes pictures and sound */
     int dub;                /* 1: sound is made for the finished pictures */
-    int save;               /* 1: made_clip writes request.save_tokens */
+    int keys;               /* 1: keyframes stand in this pass: it paints between them */
     rlm_clip condition;     /* at the request's size and rates */
     rlm_codes video, audio; /* of the condition */
     uint8_t *known;
-    int32_t *forced;
-    int frames; /* of the pass */
+    int32_t *forced, *seen; /* codes known, and as a prefix with gaps shows them */
+    int frames;             /* of the pass */
     rlm_layout_spec spec;
 } plan;
 
@@ -220,23 +234,22 @@ static void plan_free(plan *p)
     rlm_codes_free(&p->audio);
     rlm_free(p->known);
     rlm_free(p->forced);
+    rlm_free(p->seen);
 }
 
 static int plan_condition(rlm_job *j, plan *p, rlm_error *err)
 {
-    static const uint8_t picture[RLM_TASK_COUNT] = {[RLM_TASK_PREDICT] = 1,
-                                                    [RLM_TASK_STYLIZE] = 1,
-                                                    [RLM_TASK_VIDEO_TO_AUDIO] = 1,
-                                                    [RLM_TASK_AV_CONTINUE] = 1};
-    static const uint8_t sound[RLM_TASK_COUNT] = {
-        [RLM_TASK_AUDIO_TO_VIDEO] = 1, [RLM_TASK_AV_CONTINUE] = 1};
+    static const uint8_t picture[RLM_TASK_COUNT] = {
+        [RLM_TASK_PREDICT] = 1, [RLM_TASK_VIDEO_TO_AUDIO] = 1, [RLM_TASK_AV_CONTINUE] = 1};
+    static const uint8_t sound[RLM_TASK_COUNT] = {[RLM_TASK_AV_CONTINUE] = 1};
     const rlm_clip *c = j->r->condition;
     rlm_want want;
     if (picture[p->task] && (!c || !c->video.count))
         return rlm_fail(err, RLM_E_ARG, "this task needs a video as its condition");
     if (sound[p->task] && (!c || !c->audio.count))
         return rlm_fail(err, RLM_E_ARG, "this task needs sound as its condition");
-    if (!c || p->task == RLM_TASK_IMAGE)
+    if (!c || p->task == RLM_TASK_IMAGE || p->task == RLM_TASK_PAINT ||
+        p->task == RLM_TASK_STYLIZE || p->task == RLM_TASK_AUDIO_TO_VIDEO)
         return 0;
     rlm_job_want(j, &want);
     want.want_audio = sound[p->task];
@@ -249,7 +262,7 @@ static int plan_latents(rlm_job *j, plan *p, int frames, rlm_error *err)
     const rlm_model *m = &j->s->engine->model;
     int stride = rlm_video_stride_t(&m->video_config), side = rlm_video_stride_s(&m->video_config);
     int most = 1 + (frames - 1 + stride - 1) / stride;
-    most = most > FIRST_LATENTS ? FIRST_LATENTS : most;
+    most = most > RLM_WINDOW_LATENTS ? RLM_WINDOW_LATENTS : most;
     p->spec.video_out.h = (j->r->height + side - 1) / side;
     p->spec.video_out.w = (j->r->width + side - 1) / side;
     for (int t = most; t >= 1; t--) {
@@ -257,6 +270,9 @@ static int plan_latents(rlm_job *j, plan *p, int frames, rlm_error *err)
         p->frames = 1 + (t - 1) * stride;
         p->frames = p->frames < frames ? p->frames : frames;
         p->spec.video_out.t = t;
+        if (p->keys)
+            p->spec.visual_in =
+                (rlm_grid){t, p->spec.video_out.h, p->spec.video_out.w, p->seen, NULL};
         if (p->sound)
             p->spec.audio_out = (rlm_grid){m->lm_config.audio_levels,
                                            rlm_sound_frames(j, p->frames), 1, NULL, NULL};
@@ -271,8 +287,8 @@ static int plan_latents(rlm_job *j, plan *p, int frames, rlm_error *err)
                     j->r->width, j->r->height, m->lm_config.max_len);
 }
 
-/* The first picture is given: the condition's codes stand in the output as they are. */
-static int plan_forced(plan *p, rlm_error *err)
+/* What is known of the output: the codes of the first picture, and of keyframes. */
+static int plan_forced(rlm_job *j, plan *p, rlm_error *err)
 {
     const rlm_grid *g = &p->spec.video_out;
     size_t plane = (size_t)g->h * (size_t)g->w, count = (size_t)g->t * plane;
@@ -280,10 +296,34 @@ static int plan_forced(plan *p, rlm_error *err)
     p->forced = rlm_calloc(count, sizeof *p->forced);
     if (!p->known || !p->forced)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
-    memset(p->known, 1, plane);
-    memcpy(p->forced, p->video.ids, plane * sizeof *p->forced);
+    if (p->video.count) {
+        memset(p->known, 1, plane);
+        memcpy(p->forced, p->video.ids, plane * sizeof *p->forced);
+    }
+    rlm_window_keys(j, 0, p->video.count > 0, g->t, g->h, g->w, p->forced, p->known);
+    for (size_t i = 0; p->keys && i < count; i++)
+        p->seen[i] = p->known[i] ? p->forced[i] : -1;
     p->spec.video_out.ids = p->forced;
     p->spec.video_out.known = p->known;
+    return 0;
+}
+
+/* Keyframes in reach of the first pass make it a painting: all the rest is hidden. */
+static int plan_keys(rlm_job *j, plan *p, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int side = rlm_video_stride_s(&m->video_config), first = p->condition.video.count > 0;
+    int h = (j->r->height + side - 1) / side, w = (j->r->width + side - 1) / side;
+    if (!j->r->keyframe_count)
+        return 0;
+    RLM_TRY(rlm_job_keys(j, first, j->r->frames - 1, j->r->frames, err));
+    if (!rlm_window_keys(j, 0, first, RLM_WINDOW_LATENTS, h, w, NULL, NULL))
+        return 0;
+    p->seen = rlm_calloc((size_t)RLM_WINDOW_LATENTS * (size_t)h * (size_t)w, sizeof *p->seen);
+    if (!p->seen)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %d x %d codes", h, w);
+    p->keys = 1;
+    p->spec.task = RLM_TASK_PAINT;
     return 0;
 }
 
@@ -291,7 +331,9 @@ static int plan_video(rlm_job *j, plan *p, rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
     int heard = p->task == RLM_TASK_VIDEO && j->r->audio && m->audio && m->lm_config.audio_levels;
-    p->sound = heard && !p->condition.video.count;
+    if (p->task == RLM_TASK_VIDEO)
+        RLM_TRY(plan_keys(j, p, err));
+    p->sound = heard && !p->condition.video.count && !p->keys;
     p->dub = heard && !p->sound;
     if (p->condition.video.count) {
         p->condition.video.count = 1;
@@ -299,40 +341,7 @@ static int plan_video(rlm_job *j, plan *p, rlm_error *err)
         p->spec.visual_in = (rlm_grid){1, p->video.dims[1], p->video.dims[2], p->video.ids, NULL};
     }
     RLM_TRY(plan_latents(j, p, p->task == RLM_TASK_IMAGE ? 1 : j->r->frames, err));
-    return p->video.count ? plan_forced(p, err) : 0;
-}
-
-/* Depth and flow pictures in, as many pictures out. */
-static int plan_stylize(rlm_job *j, plan *p, rlm_error *err)
-{
-    int frames = p->condition.video.count < j->r->frames ? p->condition.video.count : j->r->frames;
-    int most = 1 + (FIRST_LATENTS - 1) * rlm_video_stride_t(&j->s->engine->model.video_config);
-    frames = frames > most ? most : frames;
-    p->condition.video.count = frames;
-    RLM_TRY(rlm_encode(j->s, &p->condition, &p->video, NULL, err));
-    const int *d = p->video.dims;
-    p->frames = frames;
-    p->spec.visual_in = (rlm_grid){d[0], d[1], d[2], p->video.ids, NULL};
-    p->spec.video_out = (rlm_grid){d[0], d[1], d[2], NULL, NULL};
-    return 0;
-}
-
-static int plan_from_sound(rlm_job *j, plan *p, rlm_error *err)
-{
-    const rlm_model *m = &j->s->engine->model;
-    RLM_TRY(rlm_session_need(j->s, RLM_PART_AUDIO, err));
-    if (!m->lm_config.audio_levels)
-        return rlm_fail(err, RLM_E_UNSUPPORTED, "this language model knows no sound");
-    int most = 1 + (FIRST_LATENTS - 1) * rlm_video_stride_t(&m->video_config);
-    int frames = j->r->frames < most ? j->r->frames : most;
-    rlm_pcm head = p->condition.audio;
-    int64_t n = rlm_sound_samples(j, frames);
-    head.count = n < head.count ? n : head.count;
-    rlm_clip part = {.audio = head};
-    RLM_TRY(rlm_encode(j->s, &part, NULL, &p->audio, err));
-    p->spec.audio_in =
-        (rlm_grid){m->lm_config.audio_levels, p->audio.dims[1], 1, p->audio.ids, NULL};
-    return plan_latents(j, p, frames, err);
+    return p->video.count || p->keys ? plan_forced(j, p, err) : 0;
 }
 
 /* ---- Video to sound: window after window, each its own decode
@@ -355,7 +364,7 @@ static int sound_window(rlm_job *j, plan *p, int from, int frames, rlm_clip *out
     j->seed++;
     int code = rlm_window_sample(j, &p->spec, &made, err);
     if (!code)
-        code = made_clip(j, &p->spec, &made, frames, p->save && !from, &made_sound, err);
+        code = made_clip(j, &p->spec, &made, from, frames, &made_sound, err);
     int64_t n = made_sound.audio.count, room = rlm_sound_samples(j, from + frames);
     int64_t at = rlm_sound_samples(j, from);
     n = n < room - at ? n : room - at;
@@ -371,7 +380,7 @@ static int sound_window(rlm_job *j, plan *p, int from, int frames, rlm_clip *out
 static int make_sound(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
-    int window = 1 + (FIRST_LATENTS - 1) * rlm_video_stride_t(&m->video_config);
+    int window = 1 + (RLM_WINDOW_LATENTS - 1) * rlm_video_stride_t(&m->video_config);
     int count = p->condition.video.count;
     RLM_TRY(rlm_session_need(j->s, RLM_PART_AUDIO, err));
     if (!m->lm_config.audio_levels)
@@ -402,11 +411,13 @@ static int make_continuation(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
         return rlm_fail(err, RLM_E_UNSUPPORTED, "this model knows no sound");
     *out = p->condition;
     p->condition = (rlm_clip){0};
+    int have = out->video.count, frames = have + j->r->frames;
+    RLM_TRY(rlm_job_keys(j, have, frames - 1, frames, err));
     return rlm_continue(j, out, out->video.count + j->r->frames, sound, err);
 }
 
 /* Sound for pictures that were made without. */
-static int make_dub(rlm_job *j, rlm_clip *out, rlm_error *err)
+int rlm_dub(rlm_job *j, rlm_clip *out, rlm_error *err)
 {
     plan p = {.task = RLM_TASK_VIDEO_TO_AUDIO, .spec = {.task = RLM_TASK_VIDEO_TO_AUDIO}};
     p.condition.video = out->video;
@@ -423,29 +434,20 @@ static int make_dub(rlm_job *j, rlm_clip *out, rlm_error *err)
 static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
 {
     rlm_made made = {0};
-    int code = p->task == RLM_TASK_STYLIZE          ? plan_stylize(j, p, err)
-               : p->task == RLM_TASK_AUDIO_TO_VIDEO ? plan_from_sound(j, p, err)
-                                                    : plan_video(j, p, err);
+    int code = plan_video(j, p, err);
     const rlm_grid *v = &p->spec.video_out, *a = &p->spec.audio_out;
-    int whole =
-        p->frames >= j->r->frames || p->task == RLM_TASK_STYLIZE || p->task == RLM_TASK_IMAGE;
+    int whole = p->frames >= j->r->frames || p->task == RLM_TASK_IMAGE;
     if (!code) {
         j->total = (int64_t)v->t * v->h * v->w + (int64_t)a->t * a->h;
         code = rlm_window_sample(j, &p->spec, &made, err);
     }
     if (!code)
-        code = made_clip(j, &p->spec, &made, p->frames, whole, out, err);
+        code = made_clip(j, &p->spec, &made, 0, p->frames, out, err);
     rlm_made_free(&made);
     if (!code && p->dub && out->video.count && !j->cancelled)
-        code = make_dub(j, out, err);
+        code = rlm_dub(j, out, err);
     if (!code && !whole && !j->cancelled)
         code = rlm_continue(j, out, j->r->frames, (p->sound || p->dub) && out->audio.count, err);
-    if (!code && p->task == RLM_TASK_AUDIO_TO_VIDEO) {
-        out->audio = p->condition.audio;
-        p->condition.audio = (rlm_pcm){0};
-        int64_t n = rlm_sound_samples(j, out->video.count);
-        out->audio.count = n < out->audio.count ? n : out->audio.count;
-    }
     return code;
 }
 
@@ -453,15 +455,12 @@ int rlm_generate(rlm_session *s, const rlm_request *request, rlm_clip *out, rlm_
                  rlm_error *err)
 {
     rlm_job j;
-    plan p = {.spec = {.source = -1}, .save = 1};
+    plan p = {.spec = {.source = -1}};
     rlm_clip clip = {0};
     RLM_TRY(rlm_session_need(s, RLM_PART_VIDEO | RLM_PART_LM, err));
     RLM_TRY(rlm_job_open(&j, s, request, err));
     p.task = p.spec.task = j.report.task = task_of(request);
-    int code = p.task == RLM_TASK_PAINT ? rlm_fail(err, RLM_E_UNSUPPORTED,
-                                                   "painting needs a mask, which a request "
-                                                   "cannot carry yet")
-                                        : plan_condition(&j, &p, err);
+    int code = plan_condition(&j, &p, err);
     if (!code) {
         switch (p.task) {
         case RLM_TASK_PREDICT:
@@ -470,6 +469,15 @@ int rlm_generate(rlm_session *s, const rlm_request *request, rlm_clip *out, rlm_
             break;
         case RLM_TASK_VIDEO_TO_AUDIO:
             code = make_sound(&j, &p, &clip, err);
+            break;
+        case RLM_TASK_PAINT:
+            code = rlm_paint(&j, &clip, err);
+            break;
+        case RLM_TASK_STYLIZE:
+            code = rlm_stylize(&j, &clip, err);
+            break;
+        case RLM_TASK_AUDIO_TO_VIDEO:
+            code = rlm_visualize(&j, &clip, err);
             break;
         default:
             code = make_pictures(&j, &p, &clip, err);

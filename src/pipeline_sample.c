@@ -25,6 +25,7 @@ int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always)
         return 0;
     j->last_told = now;
     double elapsed = now - j->start;
+    total = total < done ? done : total; /* windows overlap: the total is an estimate */
     rlm_progress p = {.stage = stage, .done = done, .total = total, .elapsed_s = elapsed};
     p.eta_s = done > 0 && total > done ? elapsed * (double)(total - done) / (double)done : 0;
     if (j->r->progress(j->r->progress_cookie, &p))
@@ -244,10 +245,19 @@ static int pass_collect(const pass *p, const rlm_job *j, const rlm_layout_spec *
     return 0;
 }
 
-int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, rlm_error *err)
+/* Everything is given: the codes are the result, and no model is asked. */
+static int take_given(const rlm_layout_spec *spec, rlm_given *g, rlm_made *made)
+{
+    *made = (rlm_made){g->video, g->audio, g->latents, g->levels};
+    g->video = g->audio = NULL;
+    return (spec->video_out.t && !made->video) || (spec->audio_out.t && !made->audio)
+               ? RLM_E_INTERNAL
+               : 0;
+}
+
+static int sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, rlm_error *err)
 {
     pass p = {0};
-    *made = (rlm_made){0};
     int code = pass_open(&p, j, spec, err);
     if (!code)
         code = pass_cache(&p, j->s, err);
@@ -258,6 +268,23 @@ int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, r
         code = pass_collect(&p, j, spec, made, err);
     }
     pass_close(&p);
+    return code;
+}
+
+int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, rlm_error *err)
+{
+    rlm_layout_spec own = *spec;
+    rlm_given given;
+    *made = (rlm_made){0};
+    int code = rlm_job_given(j, &own, &given, err);
+    int64_t video = (int64_t)spec->video_out.t * spec->video_out.h * spec->video_out.w;
+    if (!code && given.whole) {
+        code = take_given(spec, &given, made);
+        j->done += video + (int64_t)spec->audio_out.t * spec->audio_out.h;
+    } else if (!code) {
+        code = sample(j, &own, made, err);
+    }
+    rlm_given_free(&given);
     if (code)
         rlm_made_free(made);
     j->report.video_tokens += (int64_t)made->latents * spec->video_out.h * spec->video_out.w;

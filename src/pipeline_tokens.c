@@ -8,7 +8,7 @@
 
 #include "src/media/media.h"
 
-enum { TOKENS_FRAMES_MAX = 1 << 20, TOKENS_SIDE_MAX = 16384 };
+enum { TOKENS_FRAMES_MAX = 1 << 20, TOKENS_SIDE_MAX = 16384, WINDOWS_MAX = 4096 };
 
 /* ---- Clips <-> grids ---------------------------------------------------------------------------
  */
@@ -98,6 +98,123 @@ static int check_tokenizer(const char *what, const rlm_codes *codes, const char 
     return 0;
 }
 
+/* ---- Grids of several windows ------------------------------------------------------------------
+ */
+
+/* The windows must tile the grid; sums of what they keep must be the true length. */
+static int check_windows(const rlm_codes *c, int total, int64_t length, const char *what,
+                         rlm_error *err)
+{
+    int64_t codes = 0, kept = 0;
+    for (int i = 0; i < c->window_count; i++) {
+        const rlm_window *w = &c->windows[i];
+        if (w->codes < 1 || w->codes > total || w->skip < 0 || w->take < 1 || w->take > length)
+            return rlm_fail(err, RLM_E_TOKENS, "%s: window %d has %d codes, skips %lld, keeps %lld",
+                            what, i, w->codes, (long long)w->skip, (long long)w->take);
+        codes += w->codes;
+        kept += w->take;
+    }
+    if (codes != total || kept != length)
+        return rlm_fail(err, RLM_E_TOKENS,
+                        "%s: windows of %lld codes keep %lld, the grid has %d and %lld", what,
+                        (long long)codes, (long long)kept, total, (long long)length);
+    return 0;
+}
+
+/* Pictures of every window, what each keeps, behind each other. */
+static int decode_video(rlm_session *s, const rlm_codes *all, rlm_frames *out, rlm_error *err)
+{
+    const rlm_video *v = s->engine->model.video;
+    if (!all->window_count)
+        return rlm_video_decode(&s->run, v, all, out, NULL, NULL, err);
+    RLM_TRY(check_windows(all, all->dims[0], all->true_frames, "video", err));
+    size_t plane = (size_t)all->dims[1] * (size_t)all->dims[2];
+    size_t one = rlm_size_mul(rlm_size_mul((size_t)all->true_height, (size_t)all->true_width), 3);
+    rlm_frames f = {.height = all->true_height,
+                    .width = all->true_width,
+                    .fps_num = all->fps_num,
+                    .fps_den = all->fps_den};
+    f.rgb = rlm_alloc(rlm_size_mul(one, (size_t)all->true_frames));
+    int code = f.rgb ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", all->true_frames);
+    int32_t *ids = all->ids;
+    for (int i = 0; i < all->window_count && !code; i++) {
+        const rlm_window *w = &all->windows[i];
+        rlm_codes piece = *all;
+        rlm_frames made = {0};
+        piece.dims[0] = w->codes;
+        piece.count = (int64_t)w->codes * (int64_t)plane;
+        piece.ids = ids;
+        int64_t frames = w->skip + w->take;
+        piece.true_frames = frames < INT32_MAX ? (int)frames : INT32_MAX;
+        code = rlm_video_decode(&s->run, v, &piece, &made, NULL, NULL, err);
+        if (!code)
+            memcpy(f.rgb + (size_t)f.count * one, made.rgb + (size_t)w->skip * one,
+                   (size_t)w->take * one);
+        f.count += (int)w->take;
+        ids += piece.count;
+        rlm_free(made.rgb);
+    }
+    if (code)
+        rlm_free(f.rgb);
+    else
+        *out = f;
+    return code;
+}
+
+/* Window of `codes` frames from frame `from` on, as a grid of its own; heap. */
+static int cut_sound(const rlm_codes *all, int from, int codes, rlm_codes *piece, rlm_error *err)
+{
+    *piece = *all;
+    piece->windows = NULL;
+    piece->window_count = 0;
+    piece->dims[1] = codes;
+    piece->count = (int64_t)all->dims[0] * codes;
+    piece->ids = rlm_alloc((size_t)piece->count * sizeof *piece->ids);
+    if (!piece->ids)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld codes", (long long)piece->count);
+    for (int q = 0; q < all->dims[0]; q++)
+        memcpy(piece->ids + (size_t)q * (size_t)codes,
+               all->ids + (size_t)q * (size_t)all->dims[1] + from, (size_t)codes * sizeof(int32_t));
+    return 0;
+}
+
+static int decode_piece(rlm_session *s, const rlm_codes *audio, rlm_pcm *out, rlm_error *err)
+{
+    const rlm_model *m = &s->engine->model;
+    RLM_TRY(plan_audio(s, (int64_t)audio->dims[1] * rlm_audio_hop(&m->audio_config), err));
+    return rlm_audio_decode(&s->run, m->audio, audio, out, err);
+}
+
+static int decode_sound(rlm_session *s, const rlm_codes *all, rlm_pcm *out, rlm_error *err)
+{
+    if (!all->window_count)
+        return decode_piece(s, all, out, err);
+    RLM_TRY(check_windows(all, all->dims[1], all->true_samples, "sound", err));
+    rlm_pcm p = {.channels = 1, .rate = all->rate};
+    p.samples = rlm_calloc((size_t)all->true_samples, sizeof *p.samples);
+    int code = p.samples ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for the sound");
+    for (int i = 0, from = 0; i < all->window_count && !code; i++) {
+        const rlm_window *w = &all->windows[i];
+        rlm_codes piece = {0};
+        rlm_pcm made = {0};
+        code = cut_sound(all, from, w->codes, &piece, err);
+        piece.true_samples = 0; /* all its frames have */
+        if (!code)
+            code = decode_piece(s, &piece, &made, err);
+        for (int64_t k = 0; !code && k < w->take && w->skip + k < made.count; k++)
+            p.samples[p.count + k] = made.samples[w->skip + k];
+        p.count += w->take;
+        from += w->codes;
+        rlm_free(made.samples);
+        rlm_codes_free(&piece);
+    }
+    if (code)
+        rlm_free(p.samples);
+    else
+        *out = p;
+    return code;
+}
+
 int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, rlm_clip *out,
                rlm_error *err)
 {
@@ -107,7 +224,7 @@ int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, r
     if (video && video->count) {
         RLM_TRY(rlm_session_need(s, RLM_PART_VIDEO, err));
         RLM_TRY(check_tokenizer("video", video, m->video_sha, err));
-        RLM_TRY(rlm_video_decode(&s->run, m->video, video, &made.video, NULL, NULL, err));
+        RLM_TRY(decode_video(s, video, &made.video, err));
         if (made.video.fps_num < 1 || made.video.fps_den < 1)
             made.video.fps_num = 8, made.video.fps_den = 1;
     }
@@ -116,9 +233,7 @@ int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, r
         if (!code)
             code = check_tokenizer("audio", audio, m->audio_sha, err);
         if (!code)
-            code = plan_audio(s, (int64_t)audio->dims[1] * rlm_audio_hop(&m->audio_config), err);
-        if (!code)
-            code = rlm_audio_decode(&s->run, m->audio, audio, &made.audio, err);
+            code = decode_sound(s, audio, &made.audio, err);
     }
     if (!code && !made.video.count && !made.audio.count)
         code = rlm_fail(err, RLM_E_TOKENS, "there are no codes to decode");
@@ -146,6 +261,23 @@ static void put_number(rlm_st_writer *w, const char *key, int64_t value)
     rlm_st_add_meta(w, key, text);
 }
 
+/* "codes:skip:take,..." of a clip of several windows; false when there is no memory. */
+static bool put_windows(rlm_st_writer *w, const char *key, const rlm_codes *c)
+{
+    enum { ROOM = 48 };
+    if (!c->window_count)
+        return true;
+    char *text = rlm_alloc((size_t)c->window_count * ROOM);
+    size_t n = 0;
+    for (int i = 0; text && i < c->window_count; i++)
+        n += (size_t)snprintf(text + n, ROOM, "%s%d:%" PRId64 ":%" PRId64, i ? "," : "",
+                              c->windows[i].codes, c->windows[i].skip, c->windows[i].take);
+    if (text)
+        rlm_st_add_meta(w, key, text);
+    rlm_free(text);
+    return text != NULL;
+}
+
 int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes *video,
                     const rlm_codes *audio, const char *settings, rlm_error *err)
 {
@@ -157,7 +289,9 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
         return rlm_fail(err, RLM_E_ARG, "%s: the codes do not say which tokenizer made them", path);
     rlm_st_writer_init(&w);
     rlm_st_add_meta(&w, "schema", "reelm.tokens");
-    rlm_st_add_meta(&w, "version", "1");
+    bool windows = (has_video && video->window_count) || (has_audio && audio->window_count);
+    bool stored = true;
+    rlm_st_add_meta(&w, "version", windows ? "2" : "1");
     if (settings && *settings)
         rlm_st_add_meta(&w, "settings", settings);
     if (has_video) {
@@ -171,6 +305,7 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
         put_number(&w, "width", video->true_width);
         snprintf(fps, sizeof fps, "%d/%d", video->fps_num, video->fps_den);
         rlm_st_add_meta(&w, "fps", fps);
+        stored = put_windows(&w, "video_windows", video);
     }
     if (has_audio) {
         int64_t shape[2] = {audio->dims[0], audio->dims[1]};
@@ -179,8 +314,10 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
         rlm_st_add_meta(&w, "audio_tokenizer", sha_of(audio, engine, 0));
         put_number(&w, "samples", audio->true_samples);
         put_number(&w, "rate", audio->rate);
+        stored = put_windows(&w, "audio_windows", audio) && stored;
     }
-    int code = rlm_st_commit(&w, path, err);
+    int code = stored ? rlm_st_commit(&w, path, err)
+                      : rlm_fail(err, RLM_E_NOMEM, "%s: no memory for its windows", path);
     rlm_st_writer_free(&w);
     return code;
 }
@@ -244,6 +381,36 @@ static int read_sha(const rlm_safetensors *st, const char *key, const char *own,
     return 0;
 }
 
+/* The windows of a file, if it has any: they must tile `total` codes and keep `length`. */
+static int read_windows(const rlm_safetensors *st, const char *key, int total, int64_t length,
+                        rlm_codes *c, rlm_error *err)
+{
+    const char *text = rlm_st_meta(st, key);
+    int count = 1;
+    if (!text)
+        return 0;
+    for (const char *p = text; *p; p++)
+        count += *p == ',';
+    if (count > WINDOWS_MAX)
+        return rlm_fail(err, RLM_E_FORMAT, "%s: \"%s\" has %d windows, at most %d", st->path, key,
+                        count, WINDOWS_MAX);
+    c->windows = rlm_calloc((size_t)count, sizeof *c->windows);
+    if (!c->windows)
+        return rlm_fail(err, RLM_E_NOMEM, "%s: no memory for %d windows", st->path, count);
+    c->window_count = count;
+    for (int i = 0; i < count; i++) {
+        rlm_window *w = &c->windows[i];
+        int used = 0;
+        if (sscanf(text, "%9d:%15" SCNd64 ":%15" SCNd64 "%n", &w->codes, &w->skip, &w->take,
+                   &used) != 3 ||
+            text[used] != (i + 1 < count ? ',' : 0))
+            return rlm_fail(err, RLM_E_FORMAT, "%s: \"%s\" is not like 5:0:17,5:9:8", st->path,
+                            key);
+        text += used + 1;
+    }
+    return check_windows(c, total, length, st->path, err);
+}
+
 static int read_video(const rlm_safetensors *st, const rlm_engine *e, rlm_codes *c, rlm_error *err)
 {
     int64_t frames, height, width;
@@ -263,7 +430,7 @@ static int read_video(const rlm_safetensors *st, const rlm_engine *e, rlm_codes 
         c->fps_den < 1)
         return rlm_fail(err, RLM_E_FORMAT, "%s: \"fps\" is %s, expected like 8/1", st->path,
                         fps ? fps : "missing");
-    return 0;
+    return read_windows(st, "video_windows", c->dims[0], c->true_frames, c, err);
 }
 
 static int read_audio(const rlm_safetensors *st, const rlm_engine *e, rlm_codes *c, rlm_error *err)
@@ -277,7 +444,7 @@ static int read_audio(const rlm_safetensors *st, const rlm_engine *e, rlm_codes 
     RLM_TRY(meta_number(st, "samples", 1, INT64_C(1) << 40, &c->true_samples, err));
     RLM_TRY(meta_number(st, "rate", 1000, 384000, &rate, err));
     c->rate = (int)rate;
-    return 0;
+    return read_windows(st, "audio_windows", c->dims[1], c->true_samples, c, err);
 }
 
 int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video, rlm_codes *audio,
@@ -294,8 +461,8 @@ int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video
                         schema ? schema : "missing");
     if (!code)
         code = meta_number(&st, "version", 1, 1 << 20, &version, err);
-    if (!code && version != 1)
-        code = rlm_fail(err, RLM_E_VERSION, "%s: version %lld, this program reads 1", path,
+    if (!code && version > 2)
+        code = rlm_fail(err, RLM_E_VERSION, "%s: version %lld, this program reads 1 and 2", path,
                         (long long)version);
     if (!code)
         code = read_video(&st, engine, &v, err);

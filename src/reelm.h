@@ -89,8 +89,16 @@ enum { RLM_ORIGIN_RECORDED = 0, RLM_ORIGIN_GENERATED = 1, RLM_ORIGIN_COMPOSITE =
 
 RLM_API void rlm_clip_free(rlm_clip *clip); /* frees what it holds and zeroes it */
 
+/* A part of a grid that is decoded on its own: as many latent frames or sound frames, of whose
+ * pictures or samples the first `skip` are left out (others show those moments) and `take` kept. */
+typedef struct rlm_window {
+    int codes;
+    int64_t skip, take;
+} rlm_window;
+
 /* Token grids. Video: dims {t, h, w} of 18-bit codes; audio: dims {levels, frames, 1} of codes
- * 0..1023. `count` = product of dims; 0: absent. true_* restore the exact size after decoding. */
+ * 0..1023. `count` = product of dims; 0: absent. true_* restore the exact size after decoding.
+ * What was generated in several windows is their grids, one behind the other in time. */
 typedef struct rlm_codes {
     int dims[3];
     int64_t count;
@@ -99,12 +107,14 @@ typedef struct rlm_codes {
     int fps_num, fps_den;
     int64_t true_samples; /* audio, at rate */
     int rate;
-    char tokenizer[65]; /* sha256 of the weights that made the codes, or "" */
+    char tokenizer[65];  /* sha256 of the weights that made the codes, or "" */
+    rlm_window *windows; /* heap; NULL: one piece */
+    int window_count;
 } rlm_codes;
 
 RLM_API void rlm_codes_free(rlm_codes *codes);
 /* Keep code frames [from, to) of a video grid; b appended to a along time (grids must match). On
- * failure the codes are unchanged. */
+ * failure the codes are unchanged; several windows cannot be cut or joined (UNSUPPORTED). */
 RLM_API int rlm_codes_cut(rlm_codes *video, int from, int to, rlm_error *err);
 RLM_API int rlm_codes_join(rlm_codes *a, const rlm_codes *b, rlm_error *err);
 

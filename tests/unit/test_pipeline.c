@@ -82,7 +82,7 @@ static void case_other_tasks(void)
     request.width = request.height = 32;
     request.condition = &film;
     request.task = RLM_TASK_STYLIZE;
-    rlm_clip a = generate(9, 32, 32, 0);
+    rlm_clip a = generate(9, 32, 32, 49613); /* the film's own sound, at its rate */
     rlm_clip_free(&a);
     request.task = RLM_TASK_VIDEO_TO_AUDIO;
     a = generate(17, 32, 32, 34000);

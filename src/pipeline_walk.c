@@ -1,0 +1,161 @@
+/* Windows whose condition shows the moments of their output: painting, stylisation, sound to video.
+ * A later window begins with the last pictures made, encoded afresh; they are known to it. */
+#include "src/pipeline.h"
+
+#include <string.h>
+
+enum { OVERLAP_LATENTS = 2 };
+
+static int frames_of(const rlm_walk *w, int latents)
+{
+    return 1 + (latents - 1) * rlm_video_stride_t(&w->j->s->engine->model.video_config);
+}
+
+/* Most latent frames of a window whose condition is as long as its output. */
+static int fit_latents(rlm_walk *w, int h, int width, rlm_error *err)
+{
+    const rlm_model *m = &w->j->s->engine->model;
+    size_t most = (size_t)RLM_WINDOW_LATENTS * (size_t)h * (size_t)width;
+    int32_t *none = rlm_calloc(most + 4096, sizeof *none);
+    if (!none)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", most);
+    int need = 0, t = RLM_WINDOW_LATENTS;
+    for (; t >= 1; t--) {
+        rlm_layout_spec s = {.task = w->task, .video_out = {t, h, width, NULL, NULL}, .source = -1};
+        if (w->task == RLM_TASK_AUDIO_TO_VIDEO)
+            s.audio_in = (rlm_grid){m->lm_config.audio_levels,
+                                    rlm_sound_frames(w->j, frames_of(w, t)), 1, none, NULL};
+        else
+            s.visual_in = (rlm_grid){t, h, width, none, NULL};
+        need = rlm_window_length(w->j, &s, err);
+        if (need < 0 || need <= m->lm_config.max_len)
+            break;
+    }
+    rlm_free(none);
+    if (need < 0)
+        return need;
+    if (t < 1)
+        return rlm_fail(err, RLM_E_RANGE,
+                        "a picture of %dx%d does not fit into the %d positions of this model",
+                        w->j->r->width, w->j->r->height, m->lm_config.max_len);
+    return t;
+}
+
+/* The codes of the pictures that the window shares with the one before it stand as they are. */
+static int force_past(rlm_walk *w, int past, rlm_layout_spec *spec, rlm_error *err)
+{
+    rlm_codes codes = {0};
+    rlm_clip part = {.video = w->out};
+    size_t one = (size_t)part.video.height * (size_t)part.video.width * 3;
+    size_t count =
+        (size_t)spec->video_out.t * (size_t)spec->video_out.h * (size_t)spec->video_out.w;
+    if (spec->video_out.ids || past < 1)
+        return 0;
+    part.video.rgb += (size_t)(w->out.count - past) * one;
+    part.video.count = past;
+    RLM_TRY(rlm_encode(w->j->s, &part, &codes, NULL, err));
+    w->ids = rlm_calloc(count, sizeof *w->ids);
+    w->known = rlm_calloc(count, 1);
+    if (w->ids && w->known && (size_t)codes.count <= count) {
+        memcpy(w->ids, codes.ids, (size_t)codes.count * sizeof *w->ids);
+        memset(w->known, 1, (size_t)codes.count);
+        spec->video_out.ids = w->ids;
+        spec->video_out.known = w->known;
+    }
+    rlm_codes_free(&codes);
+    return w->ids && w->known ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
+}
+
+/* Decode what was made and let the owner take its new pictures. */
+static int finish(rlm_walk *w, const rlm_layout_spec *spec, const rlm_made *made, int from,
+                  int past, int frames, rlm_error *err)
+{
+    const rlm_model *m = &w->j->s->engine->model;
+    int most = frames_of(w, made->latents);
+    rlm_codes grid = {.dims = {made->latents, spec->video_out.h, spec->video_out.w},
+                      .count = (int64_t)made->latents * spec->video_out.h * spec->video_out.w,
+                      .ids = made->video,
+                      .true_frames = frames < most ? frames : most,
+                      .true_height = w->out.height,
+                      .true_width = w->out.width,
+                      .fps_num = w->out.fps_num,
+                      .fps_den = w->out.fps_den};
+    rlm_frames pictures = {0};
+    memcpy(grid.tokenizer, m->video_sha, sizeof grid.tokenizer);
+    int fresh = grid.true_frames - past;
+    if (fresh < 1)
+        return 0;
+    RLM_TRY(rlm_job_keep_video(w->j, &grid, past, fresh, err));
+    RLM_TRY(rlm_job_save(w->j, err));
+    double start = rlm_now();
+    RLM_TRY(rlm_video_decode(&w->j->s->run, m->video, &grid, &pictures, NULL, NULL, err));
+    size_t one = (size_t)w->out.height * (size_t)w->out.width * 3;
+    memcpy(w->out.rgb + (size_t)(from + past) * one, pictures.rgb + (size_t)past * one,
+           (size_t)fresh * one);
+    w->out.count = from + past + fresh;
+    int code = w->take ? w->take(w->ctx, w, from + past, fresh, err) : 0;
+    rlm_free(pictures.rgb);
+    w->j->report.decode_s += rlm_now() - start;
+    rlm_job_tell(w->j, RLM_STAGE_DECODE, w->out.count, w->frames, 1);
+    return code;
+}
+
+static int window(rlm_walk *w, int from, int past, int n, int h, int width, rlm_error *err)
+{
+    rlm_made made = {0};
+    rlm_layout_spec spec = {.task = w->task, .source = -1};
+    int stride = rlm_video_stride_t(&w->j->s->engine->model.video_config);
+    spec.video_out = (rlm_grid){1 + (n - 1 + stride - 1) / stride, h, width, NULL, NULL};
+    w->j->seed += from > 0;
+    w->j->past_frames = past;
+    w->j->first_picture = from + past;
+    int code = w->open(w->ctx, w, from, past, n, &spec, err);
+    if (code > 0) { /* nothing to make here */
+        w->out.count = from + n;
+        code = w->take ? w->take(w->ctx, w, from + past, n - past, err) : 0;
+    } else if (!code) {
+        code = force_past(w, past, &spec, err);
+        if (!code)
+            code = rlm_window_sample(w->j, &spec, &made, err);
+        if (!code && made.latents)
+            code = finish(w, &spec, &made, from, past, n, err);
+    }
+    w->j->past_frames = 0;
+    rlm_made_free(&made);
+    rlm_free(w->ids);
+    rlm_free(w->known);
+    w->ids = NULL;
+    w->known = NULL;
+    return code;
+}
+
+int rlm_walk_run(rlm_walk *w, rlm_error *err)
+{
+    const rlm_model *m = &w->j->s->engine->model;
+    int side = rlm_video_stride_s(&m->video_config);
+    int h = (w->j->r->height + side - 1) / side, width = (w->j->r->width + side - 1) / side;
+    int t = fit_latents(w, h, width, err);
+    if (t < 0)
+        return t;
+    int most = frames_of(w, t),
+        overlap = t > OVERLAP_LATENTS ? frames_of(w, OVERLAP_LATENTS) : t > 1;
+    w->out = (rlm_frames){.height = w->j->r->height,
+                          .width = w->j->r->width,
+                          .fps_num = w->j->r->fps_num,
+                          .fps_den = w->j->r->fps_den};
+    size_t one = (size_t)w->out.height * (size_t)w->out.width * 3;
+    w->out.rgb = rlm_alloc(rlm_size_mul(one, (size_t)w->frames));
+    if (!w->out.rgb)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", w->frames);
+    int latents = 1 + (w->frames - 1 + most - overlap - 1) / (most - overlap) * t; /* about */
+    w->j->total = w->j->done + (int64_t)latents * h * width;
+    int code = 0;
+    while (!code && w->out.count < w->frames && !w->j->cancelled) {
+        int past = w->out.count ? overlap : 0, from = w->out.count - past;
+        int n = w->frames - from < most ? w->frames - from : most, before = w->out.count;
+        code = window(w, from, past, n, h, width, err);
+        if (w->out.count == before)
+            break; /* stopped before anything was whole */
+    }
+    return code;
+}
