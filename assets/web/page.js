@@ -144,7 +144,7 @@ function showGiven() {
 
 // The settings that a file made by reelm carries, or null.
 async function readSettings(file) {
-  const room = 4 << 20, mark = '{"generator":"reelm';
+  const room = 4 << 20, mark = '{"schema":"reelm.settings/';
   const ends = [file.slice(0, room), file.slice(Math.max(room, file.size - room))];
   for (const part of ends) {
     const text = new TextDecoder("utf-8", { fatal: false }).decode(await part.arrayBuffer());
@@ -275,6 +275,7 @@ function fillForm(s) {
   setValue("guidance", s.guidance_scale ?? s.cfg_scale ?? props.defaults.guidance_scale ?? 1.5);
   for (const name of NUMBERS) if (s[name] !== undefined) setValue(name, round(s[name]));
   if (s.generate_sound !== undefined) $("sound").checked = s.generate_sound === true || s.generate_sound === "true";
+  if (s.audio !== undefined) $("sound").checked = s.audio === true;
   if (s.output_format) $("format").value = s.output_format;
   setValue("mask_box", s.mask_box);
   setValue("outpaint", s.outpaint);

@@ -19,7 +19,8 @@ typedef struct rlm_job_result {
     double prefill_s, sample_s, decode_s, total_s;
     int64_t bytes; /* of the output file */
     int task;
-    char note[160]; /* a warning that arose during the work, or "" */
+    char token_sha256[65]; /* of the token file, or "" */
+    char note[160];        /* a warning that arose during the work, or "" */
 } rlm_job_result;
 
 /* A job in the hands of the worker. */

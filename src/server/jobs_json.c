@@ -65,6 +65,8 @@ static void add_result(cJSON *o, const job *j)
     cJSON_AddNumberToObject(usage, "decode_s", round(t->decode_s * 1000) / 1000);
     cJSON_AddNumberToObject(o, "inference_time_s", round(t->total_s * 1000) / 1000);
     cJSON_AddNumberToObject(o, "bytes", (double)t->bytes);
+    if (t->token_sha256[0])
+        cJSON_AddStringToObject(o, "token_sha256", t->token_sha256);
 }
 
 static void add_warnings(cJSON *o, const job *j)
@@ -186,6 +188,7 @@ cJSON *rlm_jobs_saved(const job *j)
     cJSON_AddItemToObject(o, "wish", rlm_wish_save(&j->wish));
     cJSON *t = cJSON_AddObjectToObject(o, "result");
     cJSON_AddStringToObject(t, "note", j->result.note);
+    cJSON_AddStringToObject(t, "token_sha256", j->result.token_sha256);
     for (int i = 0; i < NUMBERS; i++) {
         const void *at = (const char *)&j->result + numbers[i].at;
         double v = numbers[i].kind == 0   ? *(const int *)at
@@ -212,6 +215,7 @@ static void text_of(const cJSON *o, const char *name, char *to, size_t room)
 static void parse_result(job *j, const cJSON *t)
 {
     text_of(t, "note", j->result.note, sizeof j->result.note);
+    text_of(t, "token_sha256", j->result.token_sha256, sizeof j->result.token_sha256);
     for (int i = 0; i < NUMBERS; i++) {
         void *at = (char *)&j->result + numbers[i].at;
         double v = number_of(t, numbers[i].name);

@@ -47,6 +47,7 @@ static const row rows[] = {
     {"guidance_scale", "cfg_scale", NUMBER, AT(guidance_scale), 0, 30},
     {"generate_sound", NULL, FLAG, AT(sound), 0, 0},
     {"strict", NULL, FLAG, AT(strict), 0, 0},
+    {"no_metadata", NULL, FLAG, AT(no_metadata), 0, 0},
     {"backward", NULL, FLAG, AT(backward), 0, 0},
     {"output_format", NULL, CHOICE, AT(format), 0, 0},
     {"mask_box", NULL, SPECIAL, 0, 0, 0},

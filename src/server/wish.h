@@ -62,6 +62,7 @@ typedef struct rlm_wish {
     int top_k;                                                           /* < 0: default */
     int sound;                                                           /* -1: default */
     int strict;       /* 1: refuse instead of warn */
+    int no_metadata;  /* 1: no settings in the output */
     int control_role; /* of control_reference, from control_type */
     int backward, format;
     rlm_box boxes[RLM_WISH_BOXES];

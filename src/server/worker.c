@@ -14,9 +14,6 @@ enum {
     FOLLOW_CELLS = 448, /* 128 x 224, the largest shape of training: sizes taken from a source */
     CONDITION_FRAMES = 512,
     PREVIEW_SIDE = 192,
-    SHEET_SIDE = 160,
-    SHEET_FRAMES = 16,
-    SHEET_COLUMNS = 4,
     PREVIEW_LIMIT = 8 << 20
 };
 static const int64_t condition_bytes = (int64_t)512 << 20; /* of one decoded input */
@@ -50,6 +47,7 @@ int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *opt
     *w = (rlm_worker){0};
     rlm_request_defaults(&plain);
     base_name(model_dir, w->name, sizeof w->name);
+    w->deterministic = options->deterministic;
     int code = rlm_open(&w->engine, model_dir, options, err);
     if (!code)
         code = rlm_session_open(&w->session, w->engine, err);
@@ -315,68 +313,8 @@ static void attach_inputs(making *m)
     }
 }
 
-/* ---- Files -------------------------------------------------------------------------------------
+/* ---- One job, from end to end -----------------------------------------------------------------
  */
-
-static char *metadata(const making *m, const rlm_clip *clip)
-{
-    cJSON *o = cJSON_CreateObject(), *settings = rlm_wish_settings(m->work->wish), *item;
-    cJSON_AddStringToObject(o, "generator", "reelm " RLM_VERSION); /* first: readers look for it */
-    cJSON_AddBoolToObject(o, "ai_generated", 1);
-    while (settings && (item = settings->child)) {
-        cJSON_DetachItemViaPointer(settings, item);
-        cJSON_AddItemToObject(o, item->string, item);
-    }
-    cJSON_Delete(settings);
-    cJSON_DeleteItemFromObject(o, "user");
-    cJSON_ReplaceItemInObject(o, "width", cJSON_CreateNumber(clip->video.width));
-    cJSON_ReplaceItemInObject(o, "height", cJSON_CreateNumber(clip->video.height));
-    char *text = cJSON_PrintUnformatted(o);
-    cJSON_Delete(o);
-    return text;
-}
-
-static int write_sheet(making *m, const rlm_clip *clip, const char *name, int frames, int side,
-                       rlm_error *err)
-{
-    char path[RLM_STORE_PATH];
-    rlm_clip sheet = {0};
-    int n = clip->video.count, step = n > frames ? n / frames : 1;
-    n = n > frames ? frames : n;
-    int code = rlm_pictures_sheet(&clip->video, 0, step, n, SHEET_COLUMNS, side, &sheet, err);
-    rlm_store_file_path(m->work->store, m->work->id, name, path);
-    if (!code)
-        code = rlm_media_write(path, &sheet, NULL, err);
-    rlm_clip_free(&sheet);
-    return code;
-}
-
-static int write_files(making *m, rlm_clip *clip, rlm_error *err)
-{
-    char path[RLM_STORE_PATH], name[24];
-    const char *format = rlm_format_get(m->work->wish->format)->name;
-    rlm_write_options options = {.format = format, .crf = 18};
-    snprintf(name, sizeof name, "output.%s", format);
-    rlm_store_file_path(m->work->store, m->work->id, name, path);
-    char *text = metadata(m, clip);
-    clip->metadata = text;
-    int code = rlm_media_write(path, clip, &options, err);
-    clip->metadata = NULL;
-    cJSON_free(text);
-    if (!code && clip->video.count)
-        code = write_sheet(m, clip, "thumbnail.png", 1, 512, err);
-    if (!code && clip->video.count > 1)
-        code = write_sheet(m, clip, "spritesheet.png", SHEET_FRAMES, SHEET_SIDE, err);
-    int fd =
-        code ? -1 : rlm_store_open_file(m->work->store, m->work->id, name, &m->work->result.bytes);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    rlm_store_remove_file(m->work->store, m->work->id, "preview.png");
-    rlm_store_remove_file(m->work->store, m->work->id, "tokens.rtok");
-    return code;
-}
 
 static void fill_result(making *m, const rlm_clip *clip, const rlm_report *t)
 {
@@ -418,7 +356,7 @@ int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err)
             code = rlm_generate(m->worker->session, &m->request, &clip, &report, err);
     }
     if (!code)
-        code = write_files(m, &clip, err);
+        code = rlm_outputs_write(work, m->worker, &m->request, &clip, err);
     if (!code)
         fill_result(m, &clip, &report);
     rlm_clip_free(&clip);

@@ -11,6 +11,7 @@ typedef struct rlm_worker {
     char name[80]; /* of the model: the last part of its folder */
     char *info;    /* rlm_engine_info's JSON without the folder; heap */
     rlm_wish_limits limits;
+    int deterministic;
 } rlm_worker;
 
 int rlm_worker_open(rlm_worker *worker, const char *model_dir, const rlm_options *options,
@@ -20,6 +21,14 @@ void rlm_worker_close(rlm_worker *worker);
 /* For rlm_jobs_options.make; cookie: the rlm_worker. Writes output.*, thumbnail.png and, for more
  * than one frame, spritesheet.png into the job's folder. */
 int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err);
+
+/* ---- outputs.c: what a job leaves behind -------------------------------------------------------
+ */
+
+/* Write output.*, thumbnail.png and spritesheet.png; the settings go into the output. Fills bytes
+ * and token_sha256 of the result. */
+int rlm_outputs_write(rlm_work *work, const rlm_worker *worker, const rlm_request *request,
+                      rlm_clip *clip, rlm_error *err);
 
 /* ---- pictures.c: small pictures of clips -------------------------------------------------------
  */

@@ -6,6 +6,7 @@ import json
 import re
 import struct
 import subprocess
+import tempfile
 
 from server_rig import LONG, REELM, Server, TINY, check, run, shared
 
@@ -28,6 +29,17 @@ def probe(data, suffix):
         return json.loads(subprocess.run([REELM, "probe", path, "--json"], capture_output=True, check=True).stdout)
     finally:
         subprocess.run(["rm", "-f", path])
+
+
+def box(data, kind):
+    """The bytes of a top-level box of an MP4 file."""
+    at = 0
+    while at + 8 <= len(data):
+        size = struct.unpack(">I", data[at : at + 4])[0]
+        if data[at + 4 : at + 8] == kind:
+            return data[at + 8 : at + size]
+        at += max(size, 8)
+    raise AssertionError(f"no {kind} in the file")
 
 
 # ---- N18: the API that clients speak --------------------------------------------------------------
@@ -268,6 +280,31 @@ def n9_settings_can_be_posted_again():
     check(s.content(again)[1] == s.content(first)[1], "other bytes")
     told = json.dumps(probe(s.content(first)[1], ".mp4"))
     check("a red ball" in told and "ai_generated" in told and "rain" in told, told)
+
+
+def n9_the_command_line_makes_the_same_from_the_file():
+    s = shared.get()
+    v = s.make(seed=5, num_frames=5, size="32x24", temperature=0.9, top_p=0.9, guidance_scale=2.5)
+    clip = s.content(v)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/in.mp4", "wb") as f:
+            f.write(clip)
+        told = subprocess.run([REELM, "metadata", "--json", folder + "/in.mp4"], capture_output=True, check=True)
+        told = json.loads(told.stdout)
+        check(told["mode"] == "generate" and told["seed"] == 5 and told["cfg_scale"] == 2.5, str(told))
+        command = [REELM, "generate", "--from-metadata", folder + "/in.mp4", "-t", "1", "-q"]
+        subprocess.run([*command, "-o", folder + "/o.mp4"], check=True)
+        with open(folder + "/o.mp4", "rb") as f:
+            check(box(f.read(), b"mdat") == box(clip, b"mdat"), "other pictures or another sound")
+        check(re.fullmatch("[0-9a-f]{64}", v["token_sha256"]), str(v))
+
+
+def s1_files_say_that_they_are_generated():
+    s = shared.get()
+    for fields in ({}, {"no_metadata": True}, {"output_format": "png"}):
+        clip = s.content(s.make(prompt="a secret ball", **fields))[1]
+        check(b"trainedAlgorithmicMedia" in clip, f"no mark with {fields}")
+        check((b"a secret ball" in clip) == ("no_metadata" not in fields), f"prompt with {fields}")
 
 
 def n10_first_frame_is_the_picture():
