@@ -242,8 +242,12 @@ int rlm_world_draw(const struct rlm_world *w, const rlm_scene *s, const rlm_moti
         if (!rgb)
             continue;
         paint(&f);
-        rlm_weather_draw(&f);
+        int drawn = s->style == PENCIL && s->weather == RAIN; /* strokes over the drawing */
+        if (!drawn)
+            rlm_weather_draw(&f);
         rlm_style_apply(&f);
+        if (drawn)
+            rlm_weather_draw(&f);
         to_bytes(&f, rgb + 3 * (size_t)n * pixels);
     }
     rlm_free(floats);

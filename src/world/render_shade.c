@@ -237,8 +237,9 @@ static v3 haze(const rlm_frame *f, v3 c, v3 d, float t)
 {
     float far = f->scene->weather == CLEAR ? 0.016f : 0.045f, q = far * w_max(t - 4, 0);
     float share = q / (1 + q);
-    v3 air = sky(f, v3_unit(v3_make(d.x, 0.015f, d.z)), 0);
-    return share > 0.001f ? v3_mix(c, air, share) : c;
+    if (share <= 0.001f)
+        return c;
+    return v3_mix(c, sky(f, v3_unit(v3_make(d.x, 0.015f, d.z)), 0), share);
 }
 
 static v3 shade_wall(const rlm_frame *f, v3 p, v3 n)
@@ -309,8 +310,10 @@ static v3 shade_body(const rlm_frame *f, int index, int face, v3 d, float t)
         float hard = material == RUBBER ? 0 : power(shine, material == WOOD ? 4 : 6);
         if (material == METAL)
             flat = v3_scale(flat, 0.8f + 0.5f * w_smooth(0.1f, 0.2f, reflected.y));
-        if (material == GLASS)
-            flat = v3_mix(flat, v3_scale(f->horizon, 0.8f), 0.25f);
+        if (material == GLASS) { /* lighter, of the same hue: red glass must not look pink */
+            v3 hue = v3_mix(v3_make(1, 1, 1), b->colour, 0.85f);
+            flat = v3_mix(flat, v3_mul(v3_add(f->horizon, f->ambient), hue), 0.35f);
+        }
         return hard > 0.5f ? v3_mad(flat, f->light, 0.6f) : flat;
     }
     lit = material == RUBBER ? w_max(0.15f + 0.85f * lit, 0) * (lit > 0) : w_max(lit, 0);

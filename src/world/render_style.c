@@ -51,6 +51,17 @@ static void cartoon(rlm_frame *f)
     }
 }
 
+/* The pencil taken for a pixel of colour (r, g, b): for a body, mostly the body's own, lest evening
+ * light turn pink into red. */
+static v3 pencil_hue(const rlm_frame *f, int label, float r, float g, float b)
+{
+    v3 hue = v3_scale(v3_make(r, g, b), 1 / (w_max(r, w_max(g, b)) + 1e-3f));
+    if (label < LABEL_BODY)
+        return hue;
+    v3 own = f->body[(label - LABEL_BODY) / LABEL_FACES].colour;
+    return v3_mix(hue, v3_scale(own, 1 / w_max(own.x, w_max(own.y, own.z))), 0.6f);
+}
+
 /* Dark lines along one diagonal, 0..1, wavering. */
 static float strokes(const rlm_frame *f, float x, float y, float dx, float dy, float gap,
                      float shift)
@@ -72,9 +83,8 @@ static void pencil(rlm_frame *f)
             float *p = f->rgb + 3 * i, fx = (float)x, fy = (float)y;
             float grain = rlm_noise(f->world, fx / unit * 0.045f, fy / unit * 0.045f) - 0.5f;
             float r = w_min(p[0], 1.6f), g = w_min(p[1], 1.6f), b = w_min(p[2], 1.6f);
-            float top = w_max(r, w_max(g, b)) + 1e-3f,
-                  tone = sqrtf(0.3f * r + 0.55f * g + 0.15f * b);
-            v3 hue = v3_scale(v3_make(r, g, b), 1 / top); /* the pencil's colour */
+            float tone = sqrtf(0.3f * r + 0.55f * g + 0.15f * b);
+            v3 hue = pencil_hue(f, f->label[i], r, g, b);
             float dark = w_clamp(1.12f - tone, 0, 1), ink = 0;
             ink += w_clamp(dark * 2.2f, 0, 1) * strokes(f, fx, fy, 0.8f, 0.6f, gap, 0.1f);
             if (dark > 0.35f)

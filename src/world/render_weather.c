@@ -54,6 +54,11 @@ void rlm_weather_draw(rlm_frame *f)
     float speed = rain ? 6.5f : 0.85f;
     v3 c = rain ? v3_make(0.75f, 0.8f, 0.9f) : v3_make(1.1f, 1.12f, 1.18f);
     c = v3_scale(c, dark ? 0.45f : 1.0f);
+    float ink = 0.34f;
+    if (rain && f->style == PENCIL) { /* on paper, strokes are darker than what they cross */
+        c = v3_make(0.10f, 0.11f, 0.15f);
+        ink = 0.6f;
+    }
     for (int i = 0; i < count; i++) {
         uint64_t at = (uint64_t)i * 4;
         float a = rlm_rng_uniform(s->seed, WEATHER_STREAM, at);
@@ -67,7 +72,7 @@ void rlm_weather_draw(rlm_frame *f)
               k = f->view.focal / z;
         float px = f->view.half_w + x * k, py = f->view.half_h - y * k;
         if (rain)
-            streak(f, px, py, w_max(speed * 0.028f * k, 2), z, c, 0.34f * w_min(1, 3.2f / z));
+            streak(f, px, py, w_max(speed * 0.028f * k, 2), z, c, ink * w_min(1, 3.2f / z));
         else
             flake(f, px, py, w_clamp(0.018f * k, 0.45f * f->line, 3 * f->line), z, c, 0.85f);
     }

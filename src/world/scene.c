@@ -268,6 +268,11 @@ static int possible(const rlm_scene *s)
         return 0;
     if ((s->direction == TOWARDS || s->direction == AWAY) && s->camera == ORBIT_SHOT)
         return 0;
+    /* On a line with the eye the nearer one must be the smaller, or the other is never seen. */
+    if (s->event == COLLIDE && s->direction == AWAY && (a->size != SMALL || b->size != BIG))
+        return 0;
+    if (s->event == COLLIDE && s->direction == TOWARDS && (a->size != BIG || b->size != SMALL))
+        return 0;
     for (int i = 0; i < s->count; i++)
         for (int j = 0; j < i; j++)
             if (s->object[i].colour == s->object[j].colour)
