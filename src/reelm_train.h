@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-enum { RLM_TRAIN_VIDEO, RLM_TRAIN_AUDIO, RLM_TRAIN_LM, RLM_TRAIN_TEXT };
+enum { RLM_TRAIN_VIDEO, RLM_TRAIN_AUDIO, RLM_TRAIN_LM, RLM_TRAIN_TEXT, RLM_TRAIN_JUDGE };
 
 /* Defaults from rlm_train_defaults; the JSON file `config` (assets/configs) overrides network and
  * recipe, the fields below override the file. */
@@ -84,6 +84,31 @@ void rlm_eval_defaults(rlm_eval_options *o, int what);
 /* One JSON object (heap; rlm_string_free): protocol, means over all files and over each group, use
  * of bits or codes, and every file's figures. docs/TRAINING.md names each measure. */
 int rlm_eval(const rlm_eval_options *o, char **json, rlm_error *err);
+
+/* The judge: which facts of the playground does a clip show? Without inputs it is scored itself, on
+ * `count` renders of a split from index `first`; with inputs it answers for clips and for folders
+ * with metadata.jsonl, whose lines hold the facts that `reelm world` writes or a "text". */
+typedef struct rlm_eval_world_options {
+    const char *judge;         /* its weights (assets/world/judge.safetensors) */
+    const char *const *inputs; /* clips and folders; input_count 0: renders */
+    int input_count;
+    const char *prompt; /* what is asked of clips given by name */
+    int split;          /* RLM_SPLIT_*; default validation */
+    int64_t first, count;
+    int round_trip;        /* 1: through the tokenizers of model_dir first */
+    const char *model_dir; /* NULL without round_trip */
+    int certify;           /* 1: renders; a good enough score is written into the judge's file */
+    int threads;
+    const char *cpu_mask;
+    void (*log)(void *cookie, int level, const char *text);
+    void *log_cookie;
+    int (*progress)(void *cookie, const rlm_progress *p); /* non-zero: cancel */
+    void *progress_cookie;
+} rlm_eval_world_options;
+void rlm_eval_world_defaults(rlm_eval_world_options *o);
+/* One JSON object (heap; rlm_string_free). A judge answers for clips only when its file says that
+ * it was right in 97 of 100 answers on renders, and in 90 of 100 about every single fact. */
+int rlm_eval_world(const rlm_eval_world_options *o, char **json, rlm_error *err);
 
 /* Kernel and step benchmarks as text or one JSON object (heap; rlm_string_free). */
 int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick, char **out,

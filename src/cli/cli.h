@@ -29,6 +29,8 @@ int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_library_options(const cli_args *a, rlm_options *o);
 /* Where the model is: --model, beside the program, or the installed place. Static buffer. */
 const char *cli_model_dir(const cli_args *a);
+/* A file or folder below assets: beside the program, or the installed place. Returns path. */
+const char *cli_asset(const char *name, char *path, size_t room);
 
 /* Progress on stderr as --progress asks (progress.c). */
 enum { CLI_PROGRESS_NONE, CLI_PROGRESS_LINE, CLI_PROGRESS_FILE, CLI_PROGRESS_JSON };
@@ -64,5 +66,6 @@ int cmd_bench(const cli_args *a);
 int cmd_world(const cli_args *a);
 int cmd_serve(const cli_args *a);
 int cmd_eval(const cli_args *a);
+int cmd_eval_world(const cli_args *a);
 
 #endif

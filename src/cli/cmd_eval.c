@@ -1,4 +1,4 @@
-/* eval video|audio: measured quality of the tokenizers, or of another codec's files. */
+/* eval video|audio|world: measured quality of the tokenizers, or of another codec's files. */
 #include <stdio.h>
 #include <string.h>
 
@@ -92,6 +92,8 @@ static int fill_options(const cli_args *a, rlm_eval_options *o)
     o->inputs = a->inputs + 1;
     o->input_count = a->input_count - 1;
     o->against = a->against;
+    if (a->split && !strcmp(a->split, "test"))
+        return cli_usage("--split test is of the playground: eval world");
     if (a->split && strcmp(a->split, "all"))
         o->split = strcmp(a->split, "train") ? RLM_SPLIT_VALIDATION : RLM_SPLIT_TRAIN;
     o->most = a->limit;
@@ -168,9 +170,10 @@ int cmd_eval(const cli_args *a)
     } kinds[] = {
         {"video", eval_video},
         {"audio", eval_audio},
+        {"world", cmd_eval_world},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(a->inputs[0], kinds[i].name))
             return kinds[i].run(a);
-    return cli_usage("eval: '%s' is none of video, audio", a->inputs[0]);
+    return cli_usage("eval: '%s' is none of video, audio, world", a->inputs[0]);
 }

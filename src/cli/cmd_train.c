@@ -1,4 +1,4 @@
-/* train video|audio|lm|text, assemble, bench. */
+/* train video|audio|lm|text|judge, assemble, bench. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include "src/cli/cli.h"
 #include "src/reelm_train.h"
 
-enum { WHATS = RLM_TRAIN_TEXT + 1 };
+enum { WHATS = RLM_TRAIN_JUDGE + 1 };
 
 static void log_line(void *cookie, int level, const char *text)
 {
@@ -63,12 +63,12 @@ static void fill_options(const cli_args *a, rlm_train_options *o)
 
 int cmd_train(const cli_args *a)
 {
-    static const char *names[] = {"video", "audio", "lm", "text"};
+    static const char *names[] = {"video", "audio", "lm", "text", "judge"};
     int what = 0;
     while (what < WHATS && strcmp(a->inputs[0], names[what]))
         what++;
     if (what == WHATS)
-        return cli_usage("train: '%s' is none of video, audio, lm, text", a->inputs[0]);
+        return cli_usage("train: '%s' is none of video, audio, lm, text, judge", a->inputs[0]);
     if (!a->out)
         return cli_usage("train: --out DIR is missing");
     if (!a->data.count && a->playground != 1 && what < RLM_TRAIN_TEXT)

@@ -92,7 +92,7 @@ static int read_want(job *j)
     if (a->split && j->split < 0)
         return cli_usage("--split: '%s' is none of train, validation, test", a->split);
     j->first = a->seed < 0 ? 0 : a->seed;
-    j->count = a->count;
+    j->count = a->count ? a->count : 1;
     return EXIT_DONE;
 }
 
@@ -238,7 +238,7 @@ static int write_batches(job *j, rlm_world_truth *truths)
         if (rlm_world_batch(j->world, seeds, n, &j->want, clips, truths, &err))
             return cli_error(&err);
         for (int k = 0; k < n; k++) {
-            if (!code)
+            if (!code && !j->args->time)
                 code = write_clip(j, i + k, &clips[k], truths ? &truths[k] : NULL);
             rlm_clip_free(&clips[k]);
         }
@@ -264,6 +264,42 @@ static int write_clips(job *j)
     free_truths(truths);
     int closed = wrote(j->list, path, 1);
     return code ? code : closed;
+}
+
+/* Makes the clips and keeps none. */
+static int time_clips(job *j)
+{
+    rlm_world_truth truths[AT_ONCE] = {{0}};
+    int code = j->args->no_truth ? EXIT_DONE : make_truths(j, truths, j->count);
+    if (!code)
+        code = write_batches(j, j->args->no_truth ? NULL : truths);
+    free_truths(truths);
+    return code;
+}
+
+static void report(const job *j, double seconds)
+{
+    const cli_args *a = j->args;
+    double rate = (double)j->count / seconds;
+    if (a->json) {
+        cJSON *o = cJSON_CreateObject();
+        if (a->output)
+            cJSON_AddStringToObject(o, "output", a->output);
+        cJSON_AddNumberToObject(o, "count", (double)j->count);
+        cJSON_AddNumberToObject(o, "seed", (double)j->first);
+        cJSON_AddNumberToObject(o, "width", j->want.width);
+        cJSON_AddNumberToObject(o, "height", j->want.height);
+        cJSON_AddNumberToObject(o, "frames", j->want.frames);
+        cJSON_AddNumberToObject(o, "fps", (double)j->want.fps_num / j->want.fps_den);
+        cJSON_AddNumberToObject(o, "elapsed_s", seconds);
+        if (a->time)
+            cJSON_AddNumberToObject(o, "clips_per_s", rate);
+        cli_print_json(o);
+    } else if (a->time) {
+        printf("%lld clips in %.2f s: %.1f a second\n", (long long)j->count, seconds, rate);
+    } else if (!a->quiet && !a->sheet) {
+        printf("%s: %lld clips in %.1f s\n", a->output, (long long)j->count, seconds);
+    }
 }
 
 static int write_sheet(job *j)
@@ -304,9 +340,11 @@ int cmd_world(const cli_args *a)
 {
     job j = {.args = a};
     rlm_error err = {0};
-    if (!a->output)
+    if (a->time && (a->sheet || a->output))
+        return cli_usage("world: --time writes nothing; leave -o and --sheet out");
+    if (!a->output && !a->time)
         return cli_usage("world: -o %s is missing", a->sheet ? "FILE.png" : "DIR");
-    if (!strcmp(a->output, "-") && !a->sheet)
+    if (a->output && !strcmp(a->output, "-") && !a->sheet)
         return cli_usage("world: -o '-': clips go to a folder");
     int code = read_want(&j);
     if (code)
@@ -315,21 +353,9 @@ int cmd_world(const cli_args *a)
     if (rlm_world_open(&j.world, (int)a->threads, &err))
         return cli_error(&err);
     double start = cli_now();
-    code = a->sheet ? write_sheet(&j) : write_clips(&j);
+    code = a->time ? time_clips(&j) : a->sheet ? write_sheet(&j) : write_clips(&j);
     rlm_world_close(&j.world);
-    if (!code && a->json) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "output", a->output);
-        cJSON_AddNumberToObject(o, "count", (double)j.count);
-        cJSON_AddNumberToObject(o, "seed", (double)j.first);
-        cJSON_AddNumberToObject(o, "width", j.want.width);
-        cJSON_AddNumberToObject(o, "height", j.want.height);
-        cJSON_AddNumberToObject(o, "frames", j.want.frames);
-        cJSON_AddNumberToObject(o, "fps", (double)j.want.fps_num / j.want.fps_den);
-        cJSON_AddNumberToObject(o, "elapsed_s", cli_now() - start);
-        cli_print_json(o);
-    } else if (!code && !a->quiet && !a->sheet) {
-        printf("%s: %lld clips in %.1f s\n", a->output, (long long)j.count, cli_now() - start);
-    }
+    if (!code)
+        report(&j, cli_now() - start);
     return code;
 }

@@ -123,13 +123,10 @@ void cli_library_options(const cli_args *a, rlm_options *o)
     o->log_cookie = &level;
 }
 
-const char *cli_model_dir(const cli_args *a)
+const char *cli_asset(const char *name, char *path, size_t room)
 {
-    static char path[4096];
-    if (a->model)
-        return a->model;
-    const char *tries[] = {"%s/assets/models/default", "%s/../assets/models/default",
-                           "%s/../../assets/models/default", "%s/../share/reelm/models/default"};
+    static const char *const tries[] = {"%s/assets/%s", "%s/../assets/%s", "%s/../../assets/%s",
+                                        "%s/../share/reelm/%s"};
     char self[3900];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
@@ -137,11 +134,18 @@ const char *cli_model_dir(const cli_args *a)
     if (slash)
         *slash = 0;
     for (size_t i = 0; n > 0 && i < sizeof tries / sizeof tries[0]; i++) {
-        snprintf(path, sizeof path, tries[i], self);
+        snprintf(path, room, tries[i], self, name);
         if (!access(path, R_OK))
             return path;
     }
-    return "assets/models/default";
+    snprintf(path, room, "assets/%s", name);
+    return path;
+}
+
+const char *cli_model_dir(const cli_args *a)
+{
+    static char path[4096];
+    return a->model ? a->model : cli_asset("models/default", path, sizeof path);
 }
 
 void cli_print_json(cJSON *object)

@@ -15,15 +15,15 @@ static const cli_verb verbs[] = {
     {CLI_DECODE, "decode", "FILE.rtok -o MEDIA", "token file to media file", 1, 1, cmd_decode},
     {CLI_TOKENS, "tokens", "FILE.rtok...", "inspect, cut and join token files", 1, CLI_MAX_INPUTS,
      cmd_tokens},
-    {CLI_TRAIN, "train", "video|audio|lm|text --data DIR --out RUN", "train or fine-tune, resume",
-     1, 1, cmd_train},
+    {CLI_TRAIN, "train", "video|audio|lm|text|judge --data DIR --out RUN",
+     "train or fine-tune, resume", 1, 1, cmd_train},
     {CLI_ASSEMBLE, "assemble", "MODEL_DIR... -o MODEL_DIR", "join the parts that training made", 1,
      CLI_MAX_INPUTS, cmd_assemble},
     {CLI_WORLD, "world", "[--seed S] [--count N] -o DIR", "playground clips with all that is known",
      0, 0, cmd_world},
     {CLI_SERVE, "serve", "[--port N] [--state-dir DIR]", "HTTP API and web page", 0, 0, cmd_serve},
-    {CLI_EVAL, "eval", "video|audio DIR...",
-     "measured quality of the tokenizers, or of another codec", 1, CLI_MAX_INPUTS, cmd_eval},
+    {CLI_EVAL, "eval", "video|audio|world DIR...",
+     "measured quality of the tokenizers; what clips show", 1, CLI_MAX_INPUTS, cmd_eval},
     {CLI_INFO, "info", "", "what the model is and which kernels serve it", 0, 0, cmd_info},
     {CLI_PROBE, "probe", "MEDIA", "what a media file holds", 1, 1, cmd_probe},
     {CLI_METADATA, "metadata", "FILE", "the settings an output file was made with", 1, 1,
@@ -49,6 +49,8 @@ enum {
 static const cli_option rows[] = {
     {.help = "What to make"},
     {"prompt", NULL, 'p', STRING, AT(prompt), MAKES, 0, 0, "TEXT", "what to show and to hear"},
+    {"prompt", NULL, 'p', STRING, AT(prompt), CLI_EVAL, 0, 0, "TEXT",
+     "what clips should show (world)"},
     {"prompt-file", NULL, 0, STRING, AT(prompt_file), MAKES, 0, 0, "FILE",
      "read the prompt from a file ('-': stdin)"},
     {"prompts-file", NULL, 0, STRING, AT(prompts_file), CLI_GENERATE | CLI_ANIMATE, 0, 0, "FILE",
@@ -76,6 +78,8 @@ static const cli_option rows[] = {
      "seeds count within that part"},
     {"sheet", NULL, 0, FLAG, AT(sheet), CLI_WORLD, 0, 0, NULL,
      "one picture of all clips with captions, to -o FILE.png"},
+    {"time", NULL, 0, FLAG, AT(time), CLI_WORLD, 0, 0, NULL,
+     "make the clips, write nothing, say how fast"},
     {"no-truth", NULL, 0, FLAG, AT(no_truth), CLI_WORLD, 0, 0, NULL,
      "leave depth, flow and mask out"},
     {"start", NULL, 0, NUMBER, AT(start), CLI_ENCODE, 0, 1e6, "S", "skip that much of the input"},
@@ -178,8 +182,8 @@ static const cli_option rows[] = {
     {"no-webui", NULL, 0, FLAG, AT(no_webui), CLI_SERVE, 0, 0, NULL, "the API alone"},
 
     {.help = "Evaluation"},
-    {"split", NULL, 0, CHOICE, AT(split), CLI_EVAL, 0, 0, "all|train|validation",
-     "part of the inputs, by recording (all)"},
+    {"split", NULL, 0, CHOICE, AT(split), CLI_EVAL, 0, 0, "all|train|validation|test",
+     "part of the inputs, by recording (all); world: of the seeds (validation)"},
     {"limit", NULL, 0, INTEGER, AT(limit), CLI_EVAL, 1, 1e9, "N",
      "measure at most N files, evenly spread"},
     {"world", NULL, 0, INTEGER, AT(world_clips), CLI_EVAL, 1, 100000, "N",
@@ -198,6 +202,16 @@ static const cli_option rows[] = {
      "PNG of originals above reconstructions"},
     {"keep", NULL, 0, STRING, AT(keep), CLI_EVAL, 0, 0, "DIR", "originals/ and coded/, lossless"},
     {"list", NULL, 0, FLAG, AT(list), CLI_EVAL, 0, 0, NULL, "only name the files"},
+
+    {"count", NULL, 'c', INTEGER, AT(count), CLI_EVAL, 1, 1e6, "N",
+     "world: score the judge on N renders (256)"},
+    {"seed", NULL, 's', INTEGER, AT(seed), CLI_EVAL, 0, 9e15, "N", "world: first of them (0)"},
+    {"round-trip", NULL, 0, FLAG, AT(round_trip), CLI_EVAL, 0, 0, NULL,
+     "world: clips go through the tokenizers first"},
+    {"judge", NULL, 0, STRING, AT(judge), CLI_EVAL, 0, 0, "FILE",
+     "world: other weights of the judge"},
+    {"certify", NULL, 0, FLAG, AT(certify), CLI_EVAL, 0, 0, NULL,
+     "world: write a good enough score into the judge's file"},
 
     {.help = "Machine"},
     {"quick", NULL, 0, FLAG, AT(quick), CLI_BENCH, 0, 0, NULL, "a few seconds instead of minutes"},
@@ -248,7 +262,6 @@ void cli_args_defaults(cli_args *a)
     a->batch_count = 1;
     a->preview_interval = 4;
     a->max_memory = -1;
-    a->count = 1;
     a->playground = -1;
     a->port = a->job_ttl = a->rate_limit = -1; /* negative: the server's default */
     a->timeout = -1;

@@ -63,7 +63,7 @@ typedef struct cli_args {
     const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *cut;
     const char *style, *split, *progress;
     const char *host, *api_key, *api_key_file, *state_dir, *allow_host, *cors_origins;
-    const char *against, *keep, *perceptual, *sheet_file; /* eval */
+    const char *against, *keep, *perceptual, *sheet_file, *judge; /* eval */
     const char *prompts_file, *from_metadata, *preview_path, *resume_tokens;
     cli_list data;
     int64_t width, height, frames, threads, seed, top_k, batch_count, preview_interval;
@@ -73,11 +73,11 @@ typedef struct cli_args {
     int64_t limit, world_clips, levels; /* eval */
     int no_audio, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
     int strict, sidecar, no_ai_mark, skip_existing;
-    int no_metadata, quick, sheet, no_truth, print_config;
+    int no_metadata, quick, sheet, no_truth, print_config, time;
     int64_t port, queue, job_ttl, max_upload, rate_limit;
     double timeout, max_clip;
     int insecure, no_webui;
-    int controls, native, list; /* eval */
+    int controls, native, list, round_trip, certify; /* eval */
 } cli_args;
 
 typedef struct cli_verb {

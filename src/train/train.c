@@ -32,8 +32,10 @@ int rlm_train(const rlm_train_options *o, rlm_error *err)
         return rlm_train_lm(o, err);
     case RLM_TRAIN_TEXT:
         return rlm_train_text(o, err);
+    case RLM_TRAIN_JUDGE:
+        return rlm_train_judge(o, err);
     default:
-        return rlm_fail(err, RLM_E_ARG, "train: what is %d, expected video, audio, lm or text",
-                        o->what);
+        return rlm_fail(err, RLM_E_ARG,
+                        "train: what is %d, expected video, audio, lm, text or judge", o->what);
     }
 }

@@ -202,6 +202,7 @@ int rlm_train_audio(const rlm_train_options *o, rlm_error *err);
 int rlm_train_lm(const rlm_train_options *o, rlm_error *err);
 /* Writes run_dir/corpus.txt and run_dir/text.model; config: {"text": {"pieces", "scenes"}}. */
 int rlm_train_text(const rlm_train_options *o, rlm_error *err);
+int rlm_train_judge(const rlm_train_options *o, rlm_error *err); /* model_dir: for round trips */
 void rlm_recipe_defaults(rlm_recipe *r, int what);
 /* Defaults, then the config file's "train" object, then the options. */
 int rlm_recipe_load(rlm_recipe *r, const rlm_train_options *o, rlm_error *err);

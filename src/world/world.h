@@ -139,6 +139,20 @@ int rlm_caption_patterns(int language, int is_long); /* how many there are */
 int rlm_caption_patterns_en(int is_long);
 int rlm_caption_patterns_zh(int is_long);
 
+/* ---- caption_read.c -------------------------------------------------------------------------- */
+
+/* What a sentence says of a scene; -1: nothing. */
+enum { RLM_BODY_FACTS = FACT_SIZE + 1 };
+typedef struct rlm_claim {
+    int count;       /* of bodies; 0: not said */
+    int fact[FACTS]; /* FACT_FLOOR and those behind it */
+    int bodies;      /* named, in order of mention */
+    int body[MAX_OBJECTS][RLM_BODY_FACTS];
+    int role[MAX_OBJECTS];
+} rlm_claim;
+/* UTF-8, English or Chinese, the first 1,000 bytes. Returns how many facts are named. */
+int rlm_claim_read(const char *text, rlm_claim *claim);
+
 /* ---- sound.c --------------------------------------------------------------------------------- */
 
 enum {

@@ -366,6 +366,57 @@ static void case_reader_notices(void)
     CHECK(noticed >= 499);
 }
 
+/* The reader of src/world, which serves prompts that people write: it never reads a false fact, and
+ * reads who acts, what it does and where it goes. */
+static void case_claims(void)
+{
+    int wrong = 0, missed = 0;
+    for (uint64_t i = 0; i < 10000; i++) {
+        rlm_scene s;
+        rlm_scene_make(&s, rlm_world_seed((int)(i % RLM_SPLITS), i), -1);
+        for (int way = 0; way < 4; way++) {
+            char text[512];
+            rlm_claim c;
+            if (way & 1)
+                rlm_caption_zh(&s, way >> 1, (int)(i % 5), -1, text, sizeof text);
+            else
+                rlm_caption_en(&s, way >> 1, (int)(i % 5), -1, text, sizeof text);
+            rlm_claim_read(text, &c);
+            int bad = c.count && c.count != s.count;
+            for (int k = FACT_FLOOR; k < FACTS; k++)
+                bad |= c.fact[k] >= 0 && c.fact[k] != rlm_scene_fact(&s, 0, k);
+            for (int b = 0; b < c.bodies; b++) {
+                int fits = 0;
+                for (int o = 0; o < s.count; o++) {
+                    int good = c.role[b] == s.object[o].role;
+                    for (int k = 0; k < RLM_BODY_FACTS; k++)
+                        good &= c.body[b][k] < 0 || c.body[b][k] == rlm_scene_fact(&s, o, k);
+                    fits += good;
+                }
+                bad |= !fits || c.body[b][FACT_SHAPE] < 0 || c.body[b][FACT_COLOUR] < 0;
+            }
+            int actor = 0;
+            while (actor < c.bodies && c.role[actor] != ACTOR)
+                actor++;
+            int lost = actor == c.bodies || c.fact[FACT_EVENT] < 0 ||
+                       (s.direction != NOWHERE && c.fact[FACT_DIRECTION] < 0) ||
+                       (way > 1 && c.body[actor][FACT_SIZE] < 0);
+            if ((bad || lost) && wrong + missed < 5)
+                fprintf(stderr, "seed %llu: %s\n", (unsigned long long)s.seed, text);
+            wrong += bad;
+            missed += lost;
+        }
+    }
+    CHECK(wrong == 0);
+    CHECK(missed == 0);
+    rlm_claim c;
+    CHECK(rlm_claim_read("A red ball bounces on grass!", &c) == 4);
+    CHECK(c.bodies == 1 && c.body[0][FACT_COLOUR] == RED && c.body[0][FACT_SIZE] == -1);
+    CHECK(c.fact[FACT_EVENT] == BOUNCE && c.fact[FACT_FLOOR] == GRASS && c.fact[FACT_SKY] == -1);
+    CHECK(rlm_claim_read("waves on a beach", &c) == 0);
+    CHECK(rlm_claim_read("", &c) == 0);
+}
+
 static void case_patterns(void)
 {
     rlm_scene s;
@@ -394,6 +445,7 @@ int main(int argc, char **argv)
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_read_back);
     TEST_CASE(case_reader_notices);
+    TEST_CASE(case_claims);
     TEST_CASE(case_patterns);
     return TEST_END();
 }

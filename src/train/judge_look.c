@@ -1,0 +1,369 @@
+/* What the judge's networks say, put together into facts; and a judge opened from its file. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/train/judge.h"
+
+static const double IN_STEP = 0.060; /* s */
+
+int rlm_judge_best(const float *p, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        best = p[i] > p[best] ? i : best;
+    return best;
+}
+
+static void softmax(const float *logit, int n, float *p)
+{
+    float top = logit[rlm_judge_best(logit, n)], sum = 0;
+    for (int i = 0; i < n; i++) {
+        p[i] = expf(logit[i] - top);
+        sum += p[i];
+    }
+    for (int i = 0; i < n; i++)
+        p[i] /= sum;
+}
+
+static const float *rows_of(const rlm_tensor *t, int64_t row)
+{
+    return rlm_f32(t) + row * rlm_tensor_last(t);
+}
+
+bool rlm_judge_there(const rlm_judge_view *v, int colour)
+{
+    return v->body[colour].p[BODY_COLOUR][1] > 0.5f;
+}
+
+int rlm_judge_actor(const rlm_judge_view *v)
+{
+    int actor = -1;
+    for (int c = 0; c < COLOURS; c++)
+        if (rlm_judge_there(v, c) &&
+            (actor < 0 || v->body[c].p[BODY_ROLE][ACTOR] > v->body[actor].p[BODY_ROLE][ACTOR]))
+            actor = c;
+    return actor;
+}
+
+static void read_bodies(const rlm_judge_logits *l, int index, rlm_judge_view *v)
+{
+    for (int c = 0; c < COLOURS; c++) {
+        for (int k = 0; k < BODY_KINDS; k++)
+            softmax(rows_of(&l->body[k], (int64_t)index * COLOURS + c), rlm_judge_body_classes(k),
+                    v->body[c].p[k]);
+        v->count += rlm_judge_there(v, c);
+    }
+}
+
+/* Up to three crops of each colour that is there, in one batch; each speaks as loudly as it is of
+ * that colour. */
+void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_judge_logits *l,
+                          int index, const float *pixels, rlm_judge_view *v)
+{
+    enum { MOST = COLOURS * CROP_MOMENTS, CELLS = JUDGE_GRID * JUDGE_GRID };
+    int owner[MOST], count = 0;
+    size_t mark = rlm_arena_mark(run->arena);
+    float *p = rlm_arena_alloc(run->arena, sizeof(float) * CELLS * (1 + COLOURS));
+    float *crops = rlm_arena_alloc(run->arena, sizeof(float) * MOST * CROP_SIDE * CROP_SIDE * 3);
+    for (int m = 0; m < CROP_MOMENTS; m++) {
+        int64_t row = (int64_t)index * JUDGE_CELLS + 2 * m * CELLS;
+        for (int i = 0; i < CELLS; i++)
+            softmax(rows_of(&l->cell[BODY_COLOUR], row + i), 1 + COLOURS, p + i * (1 + COLOURS));
+        for (int c = 0; c < COLOURS; c++) {
+            rlm_judge_square s;
+            if (!rlm_judge_there(v, c) || !rlm_judge_find(p + 1 + c, 1 + COLOURS, &s))
+                continue;
+            rlm_judge_cut(pixels, m * CROP_FRAME, &s,
+                          crops + (size_t)count * CROP_SIDE * CROP_SIDE * 3);
+            owner[count++] = c;
+        }
+    }
+    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, 3};
+    rlm_tensor out[CROP_KINDS], x = rlm_tensor_view(crops, RLM_F32, 5, shape);
+    float votes[COLOURS][CROP_KINDS][8] = {{{0}}}, weight[COLOURS] = {0};
+    if (count)
+        rlm_judge_crop_forward(run, crop, &x, out);
+    for (int i = 0; i < count; i++) {
+        float q[8], sure;
+        softmax(rows_of(&out[CROP_COLOUR], i), COLOURS, q);
+        sure = q[owner[i]] + 1e-3f;
+        weight[owner[i]] += sure;
+        for (int k = CROP_SHAPE; k < CROP_KINDS; k++) {
+            int n = rlm_judge_crop_classes(k);
+            softmax(rows_of(&out[k], i), n, q);
+            for (int j = 0; j < n; j++)
+                votes[owner[i]][k][j] += sure * q[j];
+        }
+    }
+    for (int c = 0; c < COLOURS; c++)
+        for (int j = 0; j < 8 && weight[c] > 0; j++) {
+            v->body[c].p[BODY_SHAPE][j] = votes[c][CROP_SHAPE][j] / weight[c];
+            v->body[c].p[BODY_MATERIAL][j] = votes[c][CROP_MATERIAL][j] / weight[c];
+        }
+    rlm_arena_rewind(run->arena, mark);
+}
+
+/* A gap between frames has a contact when "none" is not likelier than all its parts; the time is
+ * the mean over the parts. Two neighbours half a gap apart are one contact on their border. */
+static void read_contacts(const rlm_judge_logits *l, int index, rlm_judge_view *v)
+{
+    float weight = 0;
+    for (int i = 0; i < JUDGE_SPANS; i++) {
+        float p[1 + JUDGE_SPAN_PARTS], any = 0, at = 0;
+        softmax(rows_of(&l->contacts, (int64_t)index * 4 * JUDGE_GROUPS + 4 + i),
+                1 + JUDGE_SPAN_PARTS, p);
+        for (int k = 0; k < JUDGE_SPAN_PARTS; k++) {
+            any += p[1 + k];
+            at += p[1 + k] * ((float)k + 0.5f) / JUDGE_SPAN_PARTS;
+        }
+        if (any < 0.3f)
+            continue;
+        float s = ((float)i + at / any) / JUDGE_FPS;
+        if (v->contacts && s - v->contact_s[v->contacts - 1] < 0.075f) {
+            float *last = &v->contact_s[v->contacts - 1];
+            *last = (*last * weight + s * any) / (weight + any);
+            weight += any;
+        } else if (any >= 0.5f) {
+            v->contact_s[v->contacts++] = s;
+            weight = any;
+        }
+    }
+}
+
+/* An onset is a stretch of ticks that are likely ones; its time is their mean. */
+static void read_onsets(const rlm_judge_logits *l, int index, rlm_judge_view *v)
+{
+    float sum = 0, at = 0;
+    for (int t = 0; t <= JUDGE_TICKS; t++) {
+        float p[2] = {1, 0};
+        if (t < JUDGE_TICKS)
+            softmax(rows_of(&l->heard, (int64_t)index * JUDGE_HEARD + JUDGE_AHEAD + t), 2, p);
+        if (p[1] > 0.4f) {
+            sum += p[1];
+            at += p[1] * (float)t;
+        } else if (sum > 0) {
+            if (sum > 0.8f && v->onsets < JUDGE_TICKS / 4)
+                v->onset_s[v->onsets++] = at / sum * 0.01f;
+            sum = at = 0;
+        }
+    }
+}
+
+void rlm_judge_read(const rlm_judge_logits *l, int index, rlm_judge_view *v)
+{
+    memset(v, 0, sizeof *v);
+    read_bodies(l, index, v);
+    for (int k = 0; k < CLIP_KINDS; k++)
+        softmax(rows_of(&l->clip[k], index), rlm_judge_clip_classes(k), v->clip[k]);
+    read_contacts(l, index, v);
+    read_onsets(l, index, v);
+}
+
+int rlm_judge_in_step(const rlm_judge_view *v)
+{
+    if (!v->contacts)
+        return -1;
+    for (int i = 0; i < v->contacts; i++) {
+        int heard = 0;
+        for (int k = 0; k < v->onsets; k++)
+            heard |= fabs((double)v->contact_s[i] - (double)v->onset_s[k]) <= IN_STEP;
+        if (!heard)
+            return 0;
+    }
+    return 1;
+}
+
+/* ---- Right answers --------------------------------------------------------------------------- */
+
+const char *const rlm_judge_score_names[SCORES] = {
+    "count", "colour", "shape",   "size",  "material", "actor",   "event", "direction",
+    "floor", "sky",    "weather", "style", "camera",   "contact", "sound"};
+
+int rlm_judge_clip_score(int kind)
+{
+    static const int scores[CLIP_KINDS] = {SCORE_FLOOR,  SCORE_SKY,   SCORE_WEATHER,  SCORE_STYLE,
+                                           SCORE_CAMERA, SCORE_EVENT, SCORE_DIRECTION};
+    return scores[kind];
+}
+
+static void ask(rlm_judge_score *s, int what, bool right)
+{
+    s->asked[what]++;
+    s->right[what] += right;
+}
+
+static bool contacts_right(const rlm_judge_truth *t, const rlm_judge_view *v)
+{
+    if (v->contacts != t->contacts)
+        return false;
+    for (int i = 0; i < t->contacts; i++)
+        if (fabsf(v->contact_s[i] - t->contact_s[i]) > (float)IN_STEP)
+            return false;
+    return true;
+}
+
+void rlm_judge_count(const rlm_judge_truth *t, const rlm_judge_view *v, rlm_judge_score *s)
+{
+    int count = 0, hardly = 0, actor = rlm_judge_actor(v);
+    for (int c = 0; c < COLOURS; c++) {
+        int seen = t->body[BODY_COLOUR][c];
+        hardly |= seen < 0;
+        count += seen > 0;
+        if (seen >= 0)
+            ask(s, SCORE_COLOUR, rlm_judge_there(v, c) == (seen == 1));
+    }
+    if (!hardly)
+        ask(s, SCORE_COUNT, v->count == count);
+    for (int i = 0; i < t->scene.count; i++) {
+        const rlm_object *o = &t->scene.object[i];
+        const rlm_judge_body *b = &v->body[o->colour];
+        if (t->body[BODY_COLOUR][o->colour] != 1)
+            continue;
+        ask(s, SCORE_SHAPE, rlm_judge_best(b->p[BODY_SHAPE], SHAPES) == o->shape);
+        ask(s, SCORE_SIZE, rlm_judge_best(b->p[BODY_SIZE], SIZES) == o->size);
+        ask(s, SCORE_MATERIAL, rlm_judge_best(b->p[BODY_MATERIAL], MATERIALS) == o->material);
+        if (o->role == ACTOR)
+            ask(s, SCORE_ACTOR, actor == o->colour);
+    }
+    for (int k = 0; k < CLIP_KINDS; k++)
+        ask(s, rlm_judge_clip_score(k),
+            rlm_judge_best(v->clip[k], rlm_judge_clip_classes(k)) == t->clip[k]);
+    ask(s, SCORE_CONTACT, contacts_right(t, v));
+}
+
+/* ---- The file -------------------------------------------------------------------------------- */
+
+int rlm_judge_save(const char *path, const rlm_judge_config *c, const rlm_params *p,
+                   const float *data, const char *note, rlm_error *err)
+{
+    rlm_st_writer w;
+    cJSON *o = cJSON_CreateObject();
+    int code = o ? rlm_fields_write(o, rlm_judge_fields, rlm_judge_field_count, c, err)
+                 : rlm_fail(err, RLM_E_NOMEM, "judge: no memory");
+    char *text = code ? NULL : cJSON_PrintUnformatted(o);
+    cJSON_Delete(o);
+    RLM_TRY(code);
+    if (!text)
+        return rlm_fail(err, RLM_E_NOMEM, "judge: no memory");
+    rlm_st_writer_init(&w);
+    rlm_st_add_meta(&w, "format", "reelm-judge 1");
+    rlm_st_add_meta(&w, "config", text);
+    if (note)
+        rlm_st_add_meta(&w, "note", note);
+    code = rlm_params_save(p, &w, "", RLM_BF16, data, err);
+    if (!code)
+        code = rlm_st_commit(&w, path, err);
+    rlm_st_writer_free(&w);
+    free(text);
+    return code;
+}
+
+static int read_config(rlm_judge_config *c, const rlm_safetensors *st, const char *path,
+                       rlm_error *err)
+{
+    const char *format = rlm_st_meta(st, "format"), *text = rlm_st_meta(st, "config");
+    if (!format || strcmp(format, "reelm-judge 1") || !text)
+        return rlm_fail(err, RLM_E_MODEL, "%s: is not the weights of a judge", path);
+    cJSON *o = cJSON_Parse(text);
+    rlm_judge_config_defaults(c);
+    int code = cJSON_IsObject(o)
+                   ? rlm_fields_read(o, rlm_judge_fields, rlm_judge_field_count, c, path, err)
+                   : rlm_fail(err, RLM_E_MODEL, "%s: its configuration is not JSON", path);
+    cJSON_Delete(o);
+    return code;
+}
+
+/* Scratch of a look at one clip, by a dry run. */
+static int plan(rlm_judge *j, rlm_error *err)
+{
+    rlm_kernels empty;
+    rlm_judge_logits l;
+    int64_t pixels[5] = {1, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
+    int64_t bands[5] = {1, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
+    rlm_kernels_empty(&empty, &j->kernels);
+    RLM_TRY(rlm_arena_reserve(&j->arena, (size_t)1 << 36, err));
+    j->run = (rlm_run){.k = &empty, .arena = &j->arena, .par = j->par};
+    rlm_tensor x = rlm_tensor_view(NULL, RLM_F32, 5, pixels);
+    rlm_tensor y = rlm_tensor_view(NULL, RLM_F32, 5, bands);
+    int64_t crops[5] = {COLOURS * CROP_MOMENTS, 1, CROP_SIDE, CROP_SIDE, 3};
+    rlm_tensor z = rlm_tensor_view(NULL, RLM_F32, 5, crops), out[CROP_KINDS];
+    rlm_judge_forward(&j->run, j->net, &x, &y, &l);
+    rlm_arena_alloc(&j->arena, JUDGE_CROP_SCRATCH);
+    rlm_judge_crop_forward(&j->run, j->crop, &z, out);
+    rlm_arena_rewind(&j->arena, 0);
+    j->run.k = &j->kernels;
+    return rlm_arena_commit(&j->arena, j->arena.peak, err);
+}
+
+static int open_all(rlm_judge *j, const rlm_safetensors *st, const char *path, int threads,
+                    const char *cpu_mask, rlm_error *err)
+{
+    const char *note = rlm_st_meta(st, "note");
+    RLM_TRY(read_config(&j->config, st, path, err));
+    j->note = rlm_strdup(note ? note : "");
+    RLM_TRY(rlm_kernels_init(&j->kernels, cpu_mask, err));
+    RLM_TRY(rlm_par_open(&j->par, threads, err));
+    RLM_TRY(rlm_judge_net_new(&j->net, &j->config, &j->params, err));
+    RLM_TRY(rlm_judge_crop_new(&j->crop, &j->params, err));
+    RLM_TRY(rlm_params_allocate(&j->params, false, err));
+    RLM_TRY(rlm_params_load(&j->params, st, "", err));
+    RLM_TRY(rlm_params_pack(&j->params, &j->kernels, j->par, false, err));
+    RLM_TRY(rlm_judge_net_plan(j->net, 1, err));
+    j->pixels = rlm_alloc(JUDGE_FLOATS * sizeof(float));
+    j->bands = rlm_alloc(JUDGE_HEARD * JUDGE_BANDS * sizeof(float));
+    if (!j->pixels || !j->bands || !j->note)
+        return rlm_fail(err, RLM_E_NOMEM, "judge: no memory for a clip");
+    return plan(j, err);
+}
+
+int rlm_judge_open(rlm_judge **out, const char *path, int threads, const char *cpu_mask,
+                   rlm_error *err)
+{
+    rlm_safetensors st;
+    *out = NULL;
+    RLM_TRY(rlm_st_open(&st, path, err));
+    rlm_judge *j = rlm_calloc(1, sizeof *j);
+    int code = j ? open_all(j, &st, path, threads, cpu_mask, err)
+                 : rlm_fail(err, RLM_E_NOMEM, "judge: no memory");
+    rlm_st_close(&st);
+    if (code)
+        rlm_judge_close(&j);
+    *out = j;
+    return code;
+}
+
+void rlm_judge_close(rlm_judge **judge)
+{
+    rlm_judge *j = *judge;
+    if (!j)
+        return;
+    rlm_judge_net_free(&j->net);
+    rlm_judge_crop_free(&j->crop);
+    rlm_params_free(&j->params);
+    if (j->arena.base)
+        rlm_arena_release(&j->arena);
+    if (j->par)
+        rlm_par_close(&j->par);
+    rlm_free(j->pixels);
+    rlm_free(j->bands);
+    rlm_free(j->note);
+    rlm_free(j);
+    *judge = NULL;
+}
+
+void rlm_judge_look(rlm_judge *j, const rlm_clip *clip, rlm_judge_view *view)
+{
+    rlm_judge_logits l;
+    int64_t pixels[5] = {1, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
+    int64_t bands[5] = {1, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
+    rlm_judge_pixels(&clip->video, j->pixels);
+    rlm_judge_bands(&clip->audio, j->bands);
+    rlm_arena_rewind(&j->arena, 0);
+    rlm_tensor x = rlm_tensor_view(j->pixels, RLM_F32, 5, pixels);
+    rlm_tensor y = rlm_tensor_view(j->bands, RLM_F32, 5, bands);
+    rlm_judge_forward(&j->run, j->net, &x, &y, &l);
+    rlm_judge_read(&l, 0, view);
+    rlm_judge_look_again(&j->run, j->crop, &l, 0, j->pixels, view);
+}

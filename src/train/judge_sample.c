@@ -1,0 +1,332 @@
+/* Clips of the playground as the judge learns them: pixels, bands of sound, and what is true. */
+#include <math.h>
+#include <string.h>
+
+#include "src/base/rng.h"
+#include "src/train/judge.h"
+
+/* ---- Truth ----------------------------------------------------------------------------------- */
+
+enum { PER_CELL = JUDGE_SIDE / JUDGE_GRID };
+
+/* Frames [first, last] of a moment. */
+static int first_frame(int group)
+{
+    return group ? 4 * group - 3 : 0;
+}
+
+/* Which body holds the cell: 0 none, 1 + object, -1 mixed. */
+static int holder(const uint8_t *mask, int group, int y, int x)
+{
+    int count[1 + MAX_OBJECTS] = {0}, all = 0;
+    for (int f = first_frame(group); f <= 4 * group; f++)
+        for (int i = 0; i < PER_CELL; i++, all += PER_CELL) {
+            const uint8_t *row =
+                mask + ((size_t)f * JUDGE_SIDE + (size_t)(y * PER_CELL + i)) * JUDGE_SIDE +
+                x * PER_CELL;
+            for (int k = 0; k < PER_CELL; k++)
+                count[row[k]]++;
+        }
+    if (10 * count[0] >= 8 * all)
+        return 0;
+    int best = 1;
+    for (int i = 2; i <= MAX_OBJECTS; i++)
+        best = count[i] > count[best] ? i : best;
+    return 3 * count[best] >= all ? best : -1;
+}
+
+static void cell_truth(const rlm_scene *s, const uint8_t *mask, rlm_judge_truth *t)
+{
+    static const int facts[] = {0, FACT_SHAPE, FACT_MATERIAL, FACT_SIZE};
+    for (int i = 0; i < JUDGE_CELLS; i++) {
+        int group = i / (JUDGE_GRID * JUDGE_GRID), at = i % (JUDGE_GRID * JUDGE_GRID);
+        int body = holder(mask, group, at / JUDGE_GRID, at % JUDGE_GRID);
+        t->cell[BODY_COLOUR][i] =
+            (int8_t)(body < 1 ? body : 1 + rlm_scene_fact(s, body - 1, FACT_COLOUR));
+        for (int k = BODY_SHAPE; k <= BODY_SIZE; k++)
+            t->cell[k][i] = (int8_t)(body < 1 ? -1 : rlm_scene_fact(s, body - 1, facts[k]));
+        t->cell[BODY_ROLE][i] = (int8_t)(body < 1 ? -1 : s->object[body - 1].role);
+    }
+}
+
+/* 1 visible, 0 nowhere, -1 hardly. */
+static int visible(const uint8_t *mask, int object)
+{
+    int frames = 0, any = 0;
+    for (int f = 0; f < JUDGE_FRAMES; f++) {
+        int pixels = 0;
+        for (int i = 0; i < JUDGE_SIDE * JUDGE_SIDE; i++)
+            pixels += mask[(size_t)f * JUDGE_SIDE * JUDGE_SIDE + (size_t)i] == 1 + object;
+        frames += pixels >= JUDGE_SEEN_PIXELS;
+        any |= pixels;
+    }
+    return frames >= JUDGE_SEEN_FRAMES ? 1 : any ? -1 : 0;
+}
+
+static void body_truth(const rlm_object *o, int seen, rlm_judge_truth *t)
+{
+    const int values[BODY_KINDS] = {seen, o->shape, o->material, o->size, o->role};
+    for (int k = 0; k < BODY_KINDS; k++)
+        if (k == BODY_COLOUR || seen == 1)
+            t->body[k][o->colour] = (int8_t)values[k];
+}
+
+/* Squares a third larger than the bodies. */
+static void square_truth(const uint8_t *mask, rlm_judge_truth *t)
+{
+    memset(t->square, 0, sizeof t->square);
+    for (int i = 0; i < t->scene.count; i++)
+        for (int m = 0; m < CROP_MOMENTS; m++) {
+            const uint8_t *p = mask + (size_t)m * CROP_FRAME * JUDGE_SIDE * JUDGE_SIDE;
+            int x0 = JUDGE_SIDE, y0 = JUDGE_SIDE, x1 = 0, y1 = 0, pixels = 0;
+            for (int y = 0; y < JUDGE_SIDE; y++)
+                for (int x = 0; x < JUDGE_SIDE; x++)
+                    if (p[y * JUDGE_SIDE + x] == 1 + i) {
+                        x0 = x < x0 ? x : x0;
+                        x1 = x > x1 ? x : x1;
+                        y0 = y < y0 ? y : y0;
+                        y1 = y > y1 ? y : y1;
+                        pixels++;
+                    }
+            int side = x1 - x0 > y1 - y0 ? x1 - x0 : y1 - y0;
+            if (pixels >= JUDGE_SEEN_PIXELS)
+                t->square[m][i] =
+                    (rlm_judge_square){0.5f * (float)(x0 + x1 + 1), 0.5f * (float)(y0 + y1 + 1),
+                                       1.3f * (float)(side + 1)};
+        }
+}
+
+static void contact_truth(const rlm_motion *m, const int *seen, rlm_judge_truth *t)
+{
+    memset(t->contact, 0, sizeof t->contact);
+    memset(t->contact, -1, 4); /* the moment of the first frame has no gaps */
+    memset(t->heard, 0, sizeof t->heard);
+    memset(t->heard, -1, JUDGE_AHEAD);
+    t->contacts = 0;
+    for (int i = 0; i < m->contacts; i++) {
+        const rlm_contact *c = &m->contact[i];
+        int span = 4 + (int)(c->t * JUDGE_FPS), tick = (int)(c->t * 100 + 0.5) + JUDGE_AHEAD;
+        int part = 1 + (int)(c->t * JUDGE_FPS * JUDGE_SPAN_PARTS) % JUDGE_SPAN_PARTS;
+        bool plain = c->speed >= JUDGE_SEEN_SPEED && seen[c->a] == 1;
+        if (span < 4 + JUDGE_SPANS && plain) {
+            if (t->contact[span] <= 0)
+                t->contact[span] = (int8_t)part;
+            t->contact_s[t->contacts++] = (float)c->t;
+        } else if (span < 4 + JUDGE_SPANS && !t->contact[span]) {
+            t->contact[span] = -1;
+        }
+        for (int k = tick - 3; k <= tick + 3; k++)
+            if (k >= JUDGE_AHEAD && k < JUDGE_HEARD && t->heard[k] != 1) {
+                bool near = k >= tick - 1 && k <= tick + 1 && c->speed >= 0.4;
+                t->heard[k] = near ? 1 : -1;
+            }
+    }
+}
+
+int rlm_judge_render(const rlm_world *world, uint64_t seed, rlm_clip *clip, rlm_judge_truth *t,
+                     rlm_error *err)
+{
+    rlm_world_want want;
+    rlm_world_want_defaults(&want);
+    if (!t)
+        return rlm_world_clip(world, seed, &want, clip, NULL, err);
+    rlm_world_truth truth = {.mask = rlm_alloc((size_t)JUDGE_FRAMES * JUDGE_SIDE * JUDGE_SIDE)};
+    rlm_motion *m = rlm_alloc(sizeof *m);
+    int code = truth.mask && m ? 0 : rlm_fail(err, RLM_E_NOMEM, "judge: no memory for a clip");
+    if (!code)
+        code = rlm_world_clip(world, seed, &want, clip, &truth, err);
+    if (!code) {
+        int seen[MAX_OBJECTS];
+        rlm_scene_make(&t->scene, seed, -1);
+        rlm_motion_make(m, &t->scene, rlm_world_seconds(&want));
+        cell_truth(&t->scene, truth.mask, t);
+        memset(t->body, -1, sizeof t->body);
+        memset(t->body[BODY_COLOUR], 0, sizeof t->body[BODY_COLOUR]);
+        for (int i = 0; i < t->scene.count; i++) {
+            seen[i] = visible(truth.mask, i);
+            body_truth(&t->scene.object[i], seen[i], t);
+        }
+        for (int k = 0; k < CLIP_KINDS; k++)
+            t->clip[k] = (int8_t)rlm_scene_fact(&t->scene, 0, rlm_judge_clip_fact(k));
+        square_truth(truth.mask, t);
+        contact_truth(m, seen, t);
+    }
+    rlm_free(truth.mask);
+    rlm_free(m);
+    return code;
+}
+
+/* ---- What the networks take ------------------------------------------------------------------ */
+
+void rlm_judge_pixels(const rlm_frames *video, float *pixels)
+{
+    for (int i = 0; i < JUDGE_FLOATS; i++)
+        pixels[i] = (float)video->rgb[i] * (2.0f / 255.0f) - 1.0f;
+}
+
+enum { WINDOW = 256, HOP = 160 };
+
+/* In-place FFT of WINDOW complex numbers, radix 2. */
+static void fft(float *re, float *im, const float *cosines, const float *sines)
+{
+    for (int i = 1, j = 0; i < WINDOW; i++) {
+        int bit = WINDOW >> 1;
+        for (; j & bit; bit >>= 1)
+            j ^= bit;
+        j ^= bit;
+        if (i < j) {
+            float a = re[i], b = im[i];
+            re[i] = re[j];
+            im[i] = im[j];
+            re[j] = a;
+            im[j] = b;
+        }
+    }
+    for (int half = 1; half < WINDOW; half *= 2)
+        for (int i = 0; i < WINDOW; i += 2 * half)
+            for (int k = 0; k < half; k++) {
+                int a = i + k, b = a + half, w = k * (WINDOW / 2 / half);
+                float x = re[b] * cosines[w] + im[b] * sines[w];
+                float y = im[b] * cosines[w] - re[b] * sines[w];
+                re[b] = re[a] - x;
+                im[b] = im[a] - y;
+                re[a] += x;
+                im[a] += y;
+            }
+}
+
+/* First bin of band i of JUDGE_BANDS: evenly spaced below 1 kHz, evenly by ratio above. */
+static int band_edge(int i)
+{
+    enum { EVEN = 16, BINS = WINDOW / 2 };
+    if (i <= EVEN)
+        return i;
+    return (int)(EVEN * pow((double)BINS / EVEN, (double)(i - EVEN) / (JUDGE_BANDS - EVEN)) + 0.5);
+}
+
+static float sample_at(const rlm_pcm *s, int64_t i)
+{
+    float sum = 0;
+    if (i < 0 || i >= s->count)
+        return 0;
+    for (int c = 0; c < s->channels; c++)
+        sum += s->samples[i * s->channels + c];
+    return sum / (float)s->channels;
+}
+
+void rlm_judge_bands(const rlm_pcm *sound, float *bands)
+{
+    float re[WINDOW], im[WINDOW], window[WINDOW], cosines[WINDOW / 2], sines[WINDOW / 2];
+    for (int i = 0; i < WINDOW; i++)
+        window[i] = (float)((0.5 - 0.5 * cos(2 * W_PI * (i + 0.5) / WINDOW)) / 9.8);
+    for (int i = 0; i < WINDOW / 2; i++) {
+        cosines[i] = (float)cos(2 * W_PI * i / WINDOW);
+        sines[i] = (float)sin(2 * W_PI * i / WINDOW);
+    }
+    for (int t = 0; t < JUDGE_HEARD; t++) {
+        for (int i = 0; i < WINDOW; i++) {
+            re[i] = t < JUDGE_TICKS
+                        ? window[i] * sample_at(sound, (int64_t)t * HOP - WINDOW / 2 + i)
+                        : 0;
+            im[i] = 0;
+        }
+        fft(re, im, cosines, sines);
+        for (int b = 0; b < JUDGE_BANDS; b++) {
+            float sum = 0;
+            int from = band_edge(b), to = band_edge(b + 1);
+            to = to > from ? to : from + 1;
+            for (int i = from; i < to; i++)
+                sum += re[i] * re[i] + im[i] * im[i];
+            bands[t * JUDGE_BANDS + b] = 0.3f * (logf(sum / (float)(to - from) + 1e-7f) + 9);
+        }
+    }
+}
+
+/* ---- Mirror ---------------------------------------------------------------------------------- */
+
+static int8_t swapped(int8_t v, int a, int b)
+{
+    return (int8_t)(v == a ? b : v == b ? a : v);
+}
+
+void rlm_judge_mirror(float *pixels, rlm_judge_truth *t)
+{
+    for (int row = 0; row < JUDGE_FRAMES * JUDGE_SIDE; row++)
+        for (int x = 0; x < JUDGE_SIDE / 2; x++)
+            for (int k = 0; k < 3; k++) {
+                float *a = pixels + ((size_t)row * JUDGE_SIDE + (size_t)x) * 3 + k;
+                float *b = pixels + ((size_t)(row + 1) * JUDGE_SIDE - 1 - (size_t)x) * 3 + k;
+                float keep = *a;
+                *a = *b;
+                *b = keep;
+            }
+    for (int kind = 0; kind < BODY_KINDS; kind++)
+        for (int row = 0; row < JUDGE_CELLS; row += JUDGE_GRID)
+            for (int x = 0; x < JUDGE_GRID / 2; x++) {
+                int8_t *a = &t->cell[kind][row + x], *b = &t->cell[kind][row + JUDGE_GRID - 1 - x];
+                int8_t keep = *a;
+                *a = *b;
+                *b = keep;
+            }
+    for (int m = 0; m < CROP_MOMENTS; m++)
+        for (int i = 0; i < MAX_OBJECTS; i++)
+            t->square[m][i].x = JUDGE_SIDE - t->square[m][i].x;
+    t->clip[CLIP_DIRECTION] = swapped(t->clip[CLIP_DIRECTION], LEFT, RIGHT);
+    t->clip[CLIP_CAMERA] = swapped(t->clip[CLIP_CAMERA], PAN_LEFT, PAN_RIGHT);
+}
+
+/* ---- Spoiling -------------------------------------------------------------------------------- */
+
+enum { SPOIL_STREAM = 0x5b01 };
+
+static float draw(uint64_t seed, uint64_t index, int what)
+{
+    return rlm_rng_uniform(seed, SPOIL_STREAM + (uint64_t)what, index);
+}
+
+/* (1 2 1) / 4 along a line of bytes, `step` apart. */
+static void soften(uint8_t *p, int n, int step)
+{
+    int before = p[0];
+    for (int i = 0; i < n; i++) {
+        int here = p[i * step], after = i + 1 < n ? p[(i + 1) * step] : here;
+        p[i * step] = (uint8_t)((before + 2 * here + after + 2) / 4);
+        before = here;
+    }
+}
+
+static void blur(rlm_frames *v)
+{
+    int row = 3 * v->width;
+    for (int f = 0; f < v->count; f++) {
+        uint8_t *p = v->rgb + (size_t)f * (size_t)v->height * (size_t)row;
+        for (int y = 0; y < v->height; y++)
+            for (int k = 0; k < 3; k++)
+                soften(p + y * row + k, v->width, 3);
+        for (int x = 0; x < row; x++)
+            soften(p + x, v->height, row);
+    }
+}
+
+void rlm_judge_spoil(uint64_t seed, uint64_t index, rlm_clip *clip)
+{
+    rlm_frames *v = &clip->video;
+    size_t n = (size_t)v->count * (size_t)v->height * (size_t)v->width * 3;
+    float noise = 12 * draw(seed, index, 0) * draw(seed, index, 1), curve[256];
+    float gain = 0.9f + 0.2f * draw(seed, index, 2), lift = 8 * draw(seed, index, 3) - 4;
+    float loud = powf(10, 0.6f * draw(seed, index, 4) - 0.4f);
+    for (int i = draw(seed, index, 5) < 0.5f; i > 0; i--)
+        blur(v);
+    for (int i = 0; i < 256; i++)
+        curve[i] = gain * (float)i + lift + 0.5f;
+    uint64_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i % 8 == 0)
+            bits = rlm_rng(seed, SPOIL_STREAM + 9, index * (uint64_t)JUDGE_FLOATS + i);
+        float x = curve[v->rgb[i]] + noise * ((float)(bits & 255) * (1.0f / 128) - 1);
+        v->rgb[i] = (uint8_t)(x < 0 ? 0 : x > 255 ? 255 : x);
+        bits >>= 8;
+    }
+    for (int64_t i = 0; i < clip->audio.count * clip->audio.channels; i++)
+        clip->audio.samples[i] *= loud;
+}

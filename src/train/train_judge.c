@@ -1,0 +1,570 @@
+/* Training of the judge on clips of the playground, rendered as they are needed.
+ *
+ * Rendering costs as much as learning, so every batch serves twice: fresh, and REPLAY batches later
+ * in a mirror. Of six clips three are as rendered, one went through the tokenizers of a model and
+ * back (when there is one), two are blurred, noisy, lighter or darker. A tenth of the scenes come
+ * from the far end of the test split, so that the pairs held out of a model's training are no
+ * surprise to the judge of that model; what it is scored on it never sees. */
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "src/base/rng.h"
+#include "src/train/judge.h"
+
+enum { LOADER_DEPTH = 3, LOADER_THREADS = 1, VALIDATION = 48, REPLAY = 16, JUDGE_STREAM = 0x10d6e };
+static const uint64_t TEST_FROM = 1u << 20; /* test seeds of the judge's training start here */
+static const size_t ARENA_RESERVE = (size_t)1 << 38;
+static const double HEADS = 2 + 2 * BODY_KINDS + CLIP_KINDS + CROP_KINDS;
+
+/* A batch; in a loader's slot pixels, bands and truth lie behind each other. */
+typedef struct samples {
+    float *pixels; /* [count][JUDGE_FLOATS] */
+    float *bands;  /* [count][HEARD][BANDS] */
+    rlm_judge_truth *truth;
+} samples;
+enum { SOUND_FLOATS = JUDGE_HEARD * JUDGE_BANDS };
+
+typedef struct trainer {
+    const rlm_train_options *o;
+    rlm_log log;
+    rlm_recipe recipe;
+    rlm_kernels k;
+    rlm_par *par;
+    rlm_arena arena;
+    rlm_tape tape;
+    rlm_run run;
+    rlm_judge_config config;
+    rlm_params params;
+    rlm_judge_net *net;
+    rlm_judge_crop *crop;
+    float *crops; /* [batch * MAX_OBJECTS * CROP_MOMENTS][32][32][3] */
+    rlm_optim optim;
+    rlm_loader *loader;
+    rlm_journal *journal;
+    rlm_checkpoint checkpoint;
+    rlm_world *world;
+    rlm_engine *engine; /* tokenizers for round trips; NULL: none */
+    rlm_session *session;
+    samples held;         /* validation clips */
+    void *replay[REPLAY]; /* batch k is kept at k % REPLAY until it serves again */
+    float *loss;
+    int32_t *target;
+    double total, correct[BODY_KINDS + CLIP_KINDS + CROP_KINDS]; /* of the last step */
+    int64_t step;
+} trainer;
+
+/* ---- Clips ----------------------------------------------------------------------------------- */
+
+static uint64_t seed_of(const trainer *t, int64_t index)
+{
+    uint64_t i = (uint64_t)index + (t->recipe.seed << 24);
+    if (rlm_rng_below(t->recipe.seed, JUDGE_STREAM, (uint64_t)index, 10) == 0)
+        return rlm_world_seed(RLM_SPLIT_TEST, TEST_FROM + i);
+    return rlm_world_seed(RLM_SPLIT_TRAIN, i);
+}
+
+int rlm_judge_round_trip(rlm_session *session, rlm_clip *clip, rlm_error *err)
+{
+    rlm_codes video = {0}, audio = {0};
+    rlm_clip out = {0};
+    int sound = clip->audio.count > 0;
+    int code = rlm_encode(session, clip, &video, sound ? &audio : NULL, err);
+    if (!code)
+        code = rlm_decode(session, &video, sound ? &audio : NULL, &out, err);
+    rlm_codes_free(&video);
+    rlm_codes_free(&audio);
+    if (code)
+        return code;
+    rlm_clip_free(clip);
+    *clip = out;
+    return 0;
+}
+
+static size_t slot_bytes(int count)
+{
+    return rlm_size_mul((size_t)count,
+                        (JUDGE_FLOATS + SOUND_FLOATS) * sizeof(float) + sizeof(rlm_judge_truth));
+}
+
+static samples in_slot(const void *slot, int count)
+{
+    float *pixels = (float *)slot, *bands = pixels + (size_t)count * JUDGE_FLOATS;
+    return (samples){pixels, bands, (rlm_judge_truth *)(bands + (size_t)count * SOUND_FLOATS)};
+}
+
+static int make_sample(trainer *t, uint64_t seed, int64_t index, const samples *s, int at)
+{
+    rlm_clip clip = {0};
+    int way = (int)(index % 6);
+    int code = rlm_judge_render(t->world, seed, &clip, &s->truth[at], NULL);
+    if (!code && way == 1 && t->session)
+        code = rlm_judge_round_trip(t->session, &clip, NULL);
+    else if (!code && way > 3)
+        rlm_judge_spoil(t->recipe.seed, (uint64_t)index, &clip);
+    if (!code) {
+        rlm_judge_pixels(&clip.video, s->pixels + (size_t)at * JUDGE_FLOATS);
+        rlm_judge_bands(&clip.audio, s->bands + (size_t)at * SOUND_FLOATS);
+    }
+    rlm_clip_free(&clip);
+    return code;
+}
+
+static int fill_batch(void *ctx, int64_t index, void *slot)
+{
+    trainer *t = ctx;
+    samples s = in_slot(slot, t->recipe.batch);
+    for (int i = 0; i < t->recipe.batch; i++) {
+        int64_t n = index * t->recipe.batch + i;
+        RLM_TRY(make_sample(t, seed_of(t, n), n, &s, i));
+    }
+    return 0;
+}
+
+/* ---- Setting up ------------------------------------------------------------------------------ */
+
+static int read_config(trainer *t, rlm_error *err)
+{
+    void *root;
+    char where[256];
+    rlm_judge_config_defaults(&t->config);
+    if (!t->o->config)
+        return 0;
+    RLM_TRY(rlm_json_read(t->o->config, &root, err));
+    snprintf(where, sizeof where, "%s: \"network\"", t->o->config);
+    const cJSON *network = cJSON_GetObjectItemCaseSensitive(root, "network");
+    int code = network ? rlm_fields_read(network, rlm_judge_fields, rlm_judge_field_count,
+                                         &t->config, where, err)
+                       : 0;
+    rlm_json_free(root);
+    return code;
+}
+
+/* From another judge, perhaps of another shape: every parameter of the same name and size. */
+static int load_init(trainer *t, rlm_error *err)
+{
+    rlm_safetensors st;
+    int taken = 0;
+    RLM_TRY(rlm_st_open(&st, t->o->init, err));
+    for (int i = 0; i < t->params.count; i++) {
+        rlm_param *p = t->params.items[i];
+        const rlm_tensor *x = rlm_st_find(&st, p->name);
+        if (!x || rlm_tensor_count(x) != p->count)
+            continue;
+        rlm_st_to_f32(x, p->data);
+        taken++;
+    }
+    rlm_st_close(&st);
+    rlm_logf(&t->log, 2, "%s: %d of %d parameters taken", t->o->init, taken, t->params.count);
+    return taken ? 0 : rlm_fail(err, RLM_E_MODEL, "%s: no parameter of a judge", t->o->init);
+}
+
+static int open_network(trainer *t, rlm_error *err)
+{
+    RLM_TRY(read_config(t, err));
+    RLM_TRY(rlm_judge_net_new(&t->net, &t->config, &t->params, err));
+    RLM_TRY(rlm_judge_crop_new(&t->crop, &t->params, err));
+    RLM_TRY(rlm_params_allocate(&t->params, true, err));
+    rlm_judge_net_initialise(t->net, &t->params, t->recipe.seed);
+    if (t->o->init)
+        RLM_TRY(load_init(t, err));
+    RLM_TRY(rlm_judge_net_plan(t->net, t->recipe.batch, err));
+    return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
+}
+
+static void forward(trainer *t, int batch, const float *pixels, const float *bands,
+                    rlm_judge_logits *l)
+{
+    int64_t frames[5] = {batch, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
+    int64_t ticks[5] = {batch, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
+    rlm_tensor x = rlm_tensor_view((void *)pixels, RLM_F32, 5, frames);
+    rlm_tensor y = rlm_tensor_view((void *)bands, RLM_F32, 5, ticks);
+    rlm_judge_forward(&t->run, t->net, &x, &y, l);
+}
+
+/* Crops a batch may give. */
+static int crops_of(const trainer *t)
+{
+    return t->recipe.batch * MAX_OBJECTS * CROP_MOMENTS;
+}
+
+static rlm_tensor crop_view(float *crops, int count)
+{
+    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, 3};
+    return rlm_tensor_view(crops, RLM_F32, 5, shape);
+}
+
+static int plan_scratch(trainer *t, rlm_error *err)
+{
+    rlm_kernels empty;
+    rlm_judge_logits l;
+    rlm_kernels_empty_training(&empty, &t->k);
+    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
+    t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
+    rlm_tensor crops = crop_view(NULL, crops_of(t)), out[CROP_KINDS];
+    forward(t, t->recipe.batch, NULL, NULL, &l);
+    rlm_judge_crop_forward(&t->run, t->crop, &crops, out);
+    rlm_arena_alloc(&t->arena, JUDGE_CROP_SCRATCH);
+    rlm_backward(&t->run, &t->tape);
+    rlm_tape_clear(&t->tape);
+    rlm_arena_rewind(&t->arena, 0);
+    t->run.k = &t->k;
+    return rlm_arena_commit(&t->arena, t->arena.peak, err);
+}
+
+static int repack(trainer *t, rlm_error *err)
+{
+    return rlm_params_pack(&t->params, &t->k, t->par, true, err);
+}
+
+static int open_sources(trainer *t, rlm_error *err)
+{
+    RLM_TRY(rlm_world_open(&t->world, 1, err));
+    if (!t->o->model_dir)
+        return 0;
+    rlm_options options;
+    rlm_options_defaults(&options);
+    options.threads = 1;
+    options.cpu_mask = t->o->cpu_mask;
+    RLM_TRY(rlm_open(&t->engine, t->o->model_dir, &options, err));
+    return rlm_session_open(&t->session, t->engine, err);
+}
+
+static int open_memory(trainer *t, rlm_error *err)
+{
+    size_t batch = (size_t)t->recipe.batch, rows = batch * JUDGE_CELLS;
+    t->loss = rlm_alloc(rows * sizeof(float));
+    t->target = rlm_alloc(rows * sizeof(int32_t));
+    t->crops = rlm_alloc(
+        rlm_size_mul((size_t)crops_of(t), (size_t)CROP_SIDE * CROP_SIDE * 3 * sizeof(float)));
+    t->held = in_slot(rlm_alloc(slot_bytes(VALIDATION)), VALIDATION);
+    if (!t->loss || !t->target || !t->crops || !t->held.pixels)
+        return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory for batches of %zu", batch);
+    for (int i = 0; i < VALIDATION; i++)
+        if (make_sample(t, rlm_world_seed(RLM_SPLIT_VALIDATION, (uint64_t)i + 100000), 0, &t->held,
+                        i))
+            return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory for clips");
+    return 0;
+}
+
+/* Fresh batches up to the start of step t->step. */
+static int64_t fresh_batches(const trainer *t)
+{
+    return t->step * ((t->recipe.accumulate + 1) / 2);
+}
+
+static int open_replay(trainer *t, rlm_error *err)
+{
+    int64_t next = fresh_batches(t);
+    for (int64_t k = next > REPLAY ? next - REPLAY : 0; k < next || k < REPLAY; k++) {
+        void **slot = &t->replay[k % REPLAY];
+        *slot = rlm_alloc(slot_bytes(t->recipe.batch));
+        if (!*slot || (k < next && fill_batch(t, k, *slot)))
+            return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory for clips");
+    }
+    return 0;
+}
+
+static int open_all(trainer *t, rlm_error *err)
+{
+    const rlm_train_options *o = t->o;
+    RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
+    RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
+    RLM_TRY(rlm_par_open(&t->par, o->threads, err));
+    RLM_TRY(open_network(t, err));
+    RLM_TRY(plan_scratch(t, err));
+    RLM_TRY(open_sources(t, err));
+    RLM_TRY(open_memory(t, err));
+    t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
+    if (o->resume) {
+        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
+        t->step = t->checkpoint.step;
+        if (t->checkpoint.note[0])
+            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
+    }
+    RLM_TRY(open_replay(t, err));
+    RLM_TRY(rlm_mkdirs(o->run_dir, err));
+    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
+    RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : LOADER_THREADS, LOADER_DEPTH,
+                            slot_bytes(t->recipe.batch), fresh_batches(t), fill_batch, t, err));
+    return repack(t, err);
+}
+
+static void close_all(trainer *t)
+{
+    if (t->loader)
+        rlm_loader_close(&t->loader);
+    if (t->journal)
+        rlm_journal_close(&t->journal);
+    rlm_session_close(&t->session);
+    rlm_close(&t->engine);
+    rlm_world_close(&t->world);
+    rlm_optim_free(&t->optim);
+    rlm_judge_net_free(&t->net);
+    rlm_judge_crop_free(&t->crop);
+    rlm_params_free(&t->params);
+    rlm_tape_free(&t->tape);
+    if (t->arena.base)
+        rlm_arena_release(&t->arena);
+    if (t->par)
+        rlm_par_close(&t->par);
+    rlm_free(t->loss);
+    rlm_free(t->target);
+    rlm_free(t->crops);
+    rlm_free(t->held.pixels);
+    for (int i = 0; i < REPLAY; i++)
+        rlm_free(t->replay[i]);
+}
+
+/* ---- A step ---------------------------------------------------------------------------------- */
+
+/* Mean cross-entropy of x's rows against t->target, into x's gradient with `weight`; rows of target
+ * -1 are left out. right: share of rows that are likeliest as they should be. The two sums over
+ * rows are the loss itself. */
+static double head_loss(trainer *t, const rlm_tensor *x, double weight, double *right)
+{
+    int64_t rows = rlm_tensor_rows(x), asked = 0, good = 0;
+    int classes = (int)rlm_tensor_last(x);
+    double sum = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        asked += t->target[i] >= 0;
+        good +=
+            t->target[i] >= 0 && rlm_judge_best(rlm_f32(x) + i * classes, classes) == t->target[i];
+    }
+    if (right)
+        *right += (asked ? (double)good / (double)asked : 1) / t->recipe.accumulate;
+    if (!asked)
+        return 0;
+    weight /= t->recipe.accumulate;
+    t->k.cross_entropy(t->par, rows, classes, rlm_f32(x), t->target, 0,
+                       (float)(weight / (double)asked), t->loss, x->grad);
+    for (int64_t i = 0; i < rows; i++)
+        sum += t->target[i] >= 0 ? (double)t->loss[i] : 0;
+    return weight * sum / (double)asked;
+}
+
+/* Cells without a body are many and easy: one in eight is asked. */
+static double cell_losses(trainer *t, const rlm_judge_logits *l, const rlm_judge_truth *truth)
+{
+    static const double weight[BODY_KINDS] = {0.5, 0.3, 0.2, 0.2, 0.2};
+    double sum = 0;
+    for (int k = 0; k < BODY_KINDS; k++) {
+        for (int b = 0; b < t->recipe.batch; b++)
+            for (int i = 0; i < JUDGE_CELLS; i++) {
+                int v = truth[b].cell[k][i];
+                bool skip = k == BODY_COLOUR && v == 0 && (i * 5 + t->step) % 8;
+                t->target[b * JUDGE_CELLS + i] = skip ? -1 : v;
+            }
+        sum += head_loss(t, &l->cell[k], weight[k], NULL);
+    }
+    return sum;
+}
+
+static double clip_losses(trainer *t, const rlm_judge_logits *l, const rlm_judge_truth *truth)
+{
+    static const double weight[CLIP_KINDS] = {0.4, 0.3, 0.3, 0.2, 0.7, 1.0, 1.0};
+    static const double body_weight[BODY_KINDS] = {1.0, 0.3, 0.2, 1.0, 1.0};
+    double sum = 0;
+    for (int k = 0; k < CLIP_KINDS; k++) {
+        for (int b = 0; b < t->recipe.batch; b++)
+            t->target[b] = truth[b].clip[k];
+        sum += head_loss(t, &l->clip[k], weight[k], &t->correct[BODY_KINDS + k]);
+    }
+    for (int k = 0; k < BODY_KINDS; k++) {
+        for (int b = 0; b < t->recipe.batch; b++)
+            for (int c = 0; c < COLOURS; c++)
+                t->target[b * COLOURS + c] = truth[b].body[k][c];
+        sum += head_loss(t, &l->body[k], body_weight[k], &t->correct[k]);
+    }
+    enum { SPANS = 4 * JUDGE_GROUPS };
+    for (int b = 0; b < t->recipe.batch; b++)
+        for (int i = 0; i < SPANS; i++)
+            t->target[b * SPANS + i] = truth[b].contact[i];
+    sum += head_loss(t, &l->contacts, 2.0, NULL);
+    for (int b = 0; b < t->recipe.batch; b++)
+        for (int i = 0; i < JUDGE_HEARD; i++)
+            t->target[b * JUDGE_HEARD + i] = truth[b].heard[i];
+    return sum + head_loss(t, &l->heard, 2.0, NULL);
+}
+
+/* Squares around the bodies of the batch; returns how many. target [kind][crops_of]. */
+static int cut_crops(trainer *t, const samples *s, int32_t *target)
+{
+    int count = 0, most = crops_of(t);
+    for (int b = 0; b < t->recipe.batch; b++)
+        for (int i = 0; i < s->truth[b].scene.count; i++)
+            for (int m = 0; m < CROP_MOMENTS; m++) {
+                const rlm_object *o = &s->truth[b].scene.object[i];
+                rlm_judge_square at = s->truth[b].square[m][i];
+                if (at.side == 0)
+                    continue;
+                rlm_judge_tremble(t->recipe.seed + (uint64_t)t->step, (uint64_t)count, &at);
+                rlm_judge_cut(s->pixels + (size_t)b * JUDGE_FLOATS, m * CROP_FRAME, &at,
+                              t->crops + (size_t)count * CROP_SIDE * CROP_SIDE * 3);
+                target[count] = o->colour;
+                target[most + count] = o->shape;
+                target[2 * most + count] = o->material;
+                count++;
+            }
+    return count;
+}
+
+static double crop_losses(trainer *t, const samples *s)
+{
+    static const double weight[CROP_KINDS] = {0.3, 1.0, 1.0};
+    int most = crops_of(t);
+    int32_t *target = t->target + most; /* behind what head_loss reads */
+    int count = cut_crops(t, s, target);
+    double sum = 0;
+    if (!count)
+        return 0;
+    rlm_tensor crops = crop_view(t->crops, count), out[CROP_KINDS];
+    rlm_judge_crop_forward(&t->run, t->crop, &crops, out);
+    for (int k = 0; k < CROP_KINDS; k++) {
+        memcpy(t->target, target + (size_t)k * (size_t)most, (size_t)count * sizeof *target);
+        sum += head_loss(t, &out[k], weight[k], &t->correct[BODY_KINDS + CLIP_KINDS + k]);
+    }
+    return sum;
+}
+
+static void learn(trainer *t, const samples *s)
+{
+    rlm_judge_logits l;
+    rlm_arena_rewind(&t->arena, 0);
+    rlm_tape_clear(&t->tape);
+    t->run.tape = &t->tape;
+    forward(t, t->recipe.batch, s->pixels, s->bands, &l);
+    t->total += cell_losses(t, &l, s->truth) + clip_losses(t, &l, s->truth);
+    t->total += crop_losses(t, s);
+    rlm_backward(&t->run, &t->tape);
+}
+
+/* Fresh batch k, and batch k - REPLAY in a mirror when `twice`. */
+static int micro_steps(trainer *t, int64_t k, bool twice, rlm_error *err)
+{
+    int batch = t->recipe.batch;
+    const void *slot = rlm_loader_next(t->loader);
+    void *old = t->replay[k % REPLAY];
+    if (!slot)
+        return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory for clips");
+    samples fresh = in_slot(slot, batch), again = in_slot(old, batch);
+    learn(t, &fresh);
+    if (twice && k >= REPLAY) {
+        for (int i = 0; i < batch; i++)
+            rlm_judge_mirror(again.pixels + (size_t)i * JUDGE_FLOATS, &again.truth[i]);
+        learn(t, &again);
+    }
+    memcpy(old, slot, slot_bytes(batch));
+    return 0;
+}
+
+static int train_step(trainer *t, double *norm, rlm_error *err)
+{
+    t->total = 0;
+    memset(t->correct, 0, sizeof t->correct);
+    for (int i = 0; i < t->recipe.accumulate; i += 2)
+        RLM_TRY(micro_steps(t, fresh_batches(t) + i / 2, i + 1 < t->recipe.accumulate, err));
+    *norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
+    t->step++;
+    return repack(t, err);
+}
+
+static int advance(void *cookie, rlm_error *err)
+{
+    trainer *t = cookie;
+    double norm;
+    RLM_TRY(train_step(t, &norm, err));
+    const double *c = t->correct, *d = t->correct + BODY_KINDS;
+    rlm_journal_put(t->journal, t->step, "loss", t->total / HEADS, "colour", c[BODY_COLOUR],
+                    "shape", d[CLIP_KINDS + CROP_SHAPE], "material", d[CLIP_KINDS + CROP_MATERIAL],
+                    "size", c[BODY_SIZE], "role", c[BODY_ROLE], "floor", d[CLIP_FLOOR], "camera",
+                    d[CLIP_CAMERA], "event", d[CLIP_EVENT], "direction", d[CLIP_DIRECTION], "grad",
+                    norm, "lr", t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
+    return 0;
+}
+
+/* ---- Looking, saving ------------------------------------------------------------------------- */
+
+static void score_held(trainer *t, rlm_judge_score *score)
+{
+    memset(score, 0, sizeof *score);
+    for (int i = 0; i < VALIDATION; i++) {
+        rlm_judge_logits l;
+        rlm_judge_view view;
+        rlm_arena_rewind(&t->arena, 0);
+        forward(t, 1, t->held.pixels + (size_t)i * JUDGE_FLOATS,
+                t->held.bands + (size_t)i * SOUND_FLOATS, &l);
+        rlm_judge_read(&l, 0, &view);
+        rlm_judge_look_again(&t->run, t->crop, &l, 0, t->held.pixels + (size_t)i * JUDGE_FLOATS,
+                             &view);
+        rlm_judge_count(&t->held.truth[i], &view, score);
+    }
+}
+
+static double share(const rlm_judge_score *s, int what)
+{
+    return s->asked[what] ? (double)s->right[what] / (double)s->asked[what] : 0;
+}
+
+static int validate(void *cookie, bool sample_too, rlm_error *err)
+{
+    trainer *t = cookie;
+    rlm_judge_score s;
+    char line[512];
+    int n = 0;
+    double sum = 0;
+    (void)sample_too;
+    rlm_optim_swap_ema(&t->optim);
+    t->run.tape = NULL;
+    int code = repack(t, err);
+    if (!code)
+        score_held(t, &s);
+    rlm_optim_swap_ema(&t->optim);
+    RLM_TRY(code);
+    for (int i = 0; i < SCORE_SOUND; i++) {
+        n += snprintf(line + n, sizeof line - (size_t)n, " %s %.1f", rlm_judge_score_names[i],
+                      100 * share(&s, i));
+        sum += share(&s, i);
+    }
+    rlm_journal_put(t->journal, t->step, "val", 1 - sum / SCORE_SOUND, NULL);
+    rlm_logf(&t->log, 2, "step %lld:%s", (long long)t->step, line);
+    return repack(t, err);
+}
+
+static int save(void *cookie, rlm_error *err)
+{
+    trainer *t = cookie;
+    char path[1024], note[64];
+    snprintf(path, sizeof path, "%s/model", t->o->run_dir);
+    t->checkpoint.step = t->step;
+    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
+    RLM_TRY(rlm_mkdirs(path, err));
+    snprintf(path, sizeof path, "%s/model/judge.safetensors", t->o->run_dir);
+    snprintf(note, sizeof note, "step %lld", (long long)t->step);
+    return rlm_judge_save(path, &t->config, &t->params, t->optim.ema, note, err);
+}
+
+int rlm_train_judge(const rlm_train_options *o, rlm_error *err)
+{
+    trainer *t = rlm_calloc(1, sizeof *t);
+    if (!t)
+        return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory");
+    t->o = o;
+    t->log = (rlm_log){o->log, o->log_cookie};
+    int code = open_all(t, err);
+    rlm_rhythm r = {.options = o,
+                    .recipe = &t->recipe,
+                    .log = &t->log,
+                    .journal = t->journal,
+                    .step = &t->step,
+                    .trainer = t,
+                    .advance = advance,
+                    .validate = validate,
+                    .save = save};
+    if (!code)
+        code = rlm_train_run(&r, err);
+    close_all(t);
+    rlm_free(t);
+    return code;
+}

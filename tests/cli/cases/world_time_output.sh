@@ -1,0 +1,3 @@
+# exit: 2
+# stderr: *--time writes nothing*
+$reelm world --time -o made
