@@ -18,8 +18,12 @@ typedef struct rlm_audio_config {
     int channels;         /* C of the encoder's first layer, doubled at every stride */
     int decoder_channels; /* of the decoder's last layer; 0: as channels */
     int max_channels;     /* no layer is wider; 0: no limit */
-    int stem;             /* samples a frame of the first and last layer; 1 (the paper) to 64 */
-    int strides[RLM_AUDIO_STRIDES], stride_count; /* 5, 8; paper 2, 4, 5, 8 */
+    int stem;             /* samples a frame of the first and last layer; 1 (the paper) to 320 */
+    int strides[RLM_AUDIO_STRIDES], stride_count; /* 5, 4; paper 2, 4, 5, 8 */
+    int window; /* samples of the log spectrum beside the encoder's frames, a power of two; 0: none
+                 */
+    int synthesis; /* the decoder ends in spectra of this many frames; 0: in samples */
+    int middle;    /* residual units at the latent's rate, behind the strides of either side */
     int units,
         unit_kernel; /* residual units a stage (dilation 1, 3, 9, 27), kernel of their first */
     int dim;         /* of the quantised latent, D */
@@ -35,6 +39,9 @@ int rlm_audio_hop(const rlm_audio_config *c); /* 320 */
 typedef struct rlm_audio rlm_audio;
 int rlm_audio_new(rlm_audio **out, const rlm_audio_config *c, rlm_params *params, rlm_error *err);
 void rlm_audio_free(rlm_audio **a);
+/* The weights that do not learn (the decoder's inverse transform) get their values and lose their
+ * gradient: for training, after the parameters are initialised or loaded. */
+void rlm_audio_fill(rlm_audio *a);
 const rlm_audio_config *rlm_audio_get_config(const rlm_audio *a);
 /* Codebooks [levels][codes][dim] as parameters "rvq.books" (no gradient: EMA in train/). */
 rlm_param *rlm_audio_books(const rlm_audio *a);

@@ -11,15 +11,18 @@
 void rlm_audio_config_defaults(rlm_audio_config *c)
 {
     *c = (rlm_audio_config){.rate = 16000,
-                            .channels = 64,
-                            .decoder_channels = 96,
-                            .max_channels = 192,
-                            .stem = 8,
-                            .strides = {5, 8},
-                            .stride_count = 2,
+                            .channels = 192,
+                            .decoder_channels = 224,
+                            .max_channels = 224,
+                            .stem = 80,
+                            .strides = {4},
+                            .stride_count = 1,
+                            .window = 512,
+                            .synthesis = 3,
+                            .middle = 1,
                             .units = 3,
                             .unit_kernel = 3,
-                            .dim = 128,
+                            .dim = 64,
                             .levels = 4,
                             .codes = 1024};
 }
@@ -27,12 +30,15 @@ void rlm_audio_config_defaults(rlm_audio_config *c)
 void rlm_audio_config_tiny(rlm_audio_config *c)
 {
     *c = (rlm_audio_config){.rate = 16000,
-                            .channels = 8,
-                            .decoder_channels = 12,
+                            .channels = 16,
+                            .decoder_channels = 24,
                             .max_channels = 24,
-                            .stem = 8,
-                            .strides = {5, 8},
+                            .stem = 40,
+                            .strides = {4, 2},
                             .stride_count = 2,
+                            .window = 64,
+                            .synthesis = 3,
+                            .middle = 1,
                             .units = 2,
                             .unit_kernel = 3,
                             .dim = 16,
@@ -68,11 +74,22 @@ int rlm_audio_config_check(const rlm_audio_config *c, rlm_error *err)
     RLM_TRY(check_range("channels", c->channels, 1, 1024, err));
     RLM_TRY(check_range("decoder_channels", c->decoder_channels, 0, 1024, err));
     RLM_TRY(check_range("max_channels", c->max_channels, 0, 16384, err));
-    RLM_TRY(check_range("stem", c->stem, 1, 64, err));
+    RLM_TRY(check_range("stem", c->stem, 1, 320, err));
     RLM_TRY(check_range("stride_count", c->stride_count, 1, RLM_AUDIO_STRIDES, err));
     for (int i = 0; i < c->stride_count; i++)
         RLM_TRY(check_range("strides", c->strides[i], 1, 16, err));
     RLM_TRY(check_range("hop", rlm_audio_hop(c), 1, 4096, err));
+    RLM_TRY(check_range("synthesis", c->synthesis, 0, 8, err));
+    if (c->synthesis && c->stem * c->synthesis % 2)
+        return rlm_fail(err, RLM_E_RANGE, "audio: stem %d x synthesis %d is odd", c->stem,
+                        c->synthesis);
+    if (c->window &&
+        (c->window < 32 || c->window > 1024 || c->window & (c->window - 1) || c->window < c->stem))
+        return rlm_fail(
+            err, RLM_E_RANGE,
+            "audio: window is %d, allowed are powers of two from 32 to 1024, not below stem",
+            c->window);
+    RLM_TRY(check_range("middle", c->middle, 0, RLM_AUDIO_UNITS, err));
     RLM_TRY(check_range("units", c->units, 0, RLM_AUDIO_UNITS, err));
     RLM_TRY(check_range("unit_kernel", c->unit_kernel, 1, 15, err));
     RLM_TRY(check_range("dim", c->dim, 1, 1024, err));

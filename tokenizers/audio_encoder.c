@@ -1,8 +1,13 @@
 /* Encoder: wave [n][1][1][w][1] -> latent [n][1][1][w / hop][dim].
  *
  *   frames of `stem` samples - conv k3 (k7 for stem 1) - C
- *   each stride S, widths doubling:  units (dilation 1, 3, 9) - ELU - S frames side by side - conv
- * k2 conv k3 - dim
+ *   each stride S, widths doubling:
+ *       units (dilation 1, 3, 9) - ELU - S frames side by side - conv k2
+ *   middle units - conv k3 - dim
+ *
+ * With a `window`, frames come levelled and with the log spectrum of the window that ends where
+ * they end (the kernel "ear"): the network need not learn to hear a soft consonant beside a loud
+ * vowel.
  *
  * Everything is causal: latent frame f depends on samples below (f + 1) * hop. */
 #include "tokenizers/audio_net.h"
@@ -58,7 +63,7 @@ void rlm_audio_encoder_declare(rlm_audio *a, rlm_params *p)
     rlm_audio_stack *e = &a->encoder;
     char text[64];
     rlm_conv_declare(&e->stem, p, "encoder.stem",
-                     &(rlm_conv_spec){.cin = c->stem,
+                     &(rlm_conv_spec){.cin = c->stem + c->window / 2,
                                       .cout = rlm_audio_width(c, c->channels, 0),
                                       .kt = 1,
                                       .kh = 1,
@@ -83,6 +88,11 @@ void rlm_audio_encoder_declare(rlm_audio *a, rlm_params *p)
                                           .causal_w = true,
                                           .bias = true});
     }
+    for (int j = 0, dilation = 1; j < c->middle; j++, dilation *= 3) {
+        snprintf(text, sizeof text, "encoder.middle%d", j);
+        rlm_audio_unit_declare(&e->middle[j], p, text, c,
+                               rlm_audio_width(c, c->channels, c->stride_count), dilation);
+    }
     rlm_conv_declare(&e->out, p, "encoder.out",
                      &(rlm_conv_spec){.cin = rlm_audio_width(c, c->channels, c->stride_count),
                                       .cout = c->dim,
@@ -98,6 +108,8 @@ int rlm_audio_encoder_context(const rlm_audio *a)
 {
     const rlm_audio_config *c = &a->config;
     int64_t reach = rlm_conv_context(&a->encoder.out);
+    for (int j = 0; j < c->middle; j++)
+        reach += rlm_conv_context(&a->encoder.middle[j].conv0);
     for (int i = c->stride_count - 1; i >= 0; i--) {
         const rlm_audio_stage *s = &a->encoder.stages[i];
         reach = (reach + rlm_conv_context(&s->resample)) * s->stride;
@@ -105,15 +117,30 @@ int rlm_audio_encoder_context(const rlm_audio *a)
             reach += rlm_conv_context(&s->units[j].conv0);
     }
     reach = (reach + rlm_conv_context(&a->encoder.stem)) * c->stem;
+    if (c->window)
+        reach += c->window - c->stem;
     int hop = rlm_audio_hop(c);
     return (int)((reach + hop - 1) / hop);
+}
+
+/* Frames of the wave, or what an ear takes of them. Nothing here learns. */
+static rlm_tensor frames_of(rlm_run *run, const rlm_audio_config *c, const rlm_tensor *wave)
+{
+    int64_t n = wave->shape[0], w = wave->shape[3] / c->stem;
+    if (!c->window)
+        return rlm_tensor_reshape5(wave, n, 1, 1, w, c->stem);
+    rlm_spectrum_shape s = {(int)n, (int)wave->shape[3], c->stem, c->window};
+    rlm_tensor x = rlm_tensor_new5(run, n, 1, 1, w, c->stem + c->window / 2);
+    run->k->ear(run->par, &s, rlm_f32(wave), rlm_f32(&x));
+    x.grad = NULL;
+    return x;
 }
 
 rlm_tensor rlm_audio_encode_forward(rlm_run *run, const rlm_audio *a, const rlm_tensor *wave)
 {
     const rlm_audio_config *c = &a->config;
     int64_t n = wave->shape[0], w = wave->shape[3] / c->stem;
-    rlm_tensor x = rlm_tensor_reshape5(wave, n, 1, 1, w, c->stem);
+    rlm_tensor x = frames_of(run, c, wave);
     x = rlm_conv_forward(run, &a->encoder.stem, &x);
     for (int i = 0; i < c->stride_count; i++) {
         const rlm_audio_stage *s = &a->encoder.stages[i];
@@ -124,5 +151,7 @@ rlm_tensor rlm_audio_encode_forward(rlm_run *run, const rlm_audio *a, const rlm_
         x = rlm_tensor_reshape5(&x, n, 1, 1, w, rlm_tensor_last(&x) * s->stride);
         x = rlm_conv_forward(run, &s->resample, &x);
     }
+    for (int j = 0; j < c->middle; j++)
+        x = rlm_audio_unit_forward(run, &a->encoder.middle[j], &x);
     return rlm_conv_forward(run, &a->encoder.out, &x);
 }

@@ -19,6 +19,8 @@ typedef struct rlm_audio_stage {
 
 typedef struct rlm_audio_stack {
     rlm_conv stem, out;
+    rlm_conv synthesis; /* decoder with spectra: their inverse transform, which does not learn */
+    rlm_audio_unit middle[RLM_AUDIO_UNITS];    /* at the latent's rate */
     rlm_audio_stage stages[RLM_AUDIO_STRIDES]; /* 0 is next to the wave on both sides */
 } rlm_audio_stack;
 

@@ -8,6 +8,7 @@ bool rlm_kernels_avx512(rlm_kernels *k)
     rlm_avx512_shuffle(k);
     rlm_avx512_sequence(k);
     rlm_avx512_cache(k);
+    rlm_avx512_spectrum(k);
     k->attention_forward = rlm_avx512_attention_forward;
     return true;
 }

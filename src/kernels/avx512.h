@@ -221,6 +221,7 @@ void rlm_avx512_norm(rlm_kernels *k);
 void rlm_avx512_shuffle(rlm_kernels *k);
 void rlm_avx512_sequence(rlm_kernels *k);
 void rlm_avx512_cache(rlm_kernels *k);
+void rlm_avx512_spectrum(rlm_kernels *k);
 void rlm_avx512_elementwise_backward(rlm_kernels *k);
 void rlm_avx512_norm_backward(rlm_kernels *k);
 void rlm_avx512_shuffle_backward(rlm_kernels *k);

@@ -187,6 +187,16 @@ static void no_lfq(rlm_par *par, int64_t rows, int bits, const float *z, float *
     (void)par, (void)rows, (void)bits, (void)z, (void)q, (void)ids;
 }
 
+static void no_fft(rlm_par *par, int64_t blocks, int n, bool inverse, float *x)
+{
+    (void)par, (void)blocks, (void)n, (void)inverse, (void)x;
+}
+
+static void no_ear(rlm_par *par, const rlm_spectrum_shape *s, const float *wave, float *y)
+{
+    (void)par, (void)s, (void)wave, (void)y;
+}
+
 static void no_nearest(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
                        const float *book, int32_t *ids)
 {
@@ -250,6 +260,8 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .haar_inverse = no_haar,
         .lfq_forward = no_lfq,
         .nearest = no_nearest,
+        .fft = no_fft,
+        .ear = no_ear,
         .embedding_forward = no_embedding,
         .rope_forward = no_rope,
         .attention_forward = no_attention,

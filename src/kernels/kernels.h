@@ -173,6 +173,21 @@ typedef void (*rlm_lfq_forward_fn)(rlm_par *par, int64_t rows, int bits, const f
 typedef void (*rlm_nearest_fn)(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
                                const float *book, int32_t *ids);
 
+/* ---- Spectra ------------------------------------------------------------------------------- */
+
+/* Blocks of 16 complex Fourier transforms side by side, in place: x [blocks][re, im][n][16], n a
+ * power of two from 2 to 4096. y_k = sum_j x_j e^(-2 pi i jk / n), inverse: e^(+...); unscaled. */
+enum { RLM_FFT_LANES = 16, RLM_FFT_MAX = 4096 };
+typedef void (*rlm_fft_fn)(rlm_par *par, int64_t blocks, int n, bool inverse, float *x);
+/* What an ear takes of waves [n][w], w a multiple of hop: y [n][w / hop][hop + window / 2], from
+ * the `window` >= hop samples x before (f + 1) * hop, zeros before the wave: the last hop of them
+ * over sqrt(mean x^2 + 1e-5): shape without loudness, then ln(|X_b|^2 / sum of squares of the Hann
+ * window + 1e-6) / 4 + 1.75,  b = 1 .. window / 2 window: a power of two from 32 to 1024. */
+typedef struct rlm_spectrum_shape {
+    int n, w, hop, window;
+} rlm_spectrum_shape;
+typedef void (*rlm_ear_fn)(rlm_par *par, const rlm_spectrum_shape *s, const float *wave, float *y);
+
 /* ---- Sequences ----------------------------------------------------------------------------- */
 
 /* y[row] (+)= table[ids[row]] for ids >= 0; rows with id < 0 give 0 (or nothing, accumulate). */
@@ -298,6 +313,8 @@ typedef struct rlm_kernels {
     rlm_haar_fn haar_inverse_adjoint; /* d pixels -> d coefficients, += */
     rlm_lfq_forward_fn lfq_forward;
     rlm_nearest_fn nearest;
+    rlm_fft_fn fft;
+    rlm_ear_fn ear;
     rlm_embedding_forward_fn embedding_forward;
     rlm_embedding_backward_fn embedding_backward;
     rlm_rope_forward_fn rope_forward;

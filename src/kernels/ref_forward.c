@@ -376,4 +376,5 @@ void rlm_kernels_reference(rlm_kernels *k)
     k->swiglu_forward = swiglu_forward;
     k->columns = columns;
     rlm_kernels_reference_sequence(k);
+    rlm_kernels_reference_spectrum(k);
 }

@@ -5,6 +5,7 @@
 #include "src/kernels/kernels.h"
 
 void rlm_kernels_reference_sequence(rlm_kernels *k);          /* ref_sequence.c */
+void rlm_kernels_reference_spectrum(rlm_kernels *k);          /* ref_spectrum.c */
 void rlm_kernels_reference_backward_sequence(rlm_kernels *k); /* ref_backward_sequence.c */
 
 #endif

@@ -1,18 +1,23 @@
 /* Multi-scale mel loss between waves x and target, after SoundStream (arXiv 2107.03312, eq. 6):
  *
- *   mean over s = 64, 128 .. 2048, frames, clips and bins of
+ *   mean over s = 64, 128 .. 2048, frames, clips and bands of
  *       LINEAR * |S(x) - S(target)| + |log(S(x) + FLOOR) - log(S(target) + FLOOR)|
  *
- * S: 64 mel bins of the magnitude spectrum, Hann window s divided by its root energy (so that white
- * noise of deviation 1 has magnitudes around 1 at every scale), hop s / 4. The paper sums, weights
- * the logarithms by sqrt(s / 2) and takes their L2 norm a frame; means and L1 weigh every scale and
- * every frame alike, whatever the crop, and let no single bin rule. Zeros around a clip let every
- * sample be seen by four frames.
+ * S: mel bands of the magnitude spectrum, Hann window s divided by its root energy (so that white
+ * noise of deviation 1 has magnitudes around 1 at every scale). The paper sums, weights the
+ * logarithms by sqrt(s / 2) and takes their L2 norm a frame; means and L1 weigh every scale and
+ * every frame alike, whatever the crop, and let no single band rule. Zeros around a clip let every
+ * sample be seen by as many frames.
  *
- * A scale is a chain of matrix products, so its gradient is the same chain transposed. The window
- * is symmetric about s / 2 and zero at 0, so a frame is folded there, which halves the products:
- *   x[i] + x[s - i] [rows][s / 2] x cosines -> re; x[i] - x[s - i] x sines -> im
- *   magnitude [rows][bins] x filters -> mel
+ * As a score: 64 bands at every scale, hop s / 4. To train: hop s / 2 and s / 8 bands, at most 128,
+ * as in the Descript codec (arXiv 2306.06546): short windows hear when, in few bands, long ones
+ * hear which harmonic. In 64 bands a window of 64 samples would ask for the fine structure of
+ * noise, which no code of 2 kbit/s can give, and drown what can be learnt.
+ *
+ * A scale is a chain of linear maps around two elementwise steps, so its gradient is the same chain
+ * transposed. Real frames go two by two into the lanes of the complex transform, one as real and
+ * one as imaginary part:
+ *   frames [blocks][2][s][16] -> spectra -> magnitude [bins][rows] x filters -> mel [rows][mels]
  * The elementwise steps between the products touch elements here: they are the loss itself. */
 #include "src/train/train.h"
 
@@ -20,25 +25,41 @@
 #include <math.h>
 #include <string.h>
 
-enum { SCALES = 6, FIRST_WINDOW = 64, MELS = 64, CHUNK_FLOATS = 1 << 19 };
+enum {
+    SCALES = 6,
+    FIRST_WINDOW = 64,
+    SCORE_MELS = 64,
+    MOST_MELS = 128,
+    CHUNK_FLOATS = 1 << 19,
+    LANES = RLM_FFT_LANES,
+    PAIRED = 2 * LANES
+};
 static const double PI = 3.14159265358979323846;
 static const float LINEAR = 0.3f;
 static const float FLOOR = 1e-3f; /* -60 dB: what is quieter need not be matched */
 
+/* Loops over the lanes of a block gain from the widest registers the machine has. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE
+#endif
+
 typedef struct scale {
-    int window, hop, bins, frames, rows; /* frames a clip; rows: frames worked on at once */
-    float *cosines, *sines;              /* [window / 2][bins], windowed; row i: sample i + 1 */
-    float *filters;                      /* [bins][MELS] */
+    int window, hop, bins, mels;
+    int frames, rows; /* frames a clip; rows: frames worked on at once */
+    float *hann;      /* [window], over its root energy */
+    float *filters;   /* [bins][mels] */
 } scale;
 
 struct rlm_mel {
     int rate, samples, batch, scale_count;
+    rlm_mel_use use;
     scale scales[SCALES];
-    float *frames;    /* [2][rows][window / 2]: sums, differences */
-    float *spectra;   /* [2][rows][bins]: re, im */
-    float *magnitude; /* [2][rows][bins]; the second half for its gradient */
-    float *mel;       /* [2][rows][MELS]; the second half becomes the gradient */
-    double *row_loss; /* [rows] */
+    float *spectra[2]; /* [rows / 32][re, im][window][16]: of the target (scratch), of x */
+    float *magnitude;  /* [bins][rows]; becomes its gradient */
+    float *mel;        /* [2][rows][mels]: of x, of the target; the second becomes the gradient */
+    double *row_loss;  /* [rows] */
 };
 
 static double hz_to_mel(double hz)
@@ -56,78 +77,68 @@ static double mel_to_hz(double mel)
 static void fill_filters(scale *s, int rate)
 {
     double top = hz_to_mel(rate / 2.0), step = (double)rate / s->window;
-    for (int m = 0; m < MELS; m++) {
-        double centre = mel_to_hz(top * (m + 1) / (MELS + 1));
-        double left = centre - mel_to_hz(top * m / (MELS + 1));
-        double right = mel_to_hz(top * (m + 2) / (MELS + 1)) - centre;
+    for (int m = 0; m < s->mels; m++) {
+        double centre = mel_to_hz(top * (m + 1) / (s->mels + 1));
+        double left = centre - mel_to_hz(top * m / (s->mels + 1));
+        double right = mel_to_hz(top * (m + 2) / (s->mels + 1)) - centre;
         left = left > step ? left : step;
         right = right > step ? right : step;
         for (int b = 0; b < s->bins; b++) {
             double d = b * step - centre;
             double w = d < 0 ? 1.0 + d / left : 1.0 - d / right;
-            s->filters[b * MELS + m] = (float)(w > 0 ? w : 0.0);
+            s->filters[b * s->mels + m] = (float)(w > 0 ? w : 0.0);
         }
     }
 }
 
-static void fill_basis(scale *s)
+static void fill_window(scale *s)
 {
-    double energy = 0;
+    double energy = 0.375 * s->window; /* of a Hann window */
     for (int i = 0; i < s->window; i++)
-        energy += pow(0.5 - 0.5 * cos(2 * PI * i / s->window), 2);
-    double unit = 1.0 / sqrt(energy);
-    for (int i = 1; i <= s->window / 2; i++) {
-        double w = unit * (0.5 - 0.5 * cos(2 * PI * i / s->window));
-        float *c = s->cosines + (size_t)(i - 1) * (size_t)s->bins;
-        float *d = s->sines + (size_t)(i - 1) * (size_t)s->bins;
-        for (int b = 0; b < s->bins; b++) {
-            double angle = 2 * PI * (double)((int64_t)i * b % s->window) / s->window;
-            c[b] = (float)(w * cos(angle));
-            d[b] = (float)(w * sin(angle));
-        }
-    }
+        s->hann[i] = (float)((0.5 - 0.5 * cos(2 * PI * i / s->window)) / sqrt(energy));
 }
 
 static bool scale_new(scale *s, int window, const rlm_mel *m)
 {
     s->window = window;
-    s->hop = window / 4;
+    s->hop = window / (m->use == RLM_MEL_SCORE ? 4 : 2);
     s->bins = window / 2 + 1;
+    s->mels = m->use == RLM_MEL_SCORE  ? SCORE_MELS
+              : window / 8 < MOST_MELS ? window / 8
+                                       : MOST_MELS;
     s->frames = (m->samples + window - s->hop + s->hop - 1) / s->hop;
-    int64_t all = (int64_t)s->frames * m->batch;
+    int64_t all = ((int64_t)s->frames * m->batch + PAIRED - 1) / PAIRED * PAIRED;
     s->rows = CHUNK_FLOATS / window;
     s->rows = s->rows < all ? s->rows : (int)all;
-    size_t half = rlm_size_mul((size_t)window / 2, (size_t)s->bins * sizeof(float));
-    s->cosines = rlm_alloc(half);
-    s->sines = rlm_alloc(half);
-    s->filters = rlm_alloc((size_t)s->bins * MELS * sizeof(float));
-    if (!s->cosines || !s->sines || !s->filters)
+    s->hann = rlm_alloc((size_t)window * sizeof(float));
+    s->filters = rlm_alloc((size_t)s->bins * (size_t)s->mels * sizeof(float));
+    if (!s->hann || !s->filters)
         return false;
-    fill_basis(s);
+    fill_window(s);
     fill_filters(s, m->rate);
     return true;
 }
 
 static bool scratch_new(rlm_mel *m)
 {
-    size_t frames = 0, spectra = 0, mel = 0, rows = 0;
+    size_t spectra = 0, magnitude = 0, mel = 0, rows = 0;
     for (int i = 0; i < m->scale_count; i++) {
         const scale *s = &m->scales[i];
-        size_t r = (size_t)s->rows, f = r * (size_t)s->window, z = r * 2 * (size_t)s->bins;
-        frames = f > frames ? f : frames;
-        spectra = z > spectra ? z : spectra;
-        mel = r * MELS > mel ? r * MELS : mel;
+        size_t r = (size_t)s->rows, f = r * (size_t)s->window, z = r * (size_t)s->bins;
+        spectra = f > spectra ? f : spectra;
+        magnitude = z > magnitude ? z : magnitude;
+        mel = r * (size_t)s->mels > mel ? r * (size_t)s->mels : mel;
         rows = r > rows ? r : rows;
     }
-    m->frames = rlm_calloc(frames, sizeof(float));
-    m->spectra = rlm_calloc(spectra, sizeof(float));
-    m->magnitude = rlm_calloc(spectra, sizeof(float));
+    m->spectra[0] = rlm_calloc(spectra, sizeof(float));
+    m->spectra[1] = rlm_calloc(spectra, sizeof(float));
+    m->magnitude = rlm_calloc(magnitude, sizeof(float));
     m->mel = rlm_calloc(2 * mel, sizeof(float));
     m->row_loss = rlm_calloc(rows, sizeof(double));
-    return m->frames && m->spectra && m->magnitude && m->mel && m->row_loss;
+    return m->spectra[0] && m->spectra[1] && m->magnitude && m->mel && m->row_loss;
 }
 
-int rlm_mel_new(rlm_mel **out, int rate, int samples, int batch, rlm_error *err)
+int rlm_mel_new(rlm_mel **out, rlm_mel_use use, int rate, int samples, int batch, rlm_error *err)
 {
     *out = NULL;
     if (rate < 1000 || samples < 1 || batch < 1 || samples > (1 << 26))
@@ -139,6 +150,7 @@ int rlm_mel_new(rlm_mel **out, int rate, int samples, int batch, rlm_error *err)
     m->rate = rate;
     m->samples = samples;
     m->batch = batch;
+    m->use = use;
     for (m->scale_count = 0; m->scale_count < SCALES; m->scale_count++)
         if (!scale_new(&m->scales[m->scale_count], FIRST_WINDOW << m->scale_count, m))
             goto fail;
@@ -157,12 +169,11 @@ void rlm_mel_free(rlm_mel **mp)
     if (!m)
         return;
     for (int i = 0; i < SCALES; i++) {
-        rlm_free(m->scales[i].cosines);
-        rlm_free(m->scales[i].sines);
+        rlm_free(m->scales[i].hann);
         rlm_free(m->scales[i].filters);
     }
-    rlm_free(m->frames);
-    rlm_free(m->spectra);
+    rlm_free(m->spectra[0]);
+    rlm_free(m->spectra[1]);
     rlm_free(m->magnitude);
     rlm_free(m->mel);
     rlm_free(m->row_loss);
@@ -174,10 +185,10 @@ void rlm_mel_free(rlm_mel **mp)
 typedef struct chunk {
     const scale *s;
     rlm_mel *m;
-    int64_t first; /* frame number over all clips */
-    int rows;
+    int64_t first;   /* frame number over all clips */
+    int rows, width; /* frames in it; rounded up to whole blocks */
     const float *wave;
-    float *dwave;
+    float *dwave, *spectra;
     float weight; /* of a frame in the mean, times the caller's scale */
 } chunk;
 
@@ -189,21 +200,57 @@ static int64_t frame_start(const chunk *c, int64_t r, int64_t *clip)
     return f % c->s->frames * c->s->hop - (c->s->window - c->s->hop);
 }
 
+/* Where frame r of the chunk lies: its first sample; the others follow LANES apart. */
+static float *lane_of(const chunk *c, int64_t r)
+{
+    int64_t block = r / PAIRED, half = r / LANES % 2;
+    return c->spectra + (2 * block + half) * c->s->window * LANES + r % LANES;
+}
+
+/* Which part [*from, *to) of frame r lies inside its clip. */
+static void clamp_frame(const chunk *c, int64_t at, int *from, int *to)
+{
+    int64_t n = c->m->samples - at;
+    *from = at < 0 ? (int)-at : 0;
+    *to = n < c->s->window ? (int)n : c->s->window;
+}
+
 static void gather_frames(void *ctx, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const chunk *c = ctx;
-    int half = c->s->window / 2, n = c->m->samples;
+    const float *hann = c->s->hann;
     for (int64_t r = begin; r < end; r++) {
         int64_t clip, at = frame_start(c, r, &clip);
-        const float *wave = c->wave + clip * n;
-        float *sum = c->m->frames + r * half, *diff = sum + (int64_t)c->rows * half;
-        for (int i = 1; i <= half; i++) {
-            int64_t p = at + i, q = at + 2 * half - i;
-            float x = p >= 0 && p < n ? wave[p] : 0.0f;
-            float y = q >= 0 && q < n && i < half ? wave[q] : 0.0f;
-            sum[i - 1] = x + y;
-            diff[i - 1] = i < half ? x - y : 0.0f;
+        const float *wave = c->wave + clip * c->m->samples + at;
+        float *lane = lane_of(c, r);
+        int from = c->s->window, to = from;
+        if (r < c->rows)
+            clamp_frame(c, at, &from, &to);
+        for (int i = 0; i < from; i++)
+            lane[(int64_t)i * LANES] = 0.0f;
+        for (int i = from; i < to; i++)
+            lane[(int64_t)i * LANES] = hann[i] * wave[i];
+        for (int i = to; i < c->s->window; i++)
+            lane[(int64_t)i * LANES] = 0.0f;
+    }
+}
+
+/* Of the frames a, b in a lane: z_k = a_k + i b_k, and both are real, so
+ * 2 a_k = z_k + conj z_-k, 2 i b_k = z_k - conj z_-k. */
+WIDE static void magnitudes_of(int n, const float *x, int64_t pitch, float *out)
+{
+    const float *y = x + (int64_t)n * LANES;
+    for (int k = 0; k <= n / 2; k++) {
+        const float *re = x + (int64_t)k * LANES, *im = y + (int64_t)k * LANES;
+        const float *re2 = x + (int64_t)((n - k) % n) * LANES;
+        const float *im2 = y + (int64_t)((n - k) % n) * LANES;
+        float *a = out + k * pitch, *b = a + LANES;
+        for (int l = 0; l < LANES; l++) {
+            float ar = re[l] + re2[l], ai = im[l] - im2[l];
+            float br = im[l] + im2[l], bi = re[l] - re2[l];
+            a[l] = 0.5f * sqrtf(ar * ar + ai * ai);
+            b[l] = 0.5f * sqrtf(br * br + bi * bi);
         }
     }
 }
@@ -212,32 +259,45 @@ static void take_magnitude(void *ctx, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const chunk *c = ctx;
-    int bins = c->s->bins;
-    for (int64_t r = begin; r < end; r++) {
-        const float *re = c->m->spectra + r * bins, *im = re + (int64_t)c->rows * bins;
-        float *mag = c->m->magnitude + r * bins;
-        for (int b = 0; b < bins; b++)
-            mag[b] = sqrtf(re[b] * re[b] + im[b] * im[b]);
+    for (int64_t i = begin; i < end; i++)
+        magnitudes_of(c->s->window, c->spectra + i * 2 * c->s->window * LANES, c->width,
+                      c->m->magnitude + i * PAIRED);
+}
+
+/* d wave from d magnitude: g = dmag * a / |a| is the gradient of frame a's spectrum; the wave's is
+ * Re of the inverse transform of g over the bins 0 .. n / 2, that is the inverse transform of g / 2
+ * there and of its conjugate at the mirrored bins; b rides along as before. A bin of zero has no
+ * direction and gets none. */
+WIDE static void spread_of(int n, const float *dmag, int64_t pitch, float *x)
+{
+    float *y = x + (int64_t)n * LANES;
+    for (int k = 0; k <= n / 2; k++) {
+        int mirror = (n - k) % n;
+        float *re = x + (int64_t)k * LANES, *im = y + (int64_t)k * LANES;
+        float *re2 = x + (int64_t)mirror * LANES, *im2 = y + (int64_t)mirror * LANES;
+        const float *a = dmag + k * pitch, *b = a + LANES;
+        float whole = mirror == k ? 1.0f : 0.5f;
+        for (int l = 0; l < LANES; l++) {
+            float ar = re[l] + re2[l], ai = im[l] - im2[l];
+            float br = im[l] + im2[l], bi = re2[l] - re[l];
+            float fa = whole * a[l] / sqrtf(ar * ar + ai * ai + 1e-20f);
+            float fb = whole * b[l] / sqrtf(br * br + bi * bi + 1e-20f);
+            ar *= fa, ai *= fa, br *= fb, bi *= fb;
+            re[l] = ar - bi;
+            im[l] = ai + br;
+            re2[l] = ar + bi;
+            im2[l] = br - ai;
+        }
     }
 }
 
-/* d re, d im over the spectrum from d magnitude (held in the target's half). A bin of exactly zero
- * has no direction and gets none. */
 static void spread_magnitude(void *ctx, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const chunk *c = ctx;
-    int bins = c->s->bins;
-    const float *dmag0 = c->m->magnitude + (int64_t)c->rows * bins;
-    for (int64_t r = begin; r < end; r++) {
-        float *re = c->m->spectra + r * bins, *im = re + (int64_t)c->rows * bins;
-        const float *mag = c->m->magnitude + r * bins, *dmag = dmag0 + r * bins;
-        for (int b = 0; b < bins; b++) {
-            float f = mag[b] > 1e-12f ? dmag[b] / mag[b] : 0.0f;
-            re[b] *= f;
-            im[b] *= f;
-        }
-    }
+    for (int64_t i = begin; i < end; i++)
+        spread_of(c->s->window, c->m->magnitude + i * PAIRED, c->width,
+                  c->spectra + i * 2 * c->s->window * LANES);
 }
 
 /* Loss of each frame; the target's mel is replaced by the gradient towards x's mel. */
@@ -245,11 +305,12 @@ static void compare_mels(void *ctx, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
     const chunk *c = ctx;
+    int mels = c->s->mels;
     for (int64_t r = begin; r < end; r++) {
-        const float *a = c->m->mel + r * MELS;
-        float *t = c->m->mel + (c->rows + r) * MELS;
+        const float *a = c->m->mel + r * mels;
+        float *t = c->m->mel + (c->width + r) * mels;
         double sum = 0;
-        for (int i = 0; i < MELS; i++) {
+        for (int i = 0; i < mels; i++) {
             float sign = (float)((a[i] > t[i]) - (a[i] < t[i]));
             sum += LINEAR * fabsf(a[i] - t[i]) + fabsf(logf((a[i] + FLOOR) / (t[i] + FLOOR)));
             t[i] = c->weight * sign * (LINEAR + 1.0f / (a[i] + FLOOR));
@@ -261,35 +322,29 @@ static void compare_mels(void *ctx, int64_t begin, int64_t end, int worker)
 /* Overlapping frames add up: clips are independent, frames of one are not, so it goes in order. */
 static void overlap_add(const chunk *c)
 {
-    int half = c->s->window / 2, n = c->m->samples;
+    const float *hann = c->s->hann;
     for (int64_t r = 0; r < c->rows; r++) {
         int64_t clip, at = frame_start(c, r, &clip);
-        float *wave = c->dwave + clip * n;
-        const float *sum = c->m->frames + r * half, *diff = sum + (int64_t)c->rows * half;
-        for (int i = 1; i <= half; i++) {
-            int64_t p = at + i, q = at + 2 * half - i;
-            if (p >= 0 && p < n)
-                wave[p] += i < half ? sum[i - 1] + diff[i - 1] : sum[i - 1];
-            if (q >= 0 && q < n && i < half)
-                wave[q] += sum[i - 1] - diff[i - 1];
-        }
+        float *wave = c->dwave + clip * c->m->samples + at;
+        const float *lane = lane_of(c, r);
+        int from, to;
+        clamp_frame(c, at, &from, &to);
+        for (int i = from; i < to; i++)
+            wave[i] += hann[i] * lane[(int64_t)i * LANES];
     }
 }
 
-/* Mel rows of c->wave into part `which` of m->mel; the spectrum and magnitude stay for backward. */
+/* Mel rows of c->wave into part `which` of m->mel; its spectra stay for backward. */
 static void mel_of(rlm_run *run, chunk *c, int which)
 {
     const scale *s = c->s;
     rlm_mel *m = c->m;
-    rlm_par_for(run->par, c->rows, 16, gather_frames, c);
-    int half = s->window / 2;
-    for (int part = 0; part < 2; part++)
-        run->k->gemm(run->par, false, false, c->rows, s->bins, half, 1.0f,
-                     m->frames + (int64_t)part * c->rows * half, part ? s->sines : s->cosines, 0.0f,
-                     m->spectra + (int64_t)part * c->rows * s->bins);
-    rlm_par_for(run->par, c->rows, 16, take_magnitude, c);
-    run->k->gemm(run->par, false, false, c->rows, MELS, s->bins, 1.0f, m->magnitude, s->filters,
-                 0.0f, m->mel + (int64_t)which * c->rows * MELS);
+    int blocks = c->width / PAIRED;
+    rlm_par_for(run->par, c->width, 16, gather_frames, c);
+    run->k->fft(run->par, blocks, s->window, false, c->spectra);
+    rlm_par_for(run->par, blocks, 1, take_magnitude, c);
+    run->k->gemm(run->par, true, false, c->width, s->mels, s->bins, 1.0f, m->magnitude, s->filters,
+                 0.0f, m->mel + (int64_t)which * c->width * s->mels);
 }
 
 static double chunk_loss(rlm_run *run, chunk *c, const float *x, const float *target)
@@ -297,24 +352,21 @@ static double chunk_loss(rlm_run *run, chunk *c, const float *x, const float *ta
     const scale *s = c->s;
     rlm_mel *m = c->m;
     c->wave = target;
+    c->spectra = m->spectra[0];
     mel_of(run, c, 1);
     c->wave = x;
+    c->spectra = m->spectra[1];
     mel_of(run, c, 0);
-    rlm_par_for(run->par, c->rows, 16, compare_mels, c);
+    rlm_par_for(run->par, c->width, 16, compare_mels, c);
     double sum = 0;
     for (int r = 0; r < c->rows; r++)
         sum += m->row_loss[r];
     if (!c->dwave)
         return sum;
-    run->k->gemm(run->par, false, true, c->rows, s->bins, MELS, 1.0f,
-                 m->mel + (int64_t)c->rows * MELS, s->filters, 0.0f,
-                 m->magnitude + (int64_t)c->rows * s->bins);
-    rlm_par_for(run->par, c->rows, 16, spread_magnitude, c);
-    int half = s->window / 2;
-    for (int part = 0; part < 2; part++)
-        run->k->gemm(run->par, false, true, c->rows, half, s->bins, 1.0f,
-                     m->spectra + (int64_t)part * c->rows * s->bins, part ? s->sines : s->cosines,
-                     0.0f, m->frames + (int64_t)part * c->rows * half);
+    run->k->gemm(run->par, false, true, s->bins, c->width, s->mels, 1.0f, s->filters,
+                 m->mel + (int64_t)c->width * s->mels, 0.0f, m->magnitude);
+    rlm_par_for(run->par, c->width / PAIRED, 1, spread_magnitude, c);
+    run->k->fft(run->par, c->width / PAIRED, s->window, true, c->spectra);
     overlap_add(c);
     return sum;
 }
@@ -328,10 +380,16 @@ double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *
     for (int i = 0; i < m->scale_count; i++) {
         const scale *s = &m->scales[i];
         int64_t all = clips * s->frames;
-        double sum = 0, each = (double)all * MELS * m->scale_count;
+        double sum = 0, each = (double)all * s->mels * m->scale_count;
         for (int64_t at = 0; at < all; at += s->rows) {
             int rows = all - at < s->rows ? (int)(all - at) : s->rows;
-            chunk c = {s, m, at, rows, NULL, x->grad, scale_by / (float)each};
+            chunk c = {.s = s,
+                       .m = m,
+                       .first = at,
+                       .rows = rows,
+                       .width = (rows + PAIRED - 1) / PAIRED * PAIRED,
+                       .dwave = x->grad,
+                       .weight = scale_by / (float)each};
             sum += chunk_loss(run, &c, rlm_f32(x), target);
         }
         loss += sum / each;

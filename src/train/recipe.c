@@ -73,10 +73,10 @@ void rlm_recipe_defaults(rlm_recipe *r, int what)
         r->playground = 0.25;
     }
     if (what == RLM_TRAIN_AUDIO) {
-        r->batch = 16;
+        r->batch = 8;
         r->lr = 1e-3;
         r->muon = 1;
-        r->muon_lr = 4e-3;
+        r->muon_lr = 3e-3;
         r->critic = 0;
         r->playground = 0;
     }

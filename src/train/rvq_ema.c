@@ -11,6 +11,7 @@
 static const float DECAY = 0.99f;     /* of the averages, a step */
 static const float DEAD_SHARE = 0.1f; /* of a code's fair count below which it is replaced */
 static const float BORN_SHARE = 0.4f; /* of the fair count that a replaced code starts with */
+static const float COMMIT_WEIGHT = 0.25f, CENTRE_WEIGHT = 0.1f;
 enum { KMEANS_ROUNDS = 6 };
 
 int rlm_rvq_open(rlm_rvq *q, const rlm_audio *a, int64_t rows, rlm_error *err)
@@ -161,6 +162,35 @@ static void replace_dead(rlm_rvq *q, int level, int64_t rows, int64_t active, ui
         plant(q, level, k, q->rest + (int64_t)r * q->dim, BORN_SHARE * fair);
         q->replaced++;
     }
+}
+
+rlm_rvq_pulled rlm_rvq_pull(const rlm_rvq *q, rlm_run *run, const rlm_tensor *z,
+                            const rlm_tensor *quantised, float scale)
+{
+    const rlm_kernels *k = run->k;
+    int64_t n = rlm_tensor_count(z), rows = rlm_tensor_rows(z), dim = n / rows;
+    const float *x = rlm_f32(z);
+    float *mean = q->rest; /* free between steps */
+    rlm_rvq_pulled p = {0};
+    for (int64_t i = 0; i < dim; i++) {
+        double sum = 0;
+        for (int64_t r = 0; r < rows; r++)
+            sum += x[r * dim + i];
+        mean[i] = (float)(sum / (double)rows);
+        p.offset += (double)mean[i] * mean[i] / (double)dim;
+    }
+    p.spread = k->sumsq(run->par, n, x) / (double)n - p.offset + 1e-6;
+    p.offset /= p.spread;
+    float weight = (float)(2.0 * CENTRE_WEIGHT * scale / (p.spread * (double)n));
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < dim; i++)
+            z->grad[r * dim + i] += weight * mean[i];
+    weight = (float)(COMMIT_WEIGHT * scale / p.spread);
+    if (q->started)
+        p.lost =
+            k->recon(run->par, RLM_LOSS_L2, n, x, rlm_f32(quantised), weight, z->grad) / p.spread;
+    p.value = scale * (COMMIT_WEIGHT * p.lost + CENTRE_WEIGHT * p.offset);
+    return p;
 }
 
 /* Shorter averages at first: the latents still move quickly when the codebooks are new. */

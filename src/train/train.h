@@ -27,7 +27,8 @@ rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float ga
  * n <= batch. Mean over bins, frames, clips and scales. x->grad NULL: value only. Allocates in new
  * only. */
 typedef struct rlm_mel rlm_mel;
-int rlm_mel_new(rlm_mel **out, int rate, int samples, int batch, rlm_error *err);
+typedef enum { RLM_MEL_SCORE, RLM_MEL_TRAIN } rlm_mel_use; /* bands and overlap: mel.c */
+int rlm_mel_new(rlm_mel **out, rlm_mel_use use, int rate, int samples, int batch, rlm_error *err);
 void rlm_mel_free(rlm_mel **m);
 double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target,
                     float scale);

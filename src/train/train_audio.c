@@ -16,10 +16,10 @@
 
 enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LOADER_DEPTH = 4 };
 static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
-static const float COMMIT_WEIGHT = 0.25f, FEATURE_WEIGHT = 4.0f;
+static const float FEATURE_WEIGHT = 4.0f;
 /* Of the wave loss, before and after the quantiser joins: it teaches phase first; at 2 kbit/s much
  * of the phase is lost, and insisting would only make the sound duller. */
-static const float WAVE_WEIGHT[2] = {6.0f, 3.0f};
+static const float WAVE_WEIGHT[2] = {2.0f, 0.5f};
 static const float CRITIC_RATIO = 0.2f; /* size of the critics' gradient to that of the rest */
 static const int CRITIC_ALONE =
     100; /* steps in which new critics only learn: nobody follows a fool */
@@ -121,6 +121,7 @@ static int open_networks(trainer *t, rlm_error *err)
     RLM_TRY(rlm_audio_new(&t->audio, &t->config, &t->params, err));
     RLM_TRY(rlm_params_allocate(&t->params, true, err));
     rlm_params_initialise(&t->params, t->recipe.seed);
+    rlm_audio_fill(t->audio);
     RLM_TRY(rlm_optim_new(&t->optim, &t->params, &t->recipe, err));
     t->critic_recipe = t->recipe;
     t->critic_recipe.lr = 1e-3;
@@ -208,8 +209,8 @@ static int open_all(trainer *t, rlm_error *err)
     if (o->init)
         RLM_TRY(load_init(t, err));
     RLM_TRY(rlm_sounds_open(&t->sounds, o, &t->recipe, t->config.rate, &t->log, err));
-    RLM_TRY(rlm_mel_new(&t->mel, t->config.rate, t->crop, t->recipe.batch, err));
-    RLM_TRY(rlm_mel_new(&t->val_mel, t->config.rate, t->val_length, 1, err));
+    RLM_TRY(rlm_mel_new(&t->mel, RLM_MEL_TRAIN, t->config.rate, t->crop, t->recipe.batch, err));
+    RLM_TRY(rlm_mel_new(&t->val_mel, RLM_MEL_SCORE, t->config.rate, t->val_length, 1, err));
     RLM_TRY(plan_scratch(t, err));
     list_state(t);
     if (o->resume) {
@@ -286,20 +287,6 @@ static void quantise(trainer *t, int64_t index, const rlm_tensor *z, rlm_tensor 
                   t->recipe.seed, index);
 }
 
-/* Gradient through the quantiser: straight from q to z, plus the pull of z towards q relative to
- * z's own size. Returns the relative distance. */
-static double pull_latent(trainer *t, const rlm_tensor *z, const rlm_tensor *q, float scale)
-{
-    int64_t n = rlm_tensor_count(z);
-    const rlm_kernels *k = &t->k;
-    k->axpy(t->par, n, 1.0f, q->grad, z->grad);
-    if (!t->rvq.started)
-        return 0;
-    double size = k->sumsq(t->par, n, rlm_f32(z)) / (double)n + 1e-6;
-    float weight = (float)(COMMIT_WEIGHT * scale / size);
-    return k->recon(t->par, RLM_LOSS_L2, n, rlm_f32(z), rlm_f32(q), weight, z->grad) / size;
-}
-
 /* The clips the critics see this step: either half of the batch in turn. */
 static rlm_tensor half_batch(const trainer *t, const rlm_tensor *y, float *grad)
 {
@@ -360,7 +347,8 @@ static void micro_step(trainer *t, int64_t index, losses *l)
         ask_critics(t, &y, target, l);
     }
     rlm_backward(run, &t->decoder_tape);
-    l->commit += scale * pull_latent(t, &z, &q, scale);
+    t->k.axpy(t->par, rlm_tensor_count(&z), 1.0f, q.grad, z.grad); /* straight through */
+    l->commit += scale * rlm_rvq_pull(&t->rvq, run, &z, &q, scale).lost;
     rlm_backward(run, &t->encoder_tape);
 }
 

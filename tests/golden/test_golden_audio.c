@@ -1,4 +1,4 @@
-/* The tiny codec against the PyTorch twin (twin_audio.py): latent, codes, sum of codes, wave. */
+/* The tiny codec against the NumPy twin (twin_audio.py): latent, codes, sum of codes, wave. */
 #include "tests/test.h"
 #include "tokenizers/audio.h"
 

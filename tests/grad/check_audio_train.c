@@ -173,6 +173,55 @@ static void case_quantiser_learns(void)
     close_fixture(&f);
 }
 
+/* With the variance held, the pull changes along random directions as its gradient says. */
+static void case_quantiser_pull(void)
+{
+    fixture f;
+    rlm_audio_config c;
+    rlm_params p = {0};
+    rlm_audio *a;
+    rlm_rvq q;
+    rlm_error err;
+    enum { ROWS = 40, DIM = 16, N = ROWS * DIM };
+    static float x[N], y[N], g[N], unused[N], moved[N], dir[N];
+    open_fixture(&f, "blas");
+    rlm_audio_config_tiny(&c);
+    CHECK(c.dim == DIM);
+    CHECK(rlm_audio_new(&a, &c, &p, &err) == 0 && rlm_params_allocate(&p, false, &err) == 0);
+    CHECK(rlm_rvq_open(&q, a, ROWS, &err) == 0);
+    q.started = 1;
+    for (int i = 0; i < N; i++) {
+        x[i] = 0.7f + rlm_rng_normal(11, 1, (uint64_t)i);
+        y[i] = x[i] + 0.3f * rlm_rng_normal(11, 2, (uint64_t)i);
+    }
+    rlm_tensor z = rlm_tensor_view(x, RLM_F32, 2, (int64_t[2]){ROWS, DIM});
+    rlm_tensor code = rlm_tensor_view(y, RLM_F32, 2, (int64_t[2]){ROWS, DIM});
+    z.grad = g;
+    rlm_rvq_pulled at = rlm_rvq_pull(&q, &f.run, &z, &code, 2.0f);
+    CHECK(at.offset > 0.2 && at.lost > 0.02 && at.value > 0);
+    for (int trial = 0; trial < 4; trial++) {
+        const float h = 1e-2f;
+        double along = 0, value[2];
+        for (int i = 0; i < N; i++) {
+            dir[i] = rlm_rng_normal(12, (uint64_t)trial, (uint64_t)i);
+            along += (double)g[i] * dir[i];
+        }
+        for (int side = 0; side < 2; side++) {
+            for (int i = 0; i < N; i++)
+                moved[i] = x[i] + (side ? -h : h) * dir[i];
+            rlm_tensor there = rlm_tensor_view(moved, RLM_F32, 2, (int64_t[2]){ROWS, DIM});
+            there.grad = unused;
+            rlm_rvq_pulled r = rlm_rvq_pull(&q, &f.run, &there, &code, 2.0f);
+            value[side] = r.value * r.spread / at.spread;
+        }
+        CHECK_NEAR((value[0] - value[1]) / (2 * h), along, 1e-3 * fabs(along) + 1e-4);
+    }
+    rlm_rvq_free(&q);
+    rlm_audio_free(&a);
+    rlm_params_free(&p);
+    close_fixture(&f);
+}
+
 static void case_si_sdr(void)
 {
     float x[1000], y[1000];
@@ -190,6 +239,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_critic_gradient);
     TEST_CASE(case_critics_learn);
     TEST_CASE(case_quantiser_learns);
+    TEST_CASE(case_quantiser_pull);
     TEST_CASE(case_si_sdr);
     return TEST_END();
 }

@@ -193,7 +193,7 @@ static void case_loss_mel(void)
     fill_random(target, 2 * N, 41, 0.3f);
     x = new_tensor(5, (int64_t[]){2, 1, 1, N, 1});
     fill_random(rlm_f32(&x), 2 * N, 42, 0.1f);
-    CHECK(rlm_mel_new(&c.mel, 16000, N, 2, &err) == 0);
+    CHECK(rlm_mel_new(&c.mel, RLM_MEL_SCORE, 16000, N, 2, &err) == 0);
     c.target = target;
     rlm_run run = {&world.reference, NULL, world.par, NULL};
     check_loss(mel, &c, &x, 4e-3, 2e-2);

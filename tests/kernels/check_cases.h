@@ -38,6 +38,7 @@ struct check_case {
     rlm_groupnorm_shape groupnorm;
     rlm_shuffle_shape shuffle;
     rlm_haar_shape haar;
+    rlm_spectrum_shape spectrum;
     rlm_rope_shape rope;
     rlm_attention_shape attention;
     rlm_cache_shape cache;

@@ -155,6 +155,57 @@ static void table_case(check_case *c, const int *s, int variant)
     }
 }
 
+/* ---- Spectra ------------------------------------------------------------------------------- */
+
+static const int fft_shapes[][2] = {/* blocks n */
+                                    {1, 2},
+                                    {3, 4},
+                                    {2, 64},
+                                    {1, 2048},
+                                    {1, 4096}};
+static const int fft_bench[][2] = {{8, 2048}};
+
+static void run_fft(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    memcpy(c->out[0], c->in[0], (size_t)c->in_size[0] * sizeof(float));
+    k->fft(par, c->p[1], c->p[2], c->p[0] == 1, c->out[0]);
+}
+
+static void fft_case(check_case *c, const int *s, int variant)
+{
+    snprintf(c->name, sizeof c->name, "fft%s blocks%d n%d", variant ? "_inverse" : "", s[0], s[1]);
+    c->p[0] = variant;
+    c->p[1] = s[0];
+    c->p[2] = s[1];
+    c->class = CASE_F32;
+    c->run = run_fft;
+    c->in_size[0] = c->out_size[0] = (int64_t)s[0] * 2 * s[1] * RLM_FFT_LANES;
+}
+
+static const rlm_spectrum_shape spectrum_shapes[] = {/* n w hop window */
+                                                     {1, 16, 16, 32},
+                                                     {2, 640, 80, 64},
+                                                     {1, 2800, 80, 512},
+                                                     {3, 330, 10, 1024}};
+static const rlm_spectrum_shape spectrum_bench[] = {{8, 16640, 80, 512}};
+
+static void run_spectrum(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->ear(par, &c->spectrum, c->in[0], c->out[0]);
+}
+
+static void spectrum_case(check_case *c, const rlm_spectrum_shape *s, int variant)
+{
+    (void)variant;
+    snprintf(c->name, sizeof c->name, "ear %dx%d hop%d window%d", s->n, s->w, s->hop, s->window);
+    c->spectrum = *s;
+    c->class = CASE_F32;
+    c->calm = true; /* the logarithm of a nearly empty bin beside a full one */
+    c->run = run_spectrum;
+    c->in_size[0] = (int64_t)s->n * s->w;
+    c->out_size[0] = c->in_size[0] / s->hop * (s->hop + s->window / 2);
+}
+
 /* ---- Attention ----------------------------------------------------------------------------- */
 
 static const int rope_shapes[][3] = {/* rows heads dim */
@@ -315,6 +366,8 @@ bool check_sequence_case_at(walk *w, bool bench, check_case *c)
     GROUP(shuffle_shapes, shuffle_bench, 6, shuffle_case, ADDRESS);
     GROUP(haar_shapes, haar_bench, 4, haar_case, ADDRESS);
     GROUP(table_shapes, table_bench, 6, table_case, ITEM);
+    GROUP(fft_shapes, fft_bench, 2, fft_case, ITEM);
+    GROUP(spectrum_shapes, spectrum_bench, 1, spectrum_case, ADDRESS);
     GROUP(rope_shapes, rope_bench, bench ? 2 : 4, rope_case, ITEM);
     GROUP(attention_shapes, attention_bench, 2, attention_case, ITEM);
     GROUP(cached_shapes, cached_bench, 2, cached_case, ITEM);

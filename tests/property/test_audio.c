@@ -257,7 +257,7 @@ static void case_refusals(void)
     CHECK(rlm_audio_decode(&f.run, f.audio, &codes, &pcm, &err) == RLM_E_TOKENS);
     rlm_audio_config c;
     rlm_audio_config_defaults(&c);
-    c.strides[1] = 0;
+    c.strides[0] = 0;
     CHECK(rlm_audio_config_check(&c, &err) == RLM_E_RANGE);
     close_fixture(&f);
 }

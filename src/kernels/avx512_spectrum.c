@@ -1,0 +1,11 @@
+/* AVX-512: spectra. One row of 16 lanes is one register; the compiler sees that by itself. */
+#define RLM_SPECTRUM_REAL float
+#include "src/kernels/spectrum.h"
+
+#include "src/kernels/avx512.h"
+
+void rlm_avx512_spectrum(rlm_kernels *k)
+{
+    k->fft = fft;
+    k->ear = ear;
+}
