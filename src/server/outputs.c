@@ -127,6 +127,7 @@ static int write_sheet(rlm_work *work, const rlm_clip *clip, const char *name, i
     n = n > frames ? frames : n;
     int code = rlm_pictures_sheet(&clip->video, 0, step, n, SHEET_COLUMNS, side, &sheet, err);
     rlm_store_file_path(work->store, work->id, name, path);
+    sheet.origin = clip->origin;
     if (!code)
         code = rlm_media_write(path, &sheet, NULL, err);
     rlm_clip_free(&sheet);

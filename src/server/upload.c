@@ -1,23 +1,21 @@
-#define _GNU_SOURCE /* memfd_create, close_range, unshare */
+#define _GNU_SOURCE /* memfd_create */
 #include "src/server/upload.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "src/server/bytes.h"
+#include "src/server/confine.h"
 
 enum { UPLOAD_MAGIC = 0x524c4d55, UPLOAD_SIDE_MAX = 16384, UPLOAD_FD = 3 };
 
@@ -25,7 +23,7 @@ enum { UPLOAD_MAGIC = 0x524c4d55, UPLOAD_SIDE_MAX = 16384, UPLOAD_FD = 3 };
 typedef struct upload_head {
     int32_t magic, code;
     char text[504];
-    int32_t count, height, width, fps_num, fps_den, channels, rate, spare;
+    int32_t count, height, width, fps_num, fps_den, channels, rate, origin;
     int64_t samples;
 } upload_head;
 
@@ -41,28 +39,6 @@ static int64_t sound_bytes(const upload_head *h)
 
 /* ---- The child ---------------------------------------------------------------------------------
  */
-
-static void limit(int what, int64_t most)
-{
-    struct rlimit r = {(rlim_t)most, (rlim_t)most};
-    setrlimit(what, &r);
-}
-
-static void confine(int64_t max_bytes)
-{
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    (void)!unshare(CLONE_NEWUSER | CLONE_NEWNET); /* no network, where the system lets us */
-    (void)!close_range(UPLOAD_FD + 1, ~0U, 0);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_CPU, RLM_UPLOAD_SECONDS);
-    limit(RLIMIT_NOFILE, 16);
-    limit(RLIMIT_FSIZE, max_bytes + (int64_t)sizeof(upload_head));
-#ifndef __SANITIZE_ADDRESS__ /* its shadow is larger than any limit */
-    limit(RLIMIT_AS, ((int64_t)2 << 30) + 2 * max_bytes);
-#endif
-}
 
 static int put(int fd, const void *data, int64_t bytes)
 {
@@ -93,7 +69,8 @@ int rlm_upload_child(int argc, char **argv)
         fputs("reelm: this mode is used by the server only\n", stderr);
         return 2;
     }
-    confine(want.max_bytes);
+    rlm_confine(UPLOAD_FD, RLM_UPLOAD_SECONDS, want.max_bytes + (int64_t)sizeof head,
+                ((int64_t)2 << 30) + 2 * want.max_bytes);
     head.code = rlm_media_read("-", &want, &clip, &err);
     memcpy(head.text, err.text, sizeof head.text);
     if (!head.code) {
@@ -105,6 +82,7 @@ int rlm_upload_child(int argc, char **argv)
         head.channels = clip.audio.channels;
         head.rate = clip.audio.rate;
         head.samples = clip.audio.count;
+        head.origin = clip.origin;
     }
     int bad = put(UPLOAD_FD, &head, sizeof head) ||
               put(UPLOAD_FD, clip.video.rgb, head.code ? 0 : frame_bytes(&head)) ||
@@ -212,11 +190,13 @@ static int collect(int fd, const rlm_want *want, rlm_clip *out, rlm_error *err)
               h.height > UPLOAD_SIDE_MAX || h.width > UPLOAD_SIDE_MAX || h.channels < 0 ||
               h.channels > 64 || h.samples < 0 || h.samples > ((int64_t)1 << 40) || h.rate < 0 ||
               (h.count && (h.fps_num < 1 || h.fps_den < 1 || !h.width || !h.height)) ||
-              (h.samples && (!h.rate || !h.channels));
+              (h.samples && (!h.rate || !h.channels)) || h.origin < RLM_ORIGIN_RECORDED ||
+              h.origin > RLM_ORIGIN_COMPOSITE;
     if (bad || frame_bytes(&h) + sound_bytes(&h) + (int64_t)sizeof h != st.st_size)
         return rlm_serve_fail(err, RLM_E_MEDIA, "the file is damaged: its decoder made no sense");
     rlm_clip clip = {.video = {h.count, h.height, h.width, h.fps_num, h.fps_den, NULL},
-                     .audio = {h.samples, h.channels, h.rate, NULL}};
+                     .audio = {h.samples, h.channels, h.rate, NULL},
+                     .origin = h.origin};
     clip.video.rgb = h.count ? malloc((size_t)frame_bytes(&h)) : NULL;
     clip.audio.samples = h.samples ? malloc((size_t)sound_bytes(&h)) : NULL;
     if ((h.count && !clip.video.rgb) || (h.samples && !clip.audio.samples)) {

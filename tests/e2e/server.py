@@ -2,11 +2,13 @@
 Names begin with the need they stand for (N18: clients' API; N2 seeds; N4 cancel; N5 sizes; ...)."""
 import base64
 import hashlib
+import io
 import json
 import re
 import struct
 import subprocess
 import tempfile
+import wave
 
 from server_rig import LONG, REELM, Server, TINY, check, run, shared
 
@@ -321,6 +323,83 @@ def n10_first_frame_is_the_picture():
     s.json("POST", "/v1/videos", {"prompt": "x", "input_reference": {"image_url": "https://e.org/a.png"}}, want=400)
     s.json("POST", "/v1/videos", {"prompt": "x", "input_reference": {"image_url": "data:image/png;base64,@@"}}, want=400)
     s.json("POST", "/v1/videos", {"prompt": "x", "input_reference": {"file_id": "file_1"}}, want=400)
+
+
+def n2_edits_keep_what_is_not_painted():
+    s = shared.get()
+    first = s.make(num_frames=5, size="32x32", seed=9, generate_sound=True)
+    v = s.json("POST", "/v1/videos/edits", {"prompt": "a blue ball", "video": {"id": first["id"]}, "mask_box": "0,0,16,32", "seed": 1})
+    check(v["settings"]["task"] == "paint", str(v))
+    v = s.wait(v)
+    check(v["status"] == "completed" and v["size"] == "32x32" and v["num_frames"] == 5, str(v))
+    v = s.json("POST", "/v1/videos/edits", {"prompt": "a wider view", "video": {"id": first["id"]}, "outpaint": "8,8,0,0"})
+    v = s.wait(v)
+    check(v["status"] == "completed" and v["size"] == "48x32", str(v))
+    mask = s.content(first, "thumbnail")[1]
+    v = s.form("/v1/videos/edits", {"prompt": "x", "video[id]": first["id"]}, [("mask", "mask.png", mask)])
+    check(v["inputs"] == ["condition", "mask"], str(v))
+    check(s.wait(v)["status"] == "completed", "mask")
+
+
+def s3_edits_without_a_mask_restyle():
+    s = shared.get()
+    first = s.make(num_frames=5, size="32x32", seed=9)
+    v = s.wait(s.json("POST", "/v1/videos/edits", {"prompt": "a pencil sketch", "video": {"id": first["id"]}}))
+    check(v["status"] == "completed" and v["settings"]["task"] == "stylize" and v["size"] == "32x32", str(v))
+    clip = s.content(first)[1]
+    fields = {"prompt": "neon", "size": "32x32", "num_frames": 5, "control_type": "depth"}
+    v = s.wait(s.form("/v1/videos", fields, [("control_reference", "d.mp4", clip)]))
+    check(v["status"] == "completed" and v["inputs"] == ["depth"], str(v))
+
+
+def n10_keyframes_and_end_image():
+    s = shared.get()
+    ends = [s.content(s.make(seed=i, size="32x32"), "thumbnail")[1] for i in (1, 2)]
+    v = s.form(
+        "/v1/videos", {"prompt": "it turns", "num_frames": 9, "size": "32x32", "generate_sound": False},
+        [("input_reference", "a.png", ends[0]), ("end_image", "b.png", ends[1])],
+    )
+    v = s.wait(v)
+    check(v["status"] == "completed" and v["inputs"] == ["condition", "keyframe"], str(v))
+    v = s.form("/v1/videos", {"prompt": "x", "num_frames": 9, "size": "32x32"}, [("keyframes[4]", "a.png", ends[0])])
+    check(s.wait(v)["status"] == "completed", "a key frame in the middle")
+    v = s.wait(s.form("/v1/videos", {"prompt": "x", "num_frames": 5}, [("keyframes[40]", "a.png", ends[0])]))
+    check(v["status"] == "failed" and v["error"]["code"] == "invalid_request", str(v))
+
+
+def n7_sound_for_video_and_video_for_sound():
+    s = shared.get()
+    first = s.make(num_frames=9, size="32x32")
+    v = s.wait(s.json("POST", "/v1/videos", {"task": "sound", "prompt": "a bounce", "video": {"id": first["id"]}}))
+    check(v["status"] == "completed" and v["num_frames"] == 9 and v["usage"]["audio_tokens"] > 0, str(v))
+    tone = io.BytesIO()
+    with wave.open(tone, "wb") as w:
+        w.setnchannels(2)
+        w.setsampwidth(2)
+        w.setframerate(44100)
+        w.writeframes(bytes(44100 * 4))
+    fields = {"prompt": "a bell", "num_frames": 8, "size": "32x32"}
+    v = s.wait(s.form("/v1/videos", fields, [("audio_reference", "tone.wav", tone.getvalue())]))
+    check(v["status"] == "completed" and v["num_frames"] == 8 and v["seconds"] == "1", str(v))
+
+
+def n6_uploads_of_every_kind_are_read():
+    s = shared.get()
+    fields = {"prompt": "on", "seconds": 0.25, "generate_sound": "false"}
+    for name in ("mp4", "webm", "mkv", "gif"):
+        clip = s.content(s.make(output_format=name, num_frames=3))[1]
+        v = s.wait(s.form("/v1/videos/extensions", fields, [("video", "in." + name, clip)]))
+        check(v["status"] == "completed" and v["num_frames"] == 5, f"{name}: {v}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("flac", "ogg", "wav"):
+            path = f"{folder}/a.{name}"
+            command = [REELM, "generate", "-p", "a bell", "-W", "16", "-H", "16", "--frames", "4", "-s", "1", "-q"]
+            subprocess.run([*command, "-o", path], check=True)
+            with open(path, "rb") as f:
+                data = f.read()
+            fields = {"prompt": "a bell", "num_frames": 2, "size": "16x16"}
+            v = s.wait(s.form("/v1/videos", fields, [("source_audio", "a", data)]))
+            check(v["status"] == "completed", f"{name}: {v}")
 
 
 # ---- The page ---------------------------------------------------------------------------------------
