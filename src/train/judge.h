@@ -3,7 +3,7 @@
  *   17 frames of 128 x 128, 8 a second --> trunk --> queries: scene, camera, event, contacts,
  *                                           |                a body of each colour
  *                                           |-> cells: which colour is where
- *   32 x 32 cut out around a body ----------> its shape and material
+ *   32 x 32 cut out around a body ----------> its shape and material; the style
  *   40 bands of sound, 100 times a second --------> onsets of impacts
  *
  * No two bodies of a scene share a colour, so a colour names a body. docs/JUDGE.md. */
@@ -83,7 +83,7 @@ void rlm_judge_forward(rlm_run *run, const rlm_judge_net *net, const rlm_tensor 
 
 /* ---- judge_crop.c ---------------------------------------------------------------------------- */
 
-enum { CROP_COLOUR, CROP_SHAPE, CROP_MATERIAL, CROP_KINDS };
+enum { CROP_COLOUR, CROP_SHAPE, CROP_MATERIAL, CROP_STYLE, CROP_KINDS };
 enum { CROP_SIDE = 32, CROP_MOMENTS = 3, CROP_FRAME = 8 /* frames 0, 8, 16; moments 0, 2, 4 */ };
 int rlm_judge_crop_classes(int kind);
 typedef struct rlm_judge_crop rlm_judge_crop;
@@ -155,7 +155,8 @@ typedef struct rlm_judge_view {
 } rlm_judge_view;
 /* Clip `index` of the batch; shape and material as the trunk sees them. */
 void rlm_judge_read(const rlm_judge_logits *l, int index, rlm_judge_view *view);
-/* Shape and material of the bodies of clip `index`, looked at once more; scratch from run. */
+/* Shape and material of the bodies of clip `index`, and its style, looked at once more; scratch
+ * from run. */
 void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_judge_logits *l,
                           int index, const float *pixels, rlm_judge_view *view);
 
@@ -191,8 +192,8 @@ enum {
     SCORE_COLOUR, /* each of the eight: there or not */
     SCORE_SHAPE,
     SCORE_SIZE,
-    SCORE_MATERIAL,
-    SCORE_ACTOR, /* which body acts */
+    SCORE_MATERIAL, /* of photo-like clips: drawing hides it */
+    SCORE_ACTOR,    /* which body acts */
     SCORE_EVENT,
     SCORE_DIRECTION,
     SCORE_FLOOR,

@@ -97,8 +97,9 @@ static void answer_body(cJSON *rows, rlm_judge_score *score, const rlm_judge_vie
     const char *of = c < 0 ? NULL : rlm_fact_name(FACT_COLOUR, c);
     if (said[FACT_COLOUR] >= 0)
         answer(rows, score, SCORE_COLOUR, NULL, of, there ? of : "none", there);
+    bool drawn = rlm_judge_best(v->clip[CLIP_STYLE], STYLES) != PHOTO;
     for (int k = FACT_SHAPE; k <= FACT_SIZE; k++) {
-        if (said[k] < 0)
+        if (said[k] < 0 || (k == FACT_MATERIAL && drawn))
             continue;
         int seen = there ? rlm_judge_best(b->p[k], rlm_fact_values(k)) : -1;
         answer(rows, score, whats[k], of, rlm_fact_name(k, said[k]),

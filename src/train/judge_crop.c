@@ -1,4 +1,5 @@
-/* The judge's second look: a body cut out and brought to one size, for its shape and material.
+/* The judge's second look: a body cut out and brought to one size, for its shape and material and
+ * for the style.
  *
  *   17 frames, a square around a body in frame 0, 8 and 16 -> 32 x 32 -> convolutions -> heads
  *
@@ -21,7 +22,7 @@ struct rlm_judge_crop {
 
 int rlm_judge_crop_classes(int kind)
 {
-    static const int classes[CROP_KINDS] = {COLOURS, SHAPES, MATERIALS};
+    static const int classes[CROP_KINDS] = {COLOURS, SHAPES, MATERIALS, STYLES};
     return classes[kind];
 }
 
@@ -33,7 +34,8 @@ static void conv(rlm_conv *c, rlm_params *p, const char *name, int cin, int cout
 
 int rlm_judge_crop_new(rlm_judge_crop **out, rlm_params *p, rlm_error *err)
 {
-    static const char *const kinds[CROP_KINDS] = {"crop.colour", "crop.shape", "crop.material"};
+    static const char *const kinds[CROP_KINDS] = {"crop.colour", "crop.shape", "crop.material",
+                                                  "crop.style"};
     rlm_judge_crop *n = rlm_calloc(1, sizeof *n);
     char name[64];
     *out = n;

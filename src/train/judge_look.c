@@ -82,7 +82,7 @@ void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_ju
     }
     int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, 3};
     rlm_tensor out[CROP_KINDS], x = rlm_tensor_view(crops, RLM_F32, 5, shape);
-    float votes[COLOURS][CROP_KINDS][8] = {{{0}}}, weight[COLOURS] = {0};
+    float votes[COLOURS][CROP_KINDS][8] = {{{0}}}, weight[COLOURS] = {0}, style[8] = {0}, all = 0;
     if (count)
         rlm_judge_crop_forward(run, crop, &x, out);
     for (int i = 0; i < count; i++) {
@@ -90,13 +90,18 @@ void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_ju
         softmax(rows_of(&out[CROP_COLOUR], i), COLOURS, q);
         sure = q[owner[i]] + 1e-3f;
         weight[owner[i]] += sure;
+        all += sure;
         for (int k = CROP_SHAPE; k < CROP_KINDS; k++) {
             int n = rlm_judge_crop_classes(k);
             softmax(rows_of(&out[k], i), n, q);
             for (int j = 0; j < n; j++)
                 votes[owner[i]][k][j] += sure * q[j];
+            for (int j = 0; j < n && k == CROP_STYLE; j++)
+                style[j] += sure * q[j];
         }
     }
+    for (int j = 0; j < STYLES && all > 0; j++)
+        v->clip[CLIP_STYLE][j] = 0.5f * v->clip[CLIP_STYLE][j] + 0.5f * style[j] / all;
     for (int c = 0; c < COLOURS; c++)
         for (int j = 0; j < 8 && weight[c] > 0; j++) {
             v->body[c].p[BODY_SHAPE][j] = votes[c][CROP_SHAPE][j] / weight[c];
@@ -223,7 +228,8 @@ void rlm_judge_count(const rlm_judge_truth *t, const rlm_judge_view *v, rlm_judg
             continue;
         ask(s, SCORE_SHAPE, rlm_judge_best(b->p[BODY_SHAPE], SHAPES) == o->shape);
         ask(s, SCORE_SIZE, rlm_judge_best(b->p[BODY_SIZE], SIZES) == o->size);
-        ask(s, SCORE_MATERIAL, rlm_judge_best(b->p[BODY_MATERIAL], MATERIALS) == o->material);
+        if (t->scene.style == PHOTO)
+            ask(s, SCORE_MATERIAL, rlm_judge_best(b->p[BODY_MATERIAL], MATERIALS) == o->material);
         if (o->role == ACTOR)
             ask(s, SCORE_ACTOR, actor == o->colour);
     }

@@ -45,6 +45,8 @@ static void cell_truth(const rlm_scene *s, const uint8_t *mask, rlm_judge_truth 
             (int8_t)(body < 1 ? body : 1 + rlm_scene_fact(s, body - 1, FACT_COLOUR));
         for (int k = BODY_SHAPE; k <= BODY_SIZE; k++)
             t->cell[k][i] = (int8_t)(body < 1 ? -1 : rlm_scene_fact(s, body - 1, facts[k]));
+        if (s->style != PHOTO) /* what it is made of is hidden by how it is drawn */
+            t->cell[BODY_MATERIAL][i] = -1;
         t->cell[BODY_ROLE][i] = (int8_t)(body < 1 ? -1 : s->object[body - 1].role);
     }
 }
@@ -67,7 +69,7 @@ static void body_truth(const rlm_object *o, int seen, rlm_judge_truth *t)
 {
     const int values[BODY_KINDS] = {seen, o->shape, o->material, o->size, o->role};
     for (int k = 0; k < BODY_KINDS; k++)
-        if (k == BODY_COLOUR || seen == 1)
+        if (k == BODY_COLOUR || (seen == 1 && (k != BODY_MATERIAL || t->scene.style == PHOTO)))
             t->body[k][o->colour] = (int8_t)values[k];
 }
 

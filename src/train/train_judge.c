@@ -381,7 +381,7 @@ static double clip_losses(trainer *t, const rlm_judge_logits *l, const rlm_judge
     for (int b = 0; b < t->recipe.batch; b++)
         for (int i = 0; i < SPANS; i++)
             t->target[b * SPANS + i] = truth[b].contact[i];
-    sum += head_loss(t, &l->contacts, 2.0, NULL);
+    sum += head_loss(t, &l->contacts, 4.0, NULL);
     for (int b = 0; b < t->recipe.batch; b++)
         for (int i = 0; i < JUDGE_HEARD; i++)
             t->target[b * JUDGE_HEARD + i] = truth[b].heard[i];
@@ -404,7 +404,8 @@ static int cut_crops(trainer *t, const samples *s, int32_t *target)
                               t->crops + (size_t)count * CROP_SIDE * CROP_SIDE * 3);
                 target[count] = o->colour;
                 target[most + count] = o->shape;
-                target[2 * most + count] = o->material;
+                target[2 * most + count] = s->truth[b].scene.style == PHOTO ? o->material : -1;
+                target[3 * most + count] = s->truth[b].scene.style;
                 count++;
             }
     return count;
@@ -412,7 +413,7 @@ static int cut_crops(trainer *t, const samples *s, int32_t *target)
 
 static double crop_losses(trainer *t, const samples *s)
 {
-    static const double weight[CROP_KINDS] = {0.3, 1.0, 1.0};
+    static const double weight[CROP_KINDS] = {0.3, 1.0, 1.5, 0.5};
     int most = crops_of(t);
     int32_t *target = t->target + most; /* behind what head_loss reads */
     int count = cut_crops(t, s, target);
