@@ -84,18 +84,24 @@ void rlm_judge_forward(rlm_run *run, const rlm_judge_net *net, const rlm_tensor 
 /* ---- judge_crop.c ---------------------------------------------------------------------------- */
 
 enum { CROP_COLOUR, CROP_SHAPE, CROP_MATERIAL, CROP_STYLE, CROP_KINDS };
-enum { CROP_SIDE = 32, CROP_MOMENTS = 3, CROP_FRAME = 8 /* frames 0, 8, 16; moments 0, 2, 4 */ };
+enum {
+    CROP_SIDE = 32,
+    CROP_CHANNELS = 6,
+    CROP_MOMENTS = 3,
+    CROP_FRAME = 8 /* frames 0, 8, 16; moments 0, 2, 4 */
+};
+enum { CROP_FLOATS = CROP_SIDE * CROP_SIDE * CROP_CHANNELS };
 int rlm_judge_crop_classes(int kind);
 typedef struct rlm_judge_crop rlm_judge_crop;
 int rlm_judge_crop_new(rlm_judge_crop **out, rlm_params *p, rlm_error *err);
 void rlm_judge_crop_free(rlm_judge_crop **net);
-/* crops [m][1][32][32][3] -> logits [m][classes]. */
+/* crops [m][1][32][32][6] -> logits [m][classes]. */
 void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *net, const rlm_tensor *crops,
                             rlm_tensor out[CROP_KINDS]);
 typedef struct rlm_judge_square {
     float x, y, side; /* middle and side, pixels */
 } rlm_judge_square;
-/* The square of a frame of pixels [17][128][128][3] as crop [32][32][3]. */
+/* The square of a frame of pixels [17][128][128][3] as crop [32][32][6]. */
 void rlm_judge_cut(const float *pixels, int frame, const rlm_judge_square *s, float *crop);
 void rlm_judge_tremble(uint64_t seed, uint64_t index, rlm_judge_square *s);
 /* Where a colour is: p [16][16] probabilities, `stride` floats apart. 0: nowhere. */

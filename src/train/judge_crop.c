@@ -3,6 +3,8 @@
  *
  *   17 frames, a square around a body in frame 0, 8 and 16 -> 32 x 32 -> convolutions -> heads
  *
+ * Six channels: the pixels, and four times what they differ from the mean around them; outlines,
+ * grain and highlights are small beside the colours, and learnt late without it.
  * In training the squares come from the masks and tremble; when judging, from the cells that show
  * the body's colour. */
 #include <math.h>
@@ -41,7 +43,7 @@ int rlm_judge_crop_new(rlm_judge_crop **out, rlm_params *p, rlm_error *err)
     *out = n;
     if (!n)
         return rlm_fail(err, RLM_E_NOMEM, "judge: no memory");
-    conv(&n->stem, p, "crop.stem", 3, WIDTHS[0], 3);
+    conv(&n->stem, p, "crop.stem", CROP_CHANNELS, WIDTHS[0], 3);
     for (int i = 0; i < LEVELS; i++) {
         snprintf(name, sizeof name, "crop.down%d", i);
         conv(&n->down[i], p, name, 4 * WIDTHS[i], WIDTHS[i + 1], 1);
@@ -87,12 +89,29 @@ void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *n, const rlm_ten
 
 /* ---- Cutting out ----------------------------------------------------------------------------- */
 
+/* Channels 3 .. 5: contrast with the mean of up to 5 x 5. */
+static void add_contrast(float *crop)
+{
+    for (int j = 0; j < CROP_SIDE; j++)
+        for (int i = 0; i < CROP_SIDE; i++) {
+            float sum[3] = {0}, *here = crop + (size_t)(j * CROP_SIDE + i) * CROP_CHANNELS;
+            int count = 0;
+            for (int y = j > 2 ? j - 2 : 0; y <= j + 2 && y < CROP_SIDE; y++)
+                for (int x = i > 2 ? i - 2 : 0; x <= i + 2 && x < CROP_SIDE; x++, count++)
+                    for (int k = 0; k < 3; k++)
+                        sum[k] += crop[(size_t)(y * CROP_SIDE + x) * CROP_CHANNELS + k];
+            for (int k = 0; k < 3; k++)
+                here[3 + k] = 4 * (here[k] - sum[k] / (float)count);
+        }
+}
+
 void rlm_judge_cut(const float *pixels, int frame, const rlm_judge_square *s, float *crop)
 {
+    float *to = crop;
     const float *f = pixels + (size_t)frame * JUDGE_SIDE * JUDGE_SIDE * 3;
     float step = s->side / CROP_SIDE;
     for (int j = 0; j < CROP_SIDE; j++)
-        for (int i = 0; i < CROP_SIDE; i++, crop += 3) {
+        for (int i = 0; i < CROP_SIDE; i++, to += CROP_CHANNELS) {
             float x = s->x + ((float)i + 0.5f - CROP_SIDE / 2) * step - 0.5f;
             float y = s->y + ((float)j + 0.5f - CROP_SIDE / 2) * step - 0.5f;
             x = x < 0 ? 0 : x > JUDGE_SIDE - 1.001f ? JUDGE_SIDE - 1.001f : x;
@@ -102,9 +121,10 @@ void rlm_judge_cut(const float *pixels, int frame, const rlm_judge_square *s, fl
             const float *a = f + ((size_t)iy * JUDGE_SIDE + (size_t)ix) * 3;
             const float *b = a + (size_t)JUDGE_SIDE * 3;
             for (int k = 0; k < 3; k++)
-                crop[k] = (1 - fy) * ((1 - fx) * a[k] + fx * a[k + 3]) +
-                          fy * ((1 - fx) * b[k] + fx * b[k + 3]);
+                to[k] = (1 - fy) * ((1 - fx) * a[k] + fx * a[k + 3]) +
+                        fy * ((1 - fx) * b[k] + fx * b[k + 3]);
         }
+    add_contrast(crop);
 }
 
 void rlm_judge_tremble(uint64_t seed, uint64_t index, rlm_judge_square *s)

@@ -66,7 +66,7 @@ void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_ju
     int owner[MOST], count = 0;
     size_t mark = rlm_arena_mark(run->arena);
     float *p = rlm_arena_alloc(run->arena, sizeof(float) * CELLS * (1 + COLOURS));
-    float *crops = rlm_arena_alloc(run->arena, sizeof(float) * MOST * CROP_SIDE * CROP_SIDE * 3);
+    float *crops = rlm_arena_alloc(run->arena, sizeof(float) * MOST * CROP_FLOATS);
     for (int m = 0; m < CROP_MOMENTS; m++) {
         int64_t row = (int64_t)index * JUDGE_CELLS + 2 * m * CELLS;
         for (int i = 0; i < CELLS; i++)
@@ -75,12 +75,11 @@ void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_ju
             rlm_judge_square s;
             if (!rlm_judge_there(v, c) || !rlm_judge_find(p + 1 + c, 1 + COLOURS, &s))
                 continue;
-            rlm_judge_cut(pixels, m * CROP_FRAME, &s,
-                          crops + (size_t)count * CROP_SIDE * CROP_SIDE * 3);
+            rlm_judge_cut(pixels, m * CROP_FRAME, &s, crops + (size_t)count * CROP_FLOATS);
             owner[count++] = c;
         }
     }
-    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, 3};
+    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
     rlm_tensor out[CROP_KINDS], x = rlm_tensor_view(crops, RLM_F32, 5, shape);
     float votes[COLOURS][CROP_KINDS][8] = {{{0}}}, weight[COLOURS] = {0}, style[8] = {0}, all = 0;
     if (count)
@@ -293,7 +292,7 @@ static int plan(rlm_judge *j, rlm_error *err)
     j->run = (rlm_run){.k = &empty, .arena = &j->arena, .par = j->par};
     rlm_tensor x = rlm_tensor_view(NULL, RLM_F32, 5, pixels);
     rlm_tensor y = rlm_tensor_view(NULL, RLM_F32, 5, bands);
-    int64_t crops[5] = {COLOURS * CROP_MOMENTS, 1, CROP_SIDE, CROP_SIDE, 3};
+    int64_t crops[5] = {COLOURS * CROP_MOMENTS, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
     rlm_tensor z = rlm_tensor_view(NULL, RLM_F32, 5, crops), out[CROP_KINDS];
     rlm_judge_forward(&j->run, j->net, &x, &y, &l);
     rlm_arena_alloc(&j->arena, JUDGE_CROP_SCRATCH);

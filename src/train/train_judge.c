@@ -39,7 +39,7 @@ typedef struct trainer {
     rlm_params params;
     rlm_judge_net *net;
     rlm_judge_crop *crop;
-    float *crops; /* [batch * MAX_OBJECTS * CROP_MOMENTS][32][32][3] */
+    float *crops; /* [batch * MAX_OBJECTS * CROP_MOMENTS][32][32][6] */
     rlm_optim optim;
     rlm_loader *loader;
     rlm_journal *journal;
@@ -191,7 +191,7 @@ static int crops_of(const trainer *t)
 
 static rlm_tensor crop_view(float *crops, int count)
 {
-    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, 3};
+    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
     return rlm_tensor_view(crops, RLM_F32, 5, shape);
 }
 
@@ -236,8 +236,7 @@ static int open_memory(trainer *t, rlm_error *err)
     size_t batch = (size_t)t->recipe.batch, rows = batch * JUDGE_CELLS;
     t->loss = rlm_alloc(rows * sizeof(float));
     t->target = rlm_alloc(rows * sizeof(int32_t));
-    t->crops = rlm_alloc(
-        rlm_size_mul((size_t)crops_of(t), (size_t)CROP_SIDE * CROP_SIDE * 3 * sizeof(float)));
+    t->crops = rlm_alloc(rlm_size_mul((size_t)crops_of(t), (size_t)CROP_FLOATS * sizeof(float)));
     t->held = in_slot(rlm_alloc(slot_bytes(VALIDATION)), VALIDATION);
     if (!t->loss || !t->target || !t->crops || !t->held.pixels)
         return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory for batches of %zu", batch);
@@ -401,7 +400,7 @@ static int cut_crops(trainer *t, const samples *s, int32_t *target)
                     continue;
                 rlm_judge_tremble(t->recipe.seed + (uint64_t)t->step, (uint64_t)count, &at);
                 rlm_judge_cut(s->pixels + (size_t)b * JUDGE_FLOATS, m * CROP_FRAME, &at,
-                              t->crops + (size_t)count * CROP_SIDE * CROP_SIDE * 3);
+                              t->crops + (size_t)count * CROP_FLOATS);
                 target[count] = o->colour;
                 target[most + count] = o->shape;
                 target[2 * most + count] = s->truth[b].scene.style == PHOTO ? o->material : -1;
