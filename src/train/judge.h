@@ -136,7 +136,7 @@ int rlm_judge_render(const rlm_world *world, uint64_t seed, rlm_clip *clip, rlm_
 void rlm_judge_bands(const rlm_pcm *sound, float *bands);
 /* Bytes to [-1, 1]. A clip of 17 frames of 128 x 128. */
 void rlm_judge_pixels(const rlm_frames *video, float *pixels);
-/* The same seen in a mirror, in place. */
+/* The same seen in a mirror, in place; truth may be NULL. */
 void rlm_judge_mirror(float *pixels, rlm_judge_truth *truth);
 /* Blur, noise, a change of light, in place; a pure function of seed and index. */
 void rlm_judge_spoil(uint64_t seed, uint64_t index, rlm_clip *clip);
@@ -154,17 +154,24 @@ typedef struct rlm_judge_body {
 } rlm_judge_body;
 typedef struct rlm_judge_view {
     rlm_judge_body body[COLOURS];
-    int count; /* bodies there */
+    float span[JUDGE_SPANS][1 + JUDGE_SPAN_PARTS]; /* of each gap: no contact, or in which part */
+    int count;                                     /* bodies there */
     float clip[CLIP_KINDS][8];
     int contacts, onsets;
     float contact_s[JUDGE_SPANS], onset_s[JUDGE_TICKS / 4];
 } rlm_judge_view;
-/* Clip `index` of the batch; shape and material as the trunk sees them. */
+/* Clip `index` of the batch: probabilities and onsets; shape and material as the trunk sees them.
+ */
 void rlm_judge_read(const rlm_judge_logits *l, int index, rlm_judge_view *view);
 /* Shape and material of the bodies of clip `index`, and its style, looked at once more; scratch
  * from run. */
 void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_judge_logits *l,
                           int index, const float *pixels, rlm_judge_view *view);
+
+/* The mean of a view and one of the mirrored clip, into a. */
+void rlm_judge_merge(rlm_judge_view *a, const rlm_judge_view *mirrored);
+/* Count and contacts from the probabilities. */
+void rlm_judge_settle(rlm_judge_view *view);
 
 typedef struct rlm_judge {
     rlm_judge_config config;
@@ -181,7 +188,8 @@ typedef struct rlm_judge {
 int rlm_judge_open(rlm_judge **out, const char *path, int threads, const char *cpu_mask,
                    rlm_error *err);
 void rlm_judge_close(rlm_judge **judge);
-/* A clip of JUDGE_FRAMES x JUDGE_SIDE x JUDGE_SIDE at JUDGE_FPS, sound at 16 kHz or none. */
+/* The clip and its mirror image, taken together. A clip of JUDGE_FRAMES x JUDGE_SIDE x JUDGE_SIDE
+ * at JUDGE_FPS, sound at 16 kHz or none. */
 void rlm_judge_look(rlm_judge *judge, const rlm_clip *clip, rlm_judge_view *view);
 int rlm_judge_save(const char *path, const rlm_judge_config *c, const rlm_params *p,
                    const float *data, const char *note, rlm_error *err);

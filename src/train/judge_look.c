@@ -53,7 +53,6 @@ static void read_bodies(const rlm_judge_logits *l, int index, rlm_judge_view *v)
         for (int k = 0; k < BODY_KINDS; k++)
             softmax(rows_of(&l->body[k], (int64_t)index * COLOURS + c), rlm_judge_body_classes(k),
                     v->body[c].p[k]);
-        v->count += rlm_judge_there(v, c);
     }
 }
 
@@ -111,13 +110,13 @@ void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_ju
 
 /* A gap between frames has a contact when "none" is not likelier than all its parts; the time is
  * the mean over the parts. Two neighbours half a gap apart are one contact on their border. */
-static void read_contacts(const rlm_judge_logits *l, int index, rlm_judge_view *v)
+static void settle_contacts(rlm_judge_view *v)
 {
     float weight = 0;
+    v->contacts = 0;
     for (int i = 0; i < JUDGE_SPANS; i++) {
-        float p[1 + JUDGE_SPAN_PARTS], any = 0, at = 0;
-        softmax(rows_of(&l->contacts, (int64_t)index * 4 * JUDGE_GROUPS + 4 + i),
-                1 + JUDGE_SPAN_PARTS, p);
+        float any = 0, at = 0;
+        const float *p = v->span[i];
         for (int k = 0; k < JUDGE_SPAN_PARTS; k++) {
             any += p[1 + k];
             at += p[1 + k] * ((float)k + 0.5f) / JUDGE_SPAN_PARTS;
@@ -134,6 +133,39 @@ static void read_contacts(const rlm_judge_logits *l, int index, rlm_judge_view *
             weight = any;
         }
     }
+}
+
+void rlm_judge_settle(rlm_judge_view *v)
+{
+    v->count = 0;
+    for (int c = 0; c < COLOURS; c++)
+        v->count += rlm_judge_there(v, c);
+    settle_contacts(v);
+}
+
+/* Where class i of a kind of the clip goes in a mirror. */
+static int mirrored_class(int kind, int i)
+{
+    int a = kind == CLIP_DIRECTION ? LEFT : kind == CLIP_CAMERA ? PAN_LEFT : -1;
+    int b = kind == CLIP_DIRECTION ? RIGHT : kind == CLIP_CAMERA ? PAN_RIGHT : -1;
+    return i == a ? b : i == b ? a : i;
+}
+
+void rlm_judge_merge(rlm_judge_view *a, const rlm_judge_view *m)
+{
+    for (int c = 0; c < COLOURS; c++)
+        for (int k = 0; k < BODY_KINDS; k++)
+            for (int i = 0; i < 8; i++)
+                a->body[c].p[k][i] = 0.5f * (a->body[c].p[k][i] + m->body[c].p[k][i]);
+    for (int k = 0; k < CLIP_KINDS; k++) {
+        float both[8];
+        for (int i = 0; i < 8; i++)
+            both[i] = 0.5f * (a->clip[k][i] + m->clip[k][mirrored_class(k, i)]);
+        memcpy(a->clip[k], both, sizeof both);
+    }
+    for (int i = 0; i < JUDGE_SPANS; i++)
+        for (int k = 0; k <= JUDGE_SPAN_PARTS; k++)
+            a->span[i][k] = 0.5f * (a->span[i][k] + m->span[i][k]);
 }
 
 /* An onset is a stretch of ticks that are likely ones; its time is their mean. */
@@ -161,7 +193,9 @@ void rlm_judge_read(const rlm_judge_logits *l, int index, rlm_judge_view *v)
     read_bodies(l, index, v);
     for (int k = 0; k < CLIP_KINDS; k++)
         softmax(rows_of(&l->clip[k], index), rlm_judge_clip_classes(k), v->clip[k]);
-    read_contacts(l, index, v);
+    for (int i = 0; i < JUDGE_SPANS; i++)
+        softmax(rows_of(&l->contacts, (int64_t)index * 4 * JUDGE_GROUPS + 4 + i),
+                1 + JUDGE_SPAN_PARTS, v->span[i]);
     read_onsets(l, index, v);
 }
 
@@ -358,17 +392,28 @@ void rlm_judge_close(rlm_judge **judge)
     *judge = NULL;
 }
 
-void rlm_judge_look(rlm_judge *j, const rlm_clip *clip, rlm_judge_view *view)
+/* j->pixels and j->bands as they are. */
+static void look_once(rlm_judge *j, rlm_judge_view *view)
 {
     rlm_judge_logits l;
     int64_t pixels[5] = {1, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
     int64_t bands[5] = {1, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
-    rlm_judge_pixels(&clip->video, j->pixels);
-    rlm_judge_bands(&clip->audio, j->bands);
     rlm_arena_rewind(&j->arena, 0);
     rlm_tensor x = rlm_tensor_view(j->pixels, RLM_F32, 5, pixels);
     rlm_tensor y = rlm_tensor_view(j->bands, RLM_F32, 5, bands);
     rlm_judge_forward(&j->run, j->net, &x, &y, &l);
     rlm_judge_read(&l, 0, view);
     rlm_judge_look_again(&j->run, j->crop, &l, 0, j->pixels, view);
+}
+
+void rlm_judge_look(rlm_judge *j, const rlm_clip *clip, rlm_judge_view *view)
+{
+    rlm_judge_view mirrored;
+    rlm_judge_pixels(&clip->video, j->pixels);
+    rlm_judge_bands(&clip->audio, j->bands);
+    look_once(j, view);
+    rlm_judge_mirror(j->pixels, NULL);
+    look_once(j, &mirrored);
+    rlm_judge_merge(view, &mirrored);
+    rlm_judge_settle(view);
 }

@@ -262,6 +262,8 @@ void rlm_judge_mirror(float *pixels, rlm_judge_truth *t)
                 *a = *b;
                 *b = keep;
             }
+    if (!t)
+        return;
     for (int kind = 0; kind < BODY_KINDS; kind++)
         for (int row = 0; row < JUDGE_CELLS; row += JUDGE_GRID)
             for (int x = 0; x < JUDGE_GRID / 2; x++) {

@@ -498,6 +498,7 @@ static void score_held(trainer *t, rlm_judge_score *score)
         rlm_judge_read(&l, 0, &view);
         rlm_judge_look_again(&t->run, t->crop, &l, 0, t->held.pixels + (size_t)i * JUDGE_FLOATS,
                              &view);
+        rlm_judge_settle(&view);
         rlm_judge_count(&t->held.truth[i], &view, score);
     }
 }

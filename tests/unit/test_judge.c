@@ -80,6 +80,31 @@ static void case_mirror(void)
     free(b);
 }
 
+/* Left in the clip and right in its mirror image are one word; what is not of a side is averaged.
+ */
+static void case_merge(void)
+{
+    rlm_judge_view a, m;
+    memset(&a, 0, sizeof a);
+    memset(&m, 0, sizeof m);
+    a.clip[CLIP_DIRECTION][LEFT] = m.clip[CLIP_DIRECTION][RIGHT] = 1;
+    a.clip[CLIP_CAMERA][PAN_RIGHT] = m.clip[CLIP_CAMERA][PAN_LEFT] = 1;
+    a.clip[CLIP_EVENT][ROLL] = m.clip[CLIP_EVENT][SLIDE] = 1;
+    a.body[BLUE].p[BODY_COLOUR][1] = 1;
+    m.body[BLUE].p[BODY_COLOUR][1] = 0.5f;
+    a.body[PINK].p[BODY_COLOUR][1] = 0.75f;
+    a.span[3][8] = a.span[4][1] = 0.75f; /* one contact on the border of two gaps */
+    m.span[3][8] = m.span[4][1] = 0.75f;
+    a.span[9][4] = 0.5f; /* seen in one of the two only */
+    rlm_judge_merge(&a, &m);
+    rlm_judge_settle(&a);
+    CHECK(a.clip[CLIP_DIRECTION][LEFT] == 1 && a.clip[CLIP_CAMERA][PAN_RIGHT] == 1);
+    CHECK(a.clip[CLIP_EVENT][ROLL] == 0.5f && a.clip[CLIP_EVENT][SLIDE] == 0.5f);
+    CHECK(a.count == 1 && rlm_judge_there(&a, BLUE) && !rlm_judge_there(&a, PINK));
+    CHECK(a.contacts == 1);
+    CHECK_NEAR(a.contact_s[0], 0.5, 0.01);
+}
+
 /* A click is loudest at its tick; a tone in its band. */
 static void case_bands(void)
 {
@@ -295,6 +320,7 @@ int main(int argc, char **argv)
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_truth);
     TEST_CASE(case_mirror);
+    TEST_CASE(case_merge);
     TEST_CASE(case_bands);
     TEST_CASE(case_answers);
     TEST_CASE(case_facts);
