@@ -1,7 +1,10 @@
-/* A team of threads - 1 workers plus the caller. A job is published by raising `epoch`; each worker
- * sees it by spinning for a while, then sleeping on a condition variable. Between the layers of a
- * network a new job comes within microseconds, so the spin nearly always wins; an idle team costs
- * nothing after it. */
+/* A team of threads - 1 workers plus the caller. A job is published as a ticket: its number and how
+ * many of its chunks nobody has taken. Who takes a chunk does so by exchanging the ticket for one
+ * with a chunk less; the caller takes chunks like everybody else and then waits for those taken,
+ * not for workers: a worker that the system keeps off its core costs nothing as long as it holds no
+ * chunk. Workers see a new ticket by spinning for a while, then by sleeping on a condition
+ * variable. Between the layers of a network a new job comes within microseconds, so the spin nearly
+ * always wins; an idle team costs nothing after it. */
 #define _GNU_SOURCE
 #include "src/base/par.h"
 
@@ -45,15 +48,16 @@ struct rlm_par {
     int threads;
     worker *workers; /* [threads]; 0 is the caller */
 
-    /* The job. Written by the caller before epoch rises, read by workers after they saw it rise. */
+    /* The job. Written by the caller while no chunk of the one before is open, read by those who
+     * hold a chunk. */
     rlm_par_fn fn;
     void *ctx;
-    int64_t n, grain, chunks;
+    int64_t n, grain;
+    uint32_t chunks;
 
-    _Alignas(RLM_ALIGN) _Atomic uint32_t epoch;
-    _Alignas(RLM_ALIGN) _Atomic int64_t next; /* next chunk, when dynamic */
-    _Alignas(RLM_ALIGN) _Atomic int busy;     /* workers not done with this epoch */
-    _Alignas(RLM_ALIGN) _Atomic int sleeping; /* workers in or about to enter the wait */
+    _Alignas(RLM_ALIGN) _Atomic uint64_t ticket; /* number of the job << 32 | chunks not taken */
+    _Alignas(RLM_ALIGN) _Atomic uint32_t done;   /* chunks finished */
+    _Alignas(RLM_ALIGN) _Atomic int sleeping;    /* workers in or about to enter the wait */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stop;
@@ -70,27 +74,30 @@ static inline void relax(void)
 #endif
 }
 
-static void run_slices(rlm_par *par, int w)
+/* Take and run chunks until none is left; returns the last ticket seen. */
+static uint64_t run_chunks(rlm_par *par, int w)
 {
-    int64_t n = par->n, grain = par->grain;
-    bool dynamic = par->chunks > par->threads;
-    int64_t i = dynamic ? atomic_fetch_add_explicit(&par->next, 1, memory_order_relaxed) : w;
-    while (i < par->chunks) {
-        int64_t begin = i * grain;
-        int64_t end = n - begin > grain ? begin + grain : n;
+    uint64_t t = atomic_load_explicit(&par->ticket, memory_order_acquire);
+    while ((uint32_t)t > 0) {
+        if (!atomic_compare_exchange_weak_explicit(&par->ticket, &t, t - 1, memory_order_acquire,
+                                                   memory_order_acquire))
+            continue;
+        int64_t begin = (int64_t)(par->chunks - (uint32_t)t) * par->grain;
+        int64_t end = par->n - begin > par->grain ? begin + par->grain : par->n;
         par->fn(par->ctx, begin, end, w);
-        i = dynamic ? atomic_fetch_add_explicit(&par->next, 1, memory_order_relaxed) : par->chunks;
+        atomic_fetch_add_explicit(&par->done, 1, memory_order_release);
+        t = atomic_load_explicit(&par->ticket, memory_order_acquire);
     }
+    return t;
 }
 
-/* Wait until epoch differs from seen: spin, then sleep. */
-static uint32_t await_epoch(rlm_par *par, uint32_t seen)
+/* Wait until there is another job than that of ticket `seen`: spin, then sleep. */
+static void await_job(rlm_par *par, uint64_t seen)
 {
     double until = 0;
     for (int i = 0;; i++) {
-        uint32_t now = atomic_load_explicit(&par->epoch, memory_order_acquire);
-        if (now != seen)
-            return now;
+        if (atomic_load_explicit(&par->ticket, memory_order_acquire) >> 32 != seen >> 32)
+            return;
         relax();
         if (i % 64 == 63) {
             double t = rlm_now();
@@ -102,12 +109,10 @@ static uint32_t await_epoch(rlm_par *par, uint32_t seen)
     }
     pthread_mutex_lock(&par->lock);
     atomic_fetch_add(&par->sleeping, 1);
-    uint32_t now;
-    while ((now = atomic_load(&par->epoch)) == seen)
+    while (atomic_load(&par->ticket) >> 32 == seen >> 32)
         pthread_cond_wait(&par->wake, &par->lock);
     atomic_fetch_sub(&par->sleeping, 1);
     pthread_mutex_unlock(&par->lock);
-    return now;
 }
 
 static void *worker_main(void *arg)
@@ -117,21 +122,21 @@ static void *worker_main(void *arg)
     omp_set_num_threads(1);
     inside = par;
     inside_worker = me->index;
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     for (;;) {
-        seen = await_epoch(par, seen);
+        await_job(par, seen);
         if (par->stop)
             return NULL;
-        run_slices(par, me->index);
-        atomic_fetch_sub_explicit(&par->busy, 1, memory_order_release);
+        seen = run_chunks(par, me->index);
     }
 }
 
-/* Raise epoch and wake sleepers. A worker that saw the old epoch under the lock is either asleep
+/* A new ticket, and sleepers woken. A worker that saw the old one under the lock is either asleep
  * (sleeping > 0) or will see the new one: both sides use sequentially consistent accesses. */
-static void publish(rlm_par *par)
+static void publish(rlm_par *par, uint32_t chunks)
 {
-    atomic_fetch_add(&par->epoch, 1);
+    uint64_t number = (atomic_load_explicit(&par->ticket, memory_order_relaxed) >> 32) + 1;
+    atomic_store(&par->ticket, number << 32 | chunks);
     if (atomic_load(&par->sleeping) > 0) {
         pthread_mutex_lock(&par->lock);
         pthread_cond_broadcast(&par->wake);
@@ -188,7 +193,7 @@ void rlm_par_close(rlm_par **p)
     if (!par)
         return;
     par->stop = true;
-    publish(par);
+    publish(par, 0);
     for (int i = 1; i < par->threads; i++)
         pthread_join(par->workers[i].thread, NULL);
     for (int i = 0; i < par->threads; i++)
@@ -213,7 +218,7 @@ static void run_here(rlm_par *par, rlm_par_fn fn, void *ctx, int64_t n, bool tea
     inside = par;
     inside_worker = 0;
     if (team)
-        run_slices(par, 0);
+        run_chunks(par, 0);
     else
         fn(ctx, 0, n, 0);
     inside = NULL;
@@ -233,17 +238,18 @@ void rlm_par_for(rlm_par *par, int64_t n, int64_t grain, rlm_par_fn fn, void *ct
         run_here(par, fn, ctx, n, false);
         return;
     }
+    if ((n - 1) / grain >= UINT32_MAX)
+        grain = n / UINT32_MAX + 1;
     par->fn = fn;
     par->ctx = ctx;
     par->n = n;
     par->grain = grain;
-    par->chunks = (n + grain - 1) / grain;
-    atomic_store_explicit(&par->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&par->busy, par->threads - 1, memory_order_relaxed);
-    publish(par);
+    par->chunks = (uint32_t)((n + grain - 1) / grain);
+    atomic_store_explicit(&par->done, 0, memory_order_relaxed);
+    publish(par, par->chunks);
     run_here(par, fn, ctx, n, true);
-    /* The others finish within about one slice; give the core away if they are not running. */
-    for (int i = 0; atomic_load_explicit(&par->busy, memory_order_acquire) > 0; i++) {
+    /* The chunks that others hold; give the core away if they are not running. */
+    for (int i = 0; atomic_load_explicit(&par->done, memory_order_acquire) < par->chunks; i++) {
         relax();
         if (i % 256 == 255) /* some 10 us */
             sched_yield();

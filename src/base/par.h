@@ -15,10 +15,10 @@ int rlm_par_open(rlm_par **out, int threads, rlm_error *err);
 void rlm_par_close(rlm_par **par);
 int rlm_par_threads(const rlm_par *par); /* par NULL: 1 */
 
-/* Run fn(ctx, begin, end, worker) over [0, n) cut into chunks of `grain` (>= 1); chunk i goes to
- * worker i % threads when `grain * threads >= n`, else dynamically. worker in [0, threads). Returns
- * when all are done. Nested calls run inline. par NULL: inline. fn's result must not depend on the
- * cut. A team serves one caller at a time: two threads must not call on the same team at once.
+/* Run fn(ctx, begin, end, worker) over [0, n) cut into chunks of `grain` (>= 1), each taken by
+ * whoever is free. worker in [0, threads). Returns when all are done; waits for chunks, never for a
+ * worker that holds none. Nested calls run inline. par NULL: inline. fn's result must not depend on
+ * the cut. A team serves one caller at a time: two threads must not call on the same team at once.
  * OpenMP libraries called from fn run single-threaded. */
 typedef void (*rlm_par_fn)(void *ctx, int64_t begin, int64_t end, int worker);
 void rlm_par_for(rlm_par *par, int64_t n, int64_t grain, rlm_par_fn fn, void *ctx);

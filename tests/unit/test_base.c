@@ -213,25 +213,6 @@ static void par_for_covers_each_index_once(void)
     CHECK(rlm_par_threads(NULL) == 1);
 }
 
-/* Chunk i belongs to worker i when every worker gets at most one. */
-static void remember_worker(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    (void)end;
-    ((int *)ctx)[begin] = worker;
-}
-
-static void static_chunks_have_fixed_workers(void)
-{
-    rlm_par *par;
-    CHECK(rlm_par_open(&par, 4, NULL) == 0);
-    for (int round = 0; round < 200; round++) {
-        int who[8] = {-1, -1, -1, -1, -1, -1, -1, -1};
-        rlm_par_for(par, 8, 2, remember_worker, who);
-        CHECK(who[0] == 0 && who[2] == 1 && who[4] == 2 && who[6] == 3);
-    }
-    rlm_par_close(&par);
-}
-
 static void add_ones(void *ctx, int64_t begin, int64_t end, int worker)
 {
     (void)worker;
@@ -496,7 +477,6 @@ int main(int argc, char **argv)
     TEST_CASE(allocations_fail_on_demand);
     TEST_CASE(arena_lives_reserve_commit_rewind);
     TEST_CASE(par_for_covers_each_index_once);
-    TEST_CASE(static_chunks_have_fixed_workers);
     TEST_CASE(team_wakes_from_sleep);
     TEST_CASE(scratch_is_kept_and_private);
     TEST_CASE(team_refuses_nonsense);
