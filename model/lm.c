@@ -93,8 +93,10 @@ static void declare_tied(rlm_embedding *e, rlm_linear *l, rlm_params *p, const c
                          int count, int dim)
 {
     rlm_linear_declare(l, p, name, dim, count, false, 0.5f);
-    if (l->w)
+    if (l->w) {
         l->w->matrix = false;
+        l->w->shared = true;
+    }
     *e = (rlm_embedding){.count = count, .dim = dim, .table = l->w};
 }
 

@@ -81,6 +81,12 @@ rlm_lm_logits rlm_lm_heads_forward(rlm_run *run, const rlm_lm *lm, const rlm_lm_
 typedef struct rlm_lm_cache rlm_lm_cache;
 /* Room for `batch` sequences (2 with guidance) of `capacity` positions; bf16 keys and values. */
 int rlm_lm_cache_new(rlm_lm_cache **out, const rlm_lm *lm, int batch, int capacity, rlm_error *err);
+/* bits: 16 (bf16) or 8. Bytes of keys and values; SIZE_MAX: too many. */
+int rlm_lm_cache_new_as(rlm_lm_cache **out, const rlm_lm *lm, int bits, int batch, int capacity,
+                        rlm_error *err);
+size_t rlm_lm_cache_bytes(const rlm_lm_config *c, int bits, int batch, int capacity);
+/* Sequence `to` becomes what `from` is. */
+void rlm_lm_cache_copy(rlm_lm_cache *c, int from, int to);
 void rlm_lm_cache_free(rlm_lm_cache **c);
 void rlm_lm_cache_rewind(rlm_lm_cache *c, int sequence, int length);
 int rlm_lm_cache_length(const rlm_lm_cache *c, int sequence);

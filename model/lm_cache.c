@@ -1,15 +1,19 @@
 /* Generation with cached keys and values.
  *
- * Cache: [layer][sequence][head][capacity][head dim] in bf16, after QK norm and rotation, so a
- * cached position never has to be touched again. */
+ * Cache: [layer][sequence][head] regions (src/kernels/cache.h) in bf16 or 8 bits, after QK norm and
+ * rotation, so a cached position never has to be touched again. */
 #include "model/lm_private.h"
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
+
+#include "src/kernels/cache.h"
 
 struct rlm_lm_cache {
     int batch, capacity, layers, heads, dim; /* dim: of a head */
-    uint16_t *k, *v;
+    int bits;                                /* 16 or 8 */
+    uint8_t *data;
     int *length;    /* [batch] */
     int *seen;      /* [batch]: of the step in progress */
     float *hidden;  /* [batch][heads * dim] */
@@ -17,10 +21,37 @@ struct rlm_lm_cache {
     rlm_lm_ids ids; /* of the tokens in progress */
 };
 
+static rlm_cache_shape shape_of(const rlm_lm_cache *c, int batch, int rows)
+{
+    return (rlm_cache_shape){.batch = batch,
+                             .rows = rows,
+                             .heads = c->heads,
+                             .dim = c->dim,
+                             .capacity = c->capacity,
+                             .q_stride = 3 * c->heads * c->dim,
+                             .bits = c->bits,
+                             .seen = c->seen,
+                             .scale = 1.0f / sqrtf((float)c->dim)};
+}
+
+size_t rlm_lm_cache_bytes(const rlm_lm_config *g, int bits, int batch, int capacity)
+{
+    rlm_cache_shape s = {.dim = g->dim / g->heads, .capacity = capacity, .bits = bits};
+    return rlm_size_mul(rlm_size_mul((size_t)g->layers, (size_t)batch),
+                        rlm_size_mul((size_t)g->heads, rlm_cache_head_bytes(&s)));
+}
+
 int rlm_lm_cache_new(rlm_lm_cache **out, const rlm_lm *lm, int batch, int capacity, rlm_error *err)
+{
+    return rlm_lm_cache_new_as(out, lm, 16, batch, capacity, err);
+}
+
+int rlm_lm_cache_new_as(rlm_lm_cache **out, const rlm_lm *lm, int bits, int batch, int capacity,
+                        rlm_error *err)
 {
     const rlm_lm_config *g = &lm->config;
     *out = NULL;
+    assert(bits == 16 || bits == 8);
     if (batch < 1 || batch > 1024 || capacity < 1 || capacity > g->max_len)
         return rlm_fail(err, RLM_E_RANGE,
                         "lm cache: %d sequences of %d positions, expected 1..1024 of 1..%d", batch,
@@ -29,20 +60,18 @@ int rlm_lm_cache_new(rlm_lm_cache **out, const rlm_lm *lm, int batch, int capaci
     if (!c)
         return rlm_fail(err, RLM_E_NOMEM, "lm cache: no memory");
     c->batch = batch;
+    c->bits = bits;
     c->capacity = capacity;
     c->layers = g->layers;
     c->heads = g->heads;
     c->dim = g->dim / g->heads;
     size_t rows = (size_t)(capacity > batch ? capacity : batch);
-    size_t count = rlm_size_mul(rlm_size_mul((size_t)g->layers, (size_t)batch),
-                                rlm_size_mul((size_t)capacity, (size_t)g->dim));
-    c->k = rlm_alloc(rlm_size_mul(count, sizeof *c->k));
-    c->v = rlm_alloc(rlm_size_mul(count, sizeof *c->v));
+    c->data = rlm_calloc(rlm_lm_cache_bytes(g, bits, batch, capacity), 1);
     c->length = rlm_calloc((size_t)batch, sizeof *c->length);
     c->seen = rlm_calloc((size_t)batch, sizeof *c->seen);
     c->hidden = rlm_calloc(rlm_size_mul((size_t)batch, (size_t)g->dim), sizeof *c->hidden);
     c->angle = rlm_alloc(rlm_size_mul(rows, (size_t)c->dim / 2 * sizeof *c->angle));
-    if (!c->k || !c->v || !c->length || !c->seen || !c->hidden || !c->angle ||
+    if (!c->data || !c->length || !c->seen || !c->hidden || !c->angle ||
         rlm_lm_ids_new(&c->ids, lm, (int64_t)rows, NULL)) {
         rlm_lm_cache_free(&c);
         return rlm_fail(err, RLM_E_NOMEM, "lm cache: no memory for %d sequences of %d positions",
@@ -56,8 +85,7 @@ void rlm_lm_cache_free(rlm_lm_cache **cache)
 {
     rlm_lm_cache *c = *cache;
     if (c) {
-        rlm_free(c->k);
-        rlm_free(c->v);
+        rlm_free(c->data);
         rlm_free(c->length);
         rlm_free(c->seen);
         rlm_free(c->hidden);
@@ -85,41 +113,42 @@ const float *rlm_lm_last_hidden(const rlm_lm_cache *c)
     return c->hidden;
 }
 
-static size_t cache_at(const rlm_lm_cache *c, int layer, int sequence)
+static uint8_t *cache_at(const rlm_lm_cache *c, int layer, int sequence)
 {
-    return ((size_t)layer * (size_t)c->batch + (size_t)sequence) * (size_t)c->heads *
-           (size_t)c->capacity * (size_t)c->dim;
+    rlm_cache_shape s = shape_of(c, 1, 1);
+    size_t regions = ((size_t)layer * (size_t)c->batch + (size_t)sequence) * (size_t)c->heads;
+    return c->data + regions * rlm_cache_head_bytes(&s);
 }
 
-/* Keys and values of `rows` new positions of one sequence, behind its length. */
-static void store(rlm_run *run, rlm_lm_cache *c, int layer, int sequence, const float *qkv,
-                  int rows)
+void rlm_lm_cache_copy(rlm_lm_cache *c, int from, int to)
 {
-    int width = c->heads * c->dim;
-    rlm_cache_shape s = {
-        .batch = 1, .rows = rows, .heads = c->heads, .dim = c->dim, .capacity = c->capacity};
-    size_t at = cache_at(c, layer, sequence);
-    run->k->cache_store(run->par, &s, qkv, 3 * width, width, c->length[sequence], c->k + at);
-    run->k->cache_store(run->par, &s, qkv, 3 * width, 2 * width, c->length[sequence], c->v + at);
+    rlm_cache_shape s = shape_of(c, 1, 1);
+    assert(from >= 0 && from < c->batch && to >= 0 && to < c->batch);
+    size_t width = (size_t)c->heads * (size_t)c->dim;
+    for (int layer = 0; layer < c->layers && from != to; layer++)
+        memcpy(cache_at(c, layer, to), cache_at(c, layer, from),
+               (size_t)c->heads * rlm_cache_head_bytes(&s));
+    memmove(c->hidden + (size_t)to * width, c->hidden + (size_t)from * width,
+            width * sizeof *c->hidden);
+    c->length[to] = c->length[from];
+}
+
+/* Keys and values of new positions: `rows` of one sequence, or one of each (sequence < 0). */
+static void store(rlm_run *run, rlm_lm_cache *c, int layer, int sequence, const rlm_tensor *qkv)
+{
+    bool one = sequence >= 0;
+    rlm_cache_shape s = shape_of(c, one ? 1 : c->batch, one ? (int)rlm_tensor_rows(qkv) : 1);
+    run->k->cache_store(run->par, &s, rlm_f32(qkv), c->length + (one ? sequence : 0),
+                        cache_at(c, layer, one ? sequence : 0));
 }
 
 /* Attention of one new row of each sequence against the cache. */
 static rlm_tensor attend_cached(rlm_run *run, const rlm_lm_cache *c, int layer,
                                 const rlm_tensor *qkv)
 {
-    int width = c->heads * c->dim;
-    rlm_cache_shape s = {.batch = c->batch,
-                         .rows = 1,
-                         .heads = c->heads,
-                         .dim = c->dim,
-                         .capacity = c->capacity,
-                         .q_stride = 3 * width,
-                         .seen = c->seen,
-                         .scale = 1.0f / sqrtf((float)c->dim)};
-    size_t at = cache_at(c, layer, 0);
-    int64_t shape[2] = {c->batch, width};
-    rlm_tensor y = rlm_tensor_new(run, 2, shape);
-    run->k->attention_cached(run->par, &s, rlm_f32(qkv), c->k + at, c->v + at, rlm_f32(&y));
+    rlm_cache_shape s = shape_of(c, c->batch, 1);
+    rlm_tensor y = rlm_tensor_new(run, 2, (int64_t[2]){c->batch, (int64_t)c->heads * c->dim});
+    run->k->attention_cached(run->par, &s, rlm_f32(qkv), cache_at(c, layer, 0), rlm_f32(&y));
     return y;
 }
 
@@ -141,11 +170,7 @@ static void block_cached(rlm_run *run, const rlm_lm_block *b, rlm_lm_cache *c, i
     rlm_tensor h = rlm_rmsnorm_forward(run, &b->attn_norm, x);
     rlm_tensor qkv = rlm_linear_forward(run, &b->qkv, &h);
     qkv = rlm_qk_rope_forward(run, &b->attn, &qkv, c->angle);
-    int rows = (int)rlm_tensor_rows(&qkv);
-    if (prefix)
-        store(run, c, layer, sequence, rlm_f32(&qkv), rows);
-    for (int n = 0; !prefix && n < c->batch; n++)
-        store(run, c, layer, n, rlm_f32(&qkv) + (size_t)n * 3 * (size_t)(c->heads * c->dim), 1);
+    store(run, c, layer, sequence, &qkv);
     rlm_tensor a = prefix ? attend_prefix(run, &b->attn, &qkv) : attend_cached(run, c, layer, &qkv);
     *x = rlm_linear_residual_forward(run, &b->out, &a, x);
     h = rlm_rmsnorm_forward(run, &b->mlp_norm, x);

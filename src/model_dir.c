@@ -64,14 +64,20 @@ static int check_sha(const entry *e, const char *found, rlm_error *err)
                     found, e->sha);
 }
 
-static int load_weights(const entry *e, rlm_params *params, char sha[65], const rlm_kernels *k,
-                        rlm_par *par, rlm_error *err)
+/* weights: how a language model's are kept; RLM_WEIGHTS: in f32 beside the packing. */
+static int load_weights(const entry *e, rlm_params *params, char sha[65], rlm_weights weights,
+                        const rlm_kernels *k, rlm_par *par, rlm_error *err)
 {
     rlm_safetensors st;
     RLM_TRY(rlm_st_open(&st, e->path, err));
     const char *found = rlm_st_hash(&st);
     memcpy(sha, found, 65);
     int code = check_sha(e, found, err);
+    if (weights != RLM_WEIGHTS) {
+        code = code ? code : rlm_params_open(params, &st, k, par, weights, err);
+        rlm_st_close(&st);
+        return code;
+    }
     if (!code)
         code = rlm_params_allocate(params, false, err);
     if (!code)
@@ -106,13 +112,13 @@ static int load_part(rlm_model *m, const rlm_part *part, const entry *e, const r
     switch (part->bit) {
     case RLM_PART_VIDEO:
         RLM_TRY(rlm_video_new(&m->video, config, &m->video_params, err));
-        return load_weights(e, &m->video_params, m->video_sha, k, par, err);
+        return load_weights(e, &m->video_params, m->video_sha, RLM_WEIGHTS, k, par, err);
     case RLM_PART_AUDIO:
         RLM_TRY(rlm_audio_new(&m->audio, config, &m->audio_params, err));
-        return load_weights(e, &m->audio_params, m->audio_sha, k, par, err);
+        return load_weights(e, &m->audio_params, m->audio_sha, RLM_WEIGHTS, k, par, err);
     default:
         RLM_TRY(rlm_lm_new(&m->lm, config, &m->lm_params, err));
-        return load_weights(e, &m->lm_params, m->lm_sha, k, par, err);
+        return load_weights(e, &m->lm_params, m->lm_sha, m->lm_weights, k, par, err);
     }
 }
 
@@ -173,7 +179,14 @@ static int as_model_error(int code, rlm_error *err)
 int rlm_model_open(rlm_model *m, const char *dir, unsigned parts, const rlm_kernels *k,
                    rlm_par *par, rlm_error *err)
 {
+    return rlm_model_open_as(m, dir, parts, RLM_WEIGHTS, k, par, err);
+}
+
+int rlm_model_open_as(rlm_model *m, const char *dir, unsigned parts, rlm_weights lm_weights,
+                      const rlm_kernels *k, rlm_par *par, rlm_error *err)
+{
     memset(m, 0, sizeof *m);
+    m->lm_weights = lm_weights;
     void *root = NULL;
     if (!rlm_is_dir(dir))
         return rlm_fail(err, RLM_E_MODEL, "%s: not a model directory", dir);
@@ -306,8 +319,10 @@ static int save_fresh(const char *fresh, const rlm_params *params, const float *
     return code;
 }
 
-int rlm_model_save_part(const char *dir, unsigned bit, const void *config, const rlm_params *params,
-                        const float *data, rlm_error *err)
+/* write(cookie, path): the part's new file, complete. */
+static int save_with(const char *dir, unsigned bit, const void *config,
+                     int (*write)(void *cookie, const char *path, rlm_error *err), void *cookie,
+                     rlm_error *err)
 {
     const rlm_part *part = part_of(bit);
     if (!part || !part->fields)
@@ -322,7 +337,7 @@ int rlm_model_save_part(const char *dir, unsigned bit, const void *config, const
     if (!code)
         code = open_root(path, &root, err);
     if (!code)
-        code = save_fresh(fresh, params, data, err);
+        code = write(cookie, fresh, err);
     if (!code)
         code = swap_in(root, path, part, config, fresh, file, err);
     if (code && fresh)
@@ -332,6 +347,39 @@ int rlm_model_save_part(const char *dir, unsigned bit, const void *config, const
     rlm_free(file);
     rlm_free(fresh);
     return code;
+}
+
+typedef struct saving {
+    const rlm_params *params;
+    const float *data;
+    rlm_weights weights;
+    rlm_par *par;
+} saving;
+
+static int write_plain(void *cookie, const char *path, rlm_error *err)
+{
+    const saving *s = cookie;
+    return save_fresh(path, s->params, s->data, err);
+}
+
+static int write_weights(void *cookie, const char *path, rlm_error *err)
+{
+    const saving *s = cookie;
+    return rlm_params_write(s->params, s->par, s->weights, path, err);
+}
+
+int rlm_model_save_part(const char *dir, unsigned bit, const void *config, const rlm_params *params,
+                        const float *data, rlm_error *err)
+{
+    saving s = {.params = params, .data = data};
+    return save_with(dir, bit, config, write_plain, &s, err);
+}
+
+int rlm_model_save_lm(const char *dir, const rlm_lm_config *config, const rlm_params *params,
+                      rlm_weights weights, rlm_par *par, rlm_error *err)
+{
+    saving s = {.params = params, .weights = weights, .par = par};
+    return save_with(dir, RLM_PART_LM, config, write_weights, &s, err);
 }
 
 int rlm_model_add_text(const char *dir, const char *source, rlm_error *err)

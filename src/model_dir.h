@@ -20,6 +20,7 @@ typedef struct rlm_model {
     rlm_lm *lm;
     rlm_text *text;
     char video_sha[65], audio_sha[65], lm_sha[65]; /* of the weight files */
+    rlm_weights lm_weights;                        /* as asked for; RLM_WEIGHTS: with f32 */
 } rlm_model;
 
 enum {
@@ -34,6 +35,10 @@ enum {
  */
 int rlm_model_open(rlm_model *m, const char *dir, unsigned parts, const rlm_kernels *k,
                    rlm_par *par, rlm_error *err);
+/* For inference only: the language model's weights as `lm_weights` says and nothing beside them
+ * (rlm_params_open). rlm_model_open keeps the f32 values, so that parts can be saved again. */
+int rlm_model_open_as(rlm_model *m, const char *dir, unsigned parts, rlm_weights lm_weights,
+                      const rlm_kernels *k, rlm_par *par, rlm_error *err);
 void rlm_model_close(rlm_model *m);
 
 /* Fill the configs that are not NULL from a model directory's config.json (parts it lacks stay as
@@ -45,6 +50,9 @@ int rlm_config_read(const char *path, rlm_video_config *video, rlm_audio_config 
  * the other parts' entries stay. */
 int rlm_model_save_part(const char *dir, unsigned part, const void *config,
                         const rlm_params *params, const float *data, rlm_error *err);
+/* The language model's weights as `weights` says instead of bf16 (src/nn/params.h). */
+int rlm_model_save_lm(const char *dir, const rlm_lm_config *config, const rlm_params *params,
+                      rlm_weights weights, rlm_par *par, rlm_error *err);
 /* Copy a text model into dir as its text part. */
 int rlm_model_add_text(const char *dir, const char *source, rlm_error *err);
 

@@ -42,6 +42,7 @@ int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options *options
 {
     rlm_options plain;
     rlm_par *par = NULL;
+    rlm_weights weights = RLM_WEIGHTS_AUTO;
     rlm_options_defaults(&plain);
     options = options ? options : &plain;
     *out = NULL;
@@ -59,9 +60,15 @@ int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options *options
                    : rlm_kernels_init(&e->kernels, e->cpu_mask, err);
     if (!code)
         code = rlm_par_open(&par, options->threads, err);
+    if (!code && options->weights)
+        code = rlm_weights_parse(options->weights, &weights, err);
+    if (!code && options->cache && strcmp(options->cache, "bf16") && strcmp(options->cache, "int8"))
+        code = rlm_fail(err, RLM_E_ARG, "cache is \"%s\", known are bf16 and int8", options->cache);
+    e->cache_int8 = options->cache && !strcmp(options->cache, "int8");
+    e->options.weights = e->options.cache = NULL;
     if (!code)
-        code = rlm_model_open(&e->model, model_dir, RLM_PART_ALL | RLM_PART_OPTIONAL, &e->kernels,
-                              par, err);
+        code = rlm_model_open_as(&e->model, model_dir, RLM_PART_ALL | RLM_PART_OPTIONAL, weights,
+                                 &e->kernels, par, err);
     rlm_par_close(&par);
     if (code) {
         rlm_free(e->cpu_mask);

@@ -10,6 +10,7 @@ struct rlm_engine {
     rlm_kernels kernels;
     rlm_options options;
     char *cpu_mask; /* copy of options.cpu_mask */
+    int cache_int8; /* keys and values in 8 bits */
     rlm_log log;
 };
 

@@ -120,10 +120,10 @@ static int pass_cache(pass *p, rlm_session *s, rlm_error *err)
         if (s->cache_capacity > m->lm_config.max_len)
             s->cache_capacity = m->lm_config.max_len;
         s->cache_batch = p->batch;
-        size_t bytes = rlm_size_mul((size_t)s->cache_capacity * 4 * (size_t)p->batch,
-                                    (size_t)m->lm_config.layers * (size_t)m->lm_config.dim);
-        RLM_TRY(rlm_session_allow(s, bytes, err));
-        RLM_TRY(rlm_lm_cache_new(&s->cache, m->lm, p->batch, s->cache_capacity, err));
+        int bits = s->engine->cache_int8 ? 8 : 16;
+        RLM_TRY(rlm_session_allow(
+            s, rlm_lm_cache_bytes(&m->lm_config, bits, p->batch, s->cache_capacity), err));
+        RLM_TRY(rlm_lm_cache_new_as(&s->cache, m->lm, bits, p->batch, s->cache_capacity, err));
     }
     for (int n = 0; n < p->batch; n++)
         rlm_lm_cache_rewind(s->cache, n, 0);

@@ -175,6 +175,8 @@ typedef struct rlm_options {
     int threads;          /* <= 0: all cores this process may use (default 0) */
     const char *cpu_mask; /* NULL: best; "ref", "blas", "dnn", "avx2", "avx512", "amx": up to */
     int deterministic;    /* 1: same tokens for any thread count (default 0) */
+    const char *weights;  /* language model: "auto" (NULL), "f32", "bf16", "int8", "q4" */
+    const char *cache;    /* its keys and values: "bf16" (NULL) or "int8" */
     int64_t max_memory;   /* bytes; 0: no limit of our own */
     void (*log)(void *cookie, int level, const char *text); /* NULL: silence */
     void *log_cookie;
@@ -186,6 +188,10 @@ RLM_API int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options 
 RLM_API void rlm_close(rlm_engine **engine); /* sets it NULL; its sessions must be closed first */
 RLM_API int rlm_session_open(rlm_session **out, const rlm_engine *engine, rlm_error *err);
 RLM_API void rlm_session_close(rlm_session **session);
+/* Copy a model directory to `to` with the language model's weights as "f32", "bf16", "int8" or
+ * "q4".
+ */
+RLM_API int rlm_convert(const char *from, const char *to, const char *weights, rlm_error *err);
 /* JSON text about model, parameters, vocabulary, kernels in use; free with rlm_string_free. */
 RLM_API int rlm_engine_info(const rlm_engine *engine, char **json, rlm_error *err);
 

@@ -99,6 +99,15 @@ void rlm_free(void *p)
     free(p);
 }
 
+void rlm_release_pages(void *p, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)p + page - 1) & ~(uintptr_t)(page - 1);
+    uintptr_t to = ((uintptr_t)p + bytes) & ~(uintptr_t)(page - 1);
+    if (to > from)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 void rlm_alloc_fail_after(int64_t n)
 {
     atomic_store(&alloc_left, n);

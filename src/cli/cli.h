@@ -59,6 +59,7 @@ int cmd_decode(const cli_args *a);
 int cmd_tokens(const cli_args *a);
 int cmd_train(const cli_args *a);
 int cmd_assemble(const cli_args *a);
+int cmd_convert(const cli_args *a);
 int cmd_info(const cli_args *a);
 int cmd_probe(const cli_args *a);
 int cmd_metadata(const cli_args *a);

@@ -117,6 +117,8 @@ void cli_library_options(const cli_args *a, rlm_options *o)
     rlm_options_defaults(o);
     o->threads = (int)a->threads;
     o->cpu_mask = a->cpu_mask;
+    o->weights = a->weights;
+    o->cache = a->cache;
     o->deterministic = a->deterministic;
     o->max_memory = a->max_memory >= 0 ? (int64_t)(a->max_memory * 1e9) : free_memory();
     o->log = log_line;

@@ -19,6 +19,8 @@ static const cli_verb verbs[] = {
      "train or fine-tune, resume", 1, 1, cmd_train},
     {CLI_ASSEMBLE, "assemble", "MODEL_DIR... -o MODEL_DIR", "join the parts that training made", 1,
      CLI_MAX_INPUTS, cmd_assemble},
+    {CLI_CONVERT, "convert", "MODEL_DIR --weights TYPE -o MODEL_DIR",
+     "the model with smaller (or plain) weights", 1, 1, cmd_convert},
     {CLI_WORLD, "world", "[--seed S] [--count N] -o DIR", "playground clips with all that is known",
      0, 0, cmd_world},
     {CLI_SERVE, "serve", "[--port N] [--state-dir DIR]", "HTTP API and web page", 0, 0, cmd_serve},
@@ -41,7 +43,7 @@ enum {
     MAKES = CLI_GENERATE | CLI_ANIMATE | CLI_EXTEND,
     MODELS =
         MAKES | CLI_ENCODE | CLI_DECODE | CLI_INFO | CLI_BENCH | CLI_TRAIN | CLI_SERVE | CLI_EVAL,
-    WRITES = MAKES | CLI_ENCODE | CLI_DECODE | CLI_TOKENS | CLI_ASSEMBLE,
+    WRITES = MAKES | CLI_ENCODE | CLI_DECODE | CLI_TOKENS | CLI_ASSEMBLE | CLI_CONVERT,
     SHAPED = MAKES | CLI_WORLD,
     ALL = -1
 };
@@ -219,6 +221,10 @@ static const cli_option rows[] = {
      "0: every core (0)"},
     {"cpu-mask", NULL, 0, STRING, AT(cpu_mask), MODELS, 0, 0, "LEVEL",
      "highest kernels allowed: ref blas dnn avx2 avx512 amx"},
+    {"weights", NULL, 0, STRING, AT(weights), MAKES | CLI_CONVERT | CLI_SERVE, 0, 0, "TYPE",
+     "language model's weights: auto f32 bf16 int8 q4 (auto: as the model directory has them)"},
+    {"cache-type", NULL, 0, STRING, AT(cache), MAKES | CLI_SERVE, 0, 0, "TYPE",
+     "keys and values: bf16 or int8 (bf16)"},
     {"deterministic", NULL, 0, FLAG, AT(deterministic), MODELS & ~CLI_EVAL, 0, 0, NULL,
      "the same result for any number of threads"},
     {"dry-run", NULL, 0, FLAG, AT(dry_run), MAKES, 0, 0, NULL,

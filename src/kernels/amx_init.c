@@ -42,6 +42,7 @@ bool rlm_kernels_amx(rlm_kernels *k)
         return false;
     k->pack_bytes = rlm_amx_pack_bytes;
     k->pack = rlm_amx_pack;
+    k->packs_alone = true;
     k->conv_forward = rlm_amx_conv_forward;
     k->linear_forward = rlm_amx_linear_forward;
     rlm_kernels_amx_attention(k);

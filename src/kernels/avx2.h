@@ -142,5 +142,7 @@ RLM_INLINE __m256 w_unbf16(const uint16_t *p, int64_t n)
 
 void rlm_avx2_elementwise(rlm_kernels *k);
 void rlm_avx2_sequence(rlm_kernels *k);
+void rlm_avx2_quant(rlm_kernels *k);
+void rlm_avx2_cache(rlm_kernels *k);
 
 #endif

@@ -244,5 +244,7 @@ bool rlm_kernels_avx2(rlm_kernels *k)
 {
     rlm_avx2_elementwise(k);
     rlm_avx2_sequence(k);
+    rlm_avx2_quant(k);
+    rlm_avx2_cache(k);
     return true;
 }

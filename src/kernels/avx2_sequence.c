@@ -1,43 +1,7 @@
-/* AVX2 f32: attention over a sequence and over the cache, nearest codes. */
+/* AVX2 f32: attention over a sequence, nearest codes. */
 #include <assert.h>
 
-#include "src/kernels/avx2.h"
-
-enum { MAX_DIM = 256, KEYS = 64 };
-
-/* A softmax-weighted sum built block by block. */
-typedef struct soft {
-    float max, sum, acc[MAX_DIM];
-} soft;
-
-/* Weights of n scores under the running maximum (in place), shrinking what was summed before. */
-static void soft_weights(soft *o, float *score, int n, int dim)
-{
-    float max = o->max, shrink;
-    for (int i = 0; i < n; i++)
-        max = score[i] > max ? score[i] : max;
-    if (max > o->max && o->sum > 0) {
-        shrink = expf(o->max - max);
-        o->sum *= shrink;
-        for (int d = 0; d < dim; d++)
-            o->acc[d] *= shrink;
-    }
-    o->max = max;
-    for (int i = 0; i < n; i += 8) {
-        __m256i m = w_tail(n - i);
-        __m256 e = w_exp(_mm256_sub_ps(w_load(score + i, m), w_set(max)));
-        e = _mm256_and_ps(e, _mm256_castsi256_ps(m));
-        o->sum += w_sum(e);
-        w_store(score + i, m, e);
-    }
-}
-
-static void soft_finish(const soft *o, int dim, float *y)
-{
-    float scale = o->sum > 0 ? 1.0f / o->sum : 0.0f;
-    for (int d = 0; d < dim; d++)
-        y[d] = o->acc[d] * scale;
-}
+#include "src/kernels/avx2_soft.h"
 
 /* ---- A sequence ---------------------------------------------------------------------------- */
 
@@ -50,7 +14,7 @@ typedef struct att_job {
 static void att_keys(soft *o, const float *q, const float *k, const float *v, int64_t stride, int n,
                      int dim, float scale)
 {
-    float score[KEYS];
+    float score[SOFT_KEYS];
     for (int i = 0; i < n; i++) {
         __m256 sum = _mm256_setzero_ps();
         for (int d = 0; d < dim; d += 8) {
@@ -84,9 +48,9 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         const float *rows = j->qkv + batch * s->len * stride + head * s->dim;
         const float *k = rows + width, *v = k + width;
         soft o = {.max = -INFINITY};
-        for (int p = 0; p < seen; p += KEYS)
+        for (int p = 0; p < seen; p += SOFT_KEYS)
             att_keys(&o, rows + i * stride, k + p * stride, v + p * stride, stride,
-                     seen - p < KEYS ? seen - p : KEYS, s->dim, s->scale);
+                     seen - p < SOFT_KEYS ? seen - p : SOFT_KEYS, s->dim, s->scale);
         soft_finish(&o, s->dim, j->y + (batch * s->len + i) * width + head * s->dim);
         if (j->lse)
             j->lse[item] = o.sum > 0 ? o.max + logf(o.sum) : 0;
@@ -97,66 +61,8 @@ static void attention_forward(rlm_par *par, const rlm_attention_shape *s, const 
                               float *y, float *lse)
 {
     att_job j = {*s, qkv, y, lse};
-    assert(s->dim <= MAX_DIM);
+    assert(s->dim <= SOFT_DIM);
     rlm_par_for(par, (int64_t)s->batch * s->heads * s->len, 16, att_fn, &j);
-}
-
-/* ---- The cache ----------------------------------------------------------------------------- */
-
-typedef struct cache_job {
-    rlm_cache_shape s;
-    const float *q;
-    const uint16_t *k, *v;
-    float *y;
-} cache_job;
-
-static void cache_keys(soft *o, const float *q, const uint16_t *k, const uint16_t *v, int n,
-                       int dim, float scale)
-{
-    float score[KEYS];
-    for (int i = 0; i < n; i++) {
-        __m256 sum = _mm256_setzero_ps();
-        for (int d = 0; d < dim; d += 8)
-            sum = _mm256_fmadd_ps(w_load(q + d, w_tail(dim - d)),
-                                  w_unbf16(k + (int64_t)i * dim + d, dim - d), sum);
-        score[i] = w_sum(sum) * scale;
-    }
-    soft_weights(o, score, n, dim);
-    for (int d = 0; d < dim; d += 8) {
-        __m256i m = w_tail(dim - d);
-        __m256 acc = w_load(o->acc + d, m);
-        for (int i = 0; i < n; i++)
-            acc =
-                _mm256_fmadd_ps(w_set(score[i]), w_unbf16(v + (int64_t)i * dim + d, dim - d), acc);
-        w_store(o->acc + d, m, acc);
-    }
-}
-
-/* One item: a head of a query, (batch * rows + row) * heads + head. */
-static void cache_fn(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const cache_job *j = ctx;
-    const rlm_cache_shape *s = &j->s;
-    (void)worker;
-    for (int64_t item = begin; item < end; item++) {
-        int64_t row = item / s->heads, head = item % s->heads, batch = row / s->rows;
-        int64_t cache = (batch * s->heads + head) * s->capacity * s->dim;
-        const float *q = j->q + row * s->q_stride + head * s->dim;
-        soft o = {.max = -INFINITY};
-        for (int p = 0; p < s->seen[row]; p += KEYS)
-            cache_keys(&o, q, j->k + cache + (int64_t)p * s->dim,
-                       j->v + cache + (int64_t)p * s->dim,
-                       s->seen[row] - p < KEYS ? s->seen[row] - p : KEYS, s->dim, s->scale);
-        soft_finish(&o, s->dim, j->y + item * s->dim);
-    }
-}
-
-static void attention_cached(rlm_par *par, const rlm_cache_shape *s, const float *q,
-                             const uint16_t *k, const uint16_t *v, float *y)
-{
-    cache_job j = {*s, q, k, v, y};
-    assert(s->dim <= MAX_DIM);
-    rlm_par_for(par, (int64_t)s->batch * s->rows * s->heads, 1, cache_fn, &j);
 }
 
 /* ---- Nearest codes ------------------------------------------------------------------------- */
@@ -216,6 +122,5 @@ static void nearest(rlm_par *par, int64_t rows, int dim, int codes, const float 
 void rlm_avx2_sequence(rlm_kernels *k)
 {
     k->attention_forward = attention_forward;
-    k->attention_cached = attention_cached;
     k->nearest = nearest;
 }

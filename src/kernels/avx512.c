@@ -1,5 +1,6 @@
 /* AVX-512 overlay: the forward families. rlm_kernels_init has asked the processor before. */
 #include "src/kernels/avx512.h"
+#include "src/kernels/avx512_quant.h"
 
 bool rlm_kernels_avx512(rlm_kernels *k)
 {
@@ -9,6 +10,7 @@ bool rlm_kernels_avx512(rlm_kernels *k)
     rlm_avx512_sequence(k);
     rlm_avx512_cache(k);
     rlm_avx512_spectrum(k);
+    rlm_avx512_quant(k);
     k->attention_forward = rlm_avx512_attention_forward;
     return true;
 }

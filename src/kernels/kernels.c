@@ -104,6 +104,13 @@ static void no_linear(rlm_par *par, int m, int n, int k, const float *x, const r
     (void)par, (void)m, (void)n, (void)k, (void)x, (void)w, (void)bias, (void)residual, (void)y;
 }
 
+static void no_quant(rlm_par *par, int bits, int m, int n, int k, const float *x, const void *quant,
+                     const float *bias, const float *residual, float *y)
+{
+    (void)par, (void)bits, (void)m, (void)n, (void)k, (void)x, (void)quant;
+    (void)bias, (void)residual, (void)y;
+}
+
 static void no_gemm(rlm_par *par, bool ta, bool tb, int m, int n, int k, float alpha,
                     const float *a, const float *b, float beta, float *c)
 {
@@ -221,16 +228,16 @@ static void no_attention(rlm_par *par, const rlm_attention_shape *s, const float
     (void)par, (void)s, (void)qkv, (void)y, (void)lse;
 }
 
-static void no_cached(rlm_par *par, const rlm_cache_shape *s, const float *q, const uint16_t *k,
-                      const uint16_t *v, float *y)
+static void no_cached(rlm_par *par, const rlm_cache_shape *s, const float *q, const void *cache,
+                      float *y)
 {
-    (void)par, (void)s, (void)q, (void)k, (void)v, (void)y;
+    (void)par, (void)s, (void)q, (void)cache, (void)y;
 }
 
-static void no_store(rlm_par *par, const rlm_cache_shape *s, const float *x, int stride, int from,
-                     int at, uint16_t *cache)
+static void no_store(rlm_par *par, const rlm_cache_shape *s, const float *qkv, const int *at,
+                     void *cache)
 {
-    (void)par, (void)s, (void)x, (void)stride, (void)from, (void)at, (void)cache;
+    (void)par, (void)s, (void)qkv, (void)at, (void)cache;
 }
 
 void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
@@ -242,6 +249,7 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .pack = no_pack,
         .conv_forward = no_conv,
         .linear_forward = no_linear,
+        .linear_quant = no_quant,
         .gemm = no_gemm,
         .rmsnorm_forward = no_rmsnorm,
         .groupnorm_forward = no_groupnorm,

@@ -33,6 +33,8 @@ typedef struct rlm_weight {
     const float *f32;
     const void *pack;   /* for forward */
     const void *pack_t; /* for backward_data; NULL in inference */
+    const void *quant;  /* NULL, or the only packing there is (quant.h): inference with few bits */
+    int bits;           /* of quant: 8 or 4 */
 } rlm_weight;
 
 /* Geometry a packing depends on. */
@@ -63,6 +65,12 @@ typedef void (*rlm_linear_backward_data_fn)(rlm_par *par, int m, int n, int k, c
                                             const rlm_weight *w, float *dx);
 typedef void (*rlm_linear_backward_weight_fn)(rlm_par *par, int m, int n, int k, const float *x,
                                               const float *dy, float *dw, float *dbias);
+
+/* The same product from a quantised packing (quant.h) of `bits` 8 or 4. The definition multiplies
+ * the weights that the packing stands for; overlays may round x to int8 in the packing's groups. */
+typedef void (*rlm_linear_quant_fn)(rlm_par *par, int bits, int m, int n, int k, const float *x,
+                                    const void *quant, const float *bias, const float *residual,
+                                    float *y);
 
 /* c = alpha * op(a) op(b) + beta * c in f32 (never bf16), row major; op = transpose if flag.
  * op(a) [m][k], op(b) [k][n]. For spectra, Muon and everything that needs f32. */
@@ -226,19 +234,22 @@ typedef void (*rlm_attention_backward_fn)(rlm_par *par, const rlm_attention_shap
                                           const float *qkv, const float *y, const float *lse,
                                           const float *dy, float *dqkv);
 
-/* Cached attention: `rows` new queries of each of `batch` sequences against a cache that already
- * contains their own keys. q [batch][rows][q_stride]; cache k, v [batch][heads][capacity][dim] in
- * bf16; query r of a sequence sees the first seen[batch*rows + r] entries. */
+/* Keys and values of what was read so far (cache.h has their layout), in bf16 or in 8 bits with a
+ * scale a key. rows: new positions of each of `batch` sequences, given as qkv rows [batch][rows]
+ * [q_stride] of which q | k | v are the first 3 * heads * dim. */
 typedef struct rlm_cache_shape {
     int batch, rows, heads, dim, capacity, q_stride;
-    const int *seen;
-    float scale;
+    int bits;        /* 16: bf16, 8 */
+    const int *seen; /* [batch * rows]: a query sees the first so many entries */
+    float scale;     /* multiplies q.k */
 } rlm_cache_shape;
+/* Attention of new queries to a cache that already holds their own keys; y [batch][rows]
+ * [heads * dim]. Overlays may round q and the weights as the cache is rounded. */
 typedef void (*rlm_attention_cached_fn)(rlm_par *par, const rlm_cache_shape *s, const float *q,
-                                        const uint16_t *k, const uint16_t *v, float *y);
-/* Append: from qkv-like rows x [batch][rows][stride] columns [from..] to cache at `at`. */
-typedef void (*rlm_cache_store_fn)(rlm_par *par, const rlm_cache_shape *s, const float *x,
-                                   int stride, int from, int at, uint16_t *cache);
+                                        const void *cache, float *y);
+/* k and v of the rows to places at[batch].. of their sequence. */
+typedef void (*rlm_cache_store_fn)(rlm_par *par, const rlm_cache_shape *s, const float *qkv,
+                                   const int *at, void *cache);
 
 /* Cross-entropy over rows of logits [rows][classes]; target -1 = row ignored. loss[row] in nats
  * (+ zloss * logZ^2). dlogits = scale * (softmax - onehot [+ z term]) OVERWRITTEN, may be NULL or
@@ -281,12 +292,14 @@ typedef struct rlm_kernels {
     unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
     rlm_pack_bytes_fn pack_bytes;
     rlm_pack_fn pack;
+    bool packs_alone; /* linear_forward with a packing never reads the f32 weights */
     rlm_conv_forward_fn conv_forward;
     rlm_conv_backward_data_fn conv_backward_data;
     rlm_conv_backward_weight_fn conv_backward_weight;
     rlm_linear_forward_fn linear_forward;
     rlm_linear_backward_data_fn linear_backward_data;
     rlm_linear_backward_weight_fn linear_backward_weight;
+    rlm_linear_quant_fn linear_quant;
     rlm_gemm_fn gemm;
     rlm_rmsnorm_forward_fn rmsnorm_forward;
     rlm_rmsnorm_backward_fn rmsnorm_backward;

@@ -377,4 +377,5 @@ void rlm_kernels_reference(rlm_kernels *k)
     k->columns = columns;
     rlm_kernels_reference_sequence(k);
     rlm_kernels_reference_spectrum(k);
+    rlm_kernels_reference_quant(k);
 }

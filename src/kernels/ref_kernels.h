@@ -6,6 +6,8 @@
 
 void rlm_kernels_reference_sequence(rlm_kernels *k);          /* ref_sequence.c */
 void rlm_kernels_reference_spectrum(rlm_kernels *k);          /* ref_spectrum.c */
+void rlm_kernels_reference_cache(rlm_kernels *k);             /* ref_cache.c */
+void rlm_kernels_reference_quant(rlm_kernels *k);             /* quant.c */
 void rlm_kernels_reference_backward_sequence(rlm_kernels *k); /* ref_backward_sequence.c */
 
 #endif

@@ -363,61 +363,6 @@ static void attention_forward(rlm_par *par, const rlm_attention_shape *s, const 
     rlm_par_for(par, (int64_t)s->batch * s->heads * s->len, 8, attention_queries, &j);
 }
 
-typedef struct cached_job {
-    const rlm_cache_shape *s;
-    const float *q;
-    const uint16_t *k, *v;
-    float *y;
-} cached_job;
-
-/* One item = one query of one head: (batch * rows + row) * heads + head. */
-static void cached_queries(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const cached_job *j = ctx;
-    const rlm_cache_shape *s = j->s;
-    soft_sum o;
-    (void)worker;
-    for (int64_t item = begin; item < end; item++) {
-        int64_t row = item / s->heads, head = item % s->heads, batch = row / s->rows;
-        const float *q = j->q + row * s->q_stride + head * s->dim;
-        int64_t cache = (batch * s->heads + head) * s->capacity * s->dim;
-        soft_begin(&o, s->dim);
-        for (int64_t p = 0; p < s->seen[row]; p++) {
-            const uint16_t *k = j->k + cache + p * s->dim, *v = j->v + cache + p * s->dim;
-            double score = 0;
-            for (int c = 0; c < s->dim; c++)
-                score += (double)q[c] * rlm_unbf16(k[c]);
-            double weight = soft_weight(&o, s->dim, score * s->scale);
-            for (int c = 0; c < s->dim; c++)
-                o.acc[c] += weight * rlm_unbf16(v[c]);
-        }
-        soft_end(&o, s->dim, j->y + item * s->dim);
-    }
-}
-
-static void attention_cached(rlm_par *par, const rlm_cache_shape *s, const float *q,
-                             const uint16_t *k, const uint16_t *v, float *y)
-{
-    cached_job j = {s, q, k, v, y};
-    assert(s->dim <= REF_DIM);
-    rlm_par_for(par, (int64_t)s->batch * s->rows * s->heads, 1, cached_queries, &j);
-}
-
-static void cache_store(rlm_par *par, const rlm_cache_shape *s, const float *x, int stride,
-                        int from, int at, uint16_t *cache)
-{
-    (void)par;
-    for (int64_t row = 0; row < (int64_t)s->batch * s->rows; row++) {
-        int64_t batch = row / s->rows, place = at + row % s->rows;
-        for (int64_t head = 0; head < s->heads; head++) {
-            const float *src = x + row * stride + from + head * s->dim;
-            uint16_t *dst = cache + ((batch * s->heads + head) * s->capacity + place) * s->dim;
-            for (int i = 0; i < s->dim; i++)
-                dst[i] = rlm_bf16(src[i]);
-        }
-    }
-}
-
 void rlm_kernels_reference_sequence(rlm_kernels *k)
 {
     k->depth_to_space = depth_to_space;
@@ -430,6 +375,5 @@ void rlm_kernels_reference_sequence(rlm_kernels *k)
     k->embedding_forward = embedding_forward;
     k->rope_forward = rope_forward;
     k->attention_forward = attention_forward;
-    k->attention_cached = attention_cached;
-    k->cache_store = cache_store;
+    rlm_kernels_reference_cache(k);
 }

@@ -30,9 +30,17 @@ static rlm_tensor linear(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
     y.shape[y.rank - 1] = l->out;
     assert(!residual || rlm_tensor_count(residual) == rlm_tensor_count(&y));
     y = residual && !run->tape ? *residual : rlm_tensor_like(run, &y);
-    run->k->linear_forward(run->par, (int)rlm_tensor_rows(x), l->out, l->in, rlm_f32(x),
-                           &l->w->weight, l->bias ? l->bias->data : NULL,
-                           residual ? rlm_f32(residual) : NULL, rlm_f32(&y));
+    const float *bias = l->bias ? l->bias->data : NULL;
+    const float *add = residual ? rlm_f32(residual) : NULL;
+    const rlm_weight *w = &l->w->weight;
+    int rows = (int)rlm_tensor_rows(x);
+    assert(!run->tape || !w->quant);
+    if (w->quant)
+        run->k->linear_quant(run->par, w->bits, rows, l->out, l->in, rlm_f32(x), w->quant, bias,
+                             add, rlm_f32(&y));
+    else
+        run->k->linear_forward(run->par, rows, l->out, l->in, rlm_f32(x), w, bias, add,
+                               rlm_f32(&y));
     if (run->tape) {
         rlm_record r = {.op = RLM_OP_LINEAR, .layer = l, .in = {*x}, .out = y};
         if (residual)

@@ -81,7 +81,7 @@ rlm_param *rlm_params_find(const rlm_params *p, const char *name)
 
 /* ---- Memory --------------------------------------------------------------------------------- */
 
-int rlm_params_allocate(rlm_params *p, bool grads, rlm_error *err)
+int rlm_params_lay_out(rlm_params *p, rlm_error *err)
 {
     if (p->failed)
         return rlm_fail(err, RLM_E_INTERNAL,
@@ -91,6 +91,16 @@ int rlm_params_allocate(rlm_params *p, bool grads, rlm_error *err)
     size_t total = 0;
     for (int i = 0; i < p->count; i++)
         total = rlm_size_add(total, rlm_size_align((size_t)p->items[i]->count, ALIGN_FLOATS));
+    if (total > INT64_MAX / 64)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu parameters", total);
+    p->total = (int64_t)total;
+    return 0;
+}
+
+int rlm_params_allocate(rlm_params *p, bool grads, rlm_error *err)
+{
+    RLM_TRY(rlm_params_lay_out(p, err));
+    size_t total = (size_t)p->total;
     p->data = rlm_calloc(total, sizeof *p->data);
     p->grad = grads && p->data ? rlm_calloc(total, sizeof *p->grad) : NULL;
     if (!p->data || (grads && !p->grad)) {
@@ -99,7 +109,6 @@ int rlm_params_allocate(rlm_params *p, bool grads, rlm_error *err)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu parameters%s", total,
                         grads ? " with gradients" : "");
     }
-    p->total = (int64_t)total;
     size_t at = 0;
     for (int i = 0; i < p->count; i++) {
         rlm_param *item = p->items[i];
@@ -159,27 +168,33 @@ static bool full_name(char out[256], const char *prefix, const char *name)
     return snprintf(out, 256, "%s%s", prefix, name) < 256;
 }
 
+int rlm_params_load_one(rlm_param *item, const rlm_safetensors *st, const char *prefix,
+                        rlm_error *err)
+{
+    char name[256], found[128], wanted[128];
+    const rlm_tensor *t = full_name(name, prefix, item->name) ? rlm_st_find(st, name) : NULL;
+    format_shape(wanted, item->rank, item->shape);
+    if (!t)
+        return rlm_fail(err, RLM_E_MODEL, "%s: %s is missing, expected %s", st->path, name, wanted);
+    if (rlm_params_is_quantised(st, name))
+        return rlm_params_dequantise(item, st, name, item->data, err);
+    if (t->rank != item->rank ||
+        memcmp(t->shape, item->shape, (size_t)t->rank * sizeof *t->shape)) {
+        format_shape(found, t->rank, t->shape);
+        return rlm_fail(err, RLM_E_MODEL, "%s: %s is %s, the configuration says %s", st->path, name,
+                        found, wanted);
+    }
+    if (t->dtype != RLM_F32 && t->dtype != RLM_BF16 && t->dtype != RLM_F16)
+        return rlm_fail(err, RLM_E_MODEL, "%s: %s holds integers, expected F32, BF16 or F16",
+                        st->path, name);
+    rlm_st_to_f32(t, item->data);
+    return 0;
+}
+
 int rlm_params_load(rlm_params *p, const rlm_safetensors *st, const char *prefix, rlm_error *err)
 {
-    for (int i = 0; i < p->count; i++) {
-        rlm_param *item = p->items[i];
-        char name[256], found[128], wanted[128];
-        const rlm_tensor *t = full_name(name, prefix, item->name) ? rlm_st_find(st, name) : NULL;
-        format_shape(wanted, item->rank, item->shape);
-        if (!t)
-            return rlm_fail(err, RLM_E_MODEL, "%s: %s is missing, expected %s", st->path, name,
-                            wanted);
-        if (t->rank != item->rank ||
-            memcmp(t->shape, item->shape, (size_t)t->rank * sizeof *t->shape)) {
-            format_shape(found, t->rank, t->shape);
-            return rlm_fail(err, RLM_E_MODEL, "%s: %s is %s, the configuration says %s", st->path,
-                            name, found, wanted);
-        }
-        if (t->dtype != RLM_F32 && t->dtype != RLM_BF16 && t->dtype != RLM_F16)
-            return rlm_fail(err, RLM_E_MODEL, "%s: %s holds integers, expected F32, BF16 or F16",
-                            st->path, name);
-        rlm_st_to_f32(t, item->data);
-    }
+    for (int i = 0; i < p->count; i++)
+        RLM_TRY(rlm_params_load_one(p->items[i], st, prefix, err));
     return 0;
 }
 

@@ -18,6 +18,7 @@ typedef struct rlm_param {
     bool decay;    /* weight decay applies (matrices), not to gains and biases */
     bool matrix;   /* hidden matrix [out][in...]: Muon may serve it */
     bool packable; /* geom is set and the kernels may pack it */
+    bool shared;   /* packable, and its f32 values serve beside the product (tied tables) */
     rlm_weight_geom geom;
     rlm_weight weight; /* f32 = data, packs from rlm_params_pack */
     float *data;
@@ -57,5 +58,44 @@ int rlm_params_save(const rlm_params *p, rlm_st_writer *w, const char *prefix, r
 /* (Re)make kernel packings from the masters; the first call allocates. backward: also pack_t. */
 int rlm_params_pack(rlm_params *p, const rlm_kernels *k, rlm_par *par, bool backward,
                     rlm_error *err);
+
+/* ---- Inference only (params_open.c) -----------------------------------------------------------
+ */
+
+/* How dense weights are kept. AUTO: quantised ones as the file has them, others packed by the table
+ * (bf16 where it can). F32: no packing at all. INT8, Q4: quantised (src/kernels/quant.h); Q4 leaves
+ * heads in 8 bits. Other parameters are never quantised. */
+typedef enum {
+    RLM_WEIGHTS_AUTO,
+    RLM_WEIGHTS_F32,
+    RLM_WEIGHTS_BF16,
+    RLM_WEIGHTS_INT8,
+    RLM_WEIGHTS_Q4,
+    RLM_WEIGHTS
+} rlm_weights;
+int rlm_weights_parse(const char *name, rlm_weights *out, rlm_error *err); /* ARG names the known */
+const char *rlm_weights_name(rlm_weights w);
+int rlm_params_quant_bits(const rlm_param *item, rlm_weights weights); /* 8, 4, 0: stays */
+
+/* Allocate, load and pack in one go, in place of _allocate, _load and _pack(backward false). f32
+ * values that only a packing needs are given up: weight.f32 is NULL there and data must not be read
+ * any more. On failure rlm_params_free cleans up. */
+int rlm_params_open(rlm_params *p, const rlm_safetensors *st, const rlm_kernels *k, rlm_par *par,
+                    rlm_weights weights, rlm_error *err);
+/* All parameters into a file of their own, atomically: F32; BF16 (AUTO too); INT8 and Q4 with what
+ * is not quantised in BF16. */
+int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, const char *path,
+                     rlm_error *err);
+
+/* Shared by params.c and params_open.c. */
+int rlm_params_lay_out(rlm_params *p, rlm_error *err); /* checks declarations, sets total */
+int rlm_params_load_one(rlm_param *item, const rlm_safetensors *st, const char *prefix,
+                        rlm_error *err);
+bool rlm_params_is_quantised(const rlm_safetensors *st, const char *name);
+int rlm_params_dequantise(const rlm_param *item, const rlm_safetensors *st, const char *name,
+                          float *out, rlm_error *err);
+/* q [out][in], scale [out][groups] of a quantised tensor. */
+int rlm_params_load_quant(const rlm_param *item, const rlm_safetensors *st, const char *name,
+                          int8_t *q, float *scale, rlm_error *err);
 
 #endif

@@ -308,12 +308,15 @@ void rlm_st_to_f32(const rlm_tensor *t, float *out)
             memcpy(out, p, (size_t)n * sizeof *out);
         return;
     }
-    for (int64_t i = 0; i < n; i++) {
-        switch (t->dtype) {
-        case RLM_BF16:
+    if (t->dtype == RLM_BF16) {
+        for (int64_t i = 0; i < n; i++) {
             memcpy(&half, p + 2 * i, 2);
             out[i] = rlm_unbf16(half);
-            break;
+        }
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        switch (t->dtype) {
         case RLM_F16:
             memcpy(&half, p + 2 * i, 2);
             out[i] = from_f16(half);

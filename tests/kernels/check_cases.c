@@ -393,5 +393,5 @@ bool check_case_at(int index, bool bench, check_case *c)
     GROUP(group_shapes, group_bench, bench ? 2 : 4, groupnorm_case, ADDRESS);
     GROUP(sizes, sizes_bench, ELEMENTS, element_variant, ITEM);
     GROUP(norm_shapes, norm_bench, 4, rows_case, ITEM);
-    return check_sequence_case_at(w, bench, c);
+    return check_sequence_case_at(w, bench, c) || check_quant_case_at(w, bench, c);
 }

@@ -11,7 +11,8 @@ typedef enum case_class {
     CASE_EXACT,   /* bit for bit */
     CASE_F32,     /* 1e-5 of a row's energy */
     CASE_PRODUCT, /* f32 levels 1e-5, bf16 levels 2^-8, of the energy of |x||w| */
-    CASE_SOFT     /* as PRODUCT, of a row's energy: what cannot be run on |x| */
+    CASE_SOFT,    /* as PRODUCT, of a row's energy: what cannot be run on |x| */
+    CASE_QUANT    /* of a row's energy; overlays may round x to 8 bits */
 } case_class;
 
 typedef struct check_case check_case;
@@ -26,6 +27,7 @@ struct check_case {
     int64_t out_row[CASE_OUTS]; /* elements of a row of energy; 0: all */
     float *in[CASE_INS], *out[CASE_OUTS];
     bool accumulates;     /* outputs start as noise; else as NaN */
+    bool hostile;         /* also with an infinity and a NaN: they spoil their rows and no other */
     bool calm;            /* no large values: the operation is ill-conditioned there */
     rlm_weight_geom geom; /* of in[1], when cout > 0 */
     rlm_weight weight;    /* packed by the table that runs */
@@ -44,6 +46,8 @@ struct check_case {
     rlm_cache_shape cache;
     rlm_adamw adamw;
     int prefix[4], length[4], seen[64];
+    bool keep;   /* timing: what a call prepares is kept in `ready` */
+    void *ready; /* heap */
 };
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
@@ -79,6 +83,9 @@ static inline bool take(walk *w, int count, int *i)
 
 /* check_cases_sequence.c: rearrangement, quantisers, sequences. */
 bool check_sequence_case_at(walk *w, bool bench, check_case *c);
+
+/* check_cases_quant.c: what generation alone uses. */
+bool check_quant_case_at(walk *w, bool bench, check_case *c);
 
 /* Case number i of the table, false past the end; bench: the large shapes to be timed. */
 bool check_case_at(int i, bool bench, check_case *c);

@@ -312,55 +312,6 @@ static void attention_case(check_case *c, const int *s, int variant)
     }
 }
 
-static const int cached_shapes[][5] = {/* batch rows heads dim capacity */
-                                       {1, 1, 1, 2, 3},
-                                       {2, 1, 2, 64, 70},
-                                       {1, 3, 2, 32, 65},
-                                       {2, 5, 1, 128, 40},
-                                       {1, 1, 3, 48, 257}};
-static const int cached_bench[][5] = {{2, 1, 8, 64, 2048}};
-
-/* Stores keys and values by the table's own cache_store, then attends to them. */
-static void run_cached(const rlm_kernels *k, rlm_par *par, check_case *c)
-{
-    rlm_cache_shape *s = &c->cache, fill = *s;
-    size_t count = (size_t)s->batch * s->heads * s->capacity * s->dim;
-    uint16_t *cache = rlm_calloc(2 * count, sizeof *cache);
-    int width = s->heads * s->dim;
-    s->seen = c->seen;
-    fill.rows = s->capacity - 1;
-    k->cache_store(par, &fill, c->in[0], 2 * width, 0, 0, cache);
-    k->cache_store(par, &fill, c->in[0], 2 * width, width, 1, cache + count);
-    if (c->p[0] == 0)
-        k->attention_cached(par, s, c->in[1], cache, cache + count, c->out[0]);
-    for (int64_t i = 0; i < c->out_size[0] && c->p[0] == 1; i++)
-        c->out[0][i] = rlm_unbf16(cache[i]);
-    rlm_free(cache);
-}
-
-static void cached_case(check_case *c, const int *s, int variant)
-{
-    int width = s[2] * s[3], stride = 3 * width;
-    c->cache = (rlm_cache_shape){.batch = s[0],
-                                 .rows = s[1],
-                                 .heads = s[2],
-                                 .dim = s[3],
-                                 .capacity = s[4],
-                                 .q_stride = stride,
-                                 .scale = 0.125f};
-    for (int i = 0; i < s[0] * s[1]; i++)
-        c->seen[i] = s[4] - i % 3;
-    snprintf(c->name, sizeof c->name, "%s b%d rows%d heads%d dim%d capacity%d",
-             variant ? "cache_store" : "attention_cached", s[0], s[1], s[2], s[3], s[4]);
-    c->p[0] = variant;
-    c->class = variant ? CASE_EXACT : CASE_SOFT;
-    c->calm = !variant;
-    c->run = run_cached;
-    c->in_size[0] = (int64_t)s[0] * (s[4] - 1) * 2 * width;
-    c->in_size[1] = (int64_t)s[0] * s[1] * stride;
-    c->out_size[0] = variant ? 2 * (int64_t)s[0] * s[4] * width : (int64_t)s[0] * s[1] * width;
-}
-
 bool check_sequence_case_at(walk *w, bool bench, check_case *c)
 {
     GROUP(shuffle_shapes, shuffle_bench, 6, shuffle_case, ADDRESS);
@@ -370,6 +321,5 @@ bool check_sequence_case_at(walk *w, bool bench, check_case *c)
     GROUP(spectrum_shapes, spectrum_bench, 1, spectrum_case, ADDRESS);
     GROUP(rope_shapes, rope_bench, bench ? 2 : 4, rope_case, ITEM);
     GROUP(attention_shapes, attention_bench, 2, attention_case, ITEM);
-    GROUP(cached_shapes, cached_bench, 2, cached_case, ITEM);
     return false;
 }

@@ -1,0 +1,247 @@
+/* AVX-512 VNNI: products with quantised weights. Rows of x become int8 once; then each panel of 32
+ * columns is streamed once for up to 8 rows, which is what decoding needs: 64 multiply-adds an
+ * instruction, so memory is what binds. More rows meet a panel while it is in the cache. */
+#include "src/kernels/avx512_quant.h"
+
+#include "src/kernels/avx512.h"
+
+enum { AHEAD = 2048 /* bytes of weights asked for in advance */, CHUNK = 131072 /* a slice */ };
+
+/* ---- Rows of x ------------------------------------------------------------------------------ */
+
+typedef struct rows_job {
+    int bits, k;
+    const float *x;
+    rlm_quant_x q;
+} rows_job;
+
+/* Compared as integers, so that a NaN is the largest of all. */
+RLM_INLINE float group_top(const float *x, int n)
+{
+    __m512i top = _mm512_setzero_si512(), magnitude = _mm512_set1_epi32(0x7fffffff);
+    for (int i = 0; i < n; i += 16) {
+        __m512i v = _mm512_castps_si512(v_load(x + i, v_tail(n - i)));
+        top = _mm512_max_epi32(top, _mm512_and_si512(v, magnitude));
+    }
+    int bits = _mm512_reduce_max_epi32(top);
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const rows_job *j = ctx;
+    int group = rlm_quant_group(j->bits), groups = rlm_quant_groups(j->bits, j->k);
+    (void)worker;
+    for (int64_t item = begin * groups; item < end * groups; item++) {
+        int from = (int)(item % groups) * group;
+        const float *x = j->x + item / groups * j->k + from;
+        int n = j->k - from < group ? j->k - from : group;
+        float top = group_top(x, n);
+        bool tiny = top < 1e-30f;
+        __m512 inverse = v_set(tiny ? 0.0f : 127.0f / top);
+        __m512i sum = _mm512_setzero_si512();
+        int8_t *out = j->q.q8 + item * group;
+        for (int i = 0; i < group; i += 16) {
+            __m512 v = i < n ? v_load(x + i, v_tail(n - i)) : _mm512_setzero_ps();
+            __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
+            sum = _mm512_add_epi32(sum, q);
+            _mm_store_si128((__m128i *)(void *)(out + i), _mm512_cvtsepi32_epi8(q));
+        }
+        j->q.scale[item] = tiny ? 0.0f : top / 127.0f;
+        j->q.sum[item] = _mm512_reduce_add_epi32(sum);
+    }
+}
+
+rlm_quant_x rlm_avx512_quant_x(rlm_par *par, int bits, int m, int k, const float *x)
+{
+    void *memory = rlm_par_scratch(par, 0, 3, rlm_quant_x_bytes(bits, m, k));
+    rows_job j = {bits, k, x, rlm_quant_x_at(bits, m, k, memory)};
+    rlm_par_for(par, m, v_row_grain(k), rows_fn, &j);
+    return j.q;
+}
+
+/* ---- Panels --------------------------------------------------------------------------------- */
+
+/* One group of `m` rows of x: 4 values at r = 0.. are one broadcast. Row stride in bytes. */
+typedef struct group_x {
+    const int8_t *q8;
+    size_t stride;
+} group_x;
+
+RLM_INLINE __m512i quad(const group_x *x, int row, int r)
+{
+    int32_t four;
+    memcpy(&four, x->q8 + (size_t)row * x->stride + 4 * r, 4);
+    return _mm512_set1_epi32(four);
+}
+
+/* acc [m][2] += 8-bit group: 32 runs of four k. */
+RLM_INLINE void group_8(int m, const uint8_t *w, const group_x *x, __m512i acc[][2])
+{
+    for (int r = 0; r < 32; r++, w += 128) {
+        _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
+        _mm_prefetch((const char *)w + AHEAD + 64, _MM_HINT_T0);
+        __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
+        for (int i = 0; i < m; i++) {
+            __m512i v = quad(x, i, r);
+            acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], w0, v);
+            acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], w1, v);
+        }
+    }
+}
+
+/* The same for 4 bits: rows r and r + 4 share bytes. */
+RLM_INLINE void group_4(int m, const uint8_t *w, const group_x *x, __m512i acc[][2])
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    _mm_prefetch((const char *)w + AHEAD - 64, _MM_HINT_T0);
+    for (int r = 0; r < 4; r++, w += 128) {
+        _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
+        _mm_prefetch((const char *)w + AHEAD + 64, _MM_HINT_T0);
+        __m512i w0 = _mm512_load_si512(w), w1 = _mm512_load_si512(w + 64);
+        __m512i l0 = _mm512_and_si512(w0, low), l1 = _mm512_and_si512(w1, low);
+        __m512i h0 = _mm512_and_si512(_mm512_srli_epi16(w0, 4), low);
+        __m512i h1 = _mm512_and_si512(_mm512_srli_epi16(w1, 4), low);
+        for (int i = 0; i < m; i++) {
+            __m512i v = quad(x, i, r), u = quad(x, i, r + 4);
+            acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], l0, v);
+            acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], l1, v);
+            acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], h0, u);
+            acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], h1, u);
+        }
+    }
+}
+
+RLM_INLINE __m512 scales(int bits, const uint8_t *block, int half)
+{
+    if (bits == 8)
+        return _mm512_load_ps(block + 64 * half);
+    return v_unbf16((const uint16_t *)(const void *)(block + 32 * half), 0xffff);
+}
+
+/* y [m][32] = rows [row, row + m) of x times a panel. bits and m are constants where it counts. */
+RLM_INLINE void panel(int bits, int m, const uint8_t *block, int groups, const rlm_quant_x *x,
+                      int64_t row, float *y)
+{
+    const int group = rlm_quant_group(bits), zero = bits == 8 ? 128 : 8;
+    __m512 sum[RLM_QUANT_ROWS_MAX][2];
+    for (int i = 0; i < m; i++)
+        sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+    for (int g = 0; g < groups; g++, block += rlm_quant_block(bits)) {
+        __m512i acc[RLM_QUANT_ROWS_MAX][2];
+        int64_t at = row * groups + g;
+        group_x gx = {x->q8 + at * group, (size_t)groups * (size_t)group};
+        for (int i = 0; i < m; i++)
+            acc[i][0] = acc[i][1] = _mm512_set1_epi32(-zero * x->sum[at + i * groups]);
+        if (bits == 8)
+            group_8(m, block + 128, &gx, acc);
+        else
+            group_4(m, block + 64, &gx, acc);
+        __m512 s0 = scales(bits, block, 0), s1 = scales(bits, block, 1);
+        for (int i = 0; i < m; i++) {
+            __m512 f = v_set(x->scale[at + i * groups]);
+            sum[i][0] =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i][0]), _mm512_mul_ps(s0, f), sum[i][0]);
+            sum[i][1] =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[i][1]), _mm512_mul_ps(s1, f), sum[i][1]);
+        }
+    }
+    for (int i = 0; i < m; i++) {
+        _mm512_store_ps(y + 32 * i, sum[i][0]);
+        _mm512_store_ps(y + 32 * i + 16, sum[i][1]);
+    }
+}
+
+typedef void (*panel_fn)(const uint8_t *block, int groups, const rlm_quant_x *x, int64_t row,
+                         float *y);
+#define PANEL(bits, m)                                                                             \
+    static void panel_##bits##_##m(const uint8_t *block, int groups, const rlm_quant_x *x,         \
+                                   int64_t row, float *y)                                          \
+    {                                                                                              \
+        panel(bits, m, block, groups, x, row, y);                                                  \
+    }
+PANEL(8, 1)
+PANEL(8, 2)
+PANEL(8, 3)
+PANEL(8, 4)
+PANEL(8, 5)
+PANEL(8, 6)
+PANEL(8, 7)
+PANEL(8, 8)
+PANEL(4, 1)
+PANEL(4, 2)
+PANEL(4, 3)
+PANEL(4, 4)
+PANEL(4, 5)
+PANEL(4, 6)
+PANEL(4, 7)
+PANEL(4, 8)
+static const panel_fn panels[2][RLM_QUANT_ROWS_MAX] = {
+    {panel_8_1, panel_8_2, panel_8_3, panel_8_4, panel_8_5, panel_8_6, panel_8_7, panel_8_8},
+    {panel_4_1, panel_4_2, panel_4_3, panel_4_4, panel_4_5, panel_4_6, panel_4_7, panel_4_8}};
+
+/* ---- The product ---------------------------------------------------------------------------- */
+
+typedef struct quant_job {
+    int bits, m, n, k;
+    rlm_quant_x x;
+    const uint8_t *pack;
+    const float *bias, *residual;
+    float *y;
+} quant_job;
+
+RLM_INLINE void finish(const quant_job *j, int64_t row, int column, const float *from)
+{
+    for (int c = column; c < column + 32 && c < j->n; c += 16, from += 16) {
+        __mmask16 m = v_tail(j->n - c);
+        int64_t at = row * j->n + c;
+        __m512 v = _mm512_load_ps(from);
+        if (j->bias)
+            v = _mm512_add_ps(v, v_load(j->bias + c, m));
+        if (j->residual)
+            v = _mm512_add_ps(v, v_load(j->residual + at, m));
+        v_store(j->y + at, m, v);
+    }
+}
+
+static void quant_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const quant_job *j = ctx;
+    int groups = rlm_quant_groups(j->bits, j->k);
+    _Alignas(64) float y[RLM_QUANT_ROWS_MAX * 32];
+    (void)worker;
+    for (int64_t p = begin; p < end; p++) {
+        const uint8_t *block = j->pack + (size_t)p * (size_t)groups * rlm_quant_block(j->bits);
+        for (int row = 0; row < j->m; row += RLM_QUANT_ROWS_MAX) {
+            int m = j->m - row < RLM_QUANT_ROWS_MAX ? j->m - row : RLM_QUANT_ROWS_MAX;
+            panels[j->bits == 4][m - 1](block, groups, &j->x, row, y);
+            for (int i = 0; i < m; i++)
+                finish(j, row + i, (int)p * 32, y + 32 * i);
+        }
+    }
+}
+
+void rlm_avx512_linear_quant(rlm_par *par, int bits, int m, int n, int k, const float *x,
+                             const void *quant, const float *bias, const float *residual, float *y)
+{
+    quant_job j = {.bits = bits,
+                   .m = m,
+                   .n = n,
+                   .k = k,
+                   .x = rlm_avx512_quant_x(par, bits, m, k, x),
+                   .pack = quant,
+                   .bias = bias,
+                   .residual = residual,
+                   .y = y};
+    int count = rlm_quant_panels(n), threads = rlm_par_threads(par);
+    size_t bytes = rlm_quant_block(bits) * (size_t)rlm_quant_groups(bits, k);
+    int grain = (int)(CHUNK / bytes) + 1, share = (count + threads - 1) / threads;
+    rlm_par_for(par, count, grain < share ? grain : share, quant_fn, &j);
+}
+
+void rlm_avx512_quant(rlm_kernels *k)
+{
+    k->linear_quant = rlm_avx512_linear_quant;
+}

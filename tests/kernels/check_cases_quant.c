@@ -1,0 +1,130 @@
+/* The case table of the kernel check, third part: what generation alone uses. */
+#include "tests/kernels/check_cases.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/kernels/cache.h"
+#include "src/kernels/quant.h"
+
+/* ---- Quantised weights ---------------------------------------------------------------------- */
+
+static const int quant_shapes[][3] = {/* m n k */
+                                      {1, 1, 1},    {1, 33, 65},   {2, 64, 128},  {3, 31, 257},
+                                      {5, 65, 127}, {8, 96, 384},  {9, 17, 129},  {17, 40, 31},
+                                      {7, 32, 640}, {40, 63, 192}, {130, 97, 130}};
+static const int quant_bench[][3] = {
+    {1, 1024, 4096}, {2, 1024, 4096}, {8, 1024, 4096}, {1280, 1024, 1024}};
+
+static void run_quant(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->linear_quant(par, c->p[3], c->p[0], c->p[1], c->p[2], c->in[0], c->in[4], c->in[2], c->in[3],
+                    c->out[0]);
+}
+
+/* in[4] = packing of in[1]. */
+static void prepare_quant(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    int bits = c->p[3], n = c->p[1], depth = c->p[2];
+    int8_t *q = rlm_alloc((size_t)n * (size_t)depth);
+    float *scale = rlm_alloc((size_t)n * (size_t)rlm_quant_groups(bits, depth) * sizeof *scale);
+    (void)k;
+    rlm_quantise(par, bits, n, depth, c->in[1], q, scale);
+    rlm_quant_pack(par, bits, n, depth, q, scale, c->in[4]);
+    rlm_free(q);
+    rlm_free(scale);
+}
+
+static void quant_case(check_case *c, const int *s, int variant)
+{
+    int bits = variant & 1 ? 4 : 8;
+    bool bare = variant > 1;
+    snprintf(c->name, sizeof c->name, "linear_quant %d bits m%d n%d k%d%s", bits, s[0], s[1], s[2],
+             bare ? " bare" : "");
+    c->class = CASE_QUANT;
+    c->run = run_quant;
+    c->prepare = prepare_quant;
+    c->hostile = true;
+    memcpy(c->p, s, 3 * sizeof *s);
+    c->p[3] = bits;
+    c->in_size[0] = (int64_t)s[0] * s[2];
+    c->in_size[1] = (int64_t)s[1] * s[2];
+    c->in_size[2] = bare ? 0 : s[1];
+    c->in_size[3] = bare ? 0 : (int64_t)s[0] * s[1];
+    c->in_size[4] = (int64_t)rlm_quant_bytes(bits, s[1], s[2]) / 4;
+    c->out_size[0] = (int64_t)s[0] * s[1];
+    c->out_row[0] = s[1];
+}
+
+/* ---- The cache ------------------------------------------------------------------------------ */
+
+static const int cached_shapes[][5] = {/* batch rows heads dim capacity */
+                                       {1, 1, 1, 2, 3},      {2, 1, 2, 64, 70},  {1, 3, 2, 32, 65},
+                                       {2, 5, 1, 128, 40},   {1, 1, 3, 48, 257}, {3, 1, 1, 6, 17},
+                                       {1, 2, 2, 256, 1025}, {1, 1, 1, 33, 600}};
+static const int cached_bench[][5] = {{1, 1, 6, 64, 1536}, {2, 1, 16, 64, 1536}};
+
+/* Stores all rows by the table's own cache_store in two parts, then attends to them (variant 0:
+ * bf16, 1: 8 bits) or gives the cache itself (2, 3). */
+static void run_cached(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    rlm_cache_shape *s = &c->cache, fill = *s;
+    size_t bytes = rlm_cache_head_bytes(s) * (size_t)(s->batch * s->heads);
+    uint8_t *cache = c->ready ? c->ready : rlm_calloc(1, bytes);
+    int at[4] = {0}, last[4];
+    s->seen = c->seen;
+    for (int n = 0; n < s->batch && !c->ready; n++) { /* each of its own length */
+        const float *x = c->in[0] + (int64_t)n * s->capacity * s->q_stride;
+        uint8_t *own = rlm_cache_head(s, cache, (int64_t)n * s->heads);
+        last[0] = s->capacity - 1;
+        fill.batch = 1;
+        fill.rows = s->capacity - 1;
+        k->cache_store(par, &fill, x, at, own);
+        fill.rows = 1;
+        k->cache_store(par, &fill, x + (int64_t)last[0] * s->q_stride, last, own);
+    }
+    if (c->p[0] < 2)
+        k->attention_cached(par, s, c->in[1], cache, c->out[0]);
+    for (int64_t i = 0; i < c->out_size[0] && c->p[0] > 1; i++)
+        c->out[0][i] = cache[i];
+    if (c->keep)
+        c->ready = cache;
+    else
+        rlm_free(cache);
+}
+
+static void cached_case(check_case *c, const int *s, int variant)
+{
+    int width = s[2] * s[3], stride = 3 * width;
+    c->cache = (rlm_cache_shape){.batch = s[0],
+                                 .rows = s[1],
+                                 .heads = s[2],
+                                 .dim = s[3],
+                                 .capacity = s[4],
+                                 .q_stride = stride,
+                                 .bits = variant % 2 ? 8 : 16,
+                                 .scale = 0.125f};
+    for (int i = 0; i < s[0] * s[1]; i++)
+        c->seen[i] = s[4] - i % 3;
+    snprintf(c->name, sizeof c->name, "%s %d bits b%d rows%d heads%d dim%d capacity%d",
+             variant > 1 ? "cache_store" : "attention_cached", c->cache.bits, s[0], s[1], s[2],
+             s[3], s[4]);
+    c->p[0] = variant;
+    c->class = variant > 1 ? CASE_EXACT : variant ? CASE_QUANT : CASE_SOFT;
+    c->calm = variant < 2;
+    c->hostile = variant == 2;
+    c->run = run_cached;
+    c->in_size[0] = (int64_t)s[0] * s[4] * stride;
+    c->in_size[1] = (int64_t)s[0] * s[1] * stride;
+    c->out_size[0] = (int64_t)s[0] * s[1] * width;
+    if (variant > 1)
+        c->out_size[0] = (int64_t)rlm_cache_head_bytes(&c->cache) * s[0] * s[2];
+}
+
+bool check_quant_case_at(walk *w, bool bench, check_case *c)
+{
+    GROUP(quant_shapes, quant_bench, bench ? 2 : 4, quant_case, ITEM);
+    GROUP(cached_shapes, cached_bench, bench ? 2 : 4, cached_case, ITEM);
+    return false;
+}
