@@ -89,6 +89,8 @@ size_t rlm_lm_cache_bytes(const rlm_lm_config *c, int bits, int batch, int capac
 void rlm_lm_cache_copy(rlm_lm_cache *c, int from, int to);
 void rlm_lm_cache_free(rlm_lm_cache **c);
 void rlm_lm_cache_rewind(rlm_lm_cache *c, int sequence, int length);
+/* A sequence of `length` positions, whatever the cache holds there: for benchmarks. */
+void rlm_lm_cache_blank(rlm_lm_cache *c, int sequence, int length);
 int rlm_lm_cache_length(const rlm_lm_cache *c, int sequence);
 /* Bidirectional prefix of one sequence: must be the first thing in it. */
 void rlm_lm_prefill(rlm_run *run, const rlm_lm *lm, rlm_lm_cache *c, int sequence,

@@ -103,6 +103,12 @@ void rlm_lm_cache_rewind(rlm_lm_cache *c, int sequence, int length)
     c->length[sequence] = length;
 }
 
+void rlm_lm_cache_blank(rlm_lm_cache *c, int sequence, int length)
+{
+    assert(sequence >= 0 && sequence < c->batch && length >= 0 && length <= c->capacity);
+    c->length[sequence] = length;
+}
+
 int rlm_lm_cache_length(const rlm_lm_cache *c, int sequence)
 {
     return c->length[sequence];

@@ -5,18 +5,12 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/rng.h"
 
 /* Stream numbers of the counter generator, distinct from those of training. */
 enum { STREAM_FIRST = 101, STREAM_SECOND = 102 };
-
-typedef struct choice {
-    float p;
-    int class;
-} choice;
 
 /* Guided logits of one head over `classes`, f32; illegal classes are -inf. */
 typedef struct scores {
@@ -57,56 +51,96 @@ static double log_prob(const scores *t, int class)
     return (double)t->v[class] - top - log(sum);
 }
 
-/* Larger first; equal ones in order of class, so that the draw depends on the values alone. */
-static int by_probability(const void *a, const void *b)
+/* What can be drawn: a heap of probability << 32 | ~class, the likeliest on top and, of equal ones,
+ * the lowest class, so that the draw depends on the values alone. Non-negative floats are in the
+ * order of their bits. */
+typedef struct choices {
+    int count;
+    double sum;
+    uint64_t heap[RLM_LM_CLASSES_MAX];
+} choices;
+
+static float chance_of(uint64_t key)
 {
-    const choice *x = a, *y = b;
-    if (x->p != y->p)
-        return x->p < y->p ? 1 : -1;
-    return x->class - y->class;
+    uint32_t bits = (uint32_t)(key >> 32);
+    float p;
+    memcpy(&p, &bits, sizeof p);
+    return p;
 }
 
-/* How many of the sorted choices the filters leave. */
-static int filter(const choice *c, int n, const rlm_lm_sampling *s, double sum)
+static int class_of(uint64_t key)
 {
-    int keep = s->top_k > 0 && s->top_k < n ? s->top_k : n;
-    if (s->top_p < 1.0f) {
-        double mass = 0;
-        int i = 0;
-        while (i < keep && mass < (double)s->top_p * sum)
-            mass += (double)c[i++].p;
-        keep = i > 0 ? i : 1;
+    return (int)~(uint32_t)key;
+}
+
+static void sift(uint64_t *heap, int n, int at)
+{
+    uint64_t key = heap[at];
+    for (int down; (down = 2 * at + 1) < n; at = down) {
+        if (down + 1 < n && heap[down + 1] > heap[down])
+            down++;
+        if (heap[down] <= key)
+            break;
+        heap[at] = heap[down];
     }
-    while (keep > 1 && c[keep - 1].p < s->min_p * c[0].p)
-        keep--;
-    return keep;
+    heap[at] = key;
+}
+
+static void weigh(const scores *t, const rlm_lm_sampling *s, choices *c)
+{
+    float top = t->v[best(t)], inverse = 1.0f / s->temperature;
+    c->count = 0;
+    c->sum = 0;
+    for (int i = 0; i < t->classes; i++) {
+        if (isinf(t->v[i]) && t->v[i] < 0)
+            continue;
+        float p = expf((t->v[i] - top) * inverse);
+        uint32_t bits;
+        memcpy(&bits, &p, sizeof bits);
+        c->heap[c->count++] = (uint64_t)bits << 32 | (uint32_t) ~(uint32_t)i;
+        c->sum += (double)p;
+    }
+}
+
+/* Takes the likeliest off the heap, in order, as far as the filters leave them: keys into kept,
+ * returns how many; *mass is theirs. */
+static int filter(choices *c, const rlm_lm_sampling *s, uint64_t *kept, double *mass)
+{
+    int n = c->count, most = s->top_k > 0 && s->top_k < n ? s->top_k : n, taken = 0;
+    *mass = 0;
+    for (int i = n / 2 - 1; i >= 0; i--)
+        sift(c->heap, n, i);
+    float least = s->min_p * chance_of(c->heap[0]);
+    while (taken < most) {
+        float p = chance_of(c->heap[0]);
+        if (taken && ((s->top_p < 1.0f && *mass >= (double)s->top_p * c->sum) || p < least))
+            break;
+        kept[taken++] = c->heap[0];
+        *mass += (double)p;
+        c->heap[0] = c->heap[--n];
+        sift(c->heap, n > 0 ? n : 1, 0);
+    }
+    return taken;
 }
 
 static int draw(const scores *t, const rlm_lm_sampling *s, uint64_t stream, int64_t index)
 {
-    choice c[RLM_LM_CLASSES_MAX];
-    double sum = 0, kept = 0;
-    int n = 0, top = best(t);
+    choices c;
+    uint64_t some[RLM_LM_CLASSES_MAX], *from = c.heap;
     if (s->temperature <= 0.0f)
-        return top;
-    for (int i = 0; i < t->classes; i++) {
-        if (isinf(t->v[i]) && t->v[i] < 0)
-            continue;
-        c[n].p = (float)exp(((double)t->v[i] - (double)t->v[top]) / (double)s->temperature);
-        c[n].class = i;
-        sum += (double)c[n++].p;
-    }
+        return best(t);
+    weigh(t, s, &c);
+    double mass = c.sum;
+    int n = c.count;
     if (s->top_k > 0 || s->top_p < 1.0f || s->min_p > 0.0f) {
-        qsort(c, (size_t)n, sizeof c[0], by_probability);
-        n = filter(c, n, s, sum);
+        n = filter(&c, s, some, &mass);
+        from = some;
     }
-    for (int i = 0; i < n; i++)
-        kept += (double)c[i].p;
-    double u = (double)rlm_rng_uniform(s->seed, stream, (uint64_t)index) * kept;
+    double u = (double)rlm_rng_uniform(s->seed, stream, (uint64_t)index) * mass;
     int at = 0;
-    for (double mass = c[0].p; at < n - 1 && u >= mass; mass += (double)c[at].p)
-        at++;
-    return c[at].class;
+    for (double sum = (double)chance_of(from[0]); at < n - 1 && u >= sum;)
+        sum += (double)chance_of(from[++at]);
+    return class_of(from[at]);
 }
 
 static rlm_tensor hidden_view(const rlm_lm *lm, const float *hidden, int batch)
@@ -148,7 +182,7 @@ static int32_t sample_video(rlm_run *run, const rlm_lm *lm, const rlm_tensor *x,
             t.v[i] = -INFINITY;
     }
     int lo = draw(&t, s, STREAM_FIRST, index);
-    double sum = log_prob(&t, lo);
+    double sum = logp ? log_prob(&t, lo) : 0;
     int32_t cond[2] = {lo, lo};
     logits = rlm_lm_hi_forward(run, lm, x, cond);
     guide(run, &logits, s, &t);

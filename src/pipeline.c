@@ -209,12 +209,18 @@ int rlm_session_open(rlm_session **out, const rlm_engine *engine, rlm_error *err
     return code;
 }
 
+void rlm_session_batch(rlm_session *s, int count)
+{
+    s->batch = count < 1 ? 1 : count > RLM_BATCH_MAX ? RLM_BATCH_MAX : count;
+}
+
 void rlm_session_close(rlm_session **session)
 {
     rlm_session *s = session ? *session : NULL;
     if (!s)
         return;
     rlm_lm_cache_free(&s->cache);
+    rlm_ahead_free(&s->ahead);
     rlm_arena_release(&s->arena);
     rlm_par_close(&s->par);
     rlm_free(s);

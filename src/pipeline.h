@@ -14,6 +14,8 @@ struct rlm_engine {
     rlm_log log;
 };
 
+typedef struct rlm_ahead rlm_ahead; /* pipeline_sample.c */
+
 struct rlm_session {
     const rlm_engine *engine;
     rlm_par *par;
@@ -21,6 +23,8 @@ struct rlm_session {
     rlm_run run;
     rlm_lm_cache *cache; /* NULL until the first generation */
     int cache_batch, cache_capacity;
+    int batch;        /* clips sampled side by side (rlm_session_batch) */
+    rlm_ahead *ahead; /* those that nobody asked for yet; NULL: none */
 };
 
 /* MODEL error naming the part that the model directory lacks. parts: RLM_PART_* */
@@ -78,6 +82,7 @@ typedef struct rlm_made {
     int latents, levels;    /* finished */
 } rlm_made;
 void rlm_made_free(rlm_made *m);
+void rlm_ahead_free(rlm_ahead **ahead);
 /* spec: task and grids; text and source are filled in from the job. Stops early when cancelled. */
 int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, rlm_error *err);
 /* Positions of the sequence this spec makes; < 0: error. */

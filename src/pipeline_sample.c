@@ -1,7 +1,10 @@
 /* One pass of the language model: prefix in, codes out. With guidance two sequences run side by
- * side: 0 with the prompt, 1 with the negative (or no) prompt; both get the ids sampled. */
+ * side: 0 with the prompt, 1 with the negative (or no) prompt; both get the ids sampled. Clips that
+ * differ by their seed alone run in the same pass; what was not asked for yet waits in the session.
+ */
 #include "src/pipeline.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 enum { TELL_EVERY = 8 };
@@ -10,10 +13,10 @@ static const double TELL_SECONDS = 0.1;
 /* Sequences in progress. */
 typedef struct pass {
     rlm_layout l[2];
-    int batch;
-    int first, last; /* offsets behind the prefix: first code, one past the last */
-    int32_t *ids;    /* [last]: what stands behind the prefix */
-    int done;        /* how many of them */
+    int sides, clips, batch; /* batch = clips * sides; sequence = clip * sides + side */
+    int first, last;         /* offsets behind the prefix: first code, one past the last */
+    int32_t *ids;            /* [clips][last]: what stands behind the prefix */
+    int done;                /* how many of them */
 } pass;
 
 int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always)
@@ -78,8 +81,10 @@ static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm
 {
     rlm_vocab vocab = job_vocab(j);
     int same = !j->text_count && !j->negative_count;
-    p->batch = j->r->cfg_scale != 1.0f && !same ? 2 : 1;
-    for (int side = 0; side < p->batch; side++) {
+    p->sides = j->r->cfg_scale != 1.0f && !same ? 2 : 1;
+    p->clips = j->s->batch > 1 && !j->done ? j->s->batch : 1;
+    p->batch = p->clips * p->sides;
+    for (int side = 0; side < p->sides; side++) {
         rlm_layout_spec s = side_spec(j, spec, side);
         RLM_TRY(rlm_layout_build(&p->l[side], &vocab, &s, err));
     }
@@ -90,7 +95,8 @@ static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm
     p->last = audio >= 0 ? audio + s.audio_out.t * s.audio_out.h
                          : video + s.video_out.t * s.video_out.h * s.video_out.w;
     p->last -= l->prefix;
-    p->ids = rlm_alloc(rlm_size_mul((size_t)p->last, sizeof *p->ids));
+    p->ids =
+        rlm_alloc(rlm_size_mul(rlm_size_mul((size_t)p->last, (size_t)p->clips), sizeof *p->ids));
     return p->ids ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %d tokens", p->last);
 }
 
@@ -108,7 +114,7 @@ static int pass_cache(pass *p, rlm_session *s, rlm_error *err)
 {
     const rlm_model *m = &s->engine->model;
     int need = p->l[0].count;
-    if (p->batch > 1 && p->l[1].count > need)
+    if (p->sides > 1 && p->l[1].count > need)
         need = p->l[1].count;
     if (need > m->lm_config.max_len)
         return rlm_fail(err, RLM_E_RANGE,
@@ -130,33 +136,41 @@ static int pass_cache(pass *p, rlm_session *s, rlm_error *err)
     return 0;
 }
 
+/* Clips begin alike: the first reads, the others copy. */
 static void pass_prefill(pass *p, rlm_session *s, rlm_run *run)
 {
-    for (int n = 0; n < p->batch; n++)
+    for (int n = 0; n < p->sides; n++)
         rlm_lm_prefill(run, s->engine->model.lm, s->cache, n, p->l[n].ids, p->l[n].pos,
                        p->l[n].prefix);
+    for (int n = p->sides; n < p->batch; n++)
+        rlm_lm_cache_copy(s->cache, n % p->sides, n);
 }
 
-static void pass_step(pass *p, rlm_session *s, rlm_run *run, int offset, int32_t id)
+static void pass_step(pass *p, rlm_session *s, rlm_run *run, int offset)
 {
-    int32_t ids[2] = {id, id}, pos[6] = {0};
-    for (int n = 0; n < p->batch; n++)
-        memcpy(pos + 3 * n, p->l[n].pos + 3 * (p->l[n].prefix + offset), 3 * sizeof *pos);
+    int32_t ids[2 * RLM_BATCH_MAX], pos[6 * RLM_BATCH_MAX];
+    for (int n = 0; n < p->batch; n++) {
+        const rlm_layout *l = &p->l[n % p->sides];
+        ids[n] = p->ids[n / p->sides * p->last + offset];
+        memcpy(pos + 3 * n, l->pos + 3 * (l->prefix + offset), 3 * sizeof *pos);
+    }
     rlm_lm_step(run, s->engine->model.lm, s->cache, ids, pos, NULL);
 }
 
-static int32_t pass_draw(pass *p, rlm_job *j, rlm_run *run, int offset)
+static int32_t pass_draw(pass *p, rlm_job *j, rlm_run *run, int offset, int clip)
 {
+    const rlm_lm *lm = j->s->engine->model.lm;
     const int32_t *legal = p->l[0].legal + 2 * (p->l[0].prefix + offset);
     const rlm_sampling *from = legal[0] >= RLM_ID_AUDIO ? &j->r->audio_sampling : &j->r->video;
+    const float *hidden = rlm_lm_last_hidden(j->s->cache);
+    hidden += (size_t)(clip * p->sides) * (size_t)rlm_lm_get_config(lm)->dim;
     rlm_lm_sampling s = {.temperature = from->temperature,
                          .top_k = from->top_k,
                          .top_p = from->top_p,
                          .min_p = from->min_p,
-                         .cfg_scale = p->batch > 1 ? j->r->cfg_scale : 1.0f,
-                         .seed = j->seed};
-    return rlm_lm_sample(run, j->s->engine->model.lm, rlm_lm_last_hidden(j->s->cache), p->batch, &s,
-                         offset, legal[0], legal[1], NULL);
+                         .cfg_scale = p->sides > 1 ? j->r->cfg_scale : 1.0f,
+                         .seed = j->seed + (uint64_t)clip};
+    return rlm_lm_sample(run, lm, hidden, p->sides, &s, offset, legal[0], legal[1], NULL);
 }
 
 /* The same calls with empty kernels tell how much scratch they take. */
@@ -167,9 +181,11 @@ static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
     rlm_kernels_empty(&empty, &s->engine->kernels);
     rlm_run dry = {.k = &empty, .arena = &s->arena, .par = s->par};
     pass_prefill(p, s, &dry);
-    pass_step(p, s, &dry, 0, p->l[0].ids[p->l[0].prefix]);
-    pass_draw(p, j, &dry, p->first);
-    pass_draw(p, j, &dry, p->last - 1);
+    for (int clip = 0; clip < p->clips; clip++)
+        p->ids[clip * p->last] = RLM_ID_VIDEO;
+    pass_step(p, s, &dry, 0);
+    pass_draw(p, j, &dry, p->first, 0);
+    pass_draw(p, j, &dry, p->last - 1, 0);
     for (int n = 0; n < p->batch; n++)
         rlm_lm_cache_rewind(s->cache, n, 0);
     RLM_TRY(rlm_session_allow(s, s->arena.peak, err));
@@ -202,10 +218,11 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
     int stop = rlm_job_tell(j, RLM_STAGE_PREFILL, prefix, prefix, 1);
     for (int i = 0; i < p->last && !stop; i++) {
         int32_t id = p->l[0].ids[prefix + i];
-        p->ids[i] = id >= 0 ? id : pass_draw(p, j, &s->run, i);
+        for (int clip = 0; clip < p->clips; clip++)
+            p->ids[clip * p->last + i] = id >= 0 ? id : pass_draw(p, j, &s->run, i, clip);
         p->done = i + 1;
         if (i + 1 < p->last)
-            pass_step(p, s, &s->run, i, p->ids[i]);
+            pass_step(p, s, &s->run, i);
         if (i >= p->first)
             j->done++;
         pass_show(p, j, spec, i + 1);
@@ -216,9 +233,10 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
 }
 
 /* Ids behind the prefix -> local codes, whole latent frames and whole levels only. */
-static int pass_collect(const pass *p, const rlm_job *j, const rlm_layout_spec *spec,
+static int pass_collect(const pass *p, const rlm_job *j, const rlm_layout_spec *spec, int clip,
                         rlm_made *made, rlm_error *err)
 {
+    const int32_t *ids = p->ids + (size_t)clip * (size_t)p->last;
     rlm_vocab vocab = job_vocab(j);
     rlm_layout_spec s = side_spec(j, spec, 0);
     const rlm_layout *l = &p->l[0];
@@ -239,10 +257,106 @@ static int pass_collect(const pass *p, const rlm_job *j, const rlm_layout_spec *
     if ((video >= 0 && !made->video) || (audio >= 0 && !made->audio))
         return rlm_fail(err, RLM_E_NOMEM, "no memory for the codes");
     for (int i = 0; i < made->latents * plane; i++)
-        made->video[i] = p->ids[video - l->prefix + i] - RLM_ID_VIDEO;
+        made->video[i] = ids[video - l->prefix + i] - RLM_ID_VIDEO;
     for (int i = 0; i < made->levels * row; i++)
-        made->audio[i] = (p->ids[audio - l->prefix + i] - RLM_ID_AUDIO) % RLM_AUDIO_CODES;
+        made->audio[i] = (ids[audio - l->prefix + i] - RLM_ID_AUDIO) % RLM_AUDIO_CODES;
     return 0;
+}
+
+/* ---- Clips sampled ahead ------------------------------------------------------------------- */
+
+struct rlm_ahead {
+    uint64_t key;  /* of everything but the seed */
+    uint64_t seed; /* of made[0] */
+    int count;     /* made[count]; taken ones are empty */
+    rlm_made made[RLM_BATCH_MAX];
+};
+
+void rlm_ahead_free(rlm_ahead **ahead)
+{
+    for (int i = 0; *ahead && i < (*ahead)->count; i++)
+        rlm_made_free(&(*ahead)->made[i]);
+    rlm_free(*ahead);
+    *ahead = NULL;
+}
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t h, const void *data, size_t bytes)
+{
+    const uint8_t *p = data;
+    for (size_t i = 0; i < bytes; i++)
+        h = (h ^ p[i]) * 0x100000001b3ull;
+    return h;
+}
+
+static uint64_t pass_key(const pass *p, const rlm_job *j)
+{
+    const rlm_sampling *both[] = {&j->r->video, &j->r->audio_sampling};
+    uint64_t h = hash(0xcbf29ce484222325ull, &j->r->cfg_scale, sizeof j->r->cfg_scale);
+    for (int side = 0; side < p->sides; side++) {
+        const rlm_layout *l = &p->l[side];
+        h = hash(h, &l->prefix, sizeof l->prefix);
+        h = hash(h, l->ids, (size_t)l->count * sizeof *l->ids);
+        h = hash(h, l->pos, (size_t)l->count * 3 * sizeof *l->pos);
+        h = hash(h, l->legal, (size_t)l->count * 2 * sizeof *l->legal);
+    }
+    for (int i = 0; i < 2; i++) {
+        h = hash(h, &both[i]->temperature, sizeof both[i]->temperature);
+        h = hash(h, &both[i]->top_k, sizeof both[i]->top_k);
+        h = hash(h, &both[i]->top_p, sizeof both[i]->top_p);
+        h = hash(h, &both[i]->min_p, sizeof both[i]->min_p);
+    }
+    return h;
+}
+
+/* What an earlier call made for this one; false: nothing. */
+static bool take_ahead(const pass *p, rlm_job *j, rlm_made *made)
+{
+    rlm_ahead *a = j->s->ahead;
+    uint64_t at = a ? j->seed - a->seed : 0;
+    if (!a || j->done || at >= (uint64_t)a->count || a->key != pass_key(p, j) ||
+        (!a->made[at].latents && !a->made[at].levels))
+        return false;
+    *made = a->made[at];
+    a->made[at] = (rlm_made){0};
+    j->done += p->last - p->first;
+    j->report.prefix_tokens += p->l[0].prefix;
+    return true;
+}
+
+/* The other clips of a finished pass, for the calls to come. */
+static int keep_ahead(const pass *p, rlm_job *j, const rlm_layout_spec *spec, rlm_error *err)
+{
+    rlm_session *s = j->s;
+    rlm_ahead_free(&s->ahead);
+    if (p->clips == 1 || j->cancelled)
+        return 0;
+    s->ahead = rlm_calloc(1, sizeof *s->ahead);
+    if (!s->ahead)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %d clips", p->clips);
+    s->ahead->key = pass_key(p, j);
+    s->ahead->seed = j->seed + 1;
+    s->ahead->count = p->clips - 1;
+    int code = 0;
+    for (int clip = 1; clip < p->clips && !code; clip++)
+        code = pass_collect(p, j, spec, clip, &s->ahead->made[clip - 1], err);
+    if (code)
+        rlm_ahead_free(&s->ahead);
+    return code;
+}
+
+/* Sample what is left to sample. */
+static int pass_make(pass *p, rlm_job *j, const rlm_layout_spec *spec, rlm_made *made,
+                     rlm_error *err)
+{
+    if (take_ahead(p, j, made))
+        return 0;
+    RLM_TRY(pass_cache(p, j->s, err));
+    RLM_TRY(pass_plan(p, j, err));
+    pass_run(p, j, spec);
+    j->s->batch = 1;
+    RLM_TRY(pass_collect(p, j, spec, 0, made, err));
+    return keep_ahead(p, j, spec, err);
 }
 
 /* Everything is given: the codes are the result, and no model is asked. */
@@ -260,13 +374,7 @@ static int sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, rlm_e
     pass p = {0};
     int code = pass_open(&p, j, spec, err);
     if (!code)
-        code = pass_cache(&p, j->s, err);
-    if (!code)
-        code = pass_plan(&p, j, err);
-    if (!code) {
-        pass_run(&p, j, spec);
-        code = pass_collect(&p, j, spec, made, err);
-    }
+        code = pass_make(&p, j, spec, made, err);
     pass_close(&p);
     return code;
 }

@@ -188,6 +188,12 @@ RLM_API int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options 
 RLM_API void rlm_close(rlm_engine **engine); /* sets it NULL; its sessions must be closed first */
 RLM_API int rlm_session_open(rlm_session **out, const rlm_engine *engine, rlm_error *err);
 RLM_API void rlm_session_close(rlm_session **session);
+/* Announce that this and the next count - 1 calls of rlm_generate differ by seeds that count up by
+ * one: their first windows are sampled side by side, each pass over the weights serving all, with
+ * the same tokens as alone (levels blas and dnn: up to rounding). Takes memory for count caches;
+ * count is brought into 1..RLM_BATCH_MAX. Calls that ask for something else are served as ever. */
+enum { RLM_BATCH_MAX = 16 };
+RLM_API void rlm_session_batch(rlm_session *session, int count);
 /* Copy a model directory to `to` with the language model's weights as "f32", "bf16", "int8" or
  * "q4".
  */

@@ -39,6 +39,8 @@ static int generate_one(cli_job *j, const cli_args *item, int number)
     }
     if ((image && cli_job_condition(j, image, 1, &err)) || cli_job_open(j, &err))
         return cli_error(&err);
+    if (number == 1 && !item->prompts_file)
+        rlm_session_batch(j->session, (int)item->batch_count);
     return item->dry_run ? cli_job_dry_run(j, make_clip) : cli_job_run(j, make_clip);
 }
 
