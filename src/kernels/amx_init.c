@@ -44,7 +44,7 @@ bool rlm_kernels_amx(rlm_kernels *k)
     k->pack = rlm_amx_pack;
     k->packs_alone = true;
     k->conv_forward = rlm_amx_conv_forward;
-    k->linear_forward = rlm_amx_linear_forward;
+    k->linear_forward = rlm_amx_rows_forward;
     rlm_kernels_amx_attention(k);
     return true;
 }

@@ -94,7 +94,10 @@ static void report_text(const rlm_bench_state *b, text *t)
             text_add(t, "%8.1f %-7s", r->units / r->seconds, r->unit);
         else
             text_add(t, "%16s", "");
-        text_add(t, " %6.1f %%\n", 100 * fraction(b, r));
+        text_add(t, " %6.1f %%", 100 * fraction(b, r));
+        if (r->memory > 0)
+            text_add(t, " %7.0f MB", r->memory / 1e6);
+        text_add(t, "\n");
     }
 }
 
@@ -108,8 +111,8 @@ static void report_json(const rlm_bench_state *b, text *t)
         const rlm_bench_row *r = &b->rows[i];
         text_add(t, "%s\n{\"name\":\"%s\",\"seconds\":%.6g,\"flops\":%.6g,\"bytes\":%.6g,",
                  i ? "," : "", r->name, r->seconds, r->flops, r->bytes);
-        text_add(t, "\"unit\":\"%s\",\"units\":%.6g,\"of_peak\":%.4g}", r->unit, r->units,
-                 fraction(b, r));
+        text_add(t, "\"unit\":\"%s\",\"units\":%.6g,\"of_peak\":%.4g,\"memory\":%.6g}", r->unit,
+                 r->units, fraction(b, r), r->memory);
     }
     text_add(t, "\n]}\n");
 }

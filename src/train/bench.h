@@ -4,12 +4,13 @@
 
 #include "src/train/train.h"
 
-enum { RLM_BENCH_ROWS = 96 };
+enum { RLM_BENCH_ROWS = 192 };
 
 typedef struct rlm_bench_row {
     char name[96], unit[16];
     double seconds;      /* median of a call */
     double flops, bytes; /* of a call; bytes > 0: the row is bound by memory */
+    double memory;       /* bytes that the work needs: weights, cache, scratch; 0: not said */
     double units;        /* of `unit` a call: tokens, frames ... */
 } rlm_bench_row;
 
@@ -28,6 +29,8 @@ double rlm_bench_time(const rlm_bench_state *b, void (*fn)(void *), void *ctx);
 
 /* bench_networks.c: steps of the three networks with random weights. */
 int rlm_bench_networks(rlm_bench_state *b, rlm_error *err);
+/* bench_decode.c: reading a prefix and decoding of one preset, every kind of weights. */
+int rlm_bench_decode(rlm_bench_state *b, const char *preset, rlm_error *err);
 /* bench_networks.c: the whole text-to-video path of a model directory by stage. */
 int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_options *options,
                        rlm_error *err);

@@ -20,13 +20,11 @@ typedef struct bench_net {
     rlm_audio *audio;
     rlm_lm *lm;
     rlm_lm_plan *plan;
-    rlm_lm_cache *cache;
     rlm_tensor input;
     int32_t *ids, *pos;
     uint8_t *target;
     int prefix[8], length[8];
-    float *hidden;
-    int batch, depth;
+    int batch;
 } bench_net;
 
 /* Multiply-adds of the dense and convolutional layers and of attention that a tape recorded, x2. */
@@ -111,7 +109,6 @@ static void close_net(bench_net *n)
     rlm_video_free(&n->video);
     rlm_audio_free(&n->audio);
     rlm_lm_plan_free(&n->plan);
-    rlm_lm_cache_free(&n->cache);
     rlm_lm_free(&n->lm);
     rlm_optim_free(&n->optim);
     rlm_params_free(&n->params);
@@ -120,7 +117,6 @@ static void close_net(bench_net *n)
     rlm_free(n->ids);
     rlm_free(n->pos);
     rlm_free(n->target);
-    rlm_free(n->hidden);
 }
 
 static int time_row(bench_net *n, const char *name, void (*fn)(void *), double passes,
@@ -252,45 +248,7 @@ static int lm_batch(bench_net *n, int batch, int len, rlm_error *err)
     return 0;
 }
 
-static void lm_step(bench_net *n)
-{
-    for (int s = 0; s < n->batch; s++)
-        rlm_lm_cache_rewind(n->cache, s, 1500);
-    rlm_lm_step(&n->b->run, n->lm, n->cache, n->ids, n->pos, n->hidden);
-}
-
-/* Every sequence filled to `depth` positions. */
-static void lm_prefill(bench_net *n)
-{
-    for (int s = 0; s < n->batch; s++) {
-        rlm_lm_cache_rewind(n->cache, s, 0);
-        rlm_lm_prefill(&n->b->run, n->lm, n->cache, s, n->ids, n->pos, n->depth);
-    }
-}
-
-/* Decode reads every hidden matrix as bf16 and each sequence's keys and values once. */
-static int decode_row(bench_net *n, const char *preset, int batch, rlm_error *err)
-{
-    char name[96];
-    const rlm_lm_config *c = rlm_lm_get_config(n->lm);
-    n->batch = batch;
-    n->depth = 1500;
-    rlm_lm_cache_free(&n->cache);
-    RLM_TRY(rlm_lm_cache_new(&n->cache, n->lm, batch, 1792, err));
-    n->forward = lm_prefill;
-    RLM_TRY(reserve(n->b, infer, n, err));
-    infer(n);
-    n->forward = lm_step;
-    double weights = 2.0 * c->layers * (4.0 * c->dim * c->dim + 3.0 * c->dim * c->ffn);
-    double cache = 2.0 * 2.0 * c->layers * c->dim * 1500.0 * batch;
-    RLM_TRY(reserve(n->b, infer, n, err));
-    snprintf(name, sizeof name, "lm %s decode, batch %d, depth 1500, bf16", preset, batch);
-    double seconds = rlm_bench_time(n->b, infer, n);
-    rlm_bench_add(n->b, name, seconds, 0, weights + cache, "tokens", batch);
-    return 0;
-}
-
-static int lm_rows(rlm_bench_state *b, const char *preset, bool train, rlm_error *err)
+static int lm_rows(rlm_bench_state *b, const char *preset, rlm_error *err)
 {
     enum { BATCH = 4, LEN = 1792 };
     char name[96];
@@ -301,26 +259,11 @@ static int lm_rows(rlm_bench_state *b, const char *preset, bool train, rlm_error
     int code = rlm_lm_new(&n.lm, &c, &n.params, err);
     if (!code)
         code = open_params(&n, err);
-    n.hidden = rlm_calloc((size_t)8 * c.dim, sizeof(float));
-    if (!code && !n.hidden)
-        code = rlm_fail(err, RLM_E_NOMEM, "bench: no memory");
     if (!code)
-        code = lm_batch(&n, train ? BATCH : 1, LEN, err);
+        code = lm_batch(&n, BATCH, LEN, err);
     snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, BATCH, LEN);
-    if (!code && train)
+    if (!code)
         code = time_row(&n, name, train_step, 3, "tokens", BATCH * LEN, err);
-    if (!code)
-        code = rlm_lm_cache_new(&n.cache, n.lm, 1, LEN, err);
-    n.forward = lm_prefill;
-    n.batch = 1;
-    n.depth = 1280;
-    n.flops = 2.0 * 1280 * c.layers * (4.0 * c.dim * c.dim + 3.0 * c.dim * c.ffn) +
-              4.0 * 1280 * 1280 * (double)c.dim * c.layers;
-    snprintf(name, sizeof name, "lm %s prefill 1280", preset);
-    if (!code)
-        code = time_row(&n, name, infer, 1, "tokens", 1280, err);
-    for (int batch = 1; batch <= 8 && !code; batch = batch == 2 ? 8 : batch * 2)
-        code = decode_row(&n, preset, batch, err);
     close_net(&n);
     return code;
 }
@@ -329,8 +272,12 @@ int rlm_bench_networks(rlm_bench_state *b, rlm_error *err)
 {
     RLM_TRY(video_rows(b, err));
     RLM_TRY(audio_rows(b, err));
-    RLM_TRY(lm_rows(b, "default", true, err));
-    return b->quick ? 0 : lm_rows(b, "300m", false, err);
+    RLM_TRY(lm_rows(b, "default", err));
+    RLM_TRY(rlm_bench_decode(b, "default", err));
+    if (b->quick)
+        return 0;
+    RLM_TRY(rlm_bench_decode(b, "300m", err));
+    return rlm_bench_decode(b, "1b", err);
 }
 
 int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_options *options,
