@@ -223,6 +223,9 @@ void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const flo
 /* amx_rows.c: linear_forward of 1 to 32 rows without tiles; more rows go to the above. */
 void rlm_amx_rows_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                           const float *bias, const float *residual, float *y);
+/* amx_quant.c: linear_quant of any number of rows. */
+void rlm_amx_linear_quant(rlm_par *par, int bits, int m, int n, int k, const float *x,
+                          const void *quant, const float *bias, const float *residual, float *y);
 /* The product both directions of linear share: y = residual + bias + x B, packed B. */
 void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void *pack,
                   const float *bias, const float *residual, float *y);

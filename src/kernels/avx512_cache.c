@@ -222,22 +222,31 @@ static void softmax(float *score, int n, uint16_t *p, span_sum *o)
     o->sum = _mm512_reduce_add_ps(sum);
 }
 
+/* The first bytes of a stream that begins when another ends. */
+static void ask(const uint8_t *p)
+{
+    for (int i = 0; i < AHEAD; i += 64)
+        _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+}
+
 static void span_16(const rlm_cache_shape *s, const float *q, uint8_t *head, int from, int n,
                     span_sum *o)
 {
     _Alignas(64) float score[SPAN];
     _Alignas(64) uint16_t q16[DIM], p[SPAN];
     int width = (int)rlm_cache_width(s->dim);
+    const uint8_t *keys = head + (size_t)from * (size_t)width * 2;
+    const uint8_t *values = head + rlm_cache_key_bytes(s) + (size_t)from * (size_t)s->dim * 2;
     __m512 scale = v_set(s->scale * LOG2E);
+    ask(keys);
+    ask(values);
     for (int d = 0; d < width; d += 16) {
         __m512 x = _mm512_mul_ps(v_load(q + d, v_tail(s->dim - d)), scale);
         _mm256_store_si256((__m256i *)(void *)(q16 + d), (__m256i)_mm512_cvtneps_pbh(x));
     }
-    scores_16((const int32_t *)(const void *)q16, head + (size_t)from * (size_t)width * 2, n,
-              width / 2, score);
+    scores_16((const int32_t *)(const void *)q16, keys, n, width / 2, score);
     softmax(score, n, p, o);
-    weigh_16((const int32_t *)(const void *)p,
-             head + rlm_cache_key_bytes(s) + (size_t)from * (size_t)s->dim * 2, n, s->dim, o->acc);
+    weigh_16((const int32_t *)(const void *)p, values, n, s->dim, o->acc);
 }
 
 static void span_8(const rlm_cache_shape *s, const float *q, uint8_t *head, int from, int n,
@@ -249,14 +258,18 @@ static void span_8(const rlm_cache_shape *s, const float *q, uint8_t *head, int 
     query_8 x = {.sum = 0};
     int width = (int)rlm_cache_width(s->dim);
     const float *scales = rlm_cache_scales(s, head) + from;
+    const uint8_t *keys = head + (size_t)from * (size_t)width;
+    const uint8_t *values = head + rlm_cache_key_bytes(s) + (size_t)from * (size_t)s->dim;
+    ask(keys);
+    ask(values);
     x.scale = round_8(q, s->dim, (int8_t *)x.quad) * s->scale * LOG2E;
     for (int d = 0; d < s->dim; d++)
         x.sum += ((const int8_t *)x.quad)[d];
-    scores_8(&x, head + (size_t)from * (size_t)width, scales, n, width / 4, score);
+    scores_8(&x, keys, scales, n, width / 4, score);
     softmax(score, n, p, o);
     float one = split_weights(score, scales + rlm_cache_keys(s->capacity), n, high, low);
-    weigh_8((const int32_t *)(const void *)high, (const int32_t *)(const void *)low, one,
-            head + rlm_cache_key_bytes(s) + (size_t)from * (size_t)s->dim, n, s->dim, o->acc);
+    weigh_8((const int32_t *)(const void *)high, (const int32_t *)(const void *)low, one, values, n,
+            s->dim, o->acc);
 }
 
 static void finish(float *y, const float *acc, float sum, int dim)
