@@ -167,30 +167,34 @@ static void add_row(const uint8_t *rgb, int width, between y, float weight, floa
         row[k] += weight * ((float)a[k] + y.share * (float)(b[k] - a[k]));
 }
 
-/* One output picture [128][128][3] in [-1, 1]: the mean of 2 x 2 bilinear samples a pixel, which
- * keeps windows up to four times the output's size free of aliasing. Both are separable: rows
- * first. */
+/* Windows up to this many times the output's size are sampled once a pixel: a window of just its
+ * size on whole pixels is a copy, as sharp as what users give. */
+static const float SHARP = 1.5f;
+
+/* One output picture [128][128][3] in [-1, 1], of bilinear samples: one a pixel, or the mean of 2 x
+ * 2, which keeps windows up to four times the output's size free of aliasing. Both are separable:
+ * rows first. */
 static void draw_window(const uint8_t *rgb, int h, int w, window v, bool mirror, float *out)
 {
     const int n = RLM_CROP_SIDE;
-    float row[3 * SIDE_MOST], step = v.side / (float)n;
+    float row[3 * SIDE_MOST], left = v.x - 0.5f * v.side, top = v.y - 0.5f * v.side;
     between across[2 * RLM_CROP_SIDE];
-    for (int i = 0; i < 2 * n; i++)
-        across[i] = between_of(v.x - 0.5f * v.side + (0.5f * (float)i + 0.25f) * step - 0.5f, w);
+    int times = v.side < SHARP * (float)n ? 1 : 2; /* samples a pixel and axis */
+    float step = v.side / (float)(n * times), share = 1.0f / (float)times;
+    for (int i = 0; i < times * n; i++)
+        across[i] = between_of(left + ((float)i + 0.5f) * step - 0.5f, w);
     for (int y = 0; y < n; y++) {
         memset(row, 0, (size_t)w * 3 * sizeof *row);
-        for (int i = 2 * y; i < 2 * y + 2; i++) {
-            float at = v.y - 0.5f * v.side + (0.5f * (float)i + 0.25f) * step - 0.5f;
-            add_row(rgb, w, between_of(at, h), 0.5f, row);
-        }
+        for (int i = times * y; i < times * (y + 1); i++)
+            add_row(rgb, w, between_of(top + ((float)i + 0.5f) * step - 0.5f, h), share, row);
         for (int x = 0; x < n; x++) {
-            between one = across[2 * x], two = across[2 * x + 1];
-            const float *a = row + 3 * one.at, *b = row + 3 * two.at;
             float *p = out + (y * n + (mirror ? n - 1 - x : x)) * 3;
-            for (int c = 0; c < 3; c++) {
-                float sum = a[c] + one.share * (a[c + 3 * one.next] - a[c]) + b[c] +
-                            two.share * (b[c + 3 * two.next] - b[c]);
-                p[c] = sum * (0.5f * 2.0f / 255.0f) - 1.0f;
+            p[0] = p[1] = p[2] = -1.0f;
+            for (int i = times * x; i < times * (x + 1); i++) {
+                const float *a = row + 3 * across[i].at;
+                for (int c = 0; c < 3; c++)
+                    p[c] += (a[c] + across[i].share * (a[c + 3 * across[i].next] - a[c])) * share *
+                            (2.0f / 255.0f);
             }
         }
     }
@@ -215,10 +219,24 @@ static window random_window(dice *d, int h, int w, float least, float most)
     return v;
 }
 
-/* A clip as it was filmed: window and start at random, its last frame held when it is short. */
+/* A window of the output's own size on whole pixels. */
+static window copied_window(dice *d, int h, int w)
+{
+    const float n = (float)RLM_CROP_SIDE;
+    window v = {.side = n};
+    v.x = 0.5f * n + floorf(roll(d, 0, (float)w - n + 0.999f));
+    v.y = 0.5f * n + floorf(roll(d, 0, (float)h - n + 0.999f));
+    return v;
+}
+
+/* A clip as it was filmed: window and start at random, its last frame held when it is short. Seven
+ * of ten are copied, the others resized. */
 static void draw_clip(const rlm_frames *f, dice *d, float *out)
 {
-    window v = random_window(d, f->height, f->width, 0.85f, 1.0f);
+    int least = f->height < f->width ? f->height : f->width;
+    bool copied = roll(d, 0, 1) < 0.7f && least >= RLM_CROP_SIDE;
+    window v = copied ? copied_window(d, f->height, f->width)
+                      : random_window(d, f->height, f->width, 0.85f, 1.0f);
     bool mirror = roll(d, 0, 1) < 0.5f;
     int spare = f->count - RLM_CROP_FRAMES;
     int start = spare > 0 ? (int)roll(d, 0, (float)spare + 0.999f) : 0;
@@ -331,32 +349,26 @@ int rlm_clips_sample(rlm_clips *c, uint64_t seed, int64_t index, bool clip, floa
 
 int rlm_clips_val(rlm_clips *c, bool clip, int i, rlm_frames *out)
 {
-    rlm_footage *f = clip ? &c->videos : &c->photos;
+    rlm_footage f = clip ? c->videos : c->photos;
     rlm_frames frames;
-    bool mine;
-    RLM_TRY(footage_get(c, f, f->set.val[i], &frames, &mine));
+    rlm_error why;
+    f.short_side = RLM_CROP_SIDE; /* afresh, as the evaluation reads files */
+    RLM_TRY(decode(&f, f.set.val[i], &frames, &why));
     *out = (rlm_frames){.count = clip ? RLM_CROP_FRAMES : 1,
                         .height = RLM_CROP_SIDE,
                         .width = RLM_CROP_SIDE,
                         .fps_num = RLM_CROP_FPS,
                         .fps_den = 1};
     out->rgb = rlm_alloc((size_t)out->count * RLM_IMAGE_FLOATS);
-    float *square = rlm_alloc(RLM_IMAGE_FLOATS * sizeof(float));
-    int code = out->rgb && square ? RLM_OK : RLM_E_NOMEM;
-    int side = frames.height < frames.width ? frames.height : frames.width;
-    window v = {0.5f * (float)frames.width, 0.5f * (float)frames.height, (float)side};
-    for (int t = 0; t < out->count && !code; t++) {
-        int at = t < frames.count ? t : frames.count - 1;
-        draw_window(frames.rgb + (size_t)at * (size_t)frames.height * (size_t)frames.width * 3,
-                    frames.height, frames.width, v, false, square);
-        for (int k = 0; k < RLM_IMAGE_FLOATS; k++)
-            out->rgb[(size_t)t * RLM_IMAGE_FLOATS + (size_t)k] =
-                (uint8_t)(square[k] * 127.5f + 128.0f);
+    int left = (frames.width - RLM_CROP_SIDE) / 2, top = (frames.height - RLM_CROP_SIDE) / 2;
+    for (int t = 0; t < out->count && out->rgb; t++) {
+        size_t at = (size_t)(t < frames.count ? t : frames.count - 1);
+        for (int y = 0; y < RLM_CROP_SIDE; y++) {
+            size_t row = (at * (size_t)frames.height + (size_t)(top + y)) * (size_t)frames.width;
+            memcpy(out->rgb + (size_t)t * RLM_IMAGE_FLOATS + (size_t)y * RLM_CROP_SIDE * 3,
+                   frames.rgb + (row + (size_t)left) * 3, (size_t)RLM_CROP_SIDE * 3);
+        }
     }
-    rlm_free(square);
-    if (code)
-        rlm_free(out->rgb);
-    if (mine)
-        rlm_free(frames.rgb);
-    return code;
+    rlm_free(frames.rgb);
+    return out->rgb ? RLM_OK : RLM_E_NOMEM;
 }
