@@ -267,7 +267,7 @@ typedef struct rlm_request {
     int frames;           /* 1..256; default 17 */
     int fps_num, fps_den; /* default 8 / 1 */
     int audio;            /* 1 (default): with sound where the task has it */
-    int source;           /* kind of clips to imitate: RLM_SOURCE_*; default REAL */
+    int source;           /* kind of clips to imitate: RLM_SOURCE_*; default NONE */
     uint64_t seed;
     rlm_sampling video, audio_sampling;
     float cfg_scale;           /* 1: off */

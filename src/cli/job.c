@@ -93,6 +93,8 @@ int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
         r->video.top_p = (float)a->top_p;
     if (a->min_p >= 0)
         r->video.min_p = (float)a->min_p;
+    if (a->source)
+        r->source = strcmp(a->source, "real") ? RLM_SOURCE_PLAYGROUND : RLM_SOURCE_REAL;
     if (a->cfg_scale >= 0)
         r->cfg_scale = (float)a->cfg_scale;
     r->audio = !a->no_audio;

@@ -110,6 +110,8 @@ static const cli_option rows[] = {
      "drop what is less likely than P of the likeliest; 0: nothing"},
     {"cfg-scale", "guidance-scale", 0, NUMBER, AT(cfg_scale), MAKES, 0, 30, "S",
      "how strongly the prompt leads; 1: off"},
+    {"source", NULL, 0, CHOICE, AT(source), MAKES, 0, 0, "real|playground",
+     "kind of clips to imitate (what the words suggest)"},
 
     {.help = "Files"},
     {"output", NULL, 'o', STRING, AT(output), WRITES, 0, 0, "FILE",

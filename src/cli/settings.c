@@ -72,6 +72,8 @@ cJSON *cli_settings(const cli_job *j)
     cli_add_float(o, "top_p", r->video.top_p);
     cli_add_float(o, "min_p", r->video.min_p);
     cli_add_float(o, "cfg_scale", r->cfg_scale);
+    if (j->args->source)
+        cJSON_AddStringToObject(o, "source", j->args->source);
     cJSON_AddBoolToObject(o, "deterministic", j->args->deterministic);
     if (j->source_sha[0])
         cJSON_AddStringToObject(o, "source_sha256", j->source_sha);
@@ -166,6 +168,7 @@ static const struct {
             {"top_p", "top-p", false},
             {"min_p", "min-p", false},
             {"cfg_scale", "cfg-scale", false},
+            {"source", "source", false},
             {"deterministic", "deterministic", false}};
 
 static int recall_one(cli_args *a, const cJSON *item, const char *option, bool negated,

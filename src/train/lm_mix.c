@@ -16,11 +16,13 @@ enum {
     STREAM_CUT,
     STREAM_WORLD,
     STREAM_PLACE,
+    STREAM_SOURCE,
     STRETCH = 65536, /* draws of a batch */
     TRIES = 4096
 };
 enum { EXTRA = RLM_LM_TEXT_MAX + 16 /* text, delimiters, source, res, long */, PAST_SOUND = 25 };
-static const double TEXT_DROP = 0.12; /* the empty condition of guidance */
+static const double TEXT_DROP = 0.12;   /* the empty condition of guidance */
+static const double SOURCE_DROP = 0.25; /* so that the words alone may say which kind it is */
 
 /* Share of batches; of kinds with sound only where clips have it. */
 static const double WISH[RLM_LM_MIXES] = {
@@ -256,7 +258,8 @@ static void set_grids(rlm_lm_mix *m, int mix, const rlm_lm_view *v, uint64_t dra
 static int build(rlm_lm_mix *m, int mix, const rlm_lm_clip *c, const rlm_lm_view *v, int caption,
                  uint64_t draw, rlm_layout *l, rlm_error *err)
 {
-    rlm_layout_spec s = {.task = TASK[mix], .source = c->source};
+    bool untold = (double)rlm_rng_uniform(m->seed, STREAM_SOURCE, draw) < SOURCE_DROP;
+    rlm_layout_spec s = {.task = TASK[mix], .source = untold ? -1 : c->source};
     if (caption >= 0 && c->text_count[caption] > 0) {
         s.text = c->text[caption];
         s.text_count = c->text_count[caption];
