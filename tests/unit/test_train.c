@@ -435,6 +435,8 @@ static void case_checkpoint_killed(void)
             }
         }
         usleep(15000 + (useconds_t)rlm_rng_below(4, 4, (uint64_t)turn, 20000));
+        for (int wait = 0; turn == 0 && wait < 1000 && !rlm_checkpoint_exists(run_dir); wait++)
+            usleep(10000); /* a busy machine: at least one save is seen */
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         state got, want;
