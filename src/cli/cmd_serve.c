@@ -55,6 +55,8 @@ int cmd_serve(const cli_args *a)
         o.job_ttl = a->job_ttl;
     if (a->max_upload)
         o.max_upload = a->max_upload << 20;
+    if (a->max_state >= 0)
+        o.max_state = a->max_state << 20;
     if (a->rate_limit >= 0)
         o.rate_limit = (int)a->rate_limit;
     if (a->timeout >= 0)

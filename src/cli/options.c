@@ -175,6 +175,8 @@ static const cli_option rows[] = {
     {"max-clip", NULL, 0, NUMBER, AT(max_clip), CLI_SERVE, 0.1, 600, "S", "longest clip (60)"},
     {"max-upload", NULL, 0, INTEGER, AT(max_upload), CLI_SERVE, 1, 1024, "MIB",
      "largest request (64)"},
+    {"max-state", NULL, 0, INTEGER, AT(max_state), CLI_SERVE, 0, 1 << 24, "MIB",
+     "all kept jobs together; 0: no limit (4096)"},
     {"rate-limit", NULL, 0, INTEGER, AT(rate_limit), CLI_SERVE, 0, 1e6, "N",
      "changing requests a second and address; 0: no limit (50)"},
     {"allow-host", NULL, 0, STRING, AT(allow_host), CLI_SERVE, 0, 0, "NAME[,NAME]",
@@ -272,6 +274,6 @@ void cli_args_defaults(cli_args *a)
     a->preview_interval = 4;
     a->max_memory = -1;
     a->playground = -1;
-    a->port = a->job_ttl = a->rate_limit = -1; /* negative: the server's default */
+    a->port = a->job_ttl = a->rate_limit = a->max_state = -1; /* negative: the server's default */
     a->timeout = -1;
 }

@@ -75,7 +75,7 @@ typedef struct cli_args {
     int no_audio, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
     int strict, sidecar, no_ai_mark, skip_existing;
     int no_metadata, quick, sheet, no_truth, print_config, time;
-    int64_t port, queue, job_ttl, max_upload, rate_limit;
+    int64_t port, queue, job_ttl, max_upload, max_state, rate_limit;
     double timeout, max_clip;
     int insecure, no_webui;
     int controls, native, list, round_trip, certify; /* eval */

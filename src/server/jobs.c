@@ -53,14 +53,14 @@ static void free_previews(job *j)
     }
 }
 
-static void free_job(job *j)
+void rlm_jobs_free_job(job *j)
 {
     rlm_wish_free(&j->wish);
     free_previews(j);
     free(j);
 }
 
-static int append(rlm_jobs *q, job *j)
+int rlm_jobs_append(rlm_jobs *q, job *j)
 {
     if (q->count == q->room) {
         int room = 2 * q->room + 64;
@@ -74,7 +74,7 @@ static int append(rlm_jobs *q, job *j)
     return 0;
 }
 
-static void drop(rlm_jobs *q, job *j, int remember)
+void rlm_jobs_drop(rlm_jobs *q, job *j, int remember)
 {
     int at = 0;
     while (at < q->count && q->list[at] != j)
@@ -86,11 +86,19 @@ static void drop(rlm_jobs *q, job *j, int remember)
         q->gone_next = (q->gone_next + 1) % JOB_GONE;
     }
     rlm_store_remove(q->options.store, j->id);
-    free_job(j);
+    q->bytes -= j->bytes;
+    rlm_jobs_free_job(j);
+}
+
+void rlm_jobs_weigh(rlm_jobs *q, job *j)
+{
+    q->bytes -= j->bytes;
+    j->bytes = rlm_store_bytes(q->options.store, j->id);
+    q->bytes += j->bytes;
 }
 
 /* A visible change of state: to the file, and to all who wait. */
-static int save(rlm_jobs *q, job *j, rlm_error *err)
+int rlm_jobs_save(rlm_jobs *q, job *j, rlm_error *err)
 {
     cJSON *o = rlm_jobs_saved(j);
     char *text = cJSON_Print(o);
@@ -111,20 +119,9 @@ void rlm_jobs_expire(rlm_jobs *q)
         job *j = q->list[i];
         int over = j->status >= RLM_JOB_COMPLETED && j->expires && j->expires <= now;
         if (over)
-            drop(q, j, 1);
+            rlm_jobs_drop(q, j, 1);
     }
     pthread_mutex_unlock(&q->lock);
-}
-
-/* Room for one more: the oldest finished jobs go. */
-static void make_room(rlm_jobs *q)
-{
-    for (int i = 0; i < q->count && q->count >= q->options.max_jobs;) {
-        if (q->list[i]->status >= RLM_JOB_COMPLETED)
-            drop(q, q->list[i], 1);
-        else
-            i++;
-    }
 }
 
 /* ---- The worker --------------------------------------------------------------------------------
@@ -150,14 +147,6 @@ static void set_error(job *j, const char *code, const char *text)
     rlm_paths_hide(j->error_text);
 }
 
-/* The whole sentence for the log, one without paths for the client. */
-static int refuse_io(rlm_refusal *r, rlm_error *err)
-{
-    rlm_serve_log("%s", err->text);
-    rlm_paths_hide(err->text);
-    return rlm_refuse(r, 500, "io_error", "", "%.400s", err->text);
-}
-
 /* The job's last words. */
 static void finish(rlm_jobs *q, job *j, const rlm_work *work, int code, const rlm_error *err)
 {
@@ -166,7 +155,7 @@ static void finish(rlm_jobs *q, job *j, const rlm_work *work, int code, const rl
     if (code && j->stop == STOP_SHUTDOWN) { /* the next start takes it up again */
         j->status = RLM_JOB_QUEUED;
         j->attempts--;
-        save(q, j, NULL);
+        rlm_jobs_save(q, j, NULL);
         return;
     }
     j->result = work->result;
@@ -206,11 +195,12 @@ static void finish(rlm_jobs *q, job *j, const rlm_work *work, int code, const rl
     }
     if (j->stop == STOP_REMOVED) {
         j->stop = STOP_NO;
-        drop(q, j, 0);
+        rlm_jobs_drop(q, j, 0);
         pthread_cond_broadcast(&q->changed);
         return;
     }
-    if (save(q, j, NULL))
+    rlm_jobs_weigh(q, j);
+    if (rlm_jobs_save(q, j, NULL))
         rlm_serve_log("%s: its end could not be written to the state folder", j->id);
     if (q->options.verbose)
         rlm_serve_log("%s: %s%s after %.1f s", j->id, code ? "failed: " : "completed",
@@ -245,7 +235,7 @@ static void *work_loop(void *cookie)
         j->started = rlm_serve_clock();
         j->started_at = rlm_serve_now();
         q->counts.running = 1;
-        save(q, j, NULL);
+        rlm_jobs_save(q, j, NULL);
         pthread_mutex_unlock(&q->lock);
         int code = q->options.make(q->options.cookie, &work, &err);
         pthread_mutex_lock(&q->lock);
@@ -321,13 +311,14 @@ static void load_one(void *cookie, const char *id)
     if (!bad)
         bad = rlm_jobs_parse(j, id, text, bytes);
     free(text);
-    if (bad || append(q, j)) {
+    if (bad || rlm_jobs_append(q, j)) {
         if (j)
-            free_job(j);
+            rlm_jobs_free_job(j);
         rlm_serve_log("%s: is no whole job, removed", id);
         rlm_store_remove(q->options.store, id);
         return;
     }
+    rlm_jobs_weigh(q, j);
     if (j->status == RLM_JOB_RUNNING || j->status == RLM_JOB_QUEUED) {
         j->status = RLM_JOB_QUEUED;
         j->progress = 0;
@@ -337,7 +328,7 @@ static void load_one(void *cookie, const char *id)
             j->expires = q->options.ttl > 0 ? j->completed + q->options.ttl : 0;
             set_error(j, "server_restarted", "The server stopped during each attempt at this job.");
         }
-        save(q, j, NULL);
+        rlm_jobs_save(q, j, NULL);
     }
 }
 
@@ -401,7 +392,7 @@ void rlm_jobs_close(rlm_jobs **jobs)
     if (q->has_worker)
         pthread_join(q->worker, NULL);
     for (int i = 0; i < q->count; i++)
-        free_job(q->list[i]);
+        rlm_jobs_free_job(q->list[i]);
     free(q->list);
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
@@ -409,136 +400,11 @@ void rlm_jobs_close(rlm_jobs **jobs)
     *jobs = NULL;
 }
 
-/* ---- Submission --------------------------------------------------------------------------------
- */
-
-static const char *output_name(const job *j)
+const char *rlm_jobs_output(const job *j)
 {
     static const char *const names[RLM_FORMATS] = {"output.mp4", "output.webm", "output.mkv",
                                                    "output.gif", "output.png"};
     return names[j->wish.format];
-}
-
-/* Results of other jobs that the wish names become files of this one. With the lock held. */
-static int link_inputs(rlm_jobs *q, job *j, rlm_refusal *r)
-{
-    rlm_error err;
-    for (int i = 0; i < j->wish.input_count; i++) {
-        rlm_wish_input *in = &j->wish.inputs[i];
-        if (!in->video_id[0])
-            continue;
-        job *from = rlm_jobs_find(q, in->video_id);
-        if (!from)
-            return rlm_jobs_missing(q, in->video_id, r);
-        const char *name = output_name(from);
-        if (in->source[0]) { /* the other job's input, not its result */
-            name = in->source;
-        } else if (from->status != RLM_JOB_COMPLETED) {
-            return rlm_refuse(r, 409, "not_ready", "video", "Video '%s' is not completed.",
-                              in->video_id);
-        }
-        if (rlm_store_link(q->options.store, from->id, name, j->id, in->name, &err))
-            return refuse_io(r, &err);
-        in->video_id[0] = 0;
-    }
-    return 0;
-}
-
-static int store_inputs(rlm_jobs *q, job *j, rlm_refusal *r)
-{
-    rlm_error err;
-    if (rlm_store_create(q->options.store, j->id, &err))
-        return refuse_io(r, &err);
-    for (int i = 0; i < j->wish.input_count; i++) {
-        rlm_wish_input *in = &j->wish.inputs[i];
-        if (in->video_id[0])
-            continue;
-        if (rlm_store_write(q->options.store, j->id, in->name, in->data, in->bytes, &err))
-            return refuse_io(r, &err);
-        free(in->owned);
-        in->owned = NULL;
-        in->data = NULL;
-    }
-    return 0;
-}
-
-static int queue_full(rlm_jobs *q, rlm_refusal *r)
-{
-    int waiting = 0;
-    for (int i = 0; i < q->count; i++)
-        waiting += q->list[i]->status == RLM_JOB_QUEUED;
-    if (waiting < q->options.max_queue)
-        return 0;
-    q->counts.rejected++;
-    rlm_refuse(r, 429, "queue_full", "", "The queue is full (%d jobs); try again later.", waiting);
-    double wait = q->average_s > 0 ? q->average_s : 2;
-    r->retry_after = wait < 1 ? 1 : wait > 100 ? 100 : (int)wait;
-    return -1;
-}
-
-int rlm_jobs_submit(rlm_jobs *q, rlm_wish *wish, char id[RLM_ID_BYTES], rlm_refusal *r)
-{
-    struct timespec now;
-    rlm_error err = {0};
-    pthread_mutex_lock(&q->lock);
-    int code = queue_full(q, r); /* before any byte is written */
-    pthread_mutex_unlock(&q->lock);
-    if (code)
-        return code;
-    job *j = calloc(1, sizeof *j);
-    if (!j)
-        return rlm_refuse(r, 503, "out_of_memory", "", "Out of memory.");
-    clock_gettime(CLOCK_REALTIME, &now);
-    j->created = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-    j->wish = *wish;
-    *wish = (rlm_wish){0};
-    rlm_id_make(j->id, "video_");
-    code = store_inputs(q, j, r);
-    pthread_mutex_lock(&q->lock);
-    if (!code)
-        code = queue_full(q, r);
-    if (!code)
-        code = link_inputs(q, j, r);
-    if (!code && q->stopping)
-        code = rlm_refuse(r, 503, "stopping", "", "The server is stopping.");
-    if (!code && save(q, j, &err))
-        code = refuse_io(r, &err);
-    if (!code) {
-        make_room(q);
-        if (append(q, j))
-            code = rlm_refuse(r, 503, "out_of_memory", "", "Out of memory.");
-    }
-    if (code) {
-        rlm_store_remove(q->options.store, j->id);
-        free_job(j);
-    } else {
-        snprintf(id, RLM_ID_BYTES, "%s", j->id);
-        pthread_cond_broadcast(&q->changed);
-    }
-    pthread_mutex_unlock(&q->lock);
-    return code;
-}
-
-int rlm_jobs_copy_wish(rlm_jobs *q, const char *id, rlm_wish *wish, rlm_refusal *r)
-{
-    pthread_mutex_lock(&q->lock);
-    job *j = rlm_jobs_find(q, id);
-    if (!j) {
-        rlm_jobs_missing(q, id, r);
-        pthread_mutex_unlock(&q->lock);
-        return -1;
-    }
-    cJSON *saved = rlm_wish_save(&j->wish);
-    int code = rlm_wish_load(wish, saved, r);
-    cJSON_Delete(saved);
-    for (int i = 0; i < wish->input_count; i++) {
-        rlm_wish_input *in = &wish->inputs[i];
-        snprintf(in->video_id, sizeof in->video_id, "%s", id);
-        memcpy(in->source, in->name, sizeof in->source);
-    }
-    snprintf(wish->remixed_from, sizeof wish->remixed_from, "%s", id);
-    pthread_mutex_unlock(&q->lock);
-    return code;
 }
 
 /* ---- Ending ------------------------------------------------------------------------------------
@@ -559,7 +425,7 @@ int rlm_jobs_cancel(rlm_jobs *q, const char *id, rlm_refusal *r)
         j->expires = q->options.ttl > 0 ? j->completed + q->options.ttl : 0;
         set_error(j, "cancelled", "The job was cancelled.");
         q->counts.cancelled++;
-        save(q, j, NULL);
+        rlm_jobs_save(q, j, NULL);
     } else {
         code = rlm_refuse(r, 409, "cannot_cancel", "video_id", "Video '%s' has already ended.", id);
     }
@@ -578,7 +444,7 @@ int rlm_jobs_remove(rlm_jobs *q, const char *id, rlm_refusal *r)
         j->stop = STOP_REMOVED; /* hidden from now on; the worker frees it */
     } else {
         q->counts.cancelled += j->status == RLM_JOB_QUEUED;
-        drop(q, j, 0);
+        rlm_jobs_drop(q, j, 0);
     }
     pthread_cond_broadcast(&q->changed);
     pthread_mutex_unlock(&q->lock);
@@ -614,7 +480,7 @@ int rlm_jobs_content(rlm_jobs *q, const char *id, const char *variant, int64_t *
         rlm_refuse(r, 409, "not_ready", "video_id", "Video '%s' is %s.", id,
                    j->status == RLM_JOB_FAILED ? "failed" : "not completed yet");
     } else {
-        const char *name = !strcmp(variant, "video")         ? output_name(j)
+        const char *name = !strcmp(variant, "video")         ? rlm_jobs_output(j)
                            : !strcmp(variant, "thumbnail")   ? "thumbnail.png"
                            : !strcmp(variant, "spritesheet") ? "spritesheet.png"
                                                              : NULL;

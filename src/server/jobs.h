@@ -42,11 +42,12 @@ void rlm_work_preview(rlm_work *work, int first, int count, int width, int heigh
 
 typedef struct rlm_jobs_options {
     rlm_store *store;
-    int max_queue;  /* waiting jobs */
-    int max_jobs;   /* kept in all; the oldest finished ones go first */
-    int64_t ttl;    /* seconds a finished job is kept; 0: for ever */
-    double timeout; /* seconds one job may take; 0: no limit */
-    int verbose;    /* 1: one line a finished job on stderr */
+    int max_queue;     /* waiting jobs */
+    int max_jobs;      /* kept in all; the oldest finished ones go first */
+    int64_t max_bytes; /* of all their files; 0: no limit; the oldest finished ones go first */
+    int64_t ttl;       /* seconds a finished job is kept; 0: for ever */
+    double timeout;    /* seconds one job may take; 0: no limit */
+    int verbose;       /* 1: one line a finished job on stderr */
     /* Make what the wish asks; 0 or RLM_E_* with err. RLM_E_CANCELLED after a stop. */
     int (*make)(void *cookie, rlm_work *work, rlm_error *err);
     void *cookie;
@@ -61,7 +62,8 @@ void rlm_jobs_stop(rlm_jobs *jobs); /* wakes everyone who waits; may be called b
 void rlm_jobs_close(rlm_jobs **jobs);
 
 /* Take over the wish (it is emptied) and its inputs' bytes, stored before this returns. id: of the
- * new job. Refuses with 429 when the queue is full, 404/409 when an input's job is not usable. */
+ * new job. Refuses with 429 when the queue is full, 507 when the
+ * store is, 404/409 when an input's job is not usable. */
 int rlm_jobs_submit(rlm_jobs *jobs, rlm_wish *wish, char id[RLM_ID_BYTES], rlm_refusal *refusal);
 /* A copy of a job's wish with its inputs as references to that job; for remixes. */
 int rlm_jobs_copy_wish(rlm_jobs *jobs, const char *id, rlm_wish *wish, rlm_refusal *refusal);

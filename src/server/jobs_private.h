@@ -28,6 +28,7 @@ typedef struct job {
     double eta, told_at;
     char error_code[40], error_text[504];
     rlm_job_result result;
+    int64_t bytes; /* of its files */
     unsigned status_version, progress_version;
     preview previews[JOB_PREVIEWS]; /* of the running job; the oldest are dropped */
     int preview_count;              /* ever made */
@@ -44,6 +45,7 @@ struct rlm_jobs {
     char gone[JOB_GONE][RLM_ID_BYTES]; /* expired ids: 410 instead of 404 */
     int gone_next;
     rlm_jobs_count counts;
+    int64_t bytes;    /* of all jobs' files */
     double average_s; /* of finished jobs; 0: none yet */
 };
 
@@ -52,6 +54,13 @@ job *rlm_jobs_find(rlm_jobs *q, const char *id);
 int rlm_jobs_position(const rlm_jobs *q, const job *j); /* 0: next, or running */
 struct cJSON *rlm_jobs_video(const rlm_jobs *q, const job *j);
 struct cJSON *rlm_jobs_saved(const job *j);
+int rlm_jobs_append(rlm_jobs *q, job *j); /* -1 without memory */
+void rlm_jobs_drop(rlm_jobs *q, job *j,
+                   int remember); /* with its folder; remember: 410 from now on */
+int rlm_jobs_save(rlm_jobs *q, job *j, rlm_error *err); /* to its file, and to all who wait */
+void rlm_jobs_weigh(rlm_jobs *q, job *j);               /* count its files' bytes again */
+void rlm_jobs_free_job(job *j);
+const char *rlm_jobs_output(const job *j); /* name of its output file */
 /* 0, or -1 when the text is no job. */
 int rlm_jobs_parse(job *j, const char *id, const char *text, size_t bytes);
 int rlm_jobs_missing(rlm_jobs *q, const char *id, rlm_refusal *r); /* 404 or 410; -1 */

@@ -123,9 +123,9 @@ static int write_sheet(rlm_work *work, const rlm_clip *clip, const char *name, i
 {
     char path[RLM_STORE_PATH];
     rlm_clip sheet = {0};
-    int n = clip->video.count, step = n > frames ? n / frames : 1;
+    int last = clip->video.count - 1, n = clip->video.count;
     n = n > frames ? frames : n;
-    int code = rlm_pictures_sheet(&clip->video, 0, step, n, SHEET_COLUMNS, side, &sheet, err);
+    int code = rlm_pictures_sheet(&clip->video, 0, last, n, SHEET_COLUMNS, side, &sheet, err);
     rlm_store_file_path(work->store, work->id, name, path);
     sheet.origin = clip->origin;
     if (!code)

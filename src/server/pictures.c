@@ -14,7 +14,7 @@ static uint8_t mean(const uint8_t *rgb, int width, int x, int y, int channel, in
     return (uint8_t)(sum / (n * n));
 }
 
-int rlm_pictures_sheet(const rlm_frames *f, int from, int step, int count, int columns, int side,
+int rlm_pictures_sheet(const rlm_frames *f, int from, int last, int count, int columns, int side,
                        rlm_clip *out, rlm_error *err)
 {
     int n = 1;
@@ -24,14 +24,14 @@ int rlm_pictures_sheet(const rlm_frames *f, int from, int step, int count, int c
     columns = count < columns ? count : columns;
     int rows = (count + columns - 1) / columns;
     size_t line = (size_t)columns * (size_t)w * 3;
-    if (w < 1 || h < 1 || count < 1 || from < 0 || from + (count - 1) * step >= f->count)
+    if (w < 1 || h < 1 || count < 1 || from < 0 || last < from || last >= f->count)
         return rlm_serve_fail(err, RLM_E_ARG, "a sheet of %d pictures cannot be made", count);
     uint8_t *sheet = calloc((size_t)rows * (size_t)h, line);
     if (!sheet)
         return rlm_serve_fail(err, RLM_E_NOMEM, "no memory for a sheet of %d pictures", count);
     for (int k = 0; k < count; k++) {
-        const uint8_t *rgb =
-            f->rgb + (size_t)(from + k * step) * (size_t)f->width * (size_t)f->height * 3;
+        int at = count > 1 ? from + k * (last - from) / (count - 1) : from;
+        const uint8_t *rgb = f->rgb + (size_t)at * (size_t)f->width * (size_t)f->height * 3;
         for (int y = 0; y < h; y++) {
             uint8_t *to = sheet + (size_t)(k / columns * h + y) * line +
                           (size_t)(k % columns) * (size_t)w * 3;

@@ -19,6 +19,7 @@ typedef struct rlm_serve_options {
     int max_jobs;             /* kept in all, 8..65536; default 1000 */
     int64_t job_ttl;          /* seconds a finished job is kept; default 86400; 0: for ever */
     int64_t max_upload;       /* bytes of one request; default 64 MiB */
+    int64_t max_state;        /* bytes of all kept jobs; default 4 GiB; 0: no limit */
     double max_seconds;       /* of one clip; default 60 */
     double timeout;           /* seconds one job may take; default 3600; 0: no limit */
     int rate_limit;           /* changing requests a second and address; default 50; 0: no limit */

@@ -189,6 +189,22 @@ int rlm_store_link(rlm_store *s, const char *from, const char *from_name, const 
     return 0;
 }
 
+int64_t rlm_store_bytes(rlm_store *s, const char *id)
+{
+    struct stat st;
+    int64_t bytes = 0;
+    int dir = open_folder(s, id);
+    DIR *list = dir >= 0 ? fdopendir(dir) : NULL;
+    for (struct dirent *e; list && (e = readdir(list));)
+        if (!fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
+            bytes += st.st_size;
+    if (list)
+        closedir(list);
+    else if (dir >= 0)
+        close(dir);
+    return bytes;
+}
+
 void rlm_store_file_path(const rlm_store *s, const char *id, const char *name,
                          char path[RLM_STORE_PATH])
 {

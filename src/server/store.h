@@ -34,6 +34,7 @@ void rlm_store_file_path(const rlm_store *store, const char *id, const char *nam
 /* Another name in folder `to` for a finished file of folder `from`. */
 int rlm_store_link(rlm_store *store, const char *from, const char *from_name, const char *to,
                    const char *to_name, rlm_error *err);
+int64_t rlm_store_bytes(rlm_store *store, const char *id); /* of all files of a job */
 /* Remove a job's folder with all in it. */
 void rlm_store_remove(rlm_store *store, const char *id);
 void rlm_store_remove_file(rlm_store *store, const char *id, const char *name);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include <cjson/cJSON.h>
 
@@ -76,8 +75,7 @@ const char *rlm_wish_field_name(int index)
 /* ---- Values ------------------------------------------------------------------------------------
  */
 
-static void warn(rlm_wish *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void warn(rlm_wish *w, const char *fmt, ...)
+void rlm_wish_warn(rlm_wish *w, const char *fmt, ...)
 {
     va_list list;
     if (w->warning_count == RLM_WISH_WARNINGS)
@@ -321,9 +319,9 @@ static int take_field(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r
         return rlm_refuse(r, 400, "path_not_allowed", f->name,
                           "'%s' is refused: a client never names paths on the server.", f->name);
     if (in_list(without_effect, f->name))
-        warn(w, "'%s' has no effect here", f->name);
+        rlm_wish_warn(w, "'%s' has no effect here", f->name);
     else
-        warn(w, "'%.60s' is unknown and was ignored", f->name);
+        rlm_wish_warn(w, "'%.60s' is unknown and was ignored", f->name);
     return 0;
 }
 
@@ -348,7 +346,7 @@ static void wish_defaults(rlm_wish *w, int kind)
                     .sound = -1};
 }
 
-static int has_role(const rlm_wish *w, int role)
+int rlm_wish_has(const rlm_wish *w, int role)
 {
     for (int i = 0; i < w->input_count; i++)
         if (w->inputs[i].role == role)
@@ -362,7 +360,7 @@ static int check_needed(const rlm_wish *w, rlm_refusal *r)
     if ((!w->prompt || !*w->prompt) && w->kind == RLM_WISH_CREATE && !w->input_count)
         return rlm_refuse(r, 400, "missing_required_parameter", "prompt",
                           "Missing required parameter: 'prompt'.");
-    if (follows && !has_role(w, RLM_INPUT_CONDITION))
+    if (follows && !rlm_wish_has(w, RLM_INPUT_CONDITION))
         return rlm_refuse(r, 400, "missing_required_parameter", "video",
                           "Missing required parameter: 'video'.");
     if (w->kind == RLM_WISH_EXTEND && w->seconds <= 0)
@@ -422,106 +420,6 @@ void rlm_wish_free(rlm_wish *w)
     for (int i = 0; i < w->input_count; i++)
         free(w->inputs[i].owned);
     *w = (rlm_wish){0};
-}
-
-/* ---- What the model can hold --------------------------------------------------------------------
- */
-
-static int64_t cells(int width, int height)
-{
-    return (int64_t)((width + 7) / 8) * ((height + 7) / 8);
-}
-
-static int settle_size(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
-{
-    if (has_role(w, RLM_INPUT_CONDITION) && !w->width && !w->height)
-        return 0; /* as the source: known when it is decoded */
-    w->width = w->width ? w->width : l->width;
-    w->height = w->height ? w->height : l->height;
-    int width = w->width, height = w->height;
-    rlm_wish_fit(&width, &height, l->max_cells);
-    if (width == w->width && height == w->height)
-        return 0;
-    if (w->strict)
-        return rlm_refuse(r, 400, "size_not_supported", "size",
-                          "This model makes pictures up to %lld cells of 8x8 pixels; %dx%d is "
-                          "beyond that, %dx%d is the nearest of the same shape.",
-                          (long long)l->max_cells, w->width, w->height, width, height);
-    warn(w, "%dx%d is beyond this model; made at %dx%d", w->width, w->height, width, height);
-    w->width = width;
-    w->height = height;
-    return 0;
-}
-
-void rlm_wish_fit(int *width, int *height, int64_t max_cells)
-{
-    double w = *width, h = *height, scale = 1;
-    if (w > 1024 || h > 1024)
-        scale = 1024 / (w > h ? w : h);
-    while (scale > 0.001 && cells((int)(w * scale), (int)(h * scale)) > max_cells)
-        scale *= 0.98;
-    if (scale < 1) {
-        *width = (int)(w * scale / 8 + 0.5) * 8;
-        *height = (int)(h * scale / 8 + 0.5) * 8;
-        while (cells(*width, *height) > max_cells && (*width > 16 || *height > 16))
-            *(*width > *height ? width : height) -= 8;
-    }
-    *width = *width < 16 ? 16 : *width;
-    *height = *height < 16 ? 16 : *height;
-}
-
-/* What the inputs make of "auto" where the library could not tell. */
-static void settle_task(rlm_wish *w)
-{
-    int mask = w->box_count > 0, control = 0;
-    for (int i = 0; i < 4; i++)
-        mask |= w->outpaint[i] > 0;
-    mask |= has_role(w, RLM_INPUT_MASK);
-    control |= has_role(w, RLM_INPUT_DEPTH) || has_role(w, RLM_INPUT_FLOW);
-    if (w->task != RLM_TASK_AUTO || w->kind == RLM_WISH_EXTEND)
-        return;
-    if (w->format == RLM_FORMAT_PNG)
-        w->task = RLM_TASK_IMAGE;
-    else if (mask)
-        w->task = RLM_TASK_PAINT;
-    else if (control || w->kind == RLM_WISH_EDIT)
-        w->task = RLM_TASK_STYLIZE;
-}
-
-int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
-{
-    if (w->seed < 0) {
-        uint32_t seed = 0;
-        if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-            seed = (uint32_t)(rlm_serve_now() * 1e6);
-        w->seed = seed & 0x7fffffff; /* short enough to type again */
-    }
-    w->fps = w->fps > 0 ? w->fps : l->fps;
-    double most = l->seconds * w->fps;
-    if (w->kind != RLM_WISH_EXTEND) {
-        int by_time = (int)lround(w->seconds * w->fps);
-        if (w->frames && w->seconds > 0 && by_time != w->frames)
-            warn(w, "num_frames %d was taken, not seconds %g", w->frames, w->seconds);
-        if (!w->frames && w->seconds > 0)
-            w->frames = by_time < 1 ? 1 : by_time;
-        w->frames = w->frames ? w->frames : l->frames;
-        if (w->task == RLM_TASK_IMAGE || w->format == RLM_FORMAT_PNG)
-            w->frames = 1;
-        if (w->frames > most || w->frames > 256)
-            return rlm_refuse(r, 400, "number_out_of_range",
-                              w->asked_frames ? "num_frames" : "seconds",
-                              "%d frames are asked for; at most %d (%g seconds at %g a second) are "
-                              "made at once. Extend the video for more.",
-                              w->frames, most < 256 ? (int)most : 256,
-                              (most < 256 ? (int)most : 256) / w->fps, w->fps);
-    } else if (w->seconds > l->seconds) {
-        return rlm_refuse(r, 400, "number_out_of_range", "seconds",
-                          "Invalid 'seconds': %g is outside 0.01 to %g.", w->seconds, l->seconds);
-    }
-    if (w->sound < 0)
-        w->sound = 1;
-    settle_task(w);
-    return settle_size(w, l, r);
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------
@@ -641,7 +539,7 @@ static void load_inputs(rlm_wish *w, const cJSON *saved)
     cJSON_ArrayForEach(in, list)
     {
         if (cJSON_IsString(in))
-            warn(w, "%s", in->valuestring);
+            rlm_wish_warn(w, "%s", in->valuestring);
     }
 }
 

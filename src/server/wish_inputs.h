@@ -8,6 +8,9 @@
 int rlm_input_take(rlm_wish *wish, const rlm_field *field, rlm_refusal *refusal);
 /* After all fields: what belongs together (keyframes, control and its type). */
 int rlm_input_finish(rlm_wish *wish, rlm_refusal *refusal);
-const char *rlm_input_field_name(int index); /* NULL at the end */
+/* Add a warning, as long as there is room. */
+void rlm_wish_warn(rlm_wish *wish, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int rlm_wish_has(const rlm_wish *wish, int role); /* 1: an input of that role is there */
+const char *rlm_input_field_name(int index);      /* NULL at the end */
 
 #endif

@@ -232,7 +232,8 @@ static void shown(void *cookie, const rlm_frames *pictures, int first)
     if (count < 1)
         return;
     rlm_store_file_path(m->work->store, m->work->id, "preview.png", path);
-    int bad = rlm_pictures_sheet(pictures, from, 1, count, count, PREVIEW_SIDE, &sheet, NULL) ||
+    int bad = rlm_pictures_sheet(pictures, from, from + count - 1, count, count, PREVIEW_SIDE,
+                                 &sheet, NULL) ||
               rlm_media_write(path, &sheet, NULL, NULL) ||
               rlm_store_read(m->work->store, m->work->id, "preview.png", PREVIEW_LIMIT, &png,
                              &bytes, NULL);

@@ -33,9 +33,9 @@ int rlm_outputs_write(rlm_work *work, const rlm_worker *worker, const rlm_reques
 /* ---- pictures.c: small pictures of clips -------------------------------------------------------
  */
 
-/* Frames [from, from + count) side by side in rows of `columns`, each shrunk by a whole factor
- * until it is at most `side` wide and high. out: one frame, heap. */
-int rlm_pictures_sheet(const rlm_frames *frames, int from, int step, int count, int columns,
+/* `count` frames spread evenly over [from, last], in rows of `columns`, each shrunk by a whole
+ * factor until it is at most `side` wide and high. out: one frame, heap. */
+int rlm_pictures_sheet(const rlm_frames *frames, int from, int last, int count, int columns,
                        int side, rlm_clip *out, rlm_error *err);
 
 #endif

@@ -17,6 +17,7 @@ typedef struct rig {
     rlm_jobs *jobs;
     atomic_int hold; /* 1: work waits until this is 0, or until it is stopped */
     atomic_int made;
+    int64_t max_bytes;
     char order[16][RLM_ID_BYTES];
 } rig;
 
@@ -46,6 +47,7 @@ static void start(rig *g, int queue)
     rlm_jobs_options o = {.store = &g->store,
                           .max_queue = queue,
                           .max_jobs = 8,
+                          .max_bytes = g->max_bytes,
                           .ttl = 100,
                           .make = make,
                           .cookie = g};
@@ -80,7 +82,8 @@ static void rig_close(rig *g)
     free(g);
 }
 
-static int submit(rig *g, int64_t seed, char id[RLM_ID_BYTES], rlm_refusal *r)
+static int submit_wish(rig *g, int64_t seed, const void *data, size_t bytes, char *id,
+                       rlm_refusal *r)
 {
     rlm_wish w = {.seed = seed,
                   .fps = 8,
@@ -93,9 +96,24 @@ static int submit(rig *g, int64_t seed, char id[RLM_ID_BYTES], rlm_refusal *r)
                   .min_p = -1,
                   .guidance_scale = -1,
                   .top_k = -1};
+    if (bytes) {
+        w.input_count = 1;
+        w.inputs[0] = (rlm_wish_input){.name = "input-0", .data = data, .bytes = bytes};
+    }
     int code = rlm_jobs_submit(g->jobs, &w, id, r);
     rlm_wish_free(&w);
     return code;
+}
+
+static int submit(rig *g, int64_t seed, char id[RLM_ID_BYTES], rlm_refusal *r)
+{
+    return submit_wish(g, seed, NULL, 0, id, r);
+}
+
+static int submit_with(rig *g, const void *data, size_t bytes, char id[RLM_ID_BYTES],
+                       rlm_refusal *r)
+{
+    return submit_wish(g, 0, data, bytes, id, r);
 }
 
 static void status_of(rig *g, const char *id, char *status, char *code)
@@ -167,6 +185,27 @@ static void case_bounds(void)
     rlm_jobs_counts(g->jobs, &count);
     CHECK(count.kept <= 8);
     CHECK(rlm_jobs_cancel(g->jobs, running, &r) && r.status == 410);
+    rig_close(g);
+}
+
+static void case_store_is_bounded(void)
+{
+    rig *g = rig_open(4);
+    char id[RLM_ID_BYTES], first[RLM_ID_BYTES];
+    rlm_refusal r;
+    rlm_jobs_count count;
+    stop(g);
+    g->max_bytes = 64 << 10;
+    start(g, 4);
+    char *data = calloc(1, 100 << 10);
+    CHECK(!submit_with(g, data, 30 << 10, first, &r) && rlm_jobs_wait(g->jobs, first, 10) == 1);
+    CHECK(!submit_with(g, data, 20 << 10, id, &r) && rlm_jobs_wait(g->jobs, id, 10) == 1);
+    CHECK(!submit_with(g, data, 20 << 10, id, &r)); /* the first one goes */
+    CHECK(rlm_jobs_wait(g->jobs, id, 10) == 1 && rlm_jobs_wait(g->jobs, first, 0) == -1);
+    CHECK(submit_with(g, data, 100 << 10, id, &r) && r.status == 507);
+    rlm_jobs_counts(g->jobs, &count);
+    CHECK(count.kept == 2); /* nothing went for what could never fit */
+    free(data);
     rig_close(g);
 }
 
@@ -261,6 +300,7 @@ int main(int argc, char **argv)
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_first_come_first_served);
     TEST_CASE(case_bounds);
+    TEST_CASE(case_store_is_bounded);
     TEST_CASE(case_cancel_and_remove);
     TEST_CASE(case_restart_takes_up_what_was_left);
     TEST_CASE(case_events);
