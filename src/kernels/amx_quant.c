@@ -4,11 +4,12 @@
 #include "src/kernels/amx.h"
 #include "src/kernels/avx512_quant.h"
 
-enum { FEW = 32 };
+enum { FEW = 32, PANELS = 8, CACHED = 512 << 10 /* bytes of tiles a core keeps */ };
 
 typedef struct quant_job {
     rlm_par *par;
     int bits, m, n, k, groups, chunks; /* chunks of 32 along k, groups filled up */
+    int panels;                        /* of a task */
     const float *x;
     uint8_t *a; /* rows as tiles [m / 16][chunk][16][32] bf16, 32 rows filled up */
     const size_t *off;
@@ -67,28 +68,42 @@ static void unpack_group(int bits, const uint8_t *block, int half, uint8_t *b)
     }
 }
 
+/* Panel p into tiles at b. */
+static void unpack_panel(const quant_job *j, int p, uint8_t *b)
+{
+    const uint8_t *from = j->pack + (size_t)p * (size_t)j->groups * rlm_quant_block(j->bits);
+    size_t group = (size_t)rlm_quant_group(j->bits) / 32 * 2 * RLM_AMX_TILE;
+    for (int g = 0; g < j->groups; g++, from += rlm_quant_block(j->bits), b += group)
+        for (int half = 0; half < 2; half++)
+            unpack_group(j->bits, from, half, b + half * RLM_AMX_TILE);
+}
+
+static void product(const quant_job *j, int row, int panel, const uint8_t *b)
+{
+    _Alignas(64) float block[32 * 32];
+    size_t rows = (size_t)j->chunks * RLM_AMX_TILE;
+    const uint8_t *a = j->a + (size_t)(row / 16) * rows;
+    int column = panel * 32, n = j->n - column < 32 ? j->n - column : 32;
+    int64_t at = (int64_t)row * j->n + column;
+    rlm_amx_block(a, a + rows, 64, j->off, b, j->chunks, n <= 16, block);
+    rlm_amx_store(block, j->m - row < 32 ? j->m - row : 32, n, j->bias ? j->bias + column : NULL,
+                  j->residual ? j->residual + at : NULL, j->y + at, (size_t)j->n);
+}
+
+/* One task: some panels, unpacked once, against every row: the rows pass once a task. */
 static void panels_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const quant_job *j = ctx;
-    _Alignas(64) float block[32 * 32];
-    uint8_t *b = rlm_par_scratch(j->par, worker, 1, (size_t)j->chunks * 2 * RLM_AMX_TILE);
-    size_t group = (size_t)rlm_quant_group(j->bits) / 32 * 2 * RLM_AMX_TILE;
-    size_t rows = (size_t)j->chunks * RLM_AMX_TILE;
-    for (int64_t p = begin; p < end; p++) {
-        const uint8_t *from = j->pack + (size_t)(p * j->groups) * rlm_quant_block(j->bits);
-        int column = (int)p * 32, n = j->n - column < 32 ? j->n - column : 32;
-        for (int g = 0; g < j->groups; g++, from += rlm_quant_block(j->bits))
-            for (int half = 0; half < 2; half++)
-                unpack_group(j->bits, from, half, b + (size_t)g * group + half * RLM_AMX_TILE);
+    size_t one = (size_t)j->chunks * 2 * RLM_AMX_TILE;
+    uint8_t *b = rlm_par_scratch(j->par, worker, 1, (size_t)j->panels * one);
+    for (int64_t from = begin; from < end; from += j->panels) {
+        int count = end - from < j->panels ? (int)(end - from) : j->panels;
+        for (int i = 0; i < count; i++)
+            unpack_panel(j, (int)from + i, b + (size_t)i * one);
         rlm_amx_begin();
-        for (int r = 0; r < j->m; r += 32) {
-            const uint8_t *a = j->a + (size_t)(r / 16) * rows;
-            int64_t at = (int64_t)r * j->n + column;
-            rlm_amx_block(a, a + rows, 64, j->off, b, j->chunks, n <= 16, block);
-            rlm_amx_store(block, j->m - r < 32 ? j->m - r : 32, n,
-                          j->bias ? j->bias + column : NULL, j->residual ? j->residual + at : NULL,
-                          j->y + at, (size_t)j->n);
-        }
+        for (int row = 0; row < j->m; row += 32)
+            for (int i = 0; i < count; i++)
+                product(j, row, (int)from + i, b + (size_t)i * one);
         rlm_amx_end();
     }
 }
@@ -100,9 +115,23 @@ void rlm_amx_linear_quant(rlm_par *par, int bits, int m, int n, int k, const flo
         rlm_avx512_linear_quant(par, bits, m, n, k, x, quant, bias, residual, y);
         return;
     }
-    quant_job j = {par,  bits,  m,    n,        k, rlm_quant_groups(bits, k), 0, x, NULL,
-                   NULL, quant, bias, residual, y};
+    quant_job j = {.par = par,
+                   .bits = bits,
+                   .m = m,
+                   .n = n,
+                   .k = k,
+                   .groups = rlm_quant_groups(bits, k),
+                   .x = x,
+                   .pack = quant,
+                   .bias = bias,
+                   .residual = residual,
+                   .y = y};
     j.chunks = j.groups * rlm_quant_group(bits) / 32;
+    int most = CACHED / (j.chunks * 2 * RLM_AMX_TILE), threads = rlm_par_threads(par);
+    int share = rlm_div_up(rlm_quant_panels(n), 2 * threads); /* work for everybody */
+    j.panels = most < PANELS ? most : PANELS;
+    j.panels = j.panels < share ? j.panels : share;
+    j.panels = j.panels > 1 ? j.panels : 1;
     int padded = rlm_div_up(m, 32) * 32;
     size_t table = (size_t)rlm_div_up(j.chunks * (int)sizeof(size_t), 64) * 64;
     uint8_t *scratch = rlm_par_scratch(par, 0, 2, table + (size_t)padded * (size_t)j.chunks * 64);
@@ -112,5 +141,5 @@ void rlm_amx_linear_quant(rlm_par *par, int bits, int m, int n, int k, const flo
     j.off = off;
     j.a = scratch + table;
     rlm_par_for(par, padded, 1 + 32768 / k, rows_fn, &j);
-    rlm_par_for(par, rlm_quant_panels(n), 1, panels_fn, &j);
+    rlm_par_for(par, rlm_quant_panels(n), j.panels, panels_fn, &j);
 }
