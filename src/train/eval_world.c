@@ -19,6 +19,7 @@ typedef struct job {
     rlm_judge_score score;
     cJSON *root, *clips;
     int64_t done;
+    double began;
 } job;
 
 void rlm_eval_world_defaults(rlm_eval_world_options *o)
@@ -58,7 +59,12 @@ static void put_score(cJSON *root, const rlm_judge_score *s, const char *rate, d
 
 static int tell(job *j, int64_t total, rlm_error *err)
 {
-    rlm_progress p = {.stage = RLM_STAGE_MEASURE, .done = ++j->done, .total = total};
+    rlm_progress p = {.stage = RLM_STAGE_MEASURE,
+                      .done = ++j->done,
+                      .total = total,
+                      .elapsed_s = rlm_now() - j->began};
+    if (total > 0)
+        p.eta_s = p.elapsed_s / (double)p.done * (double)(total - p.done);
     if (j->o->progress && j->o->progress(j->o->progress_cookie, &p))
         return rlm_fail(err, RLM_E_CANCELLED, "eval world: interrupted");
     return 0;
@@ -319,7 +325,8 @@ static int open_all(job *j, rlm_error *err)
 
 int rlm_eval_world(const rlm_eval_world_options *o, char **json, rlm_error *err)
 {
-    job j = {.o = o, .log = {o->log, o->log_cookie}, .root = cJSON_CreateObject()};
+    job j = {
+        .o = o, .log = {o->log, o->log_cookie}, .root = cJSON_CreateObject(), .began = rlm_now()};
     *json = NULL;
     int code = j.root ? open_all(&j, err) : rlm_fail(err, RLM_E_NOMEM, "eval world: no memory");
     if (!code)
