@@ -201,6 +201,10 @@ static int audio_rows(rlm_bench_state *b, rlm_error *err)
     int code = rlm_audio_new(&n.audio, &c, &n.params, err);
     if (!code)
         code = open_params(&n, err);
+    if (!code) {
+        rlm_audio_fill(n.audio);
+        code = rlm_params_pack(&n.params, b->run.k, b->run.par, true, err);
+    }
     if (!code)
         code = new_input(&n, 5, (int64_t[5]){16, 1, 1, 16000, 1}, err);
     if (!code)
