@@ -98,12 +98,12 @@ static int open_control(void *ctx, rlm_walk *w, int from, int past, int n, rlm_l
     return 0;
 }
 
-/* The sound that came with the pictures belongs to the new ones as well. */
+/* The condition's sound, as it came, as far as the pictures go. */
 static int keep_sound(rlm_job *j, rlm_clip *out, rlm_error *err)
 {
     const rlm_clip *c = j->r->condition;
     rlm_want want;
-    if (!c || !c->audio.count || !j->r->audio)
+    if (!c || !c->audio.count || !j->r->audio || !out->video.count)
         return 0;
     rlm_job_want(j, &want);
     want.want_video = want.rate = want.channels = 0;
@@ -175,10 +175,8 @@ int rlm_visualize(rlm_job *j, rlm_clip *out, rlm_error *err)
     if (!code)
         code = rlm_walk_run(&w, err);
     out->video = w.out;
-    out->audio = s.clip.audio;
-    s.clip.audio = (rlm_pcm){0};
-    int64_t n = rlm_sound_samples(j, out->video.count);
-    out->audio.count = n < out->audio.count ? n : out->audio.count;
+    if (!code)
+        code = keep_sound(j, out, err);
     rlm_codes_free(&s.codes);
     rlm_clip_free(&s.clip);
     return code;

@@ -400,6 +400,26 @@ static int make_sound(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     return 0;
 }
 
+/* The condition's pictures come back as they came, with sound exactly as long. */
+static int make_soundtrack(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
+{
+    const rlm_frames *film = &j->r->condition->video;
+    RLM_TRY(make_sound(j, p, out, err));
+    size_t one = rlm_size_mul((size_t)film->height * 3, (size_t)film->width);
+    size_t bytes = rlm_size_mul(one, (size_t)film->count);
+    uint8_t *rgb = rlm_alloc(bytes);
+    if (!rgb)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", film->count);
+    memcpy(rgb, film->rgb, bytes);
+    rlm_free(out->video.rgb);
+    out->video = *film;
+    out->video.rgb = rgb;
+    if (j->cancelled)
+        return 0;
+    double seconds = (double)film->count * film->fps_den / film->fps_num;
+    return rlm_fit_sound(&out->audio, (int64_t)floor(seconds * out->audio.rate + 0.5), err);
+}
+
 /* ---- Entry ------------------------------------------------------------------------------------
  */
 
@@ -468,7 +488,7 @@ int rlm_generate(rlm_session *s, const rlm_request *request, rlm_clip *out, rlm_
             code = make_continuation(&j, &p, &clip, err);
             break;
         case RLM_TASK_VIDEO_TO_AUDIO:
-            code = make_sound(&j, &p, &clip, err);
+            code = make_soundtrack(&j, &p, &clip, err);
             break;
         case RLM_TASK_PAINT:
             code = rlm_paint(&j, &clip, err);

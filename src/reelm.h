@@ -249,7 +249,9 @@ typedef struct rlm_request {
     int task;                    /* default RLM_TASK_AUTO */
     const char *prompt;          /* UTF-8 or NULL (default) */
     const char *negative_prompt; /* NULL: the empty prompt stands for "not" in guidance */
-    const rlm_clip *condition;   /* image (first frame), video or sound; NULL: none */
+    /* Image (first frame), video or sound; NULL: none. VIDEO_TO_AUDIO gives its pictures back as
+     * they came, AUDIO_TO_VIDEO, STYLIZE and PAINT its sound. */
+    const rlm_clip *condition;
     const rlm_keyframe *keyframes;
     int keyframe_count; /* 0..64; VIDEO, PREDICT and AV_CONTINUE */
     /* PAINT: made anew is what the mask shows white (over 127; one picture or one a frame, of the

@@ -1,4 +1,4 @@
-/* generate, animate, extend. */
+/* The verbs that make clips: generate, animate, extend, edit, stylize, sound, visualize. */
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -24,9 +24,6 @@ static bool is_there(const char *path)
 static int generate_one(cli_job *j, const cli_args *item, int number)
 {
     rlm_error err = {0};
-    const char *image = item->init_img      ? item->init_img
-                        : item->input_count ? item->inputs[0]
-                                            : NULL;
     int code = cli_job_fill(j, item, 0);
     if (!code)
         code = cli_job_name(j, number);
@@ -37,7 +34,10 @@ static int generate_one(cli_job *j, const cli_args *item, int number)
             fprintf(stderr, "reelm: %s: is there already\n", j->output);
         return EXIT_DONE;
     }
-    if ((image && cli_job_condition(j, image, 1, &err)) || cli_job_open(j, &err))
+    code = cli_job_inputs(j);
+    if (code)
+        return code;
+    if (cli_job_open(j, &err))
         return cli_error(&err);
     if (number == 1 && !item->prompts_file)
         rlm_session_batch(j->session, (int)item->batch_count);
@@ -87,8 +87,7 @@ int cmd_extend(const cli_args *a)
     cli_batch batch = {0};
     rlm_error err = {0};
     int code = cli_settings_recall(&own);
-    const char *source = own.init_video ? own.init_video : own.input_count ? own.inputs[0] : NULL;
-    if (!code && (!source || own.seconds <= 0))
+    if (!code && ((!own.init_video && !own.input_count) || own.seconds <= 0))
         code = cli_usage("usage: reelm extend VIDEO --seconds S [-p PROMPT] -o FILE");
     if (!code)
         code = cli_batch_open(&batch, &own);
@@ -99,7 +98,9 @@ int cmd_extend(const cli_args *a)
         code = cli_job_fill(&j, &item, 0);
     if (!code)
         code = cli_job_name(&j, 1);
-    if (!code && (cli_job_condition(&j, source, 0, &err) || cli_job_open(&j, &err)))
+    if (!code)
+        code = cli_job_inputs(&j);
+    if (!code && cli_job_open(&j, &err))
         code = cli_error(&err);
     cli_catch_interrupt();
     if (!code)

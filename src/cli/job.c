@@ -214,6 +214,7 @@ int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *e
 void cli_job_clear(cli_job *j)
 {
     rlm_clip_free(&j->condition);
+    cli_job_inputs_free(j);
     free(j->prompt);
     free(j->settings);
     *j = (cli_job){.args = j->args, .engine = j->engine, .session = j->session, .many = j->many};

@@ -19,6 +19,15 @@ typedef struct cli_preview {
 void cli_preview_begin(cli_preview *p, const cli_args *a, rlm_request *r);
 void cli_preview_end(cli_preview *p);
 
+/* ---- inputs.c: what a clip is made from, beside the file of the verb ---------------------------
+ */
+typedef struct cli_inputs {
+    rlm_clip mask, depth, flow;
+    rlm_clip images[CLI_MAX_LIST]; /* of the keyframes */
+    rlm_keyframe keys[CLI_MAX_LIST];
+    rlm_box boxes[CLI_MAX_LIST];
+} cli_inputs;
+
 /* ---- job.c --------------------------------------------------------------------------------------
  */
 
@@ -29,6 +38,7 @@ typedef struct cli_job {
     rlm_session *session;
     rlm_request request;
     rlm_clip condition;
+    cli_inputs *extra;   /* heap, or NULL */
     char source_sha[65]; /* of the file the condition came from, or "" */
     char *prompt;        /* owned copy of a prompt file */
     char *settings;      /* owned; request.settings points to it */
@@ -44,6 +54,10 @@ int cli_job_name(cli_job *j, int number);
 int cli_job_open(cli_job *j, rlm_error *err);
 /* Read the file a request builds on. max_frames 0: all of it, with its sound. */
 int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *err);
+/* Read all that the verb and its options name: the condition, masks, keyframes, controls. Sizes and
+ * lengths that follow from them go into the request. 0 or an exit code after saying why. */
+int cli_job_inputs(cli_job *j);
+void cli_job_inputs_free(cli_job *j);
 /* Sample. `make` calls the library (extend: seconds apply). Writes what came out; exit code. */
 typedef int (*cli_make)(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err);
 int cli_job_run(cli_job *j, cli_make make);

@@ -85,10 +85,10 @@ static void case_other_tasks(void)
     rlm_clip a = generate(9, 32, 32, 49613); /* the film's own sound, at its rate */
     rlm_clip_free(&a);
     request.task = RLM_TASK_VIDEO_TO_AUDIO;
-    a = generate(17, 32, 32, 34000);
+    a = generate(17, 48, 48, 34000); /* the film as it came */
     rlm_clip_free(&a);
     request.task = RLM_TASK_AUDIO_TO_VIDEO;
-    a = generate(9, 32, 32, 18000);
+    a = generate(9, 32, 32, 49613); /* the sound as it came */
     rlm_clip_free(&a);
     request.task = RLM_TASK_PREDICT;
     a = generate(26, 32, 32, 0);

@@ -1,0 +1,291 @@
+/* What a clip is made from: the file of the verb, masks, keyframes and controls. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/cli/job.h"
+
+enum { AREA_MOST = 128 * 224, AREA_FIT = 128 * 128, GRID = 8, FRAMES_MOST = 256 };
+
+/* ---- Words of options --------------------------------------------------------------------------
+ */
+
+/* x,y,w,h[@first-last] */
+static int parse_box(const char *text, rlm_box *b)
+{
+    int used = 0, last = -1;
+    *b = (rlm_box){0};
+    if (sscanf(text, "%d,%d,%d,%d%n", &b->x, &b->y, &b->width, &b->height, &used) != 4)
+        used = -1;
+    if (used > 0 && text[used] == '@') {
+        int more = 0;
+        if (sscanf(text + used, "@%d-%d%n", &b->from, &last, &more) != 2 || last < b->from)
+            more = -1 - used;
+        b->to = last + 1;
+        used += more;
+    }
+    if (used < 0 || text[used])
+        return cli_usage("--mask-box: '%s' is not X,Y,W,H or X,Y,W,H@FIRST-LAST", text);
+    return 0;
+}
+
+static int parse_borders(const char *text, int border[4])
+{
+    int used = 0;
+    if (!text)
+        return 0;
+    if (sscanf(text, "%d,%d,%d,%d%n", &border[0], &border[1], &border[2], &border[3], &used) != 4 ||
+        text[used])
+        return cli_usage("--outpaint: '%s' is not LEFT,RIGHT,TOP,BOTTOM", text);
+    return 0;
+}
+
+/* ---- Files -------------------------------------------------------------------------------------
+ */
+
+static int read_clip(const char *path, const rlm_want *want, rlm_clip *out)
+{
+    rlm_error err = {0};
+    return rlm_media_read(path, want, out, &err) ? cli_error(&err) : 0;
+}
+
+/* First picture of a file, as large as the result. */
+static int read_image(const cli_job *j, const char *path, rlm_clip *out)
+{
+    rlm_want want;
+    rlm_want_defaults(&want);
+    want.max_frames = 1;
+    want.want_audio = 0;
+    want.width = j->request.width;
+    want.height = j->request.height;
+    int code = read_clip(path, &want, out);
+    if (!code && !out->video.count) {
+        fprintf(stderr, "reelm: %s: no picture in it\n", path);
+        code = EXIT_DATA;
+    }
+    return code;
+}
+
+static int read_pictures(const char *path, rlm_clip *out)
+{
+    rlm_want want;
+    rlm_want_defaults(&want);
+    want.want_audio = 0;
+    return read_clip(path, &want, out);
+}
+
+static int add_key(cli_job *j, const char *path, int frame)
+{
+    int i = j->request.keyframe_count;
+    if (i == CLI_MAX_LIST)
+        return cli_usage("--keyframe: more than %d", CLI_MAX_LIST);
+    j->extra->keys[i] = (rlm_keyframe){&j->extra->images[i], frame};
+    j->request.keyframe_count = i + 1;
+    j->request.keyframes = j->extra->keys;
+    return read_image(j, path, &j->extra->images[i]);
+}
+
+/* FILE@FRAME */
+static int read_keyframe(cli_job *j, const char *text)
+{
+    char path[4096], *end;
+    const char *at = strrchr(text, '@');
+    long frame = at ? strtol(at + 1, &end, 10) : 0;
+    if (!at || at == text || end == at + 1 || *end || frame < -FRAMES_MOST || frame >= 1 << 20)
+        return cli_usage("--keyframe: '%s' is not FILE@FRAME, e.g. end.png@-1", text);
+    snprintf(path, sizeof path, "%.*s", (int)(at - text), text);
+    return add_key(j, path, (int)frame);
+}
+
+static int read_keyframes(cli_job *j)
+{
+    const cli_args *a = j->args;
+    int code = 0;
+    for (int i = 0; i < a->keyframes.count && !code; i++)
+        code = read_keyframe(j, a->keyframes.items[i]);
+    if (!code && a->end_img)
+        code = add_key(j, a->end_img, -1);
+    return code;
+}
+
+/* depth=FILE or flow=FILE */
+static int read_control(cli_job *j, const char *text)
+{
+    int is_depth = !strncmp(text, "depth=", 6), is_flow = !strncmp(text, "flow=", 5);
+    if (!is_depth && !is_flow)
+        return cli_usage("--control: '%s' is neither depth=FILE nor flow=FILE", text);
+    rlm_clip *to = is_depth ? &j->extra->depth : &j->extra->flow;
+    if (to->video.count)
+        return cli_usage("--control: two files for %s", is_depth ? "depth" : "flow");
+    int code = read_pictures(strchr(text, '=') + 1, to);
+    *(is_depth ? &j->request.depth : &j->request.flow) = to;
+    return code;
+}
+
+/* ---- Sizes and lengths that follow from what was read -------------------------------------------
+ */
+
+static int round_side(double side)
+{
+    int cells = (int)lround(side / GRID);
+    cells = cells < 2 ? 2 : cells > 1024 / GRID ? 1024 / GRID : cells;
+    return cells * GRID;
+}
+
+/* An edit is as large as what it edits, unless that is beyond the model: then it is made to fit. */
+static void size_of_edit(cli_job *j)
+{
+    rlm_request *r = &j->request;
+    int w = j->condition.video.width + r->outpaint[0] + r->outpaint[1];
+    int h = j->condition.video.height + r->outpaint[2] + r->outpaint[3];
+    bool wide = j->args->width, high = j->args->height;
+    if (wide && high)
+        return;
+    if (wide) {
+        r->height = round_side((double)r->width * h / w);
+    } else if (high) {
+        r->width = round_side((double)r->height * w / h);
+    } else if ((int64_t)w * h <= AREA_MOST && w >= 16 && h >= 16) {
+        r->width = w;
+        r->height = h;
+    } else {
+        double scale = sqrt((double)AREA_FIT / ((double)w * h));
+        r->width = round_side(w * scale);
+        r->height = round_side(h * scale);
+        if (!j->args->quiet)
+            fprintf(stderr, "reelm: %dx%d is more than the model sees at once: made at %dx%d\n", w,
+                    h, r->width, r->height);
+    }
+}
+
+static int read_input(cli_job *j, const char *path, int max_frames)
+{
+    rlm_error err = {0};
+    return path && cli_job_condition(j, path, max_frames, &err) ? cli_error(&err) : 0;
+}
+
+static int edit_inputs(cli_job *j, const char *path)
+{
+    const cli_args *a = j->args;
+    rlm_request *r = &j->request;
+    r->task = RLM_TASK_PAINT;
+    int code = parse_borders(a->outpaint, r->outpaint);
+    for (int i = 0; i < a->mask_boxes.count && !code; i++)
+        code = parse_box(a->mask_boxes.items[i], &j->extra->boxes[i]);
+    r->boxes = j->extra->boxes;
+    r->box_count = a->mask_boxes.count;
+    if (!code && !a->mask && !a->outpaint && !r->box_count)
+        code = cli_usage("edit: say what to make anew: --mask FILE, --mask-box or --outpaint");
+    if (!code)
+        code = read_input(j, path, 0);
+    if (!code && a->mask)
+        code = read_pictures(a->mask, &j->extra->mask);
+    if (code)
+        return code;
+    r->mask = a->mask ? &j->extra->mask : NULL;
+    size_of_edit(j);
+    if (a->fps <= 0 && j->condition.video.count > 1) {
+        r->fps_num = j->condition.video.fps_num;
+        r->fps_den = j->condition.video.fps_den;
+    }
+    return 0;
+}
+
+static int stylize_inputs(cli_job *j, const char *path)
+{
+    const cli_args *a = j->args;
+    rlm_request *r = &j->request;
+    int code = 0;
+    r->task = RLM_TASK_STYLIZE;
+    for (int i = 0; i < a->control_files.count && !code; i++)
+        code = read_control(j, a->control_files.items[i]);
+    if (!code && !path && !a->control_files.count)
+        code = cli_usage("stylize: a video or --control depth=FILE is missing");
+    if (!code)
+        code = read_input(j, path, 0);
+    const rlm_frames *v = r->depth  ? &j->extra->depth.video
+                          : r->flow ? &j->extra->flow.video
+                                    : &j->condition.video;
+    if (code || !v->count || a->frames || a->seconds > 0)
+        return code;
+    double frames = (double)v->count * v->fps_den / v->fps_num * r->fps_num / r->fps_den;
+    r->frames = frames < 1 ? 1 : frames > FRAMES_MOST ? FRAMES_MOST : (int)lround(frames);
+    if (frames > FRAMES_MOST && !a->quiet)
+        fprintf(stderr, "reelm: the first %d frames are stylized, %.0f are there\n", FRAMES_MOST,
+                frames);
+    return 0;
+}
+
+static int visualize_inputs(cli_job *j, const char *path)
+{
+    const cli_args *a = j->args;
+    rlm_request *r = &j->request;
+    r->task = RLM_TASK_AUDIO_TO_VIDEO;
+    int code = read_input(j, path, 0);
+    const rlm_pcm *s = &j->condition.audio;
+    if (!code && !s->count) {
+        fprintf(stderr, "reelm: %s: no sound in it\n", path);
+        return EXIT_DATA;
+    }
+    if (code || a->frames || a->seconds > 0)
+        return code;
+    double frames = ceil((double)s->count / s->rate * r->fps_num / r->fps_den - 1e-6);
+    if (frames > FRAMES_MOST)
+        return cli_usage("visualize: %s lasts %.1f s, at most %d frames are made: --seconds S",
+                         path, (double)s->count / s->rate, FRAMES_MOST);
+    r->frames = frames < 1 ? 1 : (int)frames;
+    return 0;
+}
+
+void cli_job_inputs_free(cli_job *j)
+{
+    cli_inputs *x = j->extra;
+    if (!x)
+        return;
+    rlm_clip_free(&x->mask);
+    rlm_clip_free(&x->depth);
+    rlm_clip_free(&x->flow);
+    for (int i = 0; i < CLI_MAX_LIST; i++)
+        rlm_clip_free(&x->images[i]);
+    free(x);
+    j->extra = NULL;
+}
+
+int cli_job_inputs(cli_job *j)
+{
+    const cli_args *a = j->args;
+    const char *path = a->init_img      ? a->init_img
+                       : a->init_video  ? a->init_video
+                       : a->input_count ? a->inputs[0]
+                                        : NULL;
+    int code;
+    if (!path && a->verb != CLI_GENERATE && a->verb != CLI_STYLIZE)
+        return cli_usage("%s: a file to work on is missing; see reelm %s --help", a->verb_name,
+                         a->verb_name);
+    j->extra = calloc(1, sizeof *j->extra);
+    if (!j->extra)
+        return EXIT_MEMORY;
+    switch (a->verb) {
+    case CLI_EDIT:
+        code = edit_inputs(j, path);
+        break;
+    case CLI_STYLIZE:
+        code = stylize_inputs(j, path);
+        break;
+    case CLI_VISUALIZE:
+        code = visualize_inputs(j, path);
+        break;
+    case CLI_SOUND:
+        j->request.task = RLM_TASK_VIDEO_TO_AUDIO;
+        code = read_input(j, path, 0);
+        break;
+    case CLI_EXTEND:
+        j->request.backward = a->backward;
+        code = read_input(j, path, 0);
+        break;
+    default:
+        code = read_input(j, path, 1);
+    }
+    return code ? code : read_keyframes(j);
+}
