@@ -44,6 +44,19 @@ static void add_model(cJSON *o, const cli_job *j)
     rlm_string_free(&text);
 }
 
+/* What the verb's own options say; the files they name are the user's to give again. */
+static void add_conditions(cJSON *o, const cli_job *j)
+{
+    const cli_args *a = j->args;
+    if (a->backward)
+        cJSON_AddBoolToObject(o, "backward", 1);
+    if (a->outpaint)
+        cJSON_AddStringToObject(o, "outpaint", a->outpaint);
+    cJSON *boxes = a->mask_boxes.count ? cJSON_AddArrayToObject(o, "mask_boxes") : NULL;
+    for (int i = 0; i < a->mask_boxes.count; i++)
+        cJSON_AddItemToArray(boxes, cJSON_CreateString(a->mask_boxes.items[i]));
+}
+
 cJSON *cli_settings(const cli_job *j)
 {
     const rlm_request *r = &j->request;
@@ -75,6 +88,7 @@ cJSON *cli_settings(const cli_job *j)
     if (j->args->source)
         cJSON_AddStringToObject(o, "source", j->args->source);
     cJSON_AddBoolToObject(o, "deterministic", j->args->deterministic);
+    add_conditions(o, j);
     if (j->source_sha[0])
         cJSON_AddStringToObject(o, "source_sha256", j->source_sha);
     add_model(o, j);
@@ -169,7 +183,10 @@ static const struct {
             {"min_p", "min-p", false},
             {"cfg_scale", "cfg-scale", false},
             {"source", "source", false},
-            {"deterministic", "deterministic", false}};
+            {"deterministic", "deterministic", false},
+            {"backward", "backward", false},
+            {"outpaint", "outpaint", false},
+            {"mask_boxes", "mask-box", false}};
 
 static int recall_one(cli_args *a, const cJSON *item, const char *option, bool negated,
                       const char *path)
@@ -180,6 +197,13 @@ static int recall_one(cli_args *a, const cJSON *item, const char *option, bool n
     if (!o || cli_from(a, option) == CLI_FROM_FLAG)
         return 0;
     snprintf(label, sizeof label, "%s: %s", path, option);
+    if (cJSON_IsArray(item)) {
+        const cJSON *one;
+        int code = 0;
+        cJSON_ArrayForEach(one, item) if (!code && !cJSON_IsArray(one)) code =
+            recall_one(a, one, option, negated, path);
+        return code;
+    }
     if (cJSON_IsString(item)) {
         value = strdup(item->valuestring); /* lives as long as the process, as argv does */
         if (!value)
