@@ -8,7 +8,7 @@
 
 #include "src/media/media.h"
 
-enum { TEXT_MAX = 256 };
+enum { TEXT_MAX = 256, SOUND_PAST = 5 /* pictures of a window that sound already */ };
 
 /* ---- The job ----------------------------------------------------------------------------------
  */
@@ -162,19 +162,18 @@ static void made_codes(const rlm_job *j, const rlm_layout_spec *spec, const rlm_
     }
 }
 
-/* Codes of pictures `from`.. on, saved, then decoded. */
-static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made, int from,
-                     int frames, rlm_clip *clip, rlm_error *err)
+/* What the first pass made, saved, then decoded. */
+static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made, int frames,
+                     rlm_clip *clip, rlm_error *err)
 {
     rlm_codes video = {0}, audio = {0};
     rlm_clip sound = {0};
     decode_cookie cookie = {j, j->cancelled};
     made_codes(j, spec, made, frames, &video, &audio);
-    int64_t samples = rlm_sound_samples(j, from + frames) - rlm_sound_samples(j, from);
     if (video.count)
         RLM_TRY(rlm_job_keep_video(j, &video, 0, video.true_frames, err));
     if (audio.count)
-        RLM_TRY(rlm_job_keep_audio(j, &audio, 0, samples, err));
+        RLM_TRY(rlm_job_keep_audio(j, &audio, 0, audio.true_samples, err));
     RLM_TRY(rlm_job_save(j, err));
     double start = rlm_now();
     int code = 0;
@@ -344,35 +343,89 @@ static int plan_video(rlm_job *j, plan *p, rlm_error *err)
     return p->video.count || p->keys ? plan_forced(j, p, err) : 0;
 }
 
-/* ---- Video to sound: window after window, each its own decode
- * ------------------------------------- */
+/* ---- Video to sound: window after window, each hears the end of the one before ------------------
+ */
 
-static int sound_window(rlm_job *j, plan *p, int from, int frames, rlm_clip *out, rlm_error *err)
+/* Codes of the sound of pictures [start, from), which is made already, stand as they are. */
+static int hear_past(rlm_job *j, plan *p, int start, int from, const rlm_pcm *made, rlm_error *err)
+{
+    rlm_grid *g = &p->spec.audio_out;
+    rlm_clip part = {.audio = *made};
+    rlm_codes codes = {0};
+    size_t count = (size_t)g->t * (size_t)g->h;
+    int64_t at = rlm_sound_samples(j, start);
+    part.audio.samples += at;
+    part.audio.count = rlm_sound_samples(j, from) - at;
+    int known = (int)(part.audio.count / rlm_audio_hop(&j->s->engine->model.audio_config));
+    if (known < 1)
+        return 0;
+    RLM_TRY(rlm_encode(j->s, &part, NULL, &codes, err));
+    rlm_free(p->known);
+    rlm_free(p->forced);
+    p->known = rlm_calloc(count, 1);
+    p->forced = rlm_calloc(count, sizeof *p->forced);
+    int code = p->known && p->forced ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for the sound");
+    known = known < codes.dims[1] ? known : codes.dims[1];
+    for (int q = 0; q < g->t && !code; q++) {
+        memcpy(p->forced + (size_t)q * (size_t)g->h, codes.ids + (size_t)q * (size_t)codes.dims[1],
+               (size_t)known * sizeof *p->forced);
+        memset(p->known + (size_t)q * (size_t)g->h, 1, (size_t)known);
+    }
+    g->ids = p->forced;
+    g->known = p->known;
+    rlm_codes_free(&codes);
+    return code;
+}
+
+/* Codes made of pictures [start, end): saved, decoded, the samples behind those of `from` kept. */
+static int take_sound(rlm_job *j, const plan *p, const rlm_made *made, int start, int from, int end,
+                      rlm_pcm *to, rlm_error *err)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int64_t at = rlm_sound_samples(j, from), skip = at - rlm_sound_samples(j, start);
+    int64_t take = rlm_sound_samples(j, end) - at;
+    rlm_clip sound = {0};
+    rlm_codes grid = {.dims = {made->levels, p->spec.audio_out.h, 1},
+                      .count = (int64_t)made->levels * p->spec.audio_out.h,
+                      .ids = made->audio,
+                      .rate = m->audio_config.rate};
+    memcpy(grid.tokenizer, m->audio_sha, sizeof grid.tokenizer);
+    RLM_TRY(rlm_job_keep_audio(j, &grid, skip, take, err));
+    RLM_TRY(rlm_job_save(j, err));
+    double began = rlm_now();
+    RLM_TRY(rlm_decode(j->s, NULL, &grid, &sound, err));
+    j->report.decode_s += rlm_now() - began;
+    int64_t have = sound.audio.count - skip;
+    if (have > 0)
+        memcpy(to->samples + at, sound.audio.samples + skip,
+               (size_t)(have < take ? have : take) * sizeof(float));
+    to->count = at + take;
+    rlm_clip_free(&sound);
+    return 0;
+}
+
+/* Sound of pictures [from, end), heard from `start` on. */
+static int sound_window(rlm_job *j, plan *p, int start, int from, int end, rlm_clip *out,
+                        rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
     size_t one = (size_t)p->condition.video.height * (size_t)p->condition.video.width * 3;
-    rlm_clip part = {.video = p->condition.video}, made_sound = {0};
+    rlm_clip part = {.video = p->condition.video};
     rlm_made made = {0};
-    part.video.count = frames;
-    part.video.rgb += (size_t)from * one;
+    part.video.count = end - start;
+    part.video.rgb += (size_t)start * one;
     rlm_codes_free(&p->video);
     RLM_TRY(rlm_encode(j->s, &part, &p->video, NULL, err));
     const int *d = p->video.dims;
     p->spec.visual_in = (rlm_grid){d[0], d[1], d[2], p->video.ids, NULL};
     p->spec.audio_out =
-        (rlm_grid){m->lm_config.audio_levels, rlm_sound_frames(j, frames), 1, NULL, NULL};
+        (rlm_grid){m->lm_config.audio_levels, rlm_sound_frames(j, end - start), 1, NULL, NULL};
     j->seed++;
+    if (from > start)
+        RLM_TRY(hear_past(j, p, start, from, &out->audio, err));
     int code = rlm_window_sample(j, &p->spec, &made, err);
-    if (!code)
-        code = made_clip(j, &p->spec, &made, from, frames, &made_sound, err);
-    int64_t n = made_sound.audio.count, room = rlm_sound_samples(j, from + frames);
-    int64_t at = rlm_sound_samples(j, from);
-    n = n < room - at ? n : room - at;
-    if (!code && n > 0) {
-        memcpy(out->audio.samples + at, made_sound.audio.samples, (size_t)n * sizeof(float));
-        out->audio.count = at + n;
-    }
-    rlm_clip_free(&made_sound);
+    if (!code && made.levels)
+        code = take_sound(j, p, &made, start, from, end, &out->audio, err);
     rlm_made_free(&made);
     return code;
 }
@@ -391,9 +444,10 @@ static int make_sound(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     if (!out->audio.samples)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld samples", (long long)samples);
     j->total = j->done + (int64_t)m->lm_config.audio_levels * rlm_sound_frames(j, count);
-    for (int from = 0; from < count && !j->cancelled; from += window) {
-        int n = count - from < window ? count - from : window;
-        RLM_TRY(sound_window(j, p, from, n, out, err));
+    for (int from = 0, end; from < count && !j->cancelled; from = end) {
+        int start = from > SOUND_PAST ? from - SOUND_PAST : 0;
+        end = count - start < window ? count : start + window;
+        RLM_TRY(sound_window(j, p, start, from, end, out, err));
     }
     out->video = p->condition.video;
     p->condition.video = (rlm_frames){0};
@@ -462,7 +516,7 @@ static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
         code = rlm_window_sample(j, &p->spec, &made, err);
     }
     if (!code)
-        code = made_clip(j, &p->spec, &made, 0, p->frames, out, err);
+        code = made_clip(j, &p->spec, &made, p->frames, out, err);
     rlm_made_free(&made);
     if (!code && p->dub && out->video.count && !j->cancelled)
         code = rlm_dub(j, out, err);

@@ -264,6 +264,31 @@ static void case_visualize(void)
     rlm_clip_free(&sound);
 }
 
+/* The film comes back as it came; its sound is that of the token file. */
+static void case_soundtrack(void)
+{
+    char path[128];
+    rlm_codes codes = {0};
+    rlm_clip film = make_clip(31, 24, 20, 8, 0, 0), back = {0};
+    snprintf(path, sizeof path, "%s/sound.rtok", root);
+    plain_request();
+    request.task = RLM_TASK_VIDEO_TO_AUDIO;
+    request.condition = &film;
+    request.width = request.height = 16;
+    request.save_tokens = path;
+    rlm_clip a = generate(31, 24, 20, 62000);
+    CHECK(!memcmp(a.video.rgb, film.video.rgb, 31 * pixels(&film.video)));
+    CHECK(!rlm_tokens_read(engine, path, NULL, &codes, &err));
+    CHECK(codes.window_count == 3 && codes.true_samples == 62000);
+    CHECK(!rlm_decode(session, NULL, &codes, &back, &err));
+    CHECK(back.audio.count == 62000 &&
+          !memcmp(back.audio.samples, a.audio.samples, 62000 * sizeof(float)));
+    rlm_codes_free(&codes);
+    rlm_clip_free(&back);
+    rlm_clip_free(&a);
+    rlm_clip_free(&film);
+}
+
 /* ---- Backward ----------------------------------------------------------------------------------
  */
 
@@ -404,6 +429,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_keyframes);
     TEST_CASE(case_stylize);
     TEST_CASE(case_visualize);
+    TEST_CASE(case_soundtrack);
     TEST_CASE(case_backward);
     TEST_CASE(case_resume);
     rig_close();
