@@ -285,9 +285,13 @@ def n9_settings_can_be_posted_again():
 
 
 def n9_the_command_line_makes_the_same_from_the_file():
-    s = shared.get()
-    v = s.make(seed=5, num_frames=5, size="32x24", temperature=0.9, top_p=0.9, guidance_scale=2.5)
-    clip = s.content(v)[1]
+    s = Server()  # one of its own: the command line starts with a fresh session as well
+    try:
+        v = s.make(seed=5, num_frames=5, size="32x24", temperature=0.9, top_p=0.9, guidance_scale=2.5)
+        clip = s.content(v)[1]
+        s.stop()
+    finally:
+        s.kill()
     with tempfile.TemporaryDirectory() as folder:
         with open(folder + "/in.mp4", "wb") as f:
             f.write(clip)
