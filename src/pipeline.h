@@ -38,6 +38,14 @@ int rlm_origin(int task, const rlm_clip *condition);
 int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes *video,
                     const rlm_codes *audio, const char *settings, rlm_error *err);
 
+/* ---- pipeline_tokens.c --------------------------------------------------------------------------
+ */
+/* Commit the scratch that the audio codec needs, either way, for sound of this length: it works in
+ * chunks, so what is long needs no more. */
+int rlm_session_plan_audio(rlm_session *s, int64_t samples, rlm_error *err);
+/* TOKENS when codes name another tokenizer than `sha`. what: "video" or "audio". */
+int rlm_codes_belong(const char *what, const rlm_codes *codes, const char *sha, rlm_error *err);
+
 /* ---- pipeline_generate.c ----------------------------------------------------------------------
  */
 

@@ -8,18 +8,20 @@
 
 #include "src/media/media.h"
 
+enum { PLAN_FRAMES = 16 * RLM_AUDIO_CHUNK }; /* no chunk looks further back */
 enum { TOKENS_FRAMES_MAX = 1 << 20, TOKENS_SIDE_MAX = 16384, WINDOWS_MAX = 4096 };
 
 /* ---- Clips <-> grids ---------------------------------------------------------------------------
  */
 
-/* The codec works chunk by chunk: its scratch is what a dry run over two chunks asks for. */
-static int plan_audio(rlm_session *s, int64_t samples, rlm_error *err)
+int rlm_session_plan_audio(rlm_session *s, int64_t samples, rlm_error *err)
 {
     const rlm_audio *a = s->engine->model.audio;
     const rlm_audio_config *c = rlm_audio_get_config(a);
     rlm_kernels empty;
     rlm_codes codes = {0};
+    int64_t most = (int64_t)PLAN_FRAMES * rlm_audio_hop(c);
+    samples = samples < most ? samples : most;
     rlm_pcm none = {.count = samples, .channels = 1, .rate = c->rate}, back = {0};
     rlm_kernels_empty(&empty, &s->engine->kernels);
     rlm_run dry = {.k = &empty, .arena = &s->arena, .par = s->par};
@@ -53,7 +55,7 @@ static int encode_audio(rlm_session *s, const rlm_pcm *pcm, rlm_codes *audio, rl
         RLM_TRY(rlm_clip_convert(&in, &want, &mono, err));
         use = &mono.audio;
     }
-    int code = use->count ? plan_audio(s, use->count, err) : 0;
+    int code = use->count ? rlm_session_plan_audio(s, use->count, err) : 0;
     if (!code && use->count)
         code = rlm_audio_encode(&s->run, m->audio, use, audio, err);
     if (!code && use->count)
@@ -88,8 +90,7 @@ int rlm_encode(rlm_session *s, const rlm_clip *clip, rlm_codes *video, rlm_codes
     return 0;
 }
 
-static int check_tokenizer(const char *what, const rlm_codes *codes, const char *sha,
-                           rlm_error *err)
+int rlm_codes_belong(const char *what, const rlm_codes *codes, const char *sha, rlm_error *err)
 {
     if (codes->tokenizer[0] && strcmp(codes->tokenizer, sha))
         return rlm_fail(err, RLM_E_TOKENS,
@@ -181,7 +182,8 @@ static int cut_sound(const rlm_codes *all, int from, int codes, rlm_codes *piece
 static int decode_piece(rlm_session *s, const rlm_codes *audio, rlm_pcm *out, rlm_error *err)
 {
     const rlm_model *m = &s->engine->model;
-    RLM_TRY(plan_audio(s, (int64_t)audio->dims[1] * rlm_audio_hop(&m->audio_config), err));
+    int64_t samples = (int64_t)audio->dims[1] * rlm_audio_hop(&m->audio_config);
+    RLM_TRY(rlm_session_plan_audio(s, samples, err));
     return rlm_audio_decode(&s->run, m->audio, audio, out, err);
 }
 
@@ -223,7 +225,7 @@ int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, r
     int code = 0;
     if (video && video->count) {
         RLM_TRY(rlm_session_need(s, RLM_PART_VIDEO, err));
-        RLM_TRY(check_tokenizer("video", video, m->video_sha, err));
+        RLM_TRY(rlm_codes_belong("video", video, m->video_sha, err));
         RLM_TRY(decode_video(s, video, &made.video, err));
         if (made.video.fps_num < 1 || made.video.fps_den < 1)
             made.video.fps_num = 8, made.video.fps_den = 1;
@@ -231,7 +233,7 @@ int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, r
     if (audio && audio->count) {
         code = rlm_session_need(s, RLM_PART_AUDIO, err);
         if (!code)
-            code = check_tokenizer("audio", audio, m->audio_sha, err);
+            code = rlm_codes_belong("audio", audio, m->audio_sha, err);
         if (!code)
             code = decode_sound(s, audio, &made.audio, err);
     }

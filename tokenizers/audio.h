@@ -71,4 +71,18 @@ int rlm_audio_encode(rlm_run *run, const rlm_audio *a, const rlm_pcm *pcm, rlm_c
 int rlm_audio_decode(rlm_run *run, const rlm_audio *a, const rlm_codes *codes, rlm_pcm *pcm,
                      rlm_error *err);
 
+/* The same piece by piece, bit for bit the whole's. Scratch as for two chunks. */
+typedef struct rlm_audio_encoder rlm_audio_encoder;
+int rlm_audio_encoder_open(rlm_audio_encoder **out, rlm_run *run, const rlm_audio *a,
+                           rlm_error *err);
+int rlm_audio_encoder_push(rlm_audio_encoder *e, int64_t count, const float *samples,
+                           rlm_error *err);
+/* All that was pushed. Nothing can be pushed afterwards. */
+int rlm_audio_encoder_finish(rlm_audio_encoder *e, rlm_codes *codes, rlm_error *err);
+void rlm_audio_encoder_close(rlm_audio_encoder **e);
+/* Samples [from, to) of checked codes, to at most frames * hop. */
+int rlm_audio_codes_check(const rlm_audio *a, const rlm_codes *codes, rlm_error *err);
+void rlm_audio_decode_part(rlm_run *run, const rlm_audio *a, const rlm_codes *codes, int64_t from,
+                           int64_t to, float *out);
+
 #endif

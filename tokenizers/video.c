@@ -2,6 +2,7 @@
 #include "tokenizers/video.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "tokenizers/video_net.h"
 
@@ -131,6 +132,7 @@ typedef struct clip_walk {
     int t, h, w;    /* latent grid */
     int st, ss;     /* pixels a code spans */
     int begin, end; /* latent frames of the chunk */
+    int base;       /* encoding: the clip's number of the first frame at hand */
     size_t mark;    /* arena, restored behind every chunk */
 } clip_walk;
 
@@ -241,7 +243,7 @@ static rlm_tensor encode_chunk(rlm_run *run, clip_walk *k, const rlm_frames *fra
     rlm_tensor pixels = rlm_tensor_new5(run, 1, count, h, w, 3);
     if (frames)
         for (int i = 0; i < count; i++) {
-            int at = first + i - lead;
+            int at = first + i - lead - k->base;
             frame_to_floats(frames, at < frames->count ? at : frames->count - 1, h, w,
                             rlm_f32(&pixels) + (size_t)i * (size_t)h * (size_t)w * 3);
         }
@@ -285,6 +287,122 @@ int rlm_video_encode(rlm_run *run, const rlm_video *v, const rlm_frames *frames,
                          .true_width = frames->width,
                          .fps_num = frames->fps_num,
                          .fps_den = frames->fps_den};
+    return RLM_OK;
+}
+
+/* ---- Clips that arrive piece by piece ---- */
+
+struct rlm_video_encoder {
+    rlm_run *run;
+    clip_walk k;
+    rlm_frames hold; /* frames of the next chunk, behind those that lead it */
+    int room;        /* frames allocated in hold */
+    int32_t *ids;
+    int64_t count, ids_room;
+    int frames; /* seen */
+};
+
+/* A walk whose end is not known: it goes on in full chunks until it is told. */
+static const int NO_END = VIDEO_FRAMES_MAX;
+
+int rlm_video_encoder_open(rlm_video_encoder **out, rlm_run *run, const rlm_video *v, int height,
+                           int width, rlm_error *err)
+{
+    *out = NULL;
+    if (width < 1 || height < 1 || width > VIDEO_SIDE_MAX || height > VIDEO_SIDE_MAX)
+        return rlm_fail(err, RLM_E_RANGE, "video encode: frames of %dx%d, at most %dx%d", width,
+                        height, VIDEO_SIDE_MAX, VIDEO_SIDE_MAX);
+    rlm_video_encoder *e = rlm_calloc(1, sizeof *e);
+    if (!e)
+        return rlm_fail(err, RLM_E_NOMEM, "video encode: out of memory");
+    int ss = rlm_video_stride_s(&v->config);
+    int dims[3] = {NO_END, (height + ss - 1) / ss, (width + ss - 1) / ss};
+    e->run = run;
+    int code = walk_open(&e->k, run, v, dims, true, err);
+    e->room = 1 + VIDEO_CHUNK * e->k.st;
+    e->hold = (rlm_frames){.height = height, .width = width};
+    e->hold.rgb = rlm_alloc((size_t)e->room * (size_t)height * (size_t)width * 3);
+    if (!code && !e->hold.rgb)
+        code = rlm_fail(err, RLM_E_NOMEM, "video encode: no memory for %d frames of %dx%d", e->room,
+                        width, height);
+    if (code)
+        rlm_video_encoder_close(&e);
+    *out = e;
+    return code;
+}
+
+void rlm_video_encoder_close(rlm_video_encoder **e)
+{
+    if (!*e)
+        return;
+    walk_close(&(*e)->k, (*e)->run);
+    rlm_free((*e)->hold.rgb);
+    rlm_free((*e)->ids);
+    rlm_free(*e);
+    *e = NULL;
+}
+
+/* The chunk at hand, up to latent frame `end`; its last frame leads the next. */
+static int encoder_chunk(rlm_video_encoder *e, int end, rlm_error *err)
+{
+    clip_walk *k = &e->k;
+    size_t plane = (size_t)k->h * (size_t)k->w;
+    int64_t more = (int64_t)plane * (end - k->end);
+    if (e->count + more > e->ids_room) {
+        int64_t room = 2 * (e->count + more);
+        int32_t *grown = rlm_realloc(e->ids, (size_t)e->ids_room * sizeof *grown,
+                                     rlm_size_mul((size_t)room, sizeof *grown));
+        if (!grown)
+            return rlm_fail(err, RLM_E_NOMEM, "video encode: no memory for %lld codes",
+                            (long long)room);
+        e->ids = grown;
+        e->ids_room = room;
+    }
+    walk_next(k, e->run);
+    k->end = end;
+    int lead = k->begin ? 1 : 0;
+    k->base = pixel_frames(k, k->begin) - lead;
+    encode_chunk(e->run, k, &e->hold, e->ids + e->count);
+    rlm_arena_rewind(e->run->arena, k->mark); /* others may use it until the next push */
+    e->count += more;
+    size_t one = (size_t)e->hold.height * (size_t)e->hold.width * 3;
+    memmove(e->hold.rgb, e->hold.rgb + (size_t)(e->hold.count - 1) * one, one);
+    e->hold.count = 1;
+    return RLM_OK;
+}
+
+int rlm_video_encoder_push(rlm_video_encoder *e, const rlm_frames *f, rlm_error *err)
+{
+    size_t one = (size_t)e->hold.height * (size_t)e->hold.width * 3;
+    if (f->height != e->hold.height || f->width != e->hold.width ||
+        f->count > VIDEO_FRAMES_MAX - e->frames)
+        return rlm_fail(err, RLM_E_RANGE,
+                        "video encode: %d more frames of %dx%d, after %d of %dx%d", f->count,
+                        f->width, f->height, e->frames, e->hold.width, e->hold.height);
+    for (int i = 0; i < f->count; i++) {
+        if (e->hold.count == e->room)
+            RLM_TRY(encoder_chunk(e, chunk_end(&e->k, e->k.end), err));
+        memcpy(e->hold.rgb + (size_t)e->hold.count * one, f->rgb + (size_t)i * one, one);
+        e->hold.count++;
+        e->frames++;
+    }
+    return RLM_OK;
+}
+
+int rlm_video_encoder_finish(rlm_video_encoder *e, rlm_codes *codes, rlm_error *err)
+{
+    int t = 1 + (e->frames - 1 + e->k.st - 1) / e->k.st;
+    if (!e->frames)
+        return rlm_fail(err, RLM_E_RANGE, "video encode: there are no frames");
+    if (e->k.end < t)
+        RLM_TRY(encoder_chunk(e, t, err));
+    *codes = (rlm_codes){.dims = {t, e->k.h, e->k.w},
+                         .count = e->count,
+                         .ids = e->ids,
+                         .true_frames = e->frames,
+                         .true_height = e->hold.height,
+                         .true_width = e->hold.width};
+    e->ids = NULL;
     return RLM_OK;
 }
 
@@ -334,36 +452,88 @@ static int codes_check(const rlm_video_config *c, const rlm_codes *codes, rlm_er
     return RLM_OK;
 }
 
+/* Chunk by chunk into f, which has room for all of them, or (take given) for one. */
+static int decode_walk(rlm_run *run, clip_walk *k, const rlm_codes *codes, rlm_frames *f,
+                       rlm_video_part_fn take, void *cookie, rlm_error *err)
+{
+    size_t plane = (size_t)codes->dims[1] * (size_t)codes->dims[2];
+    int done = 0, code = RLM_OK;
+    while (!code && walk_next(k, run) && done < codes->true_frames) {
+        rlm_tensor y = decode_chunk(run, k, codes->ids + (size_t)k->begin * plane);
+        int64_t frame = y.shape[2] * y.shape[3] * 3;
+        int from = f->count;
+        for (int i = 0; i < y.shape[1] && done < codes->true_frames; i++, done++)
+            floats_to_frame(rlm_f32(&y) + i * frame, (int)y.shape[3], f, f->count++);
+        rlm_arena_rewind(run->arena, k->mark); /* for the taker */
+        code = take(cookie, f, from, done, err);
+    }
+    return code;
+}
+
+static rlm_frames frames_of_codes(const rlm_codes *codes)
+{
+    return (rlm_frames){.height = codes->true_height,
+                        .width = codes->true_width,
+                        .fps_num = codes->fps_num,
+                        .fps_den = codes->fps_den};
+}
+
+static int frames_alloc(rlm_frames *f, int count, rlm_error *err)
+{
+    size_t bytes = rlm_size_mul(rlm_size_mul((size_t)f->height, (size_t)f->width), 3);
+    f->rgb = rlm_alloc(rlm_size_mul(bytes, (size_t)count));
+    return f->rgb ? RLM_OK
+                  : rlm_fail(err, RLM_E_NOMEM, "video decode: no memory for %d frames of %dx%d",
+                             count, f->width, f->height);
+}
+
+typedef struct whole_clip {
+    rlm_video_progress_fn progress;
+    void *cookie;
+    int total;
+} whole_clip;
+
+static int tell_progress(void *cookie, rlm_frames *f, int from, int done, rlm_error *err)
+{
+    const whole_clip *w = cookie;
+    (void)f, (void)from;
+    if (w->progress && w->progress(w->cookie, done, w->total))
+        return rlm_fail(err, RLM_E_CANCELLED, "video decode: stopped after %d of %d frames", done,
+                        w->total);
+    return RLM_OK;
+}
+
 int rlm_video_decode(rlm_run *run, const rlm_video *v, const rlm_codes *codes, rlm_frames *frames,
                      rlm_video_progress_fn progress, void *cookie, rlm_error *err)
 {
     RLM_TRY(codes_check(&v->config, codes, err));
-    rlm_frames f = {.height = codes->true_height,
-                    .width = codes->true_width,
-                    .fps_num = codes->fps_num,
-                    .fps_den = codes->fps_den};
-    size_t bytes = rlm_size_mul(rlm_size_mul((size_t)f.height, (size_t)f.width), 3);
-    f.rgb = rlm_alloc(rlm_size_mul(bytes, (size_t)codes->true_frames));
-    if (!f.rgb)
-        return rlm_fail(err, RLM_E_NOMEM, "video decode: no memory for %d frames of %dx%d",
-                        codes->true_frames, f.width, f.height);
-    size_t plane = (size_t)codes->dims[1] * (size_t)codes->dims[2];
+    rlm_frames f = frames_of_codes(codes);
+    whole_clip whole = {progress, cookie, codes->true_frames};
+    RLM_TRY(frames_alloc(&f, codes->true_frames, err));
     clip_walk k;
     int code = walk_open(&k, run, v, codes->dims, false, err);
-    while (!code && walk_next(&k, run) && f.count < codes->true_frames) {
-        rlm_tensor y = decode_chunk(run, &k, codes->ids + (size_t)k.begin * plane);
-        int64_t frame = y.shape[2] * y.shape[3] * 3;
-        for (int i = 0; i < y.shape[1] && f.count < codes->true_frames; i++)
-            floats_to_frame(rlm_f32(&y) + i * frame, (int)y.shape[3], &f, f.count++);
-        if (progress && progress(cookie, f.count, codes->true_frames))
-            code = rlm_fail(err, RLM_E_CANCELLED, "video decode: stopped after %d of %d frames",
-                            f.count, codes->true_frames);
-    }
+    if (!code)
+        code = decode_walk(run, &k, codes, &f, tell_progress, &whole, err);
     walk_close(&k, run);
     if (code && code != RLM_E_CANCELLED) {
         rlm_free(f.rgb);
         return code;
     }
     *frames = f;
+    return code;
+}
+
+int rlm_video_decode_parts(rlm_run *run, const rlm_video *v, const rlm_codes *codes,
+                           rlm_video_part_fn take, void *cookie, rlm_error *err)
+{
+    RLM_TRY(codes_check(&v->config, codes, err));
+    rlm_frames f = frames_of_codes(codes);
+    clip_walk k;
+    RLM_TRY(frames_alloc(&f, 1 + VIDEO_CHUNK * rlm_video_stride_t(&v->config), err));
+    int code = walk_open(&k, run, v, codes->dims, false, err);
+    if (!code)
+        code = decode_walk(run, &k, codes, &f, take, cookie, err);
+    walk_close(&k, run);
+    rlm_free(f.rgb);
     return code;
 }

@@ -43,11 +43,25 @@ rlm_tensor rlm_video_decode_forward(rlm_run *run, const rlm_video *v, const rlm_
  * grown at need (edge). ids: heap [t][h][w] in `codes`, freed with rlm_codes_free. */
 int rlm_video_encode(rlm_run *run, const rlm_video *v, const rlm_frames *frames, rlm_codes *codes,
                      rlm_error *err);
+/* The same piece by piece, codes equal to the whole's: memory holds the codes and one chunk. run
+ * and its arena are used by every push, above what was allocated when it was opened. */
+typedef struct rlm_video_encoder rlm_video_encoder;
+int rlm_video_encoder_open(rlm_video_encoder **out, rlm_run *run, const rlm_video *v, int height,
+                           int width, rlm_error *err);
+int rlm_video_encoder_push(rlm_video_encoder *e, const rlm_frames *frames, rlm_error *err);
+/* All that was pushed; no rate and no tokenizer in codes yet. Nothing can be pushed afterwards. */
+int rlm_video_encoder_finish(rlm_video_encoder *e, rlm_codes *codes, rlm_error *err);
+void rlm_video_encoder_close(rlm_video_encoder **e);
 /* Crops back to codes->true_*. frames->rgb heap. progress: as in rlm_request, may be NULL; called
  * with frames done; a non-zero return cancels: what is finished stays in `frames`. */
 typedef int (*rlm_video_progress_fn)(void *cookie, int64_t frames_done, int64_t frames_total);
 int rlm_video_decode(rlm_run *run, const rlm_video *v, const rlm_codes *codes, rlm_frames *frames,
                      rlm_video_progress_fn progress, void *cookie, rlm_error *err);
+/* Chunk by chunk: take gets frames [from, count) of f, and `done`, how many there were so far; it
+ * sets f->count to 0 to have the room used again. An error of take's ends it. */
+typedef int (*rlm_video_part_fn)(void *cookie, rlm_frames *f, int from, int done, rlm_error *err);
+int rlm_video_decode_parts(rlm_run *run, const rlm_video *v, const rlm_codes *codes,
+                           rlm_video_part_fn take, void *cookie, rlm_error *err);
 /* Bits <-> +-1 rows. */
 void rlm_video_unpack(const int32_t *ids, int64_t rows, int bits, float *q);
 

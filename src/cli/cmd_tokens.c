@@ -1,10 +1,12 @@
 /* encode, decode, tokens. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
 
 #include "src/cli/cli.h"
+#include "src/reelm_train.h"
 
 static int open_session(const cli_args *a, rlm_engine **engine, rlm_session **session,
                         rlm_error *err)
@@ -67,7 +69,6 @@ int cmd_encode(const cli_args *a)
 {
     rlm_engine *engine = NULL;
     rlm_session *session = NULL;
-    rlm_clip clip = {0};
     rlm_codes video = {0}, audio = {0};
     rlm_error err = {0};
     rlm_want want;
@@ -77,13 +78,12 @@ int cmd_encode(const cli_args *a)
     want.start_s = a->start;
     want.want_audio = !a->no_audio;
     want.want_video = !a->no_video;
-    int code = rlm_media_read(a->inputs[0], &want, &clip, &err);
+    want.max_frames = INT_MAX; /* of any length */
+    want.max_seconds = 1e8;
+    int code = open_session(a, &engine, &session, &err);
     double start = cli_now();
     if (!code)
-        code = open_session(a, &engine, &session, &err);
-    if (!code)
-        code = rlm_encode(session, &clip, a->no_video ? NULL : &video, a->no_audio ? NULL : &audio,
-                          &err);
+        code = rlm_encode_file(session, a->inputs[0], &want, &video, &audio, &err);
     if (!code)
         code = rlm_tokens_write(engine, a->output, &video, &audio, &err);
     int exit_code = code ? cli_error(&err) : EXIT_DONE;
@@ -91,28 +91,24 @@ int cmd_encode(const cli_args *a)
         report(a, a->output, &video, &audio, cli_now() - start);
     rlm_codes_free(&video);
     rlm_codes_free(&audio);
-    rlm_clip_free(&clip);
     rlm_session_close(&session);
     rlm_close(&engine);
     return exit_code;
 }
 
-/* What the tokens were generated with goes into the file that they become. */
-static void recall_settings(const cli_args *a, rlm_clip *clip)
+/* What the tokens were generated with goes into the file that they become; NULL: nothing. */
+static char *recall_settings(const cli_args *a)
 {
     char *text = NULL;
-    if (!strcmp(a->inputs[0], "-") || rlm_tokens_settings(a->inputs[0], &text, NULL) || !text)
-        return;
-    clip->metadata = a->no_metadata ? NULL : text;
-    if (a->no_metadata)
-        rlm_string_free(&text);
+    if (!a->no_metadata && strcmp(a->inputs[0], "-"))
+        (void)rlm_tokens_settings(a->inputs[0], &text, NULL);
+    return text;
 }
 
 int cmd_decode(const cli_args *a)
 {
     rlm_engine *engine = NULL;
     rlm_session *session = NULL;
-    rlm_clip clip = {0};
     rlm_codes video = {0}, audio = {0};
     rlm_error err = {0};
     if (!a->output)
@@ -124,19 +120,16 @@ int cmd_decode(const cli_args *a)
     double start = cli_now();
     if (!code)
         code = rlm_tokens_read(engine, a->inputs[0], &video, &audio, &err);
+    char *settings = code ? NULL : recall_settings(a);
     if (!code)
-        code = rlm_decode(session, a->no_video ? NULL : &video, a->no_audio ? NULL : &audio, &clip,
-                          &err);
-    if (!code) {
-        recall_settings(a, &clip);
-        code = rlm_media_write(a->output, &clip, &w, &err);
-    }
+        code = rlm_decode_file(session, a->no_video ? NULL : &video, a->no_audio ? NULL : &audio,
+                               settings, a->output, &w, &err);
+    rlm_string_free(&settings);
     int exit_code = code ? cli_error(&err) : EXIT_DONE;
     if (!code && strcmp(a->output, "-"))
         report(a, a->output, &video, &audio, cli_now() - start);
     rlm_codes_free(&video);
     rlm_codes_free(&audio);
-    rlm_clip_free(&clip);
     rlm_session_close(&session);
     rlm_close(&engine);
     return exit_code;

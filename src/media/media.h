@@ -51,6 +51,17 @@ void rlm_input_true_size(const rlm_input *in, int *width, int *height);
 /* JSON object in `text`, copied with rlm_alloc; NULL if it is none. */
 char *rlm_metadata_copy(const char *text);
 
+/* ---- video_read.c -------------------------------------------------------------------------------
+ */
+
+/* part: some frames, some samples, or both; borrowed during the call. */
+typedef int (*rlm_clip_sink)(void *cookie, const rlm_clip *part, rlm_error *err);
+/* As rlm_media_read, in order, a piece at a time: at most `window` frames at once, and no sound is
+ * held back longer than the pictures of its time. Of a WAV or FLAC file the whole sound comes at
+ * once. want->max_bytes limits a piece. */
+int rlm_media_stream(const char *path, const rlm_want *want, int window, rlm_clip_sink sink,
+                     void *cookie, rlm_error *err);
+
 /* ---- convert.c: pixels and samples ------------------------------------------------------------
  */
 
@@ -130,6 +141,24 @@ int rlm_sink_land(const rlm_sink *s, const char *path, rlm_error *err);
 
 int rlm_mux_write(rlm_sink *sink, const char *format, const rlm_clip *clip,
                   const rlm_write_options *o, rlm_error *err); /* mp4 webm mkv */
+/* The same piece by piece. shape: sizes, rates, metadata and how much there will be (count); no
+ * data. format must outlive it. Sound of a time comes with its pictures or before. */
+typedef struct rlm_mux rlm_mux;
+int rlm_mux_open(rlm_mux **out, rlm_sink *sink, const char *format, const rlm_clip *shape,
+                 const rlm_write_options *o, rlm_error *err);
+int rlm_mux_push(rlm_mux *m, const rlm_clip *part, rlm_error *err);
+int rlm_mux_finish(rlm_mux *m, rlm_error *err);
+void rlm_mux_close(rlm_mux **m);
+/* ---- video_write.c: a file piece by piece; memory holds its bytes, not its pictures. Containers
+ * only (mp4 mov mkv webm). It appears whole in finish, or never. */
+typedef struct rlm_media_out rlm_media_out;
+int rlm_media_out_serves(const char *path, const char *format); /* 1: a container */
+int rlm_media_out_open(rlm_media_out **out, const char *path, const rlm_clip *shape,
+                       const rlm_write_options *options, rlm_error *err);
+int rlm_media_out_push(rlm_media_out *w, const rlm_clip *part, rlm_error *err);
+int rlm_media_out_finish(rlm_media_out *w, rlm_error *err);
+void rlm_media_out_close(rlm_media_out **w);
+
 int rlm_gif_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err);
 int rlm_y4m_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err);
 /* One frame; metadata: JSON or NULL; origin: RLM_ORIGIN_* for the mark. */

@@ -12,10 +12,11 @@
 
 #include "src/base/mem.h"
 
-enum { MUX_IO_BYTES = 65536 };
+enum { MUX_IO_BYTES = 65536, SOUND_BLOCK = 1024, SOUND_KEPT = 1 << 16 };
 
-typedef struct mux {
+struct rlm_mux {
     rlm_sink *sink;
+    const char *format;
     AVFormatContext *fmt;
     AVIOContext *io;
     AVCodecContext *video, *audio;
@@ -23,10 +24,14 @@ typedef struct mux {
     AVFrame *frame, *block;
     AVPacket *packet;
     struct SwsContext *sws;
-    uint8_t *padded; /* one frame with even sides, or NULL */
-    rlm_sound sound; /* the track at the encoder's rate */
-    int64_t sound_total, sound_done;
-} mux;
+    uint8_t *padded;  /* one frame with even sides, or NULL */
+    rlm_sound sound;  /* the track at the encoder's rate, as far as it is there ... */
+    int64_t sound_at; /* ... of which so many samples are encoded already */
+    int64_t sound_total, sound_done; /* samples in all, INT64_MAX: not known yet; encoded */
+    bool sound_ends;                 /* no more will come */
+    int64_t pictures;                /* encoded */
+};
+typedef struct rlm_mux mux;
 
 /* ---- Bytes ------------------------------------------------------------------------------------
  */
@@ -201,16 +206,9 @@ static int encoder_rate(const AVCodec *codec, int rate)
     return best ? best : highest;
 }
 
-/* The whole track at the encoder's rate, as long as the picture. */
-static int mux_plan_sound(mux *m, const rlm_clip *clip, rlm_error *err)
+/* More of the track, to the encoder's rate. */
+static int mux_take_sound(mux *m, const rlm_pcm *a, rlm_error *err)
 {
-    const rlm_pcm *a = &clip->audio;
-    const rlm_frames *v = &clip->video;
-    m->sound = (rlm_sound){.name = "sound",
-                           .want_rate = m->audio->sample_rate,
-                           .want_channels = m->audio->ch_layout.nb_channels,
-                           .limit = INT64_MAX / 4,
-                           .max_bytes = INT64_MAX / 4};
     for (int64_t done = 0; done < a->count;) {
         int64_t n = a->count - done < 65536 ? a->count - done : 65536;
         const uint8_t *planes[1] = {(const uint8_t *)(a->samples + done * a->channels)};
@@ -218,17 +216,11 @@ static int mux_plan_sound(mux *m, const rlm_clip *clip, rlm_error *err)
                                NULL, err));
         done += n;
     }
-    RLM_TRY(rlm_sound_push(&m->sound, NULL, 0, 0, 0, 0, NULL, err));
-    m->sound_total = m->sound.pcm.count;
-    if (v->count)
-        m->sound_total =
-            (int64_t)((double)v->count * v->fps_den / v->fps_num * m->audio->sample_rate + 0.5);
     return 0;
 }
 
-static int mux_open_audio(mux *m, const rlm_clip *clip, int webm, rlm_error *err)
+static int mux_open_audio(mux *m, const rlm_pcm *a, int webm, rlm_error *err)
 {
-    const rlm_pcm *a = &clip->audio;
     const AVCodec *codec =
         webm ? encoder_find(AV_CODEC_ID_OPUS, "libopus") : encoder_find(AV_CODEC_ID_AAC, "aac");
     if (!codec)
@@ -260,7 +252,13 @@ static int mux_open_audio(mux *m, const rlm_clip *clip, int webm, rlm_error *err
     if (av_channel_layout_copy(&m->block->ch_layout, &c->ch_layout) < 0 ||
         av_frame_get_buffer(m->block, 0) < 0)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for the sound encoder");
-    return mux_plan_sound(m, clip, err);
+    m->sound = (rlm_sound){.name = "sound",
+                           .want_rate = c->sample_rate,
+                           .want_channels = c->ch_layout.nb_channels,
+                           .limit = INT64_MAX / 4,
+                           .max_bytes = INT64_MAX / 4};
+    m->sound_total = INT64_MAX;
+    return 0;
 }
 
 /* ---- Encoding ---------------------------------------------------------------------------------
@@ -307,59 +305,102 @@ static int mux_picture(mux *m, const rlm_frames *v, int i, rlm_error *err)
                   m->frame->linesize) <= 0)
         return rlm_fail(err, RLM_E_INTERNAL, "a %dx%d picture could not be converted", v->width,
                         v->height);
-    m->frame->pts = i;
+    m->frame->pts = m->pictures++;
     return mux_encode(m, m->video, m->video_stream, m->frame, err);
 }
 
-/* Encode sound up to sample `until`; behind its end the track is silent. */
-static int mux_sound_until(mux *m, int64_t until, rlm_error *err)
+/* One block of n samples; silence where nothing was given. */
+static int mux_block(mux *m, int64_t n, rlm_error *err)
 {
     AVFrame *b = m->block;
-    int size = m->audio->frame_size > 0 ? m->audio->frame_size : 1024;
     int channels = m->audio->ch_layout.nb_channels;
     int planar = m->audio->sample_fmt == AV_SAMPLE_FMT_FLTP;
-    while (m->sound_done < until && m->sound_done < m->sound_total) {
-        int64_t n = m->sound_total - m->sound_done < size ? m->sound_total - m->sound_done : size;
-        b->nb_samples = size;
-        if (av_frame_make_writable(b) < 0)
-            return rlm_fail(err, RLM_E_NOMEM, "no memory for a block of sound");
-        b->nb_samples = (int)n;
-        for (int64_t k = 0; k < n; k++) {
-            int64_t at = m->sound_done + k;
-            for (int c = 0; c < channels; c++) {
-                float x = at < m->sound.pcm.count ? m->sound.pcm.samples[at * channels + c] : 0;
-                x = x > 1 ? 1 : x >= -1 ? x : x < -1 ? -1 : 0; /* NaN becomes 0 */
-                ((float *)b->data[planar ? c : 0])[planar ? k : k * channels + c] = x;
-            }
+    b->nb_samples = m->audio->frame_size > 0 ? m->audio->frame_size : SOUND_BLOCK;
+    if (av_frame_make_writable(b) < 0)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for a block of sound");
+    b->nb_samples = (int)n;
+    for (int64_t k = 0; k < n; k++) {
+        int64_t at = m->sound_at + k;
+        for (int c = 0; c < channels; c++) {
+            float x = at < m->sound.pcm.count ? m->sound.pcm.samples[at * channels + c] : 0;
+            x = x > 1 ? 1 : x >= -1 ? x : x < -1 ? -1 : 0; /* NaN becomes 0 */
+            ((float *)b->data[planar ? c : 0])[planar ? k : k * channels + c] = x;
         }
-        b->pts = m->sound_done;
-        m->sound_done += n;
-        RLM_TRY(mux_encode(m, m->audio, m->audio_stream, b, err));
+    }
+    b->pts = m->sound_done;
+    m->sound_done += n;
+    m->sound_at += n;
+    return mux_encode(m, m->audio, m->audio_stream, b, err);
+}
+
+/* Samples that last as long as so many pictures. */
+static int64_t mux_samples(const mux *m, int64_t pictures)
+{
+    double seconds = (double)pictures * av_q2d(m->video->time_base);
+    return (int64_t)(seconds * m->audio->sample_rate + 0.5);
+}
+
+/* Encode whole blocks of sound up to sample `until` and the track's end, as far as there is sound;
+ * when no more will come, with silence for what is missing. */
+static int mux_sound_until(mux *m, int64_t until, rlm_error *err)
+{
+    rlm_pcm *pcm = &m->sound.pcm;
+    int64_t size = m->audio->frame_size > 0 ? m->audio->frame_size : SOUND_BLOCK;
+    while (m->sound_done < until && m->sound_done < m->sound_total) {
+        int64_t left = m->sound_total - m->sound_done, n = left < size ? left : size;
+        if (!m->sound_ends && pcm->count - m->sound_at < n)
+            break;
+        RLM_TRY(mux_block(m, n, err));
+    }
+    if (m->sound_at > SOUND_KEPT && m->sound_at < pcm->count && m->sound_at > pcm->count / 2) {
+        pcm->count -= m->sound_at;
+        memmove(pcm->samples, pcm->samples + m->sound_at * pcm->channels,
+                (size_t)(pcm->count * pcm->channels) * sizeof(float));
+        m->sound_at = 0;
     }
     return 0;
 }
 
-static int mux_body(mux *m, const rlm_clip *clip, rlm_error *err)
+int rlm_mux_push(mux *m, const rlm_clip *part, rlm_error *err)
 {
-    const rlm_frames *v = &clip->video;
-    for (int i = 0; i < v->count; i++) {
+    const rlm_frames *v = &part->video;
+    if (m->audio && part->audio.count)
+        RLM_TRY(mux_take_sound(m, &part->audio, err));
+    for (int i = 0; i < v->count && m->video; i++) {
         RLM_TRY(mux_picture(m, v, i, err));
+        double seconds = (double)m->pictures * v->fps_den / v->fps_num;
         if (m->audio)
-            RLM_TRY(mux_sound_until(
-                m, (int64_t)((double)(i + 1) * v->fps_den / v->fps_num * m->audio->sample_rate),
-                err));
+            RLM_TRY(mux_sound_until(m, (int64_t)(seconds * m->audio->sample_rate), err));
     }
-    if (m->audio) {
-        RLM_TRY(mux_sound_until(m, INT64_MAX, err));
-        RLM_TRY(mux_encode(m, m->audio, m->audio_stream, NULL, err));
-    }
+    return m->audio && !m->video ? mux_sound_until(m, INT64_MAX, err) : 0;
+}
+
+/* The track ends with the pictures, or with its own last sample. */
+static int mux_end_sound(mux *m, rlm_error *err)
+{
+    RLM_TRY(rlm_sound_push(&m->sound, NULL, 0, 0, 0, 0, NULL, err));
+    m->sound_ends = true;
+    m->sound_total =
+        m->video ? mux_samples(m, m->pictures) : m->sound_done + m->sound.pcm.count - m->sound_at;
+    RLM_TRY(mux_sound_until(m, INT64_MAX, err));
+    return mux_encode(m, m->audio, m->audio_stream, NULL, err);
+}
+
+int rlm_mux_finish(mux *m, rlm_error *err)
+{
+    if (m->audio)
+        RLM_TRY(mux_end_sound(m, err));
     if (m->video)
         RLM_TRY(mux_encode(m, m->video, m->video_stream, NULL, err));
+    int code = av_write_trailer(m->fmt);
+    avio_flush(m->io);
+    if (code < 0 || m->sink->failed)
+        return rlm_av_fail(err, m->format, "index", code < 0 ? code : AVERROR(ENOMEM));
     return 0;
 }
 
-static int mux_run(mux *m, const char *format, const rlm_clip *clip, const rlm_write_options *o,
-                   rlm_error *err)
+static int mux_start(mux *m, const char *format, const rlm_clip *clip, const rlm_write_options *o,
+                     rlm_error *err)
 {
     int webm = !strcmp(format, "webm");
     int code = avformat_alloc_output_context2(&m->fmt, NULL, format, NULL);
@@ -384,7 +425,9 @@ static int mux_run(mux *m, const char *format, const rlm_clip *clip, const rlm_w
     if (clip->video.count)
         RLM_TRY(mux_open_video(m, &clip->video, webm, o->crf, err));
     if (clip->audio.count)
-        RLM_TRY(mux_open_audio(m, clip, webm, err));
+        RLM_TRY(mux_open_audio(m, &clip->audio, webm, err));
+    if (clip->audio.count && clip->video.count)
+        m->sound_total = mux_samples(m, clip->video.count);
     if (clip->metadata)
         av_dict_set(&m->fmt->metadata, "comment", clip->metadata, 0);
     if (clip->origin)
@@ -396,30 +439,52 @@ static int mux_run(mux *m, const char *format, const rlm_clip *clip, const rlm_w
     av_dict_free(&options);
     if (code < 0)
         return rlm_av_fail(err, format, "header", code);
-    RLM_TRY(mux_body(m, clip, err));
-    code = av_write_trailer(m->fmt);
-    avio_flush(m->io);
-    if (code < 0 || m->sink->failed)
-        return rlm_av_fail(err, format, "index", code < 0 ? code : AVERROR(ENOMEM));
     return 0;
+}
+
+int rlm_mux_open(mux **out, rlm_sink *sink, const char *format, const rlm_clip *shape,
+                 const rlm_write_options *o, rlm_error *err)
+{
+    mux *m = *out = rlm_calloc(1, sizeof *m);
+    if (!m)
+        return rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", format);
+    m->sink = sink;
+    m->format = format;
+    int code = mux_start(m, format, shape, o, err);
+    if (code)
+        rlm_mux_close(out);
+    return code;
+}
+
+void rlm_mux_close(mux **out)
+{
+    mux *m = *out;
+    if (!m)
+        return;
+    avcodec_free_context(&m->video);
+    avcodec_free_context(&m->audio);
+    av_frame_free(&m->frame);
+    av_frame_free(&m->block);
+    av_packet_free(&m->packet);
+    sws_freeContext(m->sws);
+    rlm_sound_close(&m->sound);
+    rlm_free(m->padded);
+    if (m->io)
+        av_freep(&m->io->buffer);
+    avio_context_free(&m->io);
+    avformat_free_context(m->fmt);
+    rlm_free(m);
+    *out = NULL;
 }
 
 int rlm_mux_write(rlm_sink *sink, const char *format, const rlm_clip *clip,
                   const rlm_write_options *o, rlm_error *err)
 {
-    mux m = {.sink = sink};
-    int code = mux_run(&m, format, clip, o, err);
-    avcodec_free_context(&m.video);
-    avcodec_free_context(&m.audio);
-    av_frame_free(&m.frame);
-    av_frame_free(&m.block);
-    av_packet_free(&m.packet);
-    sws_freeContext(m.sws);
-    rlm_sound_close(&m.sound);
-    rlm_free(m.padded);
-    if (m.io)
-        av_freep(&m.io->buffer);
-    avio_context_free(&m.io);
-    avformat_free_context(m.fmt);
+    mux *m;
+    RLM_TRY(rlm_mux_open(&m, sink, format, clip, o, err));
+    int code = rlm_mux_push(m, clip, err);
+    if (!code)
+        code = rlm_mux_finish(m, err);
+    rlm_mux_close(&m);
     return code;
 }

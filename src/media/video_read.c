@@ -10,7 +10,7 @@
 
 #include "src/base/mem.h"
 
-enum { READER_FIRST_BYTES = 64 << 20, READER_MAX_SIDE = 16384 };
+enum { READER_FIRST_BYTES = 64 << 20, READER_MAX_SIDE = 16384, READER_SOUND_WINDOW = 1 << 16 };
 
 /* One call of rlm_media_read. Times are seconds. */
 typedef struct reader {
@@ -36,6 +36,10 @@ typedef struct reader {
     int has_origin, heard;
     double end_s; /* sound after this is not needed */
     char *metadata;
+    rlm_clip_sink sink; /* NULL: all is kept in out and sound */
+    void *sink_cookie;
+    int window;            /* frames kept before the sink gets them */
+    int64_t given, played; /* frames and samples that the sink got */
 } reader;
 
 void rlm_want_defaults(rlm_want *want)
@@ -93,6 +97,28 @@ static int64_t frame_bytes(const reader *r)
     return (int64_t)r->scaler.width * r->scaler.height * 3;
 }
 
+static int64_t emitted(const reader *r)
+{
+    return r->given + r->out.count;
+}
+
+/* Give the sink what was gathered. */
+static int reader_flush(reader *r, rlm_error *err)
+{
+    rlm_clip part = {.video = r->out, .audio = r->sound.pcm};
+    part.video.width = r->scaler.width;
+    part.video.height = r->scaler.height;
+    if (!part.video.count && !part.audio.count)
+        return 0;
+    r->given += r->out.count;
+    r->played += r->sound.pcm.count;
+    r->sound.limit -= r->sound.pcm.count;
+    r->out.count = 0;
+    r->sound.pcm.count = 0;
+    r->held_at = -1;
+    return r->sink(r->sink_cookie, &part, err);
+}
+
 /* Room for one more frame. Nothing is allocated on the word of a header alone. */
 static int reader_grow(reader *r, rlm_error *err)
 {
@@ -105,6 +131,8 @@ static int reader_grow(reader *r, rlm_error *err)
         room = READER_FIRST_BYTES / one > 1 ? READER_FIRST_BYTES / one : 1;
     if (room > r->limit)
         room = r->limit;
+    if (r->sink && room > r->window)
+        room = r->window;
     if (room > most)
         room = most;
     if (room <= r->out.count)
@@ -135,6 +163,8 @@ static int reader_emit(reader *r, rlm_error *err)
     AVRational sar = frame_sar(r, r->held);
     if (!r->scaler.width)
         RLM_TRY(rlm_scaler_plan(&r->scaler, r->want, r->held, sar, turn, r->name, err));
+    if (r->sink && r->out.count == r->window)
+        RLM_TRY(reader_flush(r, err));
     RLM_TRY(reader_grow(r, err));
     size_t one = (size_t)frame_bytes(r);
     uint8_t *to = r->out.rgb + (size_t)r->out.count * one;
@@ -148,7 +178,7 @@ static int reader_emit(reader *r, rlm_error *err)
 
 static int reader_emit_until(reader *r, double until, rlm_error *err)
 {
-    while (r->out.count < r->limit && r->out.count / r->rate <= until)
+    while (emitted(r) < r->limit && (double)emitted(r) / r->rate <= until)
         RLM_TRY(reader_emit(r, err));
     return 0;
 }
@@ -204,7 +234,7 @@ static int reader_last_picture(reader *r, rlm_error *err)
     double end = r->held_t + r->step;
     if (!still)
         RLM_TRY(reader_emit_until(r, end - 0.5 / r->rate + 1e-6, err));
-    if (!r->out.count && (still || end > 0))
+    if (!emitted(r) && (still || end > 0))
         RLM_TRY(reader_emit(r, err));
     return 0;
 }
@@ -233,7 +263,7 @@ static int reader_sound(reader *r, rlm_error *err)
         r->heard = 1;
     } else if (r->sound.skip <= 0 && r->sound.swr && pts != AV_NOPTS_VALUE) {
         /* a hole in the stream (lost packets, paused recording) is silence, not a shift */
-        double hole = at - (double)r->sound.pcm.count / rate -
+        double hole = at - (double)(r->played + r->sound.pcm.count) / rate -
                       (double)swr_get_delay(r->sound.swr, 1000000) * 1e-6;
         if (hole > 0.1 && hole < 60)
             RLM_TRY(rlm_sound_silence(&r->sound, (int64_t)(hole * rate), err));
@@ -247,7 +277,7 @@ static int reader_sound(reader *r, rlm_error *err)
 
 static int video_wanted(const reader *r)
 {
-    return r->video && r->out.count < r->limit && !(r->input.still && r->decoded);
+    return r->video && emitted(r) < r->limit && !(r->input.still && r->decoded);
 }
 
 static int audio_wanted(const reader *r)
@@ -287,6 +317,8 @@ static int reader_pass(reader *r, rlm_error *err)
         av_packet_unref(r->packet);
         if (code)
             return code;
+        if (r->sink && r->sound.pcm.count >= READER_SOUND_WINDOW)
+            RLM_TRY(reader_flush(r, err));
         if (r->video && !video_wanted(r))
             r->input.fmt->streams[r->input.video]->discard = AVDISCARD_ALL;
     }
@@ -412,10 +444,11 @@ static int read_with_libav(reader *r, rlm_source *source, rlm_clip *out, rlm_err
         reader_plan_video(r);
     reader_seek(r);
     RLM_TRY(reader_pass(r, err));
-    if (!r->out.count && !r->sound.pcm.count && (r->decoded || r->heard))
+    bool nothing = !emitted(r) && !r->played && !r->sound.pcm.count;
+    if (nothing && (r->decoded || r->heard))
         return rlm_fail(err, RLM_E_MEDIA, "%s: ends before the wanted start of %g s", r->name,
                         r->want->start_s);
-    if (!r->out.count && !r->sound.pcm.count)
+    if (nothing)
         return rlm_fail(err, RLM_E_MEDIA, "%s: nothing in it could be decoded (damaged or cut off)",
                         r->name);
     const AVDictionaryEntry *e = av_dict_get(r->input.fmt->metadata, "comment", NULL, 0);
@@ -423,40 +456,59 @@ static int read_with_libav(reader *r, rlm_source *source, rlm_clip *out, rlm_err
         e = av_dict_get(r->input.fmt->streams[r->input.sound]->metadata, "comment", NULL, 0);
     if (e && !r->metadata)
         r->metadata = rlm_metadata_copy(e->value);
-    reader_hand_over(r, out);
+    if (!r->sink)
+        reader_hand_over(r, out);
     return 0;
+}
+
+static void reader_reset_sound(reader *r)
+{
+    r->sound = (rlm_sound){.name = r->name,
+                           .want_rate = r->want->rate,
+                           .want_channels = r->want->channels,
+                           .max_bytes = r->want->max_bytes};
+}
+
+static int reader_run(reader *r, const char *path, rlm_clip *out, rlm_error *err)
+{
+    rlm_source source;
+    RLM_TRY(want_check(r->want, err));
+    RLM_TRY(rlm_source_open(&source, path, r->want->max_bytes, err));
+    r->name = source.name;
+    r->held_at = -1;
+    r->end_s = r->want->max_seconds;
+    reader_reset_sound(r);
+    int code = RLM_E_MEDIA;
+    if (r->want->want_audio && rlm_audio_file_knows(&source)) {
+        code = rlm_audio_file_read(&source, r->want, &r->sound, &r->metadata, err);
+        if (!code && !r->sink)
+            reader_hand_over(r, out);
+        else if (code == RLM_E_MEDIA)
+            rlm_sound_close(&r->sound);
+    }
+    if (code == RLM_E_MEDIA) {
+        reader_reset_sound(r);
+        code = read_with_libav(r, &source, out, err);
+    }
+    if (!code && r->sink)
+        code = reader_flush(r, err);
+    reader_close(r);
+    rlm_source_close(&source);
+    return code;
 }
 
 int rlm_media_read(const char *path, const rlm_want *want, rlm_clip *out, rlm_error *err)
 {
     rlm_want plain;
-    rlm_source source;
     rlm_want_defaults(&plain);
-    if (!want)
-        want = &plain;
-    RLM_TRY(want_check(want, err));
-    RLM_TRY(rlm_source_open(&source, path, want->max_bytes, err));
-    reader r = {.want = want, .name = source.name, .held_at = -1, .end_s = want->max_seconds};
-    r.sound = (rlm_sound){.name = source.name,
-                          .want_rate = want->rate,
-                          .want_channels = want->channels,
-                          .max_bytes = want->max_bytes};
-    int code = RLM_E_MEDIA;
-    if (want->want_audio && rlm_audio_file_knows(&source)) {
-        code = rlm_audio_file_read(&source, want, &r.sound, &r.metadata, err);
-        if (!code)
-            reader_hand_over(&r, out);
-        else if (code == RLM_E_MEDIA)
-            rlm_sound_close(&r.sound);
-    }
-    if (code == RLM_E_MEDIA) {
-        r.sound = (rlm_sound){.name = source.name,
-                              .want_rate = want->rate,
-                              .want_channels = want->channels,
-                              .max_bytes = want->max_bytes};
-        code = read_with_libav(&r, &source, out, err);
-    }
-    reader_close(&r);
-    rlm_source_close(&source);
-    return code;
+    reader r = {.want = want ? want : &plain};
+    return reader_run(&r, path, out, err);
+}
+
+int rlm_media_stream(const char *path, const rlm_want *want, int window, rlm_clip_sink sink,
+                     void *cookie, rlm_error *err)
+{
+    rlm_clip none = {0};
+    reader r = {.want = want, .sink = sink, .sink_cookie = cookie, .window = window};
+    return reader_run(&r, path, &none, err);
 }

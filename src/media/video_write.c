@@ -152,7 +152,7 @@ static int clip_check(const char *path, const rlm_clip *clip, const format_row *
 {
     const rlm_frames *v = &clip->video;
     const rlm_pcm *a = &clip->audio;
-    int has_video = v->count > 0 && v->rgb, has_audio = a->count > 0 && a->samples;
+    int has_video = v->count > 0, has_audio = a->count > 0;
     if (!((row->holds & HOLDS_VIDEO) && has_video) && !((row->holds & HOLDS_AUDIO) && has_audio))
         return rlm_fail(err, RLM_E_ARG, "%s: the clip has no %s to write", path,
                         row->holds == HOLDS_AUDIO   ? "sound"
@@ -236,29 +236,59 @@ static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
 /* ---- Entry ------------------------------------------------------------------------------------
  */
 
+/* Format, checks and the view of the clip that the format holds. */
+static int write_plan(const char *path, const rlm_clip *clip, rlm_write_options *o,
+                      const format_row **row, rlm_clip *part, rlm_error *err)
+{
+    if (!path || !*path || !clip)
+        return rlm_fail(err, RLM_E_ARG, "media file: no path or no clip to write");
+    RLM_TRY(format_choose(row, path, o->format, err));
+    RLM_TRY(clip_check(path, clip, *row, err));
+    o->crf = o->crf > 0 ? o->crf : WRITE_DEFAULT_CRF;
+    if (o->crf > 63)
+        return rlm_fail(err, RLM_E_RANGE, "%s: crf is %d, 1 to 63 is allowed", path, o->crf);
+    av_log_set_level(AV_LOG_QUIET);
+    *part = *clip; /* borrowed view: only what the format holds */
+    part->metadata = o->no_metadata ? NULL : clip->metadata;
+    if (o->no_ai_mark)
+        part->origin = RLM_ORIGIN_RECORDED;
+    if (!((*row)->holds & HOLDS_VIDEO) || !part->video.count)
+        part->video = (rlm_frames){0};
+    if (!((*row)->holds & HOLDS_AUDIO) || !part->audio.count)
+        part->audio = (rlm_pcm){0};
+    return 0;
+}
+
+/* Mark, and to its place. code: how the making went. */
+static int write_land(rlm_sink *sink, const char *path, const char *muxer, int origin, int code,
+                      rlm_error *err)
+{
+    if (!code && origin) {
+        rlm_mark_file(sink, muxer, origin);
+        if (sink->failed)
+            code = rlm_fail(err, RLM_E_NOMEM, "no memory for %lld bytes", (long long)sink->bytes);
+    }
+    if (code)
+        rlm_fail_prefix(err, code, "%s", path);
+    else
+        code = rlm_sink_land(sink, path, err);
+    rlm_sink_free(sink);
+    return code;
+}
+
 int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_options *options,
                     rlm_error *err)
 {
     rlm_write_options o = options ? *options : (rlm_write_options){0};
     const format_row *row = NULL;
     rlm_sink sink = {0};
-    if (!path || !*path || !clip)
-        return rlm_fail(err, RLM_E_ARG, "media file: no path or no clip to write");
-    RLM_TRY(format_choose(&row, path, o.format, err));
-    RLM_TRY(clip_check(path, clip, row, err));
-    o.crf = o.crf > 0 ? o.crf : WRITE_DEFAULT_CRF;
-    if (o.crf > 63)
-        return rlm_fail(err, RLM_E_RANGE, "%s: crf is %d, 1 to 63 is allowed", path, o.crf);
-    av_log_set_level(AV_LOG_QUIET);
-    const char *metadata = o.no_metadata ? NULL : clip->metadata;
-    rlm_clip part = *clip; /* borrowed view: only what the format holds */
-    part.metadata = (char *)metadata;
-    if (o.no_ai_mark)
-        part.origin = RLM_ORIGIN_RECORDED;
-    if (!(row->holds & HOLDS_VIDEO) || !part.video.rgb)
-        part.video = (rlm_frames){0};
-    if (!(row->holds & HOLDS_AUDIO) || !part.audio.samples)
-        part.audio = (rlm_pcm){0};
+    rlm_clip part;
+    rlm_clip view = clip ? *clip : (rlm_clip){0};
+    if (!view.video.rgb)
+        view.video.count = 0;
+    if (!view.audio.samples)
+        view.audio.count = 0;
+    RLM_TRY(write_plan(path, clip ? &view : NULL, &o, &row, &part, err));
     int code = 0;
     switch (row->make) {
     case MAKE_MUX:
@@ -271,20 +301,77 @@ int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_opti
         code = rlm_y4m_write(&sink, &part.video, err);
         break;
     case MAKE_SOUND:
-        code = rlm_audio_file_write(&sink, row->muxer, &part.audio, metadata, err);
+        code = rlm_audio_file_write(&sink, row->muxer, &part.audio, part.metadata, err);
         break;
     case MAKE_PNG:
         return png_write(path, &part, err);
     }
-    if (!code && part.origin) {
-        rlm_mark_file(&sink, row->muxer, part.origin);
-        if (sink.failed)
-            code = rlm_fail(err, RLM_E_NOMEM, "no memory for %lld bytes", (long long)sink.bytes);
+    return write_land(&sink, path, row->muxer, part.origin, code, err);
+}
+
+/* ---- Piece by piece ---- */
+
+struct rlm_media_out {
+    char *path;
+    const format_row *row;
+    rlm_sink sink;
+    rlm_mux *mux;
+    int origin;
+};
+
+int rlm_media_out_serves(const char *path, const char *format)
+{
+    const format_row *row;
+    rlm_error none;
+    return !format_choose(&row, path, format, &none) && row->make == MAKE_MUX;
+}
+
+int rlm_media_out_open(rlm_media_out **out, const char *path, const rlm_clip *shape,
+                       const rlm_write_options *options, rlm_error *err)
+{
+    rlm_write_options o = options ? *options : (rlm_write_options){0};
+    rlm_clip part;
+    *out = NULL;
+    rlm_media_out *w = rlm_calloc(1, sizeof *w);
+    if (!w || !(w->path = rlm_strdup(path))) {
+        rlm_free(w);
+        return rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", path);
+    }
+    int code = write_plan(path, shape, &o, &w->row, &part, err);
+    if (!code && w->row->make != MAKE_MUX)
+        code =
+            rlm_fail(err, RLM_E_UNSUPPORTED, "%s: %s files are written whole", path, w->row->name);
+    w->origin = code ? 0 : part.origin;
+    if (!code) {
+        code = rlm_mux_open(&w->mux, &w->sink, w->row->muxer, &part, &o, err);
+        if (code)
+            rlm_fail_prefix(err, code, "%s", path);
     }
     if (code)
-        rlm_fail_prefix(err, code, "%s", path);
-    else
-        code = rlm_sink_land(&sink, path, err);
-    rlm_sink_free(&sink);
+        rlm_media_out_close(&w);
+    *out = w;
     return code;
+}
+
+int rlm_media_out_push(rlm_media_out *w, const rlm_clip *part, rlm_error *err)
+{
+    int code = rlm_mux_push(w->mux, part, err);
+    return code ? rlm_fail_prefix(err, code, "%s", w->path) : 0;
+}
+
+int rlm_media_out_finish(rlm_media_out *w, rlm_error *err)
+{
+    int code = rlm_mux_finish(w->mux, err);
+    return write_land(&w->sink, w->path, w->row->muxer, w->origin, code, err);
+}
+
+void rlm_media_out_close(rlm_media_out **w)
+{
+    if (!*w)
+        return;
+    rlm_mux_close(&(*w)->mux);
+    rlm_sink_free(&(*w)->sink);
+    rlm_free((*w)->path);
+    rlm_free(*w);
+    *w = NULL;
 }

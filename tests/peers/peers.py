@@ -13,7 +13,10 @@ def run(*command, data=None):
 
 
 def evaluate(program, what, inputs, out, *options):
-    """reelm eval, its report kept as OUT."""
+    """reelm eval, its report kept as OUT; a report that is there already is taken as it is."""
+    if os.path.exists(out):
+        with open(out) as f:
+            return json.load(f)
     report = json.loads(run(program, "eval", what, *inputs, "--json", "-q", *options))
     with open(out, "w") as f:
         json.dump(report, f, indent=1)

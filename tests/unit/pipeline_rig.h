@@ -90,7 +90,7 @@ static rlm_clip make_clip(int count, int w, int h, int fps, int64_t samples, int
     return c;
 }
 
-static void plain_request(void)
+static inline void plain_request(void)
 {
     rlm_request_defaults(&request);
     request.width = 40;
@@ -110,7 +110,7 @@ static int same_clip(const rlm_clip *a, const rlm_clip *b)
 }
 
 /* A generation that must succeed with these sizes; sound -1: not looked at. */
-static rlm_clip generate(int frames, int w, int h, int64_t sound)
+static inline rlm_clip generate(int frames, int w, int h, int64_t sound)
 {
     rlm_clip clip = {0};
     rlm_report report = {0};

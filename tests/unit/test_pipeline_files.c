@@ -1,0 +1,262 @@
+/* Files a window at a time: whatever the pieces, the codes and the pictures are those of the whole.
+ */
+#include "src/media/media.h"
+#include "src/pipeline.h"
+#include "src/reelm_train.h"
+#include "tests/unit/pipeline_rig.h"
+
+/* Pieces of a stream put together again. */
+typedef struct heap {
+    rlm_clip clip;
+    int calls, most; /* most frames at once */
+    int refuse;      /* fail at this call; 0: never */
+} heap;
+
+static int gather(void *cookie, const rlm_clip *part, rlm_error *why)
+{
+    heap *h = cookie;
+    rlm_frames *v = &h->clip.video;
+    rlm_pcm *a = &h->clip.audio;
+    size_t one = (size_t)part->video.height * (size_t)part->video.width * 3;
+    if (++h->calls == h->refuse)
+        return rlm_fail(why, RLM_E_CANCELLED, "enough");
+    h->most = part->video.count > h->most ? part->video.count : h->most;
+    if (part->video.count) {
+        v->rgb = rlm_realloc(v->rgb, one * v->count, one * (v->count + part->video.count));
+        memcpy(v->rgb + one * v->count, part->video.rgb, one * part->video.count);
+        v->count += part->video.count;
+        v->width = part->video.width;
+        v->height = part->video.height;
+    }
+    if (part->audio.count) {
+        a->samples = rlm_realloc(a->samples, (size_t)a->count * sizeof(float),
+                                 (size_t)(a->count + part->audio.count) * sizeof(float));
+        memcpy(a->samples + a->count, part->audio.samples,
+               (size_t)part->audio.count * sizeof(float));
+        a->count += part->audio.count;
+    }
+    return 0;
+}
+
+/* 2.3 s of pictures at 16 a second with sound at 22,050 Hz, as a file. */
+static const char *film(void)
+{
+    static char path[128];
+    rlm_clip c = make_clip(37, 44, 30, 16, 22050 * 37 / 16, 22050);
+    snprintf(path, sizeof path, "%s/film.mkv", root);
+    CHECK(!rlm_media_write(path, &c, NULL, &err));
+    rlm_clip_free(&c);
+    return path;
+}
+
+static rlm_want codec_want(void)
+{
+    rlm_want want;
+    rlm_want_defaults(&want);
+    want.rate = 16000;
+    want.channels = 1;
+    return want;
+}
+
+static void case_stream_is_read(void)
+{
+    static const int windows[] = {1, 5, 16, 100};
+    const char *path = film();
+    rlm_want want = codec_want();
+    for (int rate = 0; rate < 3; rate++) { /* its own, fewer, more pictures a second */
+        want.fps_num = rate * 12;
+        want.fps_den = rate > 0;
+        want.start_s = rate == 2 ? 0.4 : 0;
+        rlm_clip whole = {0};
+        CHECK(!rlm_media_read(path, &want, &whole, &err));
+        CHECK(whole.video.count > 15 && whole.audio.count > 20000);
+        for (int i = 0; i < 4; i++) {
+            heap h = {0};
+            CHECK(!rlm_media_stream(path, &want, windows[i], gather, &h, &err));
+            CHECK(h.most <= windows[i] && h.most > 0);
+            CHECK(same_clip(&h.clip, &whole));
+            rlm_clip_free(&h.clip);
+        }
+        rlm_clip_free(&whole);
+    }
+    heap stops = {.refuse = 2};
+    CHECK(rlm_media_stream(path, &want, 4, gather, &stops, &err) == RLM_E_CANCELLED);
+    rlm_clip_free(&stops.clip);
+}
+
+static int same_codes(const rlm_codes *a, const rlm_codes *b)
+{
+    return a->count > 0 && a->count == b->count && !memcmp(a->dims, b->dims, sizeof a->dims) &&
+           !memcmp(a->ids, b->ids, (size_t)a->count * sizeof *a->ids) &&
+           !strcmp(a->tokenizer, b->tokenizer) && a->true_frames == b->true_frames &&
+           a->true_height == b->true_height && a->true_width == b->true_width &&
+           a->fps_num == b->fps_num && a->fps_den == b->fps_den &&
+           a->true_samples == b->true_samples && a->rate == b->rate;
+}
+
+static void case_file_to_codes(void)
+{
+    const char *path = film();
+    rlm_want want = codec_want();
+    rlm_clip whole = {0};
+    rlm_codes v[2] = {{{0}}}, a[2] = {{{0}}};
+    CHECK(!rlm_media_read(path, &want, &whole, &err));
+    CHECK(!rlm_encode(session, &whole, &v[0], &a[0], &err));
+    rlm_want_defaults(&want);
+    CHECK(!rlm_encode_file(session, path, &want, &v[1], &a[1], &err));
+    CHECK(same_codes(&v[0], &v[1]) && same_codes(&a[0], &a[1]));
+    rlm_codes_free(&v[1]);
+    rlm_codes_free(&a[1]);
+    CHECK(!rlm_encode_file(session, path, &want, NULL, &a[1], &err));
+    CHECK(a[1].dims[0] == a[0].dims[0] && abs(a[1].dims[1] - a[0].dims[1]) < 8);
+    CHECK(rlm_encode_file(session, "/nowhere.mp4", &want, &v[1], NULL, &err) == RLM_E_IO);
+    CHECK(!v[1].count);
+    for (int i = 0; i < 2; i++) {
+        rlm_codes_free(&v[i]);
+        rlm_codes_free(&a[i]);
+    }
+    rlm_clip_free(&whole);
+}
+
+/* In a session that never did anything: scratch of both parts is planned for, one beside the other.
+ */
+static void case_fresh_session(void)
+{
+    static const int sizes[][2] = {{16, 16}, {64, 48}, {320, 240}};
+    rlm_session *used = session;
+    for (int i = 0; i < 3; i++) {
+        rlm_clip c = make_clip(23, sizes[i][0], sizes[i][1], 8, 16000 * 23 / 8, 16000);
+        rlm_codes v = {{0}}, a = {{0}};
+        rlm_want want;
+        rlm_want_defaults(&want);
+        CHECK(!rlm_media_write(in_root("fresh.mkv"), &c, NULL, &err));
+        CHECK(!rlm_session_open(&session, engine, &err));
+        CHECK(!rlm_encode_file(session, in_root("fresh.mkv"), &want, &v, &a, &err));
+        rlm_session_close(&session);
+        CHECK(!rlm_session_open(&session, engine, &err));
+        CHECK(!rlm_decode_file(session, &v, &a, NULL, in_root("back.mkv"), NULL, &err));
+        rlm_session_close(&session);
+        rlm_codes_free(&v);
+        rlm_codes_free(&a);
+        rlm_clip_free(&c);
+    }
+    session = used;
+}
+
+/* Every length around the ends of chunks, in pieces of 1 to 7 frames. */
+static void case_pushed_frames(void)
+{
+    const rlm_model *m = &engine->model;
+    for (int frames = 1; frames < 52; frames += 1 + frames / 6) {
+        rlm_clip c = make_clip(frames, 24, 19, 8, 0, 0);
+        rlm_codes whole = {{0}}, pushed = {{0}};
+        rlm_video_encoder *e = NULL;
+        CHECK(!rlm_video_encode(&session->run, m->video, &c.video, &whole, &err));
+        CHECK(!rlm_video_encoder_open(&e, &session->run, m->video, 19, 24, &err));
+        for (int at = 0, n = 1; at < frames; at += n, n = 1 + n % 7) {
+            rlm_frames part = c.video;
+            part.rgb += (size_t)at * 24 * 19 * 3;
+            part.count = frames - at < n ? frames - at : n;
+            CHECK(!rlm_video_encoder_push(e, &part, &err));
+        }
+        CHECK(!rlm_video_encoder_finish(e, &pushed, &err));
+        pushed.fps_num = whole.fps_num;
+        pushed.fps_den = whole.fps_den;
+        CHECK(same_codes(&whole, &pushed));
+        rlm_frames other = c.video;
+        other.width = 23;
+        CHECK(rlm_video_encoder_push(e, &other, &err) == RLM_E_RANGE);
+        rlm_video_encoder_close(&e);
+        rlm_codes_free(&whole);
+        rlm_codes_free(&pushed);
+        rlm_clip_free(&c);
+    }
+}
+
+static void case_pushed_samples(void)
+{
+    static const int64_t lengths[] = {1,         159,           161,           320 * 128 - 200,
+                                      320 * 128, 320 * 128 + 1, 320 * 300 + 77};
+    const rlm_model *m = &engine->model;
+    CHECK(!rlm_session_plan_audio(session, INT64_MAX, &err));
+    for (int i = 0; i < 7; i++) {
+        rlm_clip c = make_clip(1, 16, 16, 8, lengths[i], 16000);
+        rlm_codes whole = {{0}}, pushed = {{0}};
+        rlm_audio_encoder *e = NULL;
+        CHECK(!rlm_audio_encode(&session->run, m->audio, &c.audio, &whole, &err));
+        CHECK(!rlm_audio_encoder_open(&e, &session->run, m->audio, &err));
+        for (int64_t at = 0, n = 1; at < lengths[i]; at += n, n = 1 + n * 3 % 5000) {
+            int64_t left = lengths[i] - at;
+            CHECK(!rlm_audio_encoder_push(e, left < n ? left : n, c.audio.samples + at, &err));
+        }
+        CHECK(!rlm_audio_encoder_finish(e, &pushed, &err));
+        CHECK(same_codes(&whole, &pushed));
+        rlm_audio_encoder_close(&e);
+        rlm_codes_free(&whole);
+        rlm_codes_free(&pushed);
+        rlm_clip_free(&c);
+    }
+}
+
+/* Equal but for what a resampler fed in other pieces may round otherwise. */
+static int same_film(const rlm_clip *a, const rlm_clip *b)
+{
+    rlm_clip x = *a, y = *b;
+    float most = 0;
+    x.audio.count = y.audio.count = 0;
+    for (int64_t i = 0; i < a->audio.count && i < b->audio.count; i++)
+        most = fmaxf(most, fabsf(a->audio.samples[i] - b->audio.samples[i]));
+    return same_clip(&x, &y) && a->audio.count == b->audio.count && most < 1e-4f;
+}
+
+/* The file made in windows shows and sounds like the one made whole. */
+static void case_codes_to_file(void)
+{
+    rlm_want want;
+    rlm_codes v = {{0}}, a = {{0}};
+    rlm_want_defaults(&want);
+    CHECK(!rlm_encode_file(session, film(), &want, &v, &a, &err));
+    static const char *const names[] = {"a.mkv", "a.mp4", "a.webm"};
+    for (int i = 0; i < 3; i++) {
+        rlm_clip whole = {0}, b = {0}, c = {0};
+        CHECK(!rlm_decode(session, &v, &a, &whole, &err));
+        CHECK(!rlm_media_write(in_root(names[i]), &whole, NULL, &err));
+        CHECK(!rlm_media_read(in_root(names[i]), &want, &b, &err));
+        CHECK(!rlm_decode_file(session, &v, &a, NULL, in_root(names[i]), NULL, &err));
+        CHECK(!rlm_media_read(in_root(names[i]), &want, &c, &err));
+        CHECK(b.video.count == 37 && b.audio.count > 30000 && same_film(&b, &c));
+        rlm_clip_free(&whole);
+        rlm_clip_free(&b);
+        rlm_clip_free(&c);
+    }
+    rlm_clip sound = {0};
+    CHECK(!rlm_decode_file(session, NULL, &a, NULL, in_root("a.m4a"), NULL, &err));
+    CHECK(!rlm_media_read(in_root("a.m4a"), &want, &sound, &err));
+    CHECK(!sound.video.count && llabs(sound.audio.count - a.true_samples) < 2100);
+    rlm_clip_free(&sound);
+    CHECK(!rlm_decode_file(session, &v, &a, NULL, in_root("a.wav"), NULL, &err));
+    CHECK(!rlm_media_read(in_root("a.wav"), &want, &sound, &err));
+    CHECK(sound.audio.count == a.true_samples);
+    rlm_clip_free(&sound);
+    a.ids[5] = 99999;
+    CHECK(rlm_decode_file(session, &v, &a, NULL, in_root("b.mp4"), NULL, &err) == RLM_E_TOKENS);
+    CHECK(access(in_root("b.mp4"), F_OK) != 0);
+    CHECK(rlm_decode_file(session, NULL, NULL, NULL, in_root("b.mp4"), NULL, &err) == RLM_E_TOKENS);
+    rlm_codes_free(&v);
+    rlm_codes_free(&a);
+}
+
+int main(int argc, char **argv)
+{
+    TEST_BEGIN(argc, argv);
+    if (rig_open())
+        return 1;
+    TEST_CASE(case_stream_is_read);
+    TEST_CASE(case_file_to_codes);
+    TEST_CASE(case_fresh_session);
+    TEST_CASE(case_pushed_frames);
+    TEST_CASE(case_pushed_samples);
+    TEST_CASE(case_codes_to_file);
+    rig_close();
+    return TEST_END();
+}
