@@ -325,10 +325,10 @@ typedef struct stop {
 static int stop_at(void *cookie, const rlm_progress *p)
 {
     const stop *s = cookie;
-    if (p->stage != RLM_STAGE_SAMPLE)
+    if (p->stage == RLM_STAGE_DECODE)
         return 0;
-    usleep(110000); /* progress is told ten times a second */
-    return p->done >= s->at;
+    usleep(110000); /* progress is told ten times a second: now it is at every token */
+    return p->stage == RLM_STAGE_SAMPLE && p->done >= s->at;
 }
 
 /* The token file of a long clip decodes to that clip. */
