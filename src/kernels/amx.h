@@ -211,13 +211,13 @@ void rlm_amx_pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool t
 void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                           const rlm_weight *w, const float *bias, const float *residual, float *y);
 void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                const rlm_weight *w, float *dx);
+                                const rlm_weight *w, float *dx, bool add);
 void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
                                   const float *dy, float *dw, float *dbias);
 void rlm_amx_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                             const float *bias, const float *residual, float *y);
 void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                  const rlm_weight *w, float *dx);
+                                  const rlm_weight *w, float *dx, bool add);
 void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
                                     const float *dy, float *dw, float *dbias);
 /* amx_rows.c: linear_forward of 1 to 32 rows without tiles; more rows go to the above. */

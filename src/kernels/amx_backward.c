@@ -4,14 +4,16 @@
 #include "src/kernels/blas.h"
 
 void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                const rlm_weight *w, float *dx)
+                                const rlm_weight *w, float *dx, bool add)
 {
+    const float *residual = add ? dx : NULL;
     if (!w->pack_t) {
-        rlm_blas_conv_backward_data(par, s, dy, w, dx);
+        rlm_blas_conv_backward_data(par, s, dy, w, dx, add);
         return;
     }
     if (rlm_amx_is_linear(s)) {
-        rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cin, s->cout, dy, w->pack_t, NULL, dx, dx);
+        rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cin, s->cout, dy, w->pack_t, NULL, residual,
+                     dx);
         return;
     }
     const rlm_conv_shape *m = s;
@@ -44,16 +46,16 @@ void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const flo
         g.hp = b.oh + b.kh - 1;
         g.wp = b.ow + (b.kw - 1) * b.dw;
     }
-    rlm_amx_conv_run(par, &g, up, dy, w->pack_t, NULL, dx, dx);
+    rlm_amx_conv_run(par, &g, up, dy, w->pack_t, NULL, residual, dx);
 }
 
 void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                  const rlm_weight *w, float *dx)
+                                  const rlm_weight *w, float *dx, bool add)
 {
     if (w->pack_t)
-        rlm_amx_gemm(par, m, k, n, dy, w->pack_t, NULL, dx, dx);
+        rlm_amx_gemm(par, m, k, n, dy, w->pack_t, NULL, add ? dx : NULL, dx);
     else
-        rlm_blas_linear_backward_data(par, m, n, k, dy, w, dx);
+        rlm_blas_linear_backward_data(par, m, n, k, dy, w, dx, add);
 }
 
 void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,

@@ -90,9 +90,11 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
     for (int i = 0; i < j.chunks; i++)
         off[i] = (size_t)i * RLM_AMX_TILE;
     j.off = off;
-    j.m_block = m < M_BLOCK ? rlm_div_up(m, 32) * 32 : M_BLOCK;
+    /* A task along n converts its rows anew: few rows are cut along m first. */
+    j.m_block = m >= 8 * M_BLOCK ? M_BLOCK : m >= 256 ? 128 : rlm_div_up(m, 32) * 32;
     int m_tasks = rlm_div_up(m, j.m_block), columns = rlm_div_up(n, 32);
-    int want = m_tasks >= 8 ? 1 : rlm_div_up(8, m_tasks); /* tasks along n */
+    int least = m >= 256 ? 4 : 8;
+    int want = m_tasks >= least ? 1 : rlm_div_up(least, m_tasks); /* tasks along n */
     j.n_block = rlm_div_up(columns, want) * 32;
     j.n_tasks = rlm_div_up(n, j.n_block);
     rlm_par_for(par, (int64_t)m_tasks * j.n_tasks, 1, gemm_slice, &j);

@@ -157,9 +157,10 @@ RLM_INLINE __m512 v_dact(rlm_act act, __m512 x)
         t = _mm512_fmadd_ps(_mm512_mul_ps(x, x), v_set(0.214064449f), v_set(1.59576912f));
         t = _mm512_mul_ps(_mm512_mul_ps(t, x), _mm512_mul_ps(s, _mm512_sub_ps(one, s)));
         return _mm512_add_ps(s, t);
-    case RLM_ACT_TANH:
-        t = v_tanh(x);
-        return _mm512_fnmadd_ps(t, t, one);
+    case RLM_ACT_TANH: /* 4 e / (1 + e)^2, e = e^-2|x|: no cancellation in the tails */
+        t = v_exp(_mm512_or_ps(_mm512_add_ps(x, x), v_set(-0.0f)));
+        s = v_rcp(_mm512_add_ps(one, t));
+        return _mm512_mul_ps(_mm512_mul_ps(v_set(4.0f), t), _mm512_mul_ps(s, s));
     case RLM_ACT_RELU:
         return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, zero, _CMP_GT_OQ), zero, one);
     case RLM_ACT_NONE:

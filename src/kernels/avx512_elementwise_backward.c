@@ -5,19 +5,27 @@ typedef struct act_job {
     rlm_act act;
     const float *x, *dy;
     float *dx;
+    bool add;
 } act_job;
+
+/* The lanes of what dx holds already that count: all or none. */
+RLM_INLINE __mmask16 old_lanes(bool add, __mmask16 m)
+{
+    return add ? m : 0;
+}
 
 RLM_INLINE void act_slice(rlm_act act, const act_job *j, int64_t i, int64_t end)
 {
+    __mmask16 old = old_lanes(j->add, 0xffff);
     for (; i + 16 <= end; i += 16) {
         __m512 d = v_dact(act, _mm512_loadu_ps(j->x + i));
-        __m512 s = _mm512_fmadd_ps(d, _mm512_loadu_ps(j->dy + i), _mm512_loadu_ps(j->dx + i));
+        __m512 s = _mm512_fmadd_ps(d, _mm512_loadu_ps(j->dy + i), v_load(j->dx + i, old));
         _mm512_storeu_ps(j->dx + i, s);
     }
     if (i < end) {
         __mmask16 m = v_tail(end - i);
         __m512 d = v_dact(act, v_load(j->x + i, m));
-        v_store(j->dx + i, m, _mm512_fmadd_ps(d, v_load(j->dy + i, m), v_load(j->dx + i, m)));
+        v_store(j->dx + i, m, _mm512_fmadd_ps(d, v_load(j->dy + i, m), v_load(j->dx + i, m & old)));
     }
 }
 
@@ -51,9 +59,9 @@ static void act_fn(void *ctx, int64_t begin, int64_t end, int worker)
 }
 
 static void act_backward(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy,
-                         float *dx)
+                         float *dx, bool add)
 {
-    act_job j = {act, x, dy, dx};
+    act_job j = {act, x, dy, dx, add};
     if (dx)
         rlm_par_for(par, n, RLM_GRAIN, act_fn, &j);
 }
@@ -88,6 +96,7 @@ typedef struct rows_job {
     int c;
     const float *x, *dy;
     float *dx;
+    bool add;
 } rows_job;
 
 static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -98,20 +107,20 @@ static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
         const float *gate = j.x + r * 2 * j.c, *up = gate + j.c, *dy = j.dy + r * j.c;
         float *dgate = j.dx + r * 2 * j.c, *dup = dgate + j.c;
         for (int i = 0; i < j.c; i += 16) {
-            __mmask16 m = v_tail(j.c - i);
+            __mmask16 m = v_tail(j.c - i), old = old_lanes(j.add, m);
             __m512 g = v_load(gate + i, m), u = v_load(up + i, m), d = v_load(dy + i, m);
             __m512 s = v_sigmoid(g), gs = _mm512_mul_ps(g, s);
             __m512 ds = _mm512_fmadd_ps(gs, _mm512_sub_ps(v_set(1.0f), s), s);
             __m512 du = _mm512_mul_ps(d, u);
-            v_store(dgate + i, m, _mm512_fmadd_ps(du, ds, v_load(dgate + i, m)));
-            v_store(dup + i, m, _mm512_fmadd_ps(d, gs, v_load(dup + i, m)));
+            v_store(dgate + i, m, _mm512_fmadd_ps(du, ds, v_load(dgate + i, old)));
+            v_store(dup + i, m, _mm512_fmadd_ps(d, gs, v_load(dup + i, old)));
         }
     }
 }
 static void swiglu_backward(rlm_par *par, int64_t rows, int c, const float *x, const float *dy,
-                            float *dx)
+                            float *dx, bool add)
 {
-    rows_job j = {c, x, dy, dx};
+    rows_job j = {c, x, dy, dx, add};
     if (dx)
         rlm_par_for(par, rows, v_row_grain(2 * (int64_t)c), swiglu_fn, &j);
 }

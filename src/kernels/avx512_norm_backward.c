@@ -124,6 +124,7 @@ typedef struct gn_job {
     rlm_par *par;
     const float *x, *gain, *bias, *stats, *dy;
     float *dx;
+    bool add;
     float *part; /* [frames][slices][2][c] = sums over rows of dz, dz * xhat */
 } gn_job;
 
@@ -140,30 +141,59 @@ RLM_INLINE __m512 gn_dz(rlm_act act, const float *table, int c, int i, __mmask16
     return _mm512_mul_ps(dy, v_dact(act, _mm512_fmadd_ps(d, slope, v_load(table + 3 * c + i, m))));
 }
 
+enum { SUM_ROWS = 32 }; /* rows that stay in the L1 cache while their channels are summed */
+
+/* Up to four vectors of channels from i over a few rows, sums in registers. */
+RLM_INLINE void sums_block(rlm_act act, int used, const float *x, const float *dy, int rows, int c,
+                           int i, const float *table, float *part, float *keep)
+{
+    __m512 sum[4], along[4];
+    __mmask16 m[4];
+    for (int v = 0; v < used; v++) {
+        m[v] = v_tail(c - i - 16 * v);
+        sum[v] = v_load(part + i + 16 * v, m[v]);
+        along[v] = v_load(part + c + i + 16 * v, m[v]);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        for (int v = 0; v < used; v++) {
+            int64_t at = r * c + i + 16 * v;
+            __m512 d = _mm512_sub_ps(v_load(x + at, m[v]), v_load(table + i + 16 * v, m[v]));
+            __m512 dz = gn_dz(act, table, c, i + 16 * v, m[v], d, v_load(dy + at, m[v]));
+            sum[v] = _mm512_add_ps(sum[v], dz);
+            along[v] = _mm512_fmadd_ps(dz, d, along[v]);
+            if (keep)
+                v_store(keep + at, m[v], dz);
+        }
+    }
+    for (int v = 0; v < used; v++) {
+        v_store(part + i + 16 * v, m[v], sum[v]);
+        v_store(part + c + i + 16 * v, m[v], along[v]);
+    }
+}
+
 /* part = sums over rows of dz, dz * d; keep [rows][c], if not NULL: dz. */
 RLM_INLINE void sums_rows(rlm_act act, const float *x, const float *dy, int64_t rows, int c,
                           const float *table, float *part, float *keep)
 {
     memset(part, 0, (size_t)c * 2 * sizeof(float));
-    for (int64_t r = 0; r < rows; r++, x += c, dy += c) {
-        for (int i = 0; i < c; i += 16) {
-            __mmask16 m = v_tail(c - i);
-            __m512 d = _mm512_sub_ps(v_load(x + i, m), v_load(table + i, m));
-            __m512 dz = gn_dz(act, table, c, i, m, d, v_load(dy + i, m));
-            v_store(part + i, m, _mm512_add_ps(v_load(part + i, m), dz));
-            v_store(part + c + i, m, _mm512_fmadd_ps(dz, d, v_load(part + c + i, m)));
-            if (keep)
-                v_store(keep + r * c + i, m, dz);
-        }
+    for (int64_t r = 0; r < rows; r += SUM_ROWS) {
+        int n = rows - r < SUM_ROWS ? (int)(rows - r) : SUM_ROWS, i = 0;
+        float *kept = keep ? keep + r * c : NULL;
+        for (; i + 48 < c; i += 64)
+            sums_block(act, 4, x + r * c, dy + r * c, n, c, i, table, part, kept);
+        for (; i + 16 < c; i += 32)
+            sums_block(act, 2, x + r * c, dy + r * c, n, c, i, table, part, kept);
+        if (i < c)
+            sums_block(act, 1, x + r * c, dy + r * c, n, c, i, table, part, kept);
     }
     for (int i = 0; i < c; i++)
         part[c + i] *= table[c + i];
 }
 
-/* dx += dz * slope - k1 - d * k2, with slope = rstd gain, k1 = rstd mean(dz gain),
+/* dx (+)= dz * slope - k1 - d * k2, with slope = rstd gain, k1 = rstd mean(dz gain),
  * k2 = rstd^2 mean(dz gain xhat) per channel. kept: dz instead of dy. */
 RLM_INLINE void dx_rows(rlm_act act, const float *x, const float *dy, float *dx, int64_t rows,
-                        int c, const float *table, bool kept)
+                        int c, const float *table, bool kept, bool add)
 {
     const float *k1 = table + TABLE_K1 * c, *k2 = table + TABLE_K2 * c;
     for (int64_t r = 0; r < rows; r++, x += c, dy += c, dx += c) {
@@ -173,7 +203,7 @@ RLM_INLINE void dx_rows(rlm_act act, const float *x, const float *dy, float *dx,
             __m512 dz = v_load(dy + i, m);
             if (!kept)
                 dz = gn_dz(act, table, c, i, m, d, dz);
-            __m512 s = _mm512_sub_ps(v_load(dx + i, m), v_load(k1 + i, m));
+            __m512 s = _mm512_sub_ps(v_load(dx + i, add ? m : 0), v_load(k1 + i, m));
             s = _mm512_fnmadd_ps(d, v_load(k2 + i, m), s);
             v_store(dx + i, m, _mm512_fmadd_ps(dz, v_load(table + TABLE_SLOPE * c + i, m), s));
         }
@@ -187,12 +217,13 @@ typedef struct gn_rows {
     int64_t rows;
     int c;
     const float *table;
+    bool add;
 } gn_rows;
 
 RLM_INLINE void gn_rows_as(rlm_act act, const gn_rows *g)
 {
     if (g->dx)
-        dx_rows(act, g->x, g->dy, g->dx, g->rows, g->c, g->table, false);
+        dx_rows(act, g->x, g->dy, g->dx, g->rows, g->c, g->table, false, g->add);
     else if (g->keep)
         sums_rows(act, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
     else
@@ -264,7 +295,7 @@ static void gn_slice(const gn_job *j, int64_t frame, int64_t slice, const float 
 {
     int c = j->s.c;
     int64_t row = slice * j->cut.rows, at = (frame * j->s.hw + row) * c;
-    gn_rows g = {.x = j->x + at, .dy = j->dy + at, .c = c, .table = table};
+    gn_rows g = {.x = j->x + at, .dy = j->dy + at, .c = c, .table = table, .add = j->add};
     g.rows = j->s.hw - row < j->cut.rows ? j->s.hw - row : j->cut.rows;
     g.dx = sums ? NULL : j->dx + at;
     g.keep = keep ? keep + row * c : NULL;
@@ -287,7 +318,7 @@ static void gn_frames_fn(void *ctx, int64_t begin, int64_t end, int worker)
         gn_means(j, frame, table, table + (int64_t)TABLE_K1 * j->s.c);
         if (j->dx)
             dx_rows(RLM_ACT_NONE, j->x + frame * size, dz ? dz : j->dy + frame * size,
-                    j->dx + frame * size, j->s.hw, j->s.c, table, true);
+                    j->dx + frame * size, j->s.hw, j->s.c, table, true, j->add);
     }
 }
 
@@ -329,9 +360,10 @@ static void gn_dx_fn(void *ctx, int64_t begin, int64_t end, int worker)
 
 static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
                                const float *gain, const float *bias, const float *stats,
-                               const float *dy, float *dx, float *dgain, float *dbias)
+                               const float *dy, float *dx, float *dgain, float *dbias, bool add)
 {
     gn_job j = {.s = *s,
+                .add = add,
                 .par = par,
                 .x = x,
                 .gain = gain,

@@ -143,6 +143,62 @@ static void adamw(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, const f
     rlm_par_for(par, n, RLM_GRAIN / 4, adamw_fn, &j);
 }
 
+/* ---- Muon ---------------------------------------------------------------------------------- */
+
+/* a = g or update; x, y = m, x or p, ema_p; alpha, beta = momentum, grad_scale or keep, step. */
+typedef struct muon_job {
+    v_args e;
+    float beta, ema;
+} muon_job;
+
+static void moment_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const muon_job j = *(const muon_job *)ctx;
+    __m512 mu = v_set(j.e.alpha), s = v_set(j.beta);
+    (void)worker;
+    unsigned csr = v_flush_begin();
+    for (int64_t i = begin; i < end; i += 16) {
+        __mmask16 k = v_tail(end - i);
+        __m512 g = _mm512_mul_ps(v_load(j.e.a + i, k), s);
+        __m512 m = _mm512_fmadd_ps(v_load(j.e.x + i, k), mu, g);
+        v_store(j.e.x + i, k, m);
+        v_store(j.e.y + i, k, _mm512_fmadd_ps(m, mu, g));
+    }
+    v_flush_end(csr);
+}
+
+static void muon_moment(rlm_par *par, int64_t n, float momentum, float grad_scale, const float *g,
+                        float *m, float *x)
+{
+    muon_job j = {{.a = g, .x = m, .y = x, .alpha = momentum}, grad_scale, 0};
+    rlm_par_for(par, n, RLM_GRAIN / 4, moment_fn, &j);
+}
+
+static void apply_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const muon_job j = *(const muon_job *)ctx;
+    __m512 keep = v_set(j.e.alpha), step = v_set(j.beta);
+    __m512 ema = v_set(j.ema), rest = v_set((float)(1.0 - j.ema));
+    (void)worker;
+    for (int64_t i = begin; i < end; i += 16) {
+        __mmask16 k = v_tail(end - i), some = j.e.a ? k : 0;
+        __m512 p = _mm512_mul_ps(v_load(j.e.x + i, k), keep);
+        p = _mm512_fmadd_ps(v_load(j.e.a + i, some), step, p);
+        v_store(j.e.x + i, k, p);
+        if (j.e.y) {
+            __m512 e = _mm512_mul_ps(v_load(j.e.y + i, k), ema);
+            v_store(j.e.y + i, k, _mm512_fmadd_ps(p, rest, e));
+        }
+    }
+}
+
+static void muon_apply(rlm_par *par, int64_t n, float keep, float step, float ema,
+                       const float *update, float *p, float *ema_p)
+{
+    muon_job j = {{.a = update, .x = p, .y = ema_p, .alpha = keep}, step, ema};
+    rlm_par_for(par, n, RLM_GRAIN / 4, apply_fn, &j);
+}
+
 /* ---- Sums ---------------------------------------------------------------------------------- */
 
 #define SUM_SLICE 65536
@@ -234,6 +290,8 @@ void rlm_avx512_optim(rlm_kernels *k)
 {
     k->cross_entropy = cross_entropy;
     k->adamw = adamw;
+    k->muon_moment = muon_moment;
+    k->muon_apply = muon_apply;
     k->sumsq = sumsq;
     k->recon = recon;
 }

@@ -26,9 +26,9 @@ void rlm_blas_linear_forward(rlm_par *par, int m, int n, int k, const float *x, 
 void rlm_blas_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                            const rlm_weight *w, const float *bias, const float *residual, float *y);
 void rlm_blas_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                   const rlm_weight *w, float *dx);
+                                   const rlm_weight *w, float *dx, bool add);
 void rlm_blas_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                 const rlm_weight *w, float *dx);
+                                 const rlm_weight *w, float *dx, bool add);
 /* dbias[c] += sum over the rows of dy [rows][c]. */
 void rlm_blas_bias_gradient(rlm_par *par, int64_t rows, int c, const float *dy, float *dbias);
 

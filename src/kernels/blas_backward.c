@@ -8,9 +8,9 @@
 /* ---- Linear -------------------------------------------------------------------------------- */
 
 void rlm_blas_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                   const rlm_weight *w, float *dx)
+                                   const rlm_weight *w, float *dx, bool add)
 {
-    rlm_blas_gemm g = {false, false, m, k, n, n, k, k, 1, 1, dy, w->f32, dx};
+    rlm_blas_gemm g = {false, false, m, k, n, n, k, k, 1, add, dy, w->f32, dx};
     rlm_blas_gemm_tiles(par, &g);
 }
 
@@ -60,6 +60,7 @@ typedef struct conv_job {
     int rows, blocks; /* rows gathered at once; blocks of output channels */
     const float *x, *dy, *w;
     float *dx, *dw;
+    bool add;
 } conv_job;
 
 /* dy rows that read input rows [row, row + count) through tap, packed; place[i]: row they add to.
@@ -92,6 +93,8 @@ static void data_slice(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t row = slice * j->rows;
         int count = total - row < j->rows ? (int)(total - row) : j->rows;
         float *dx = j->dx + row * s->cin;
+        if (!j->add)
+            memset(dx, 0, (size_t)count * s->cin * sizeof(float));
         for (int tap = 0; tap < taps; tap++) {
             int found = gather_readers(j, row, count, tap, dy, place);
             const float *w = j->w + (int64_t)tap * s->cin;
@@ -107,15 +110,15 @@ static void data_slice(void *ctx, int64_t begin, int64_t end, int worker)
 }
 
 void rlm_blas_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                 const rlm_weight *w, float *dx)
+                                 const rlm_weight *w, float *dx, bool add)
 {
     int64_t rows = conv_rows_in(s);
     if (conv_is_dense(s)) {
-        rlm_blas_linear_backward_data(par, (int)rows, s->cout, s->cin, dy, w, dx);
+        rlm_blas_linear_backward_data(par, (int)rows, s->cout, s->cin, dy, w, dx, add);
         return;
     }
     int block = rlm_blas_rows(s->cin > s->cout ? s->cin : s->cout);
-    conv_job j = {.par = par, .s = s, .rows = block, .dy = dy, .w = w->f32, .dx = dx};
+    conv_job j = {.par = par, .s = s, .rows = block, .dy = dy, .w = w->f32, .dx = dx, .add = add};
     rlm_par_for(par, (rows + block - 1) / block, 1, data_slice, &j);
 }
 

@@ -11,6 +11,7 @@ typedef struct grad_job {
     int down, across; /* blocks of output and input channels */
     const uint16_t *x, *dy, *w;
     float *dx, *dw;
+    bool add;
 } grad_job;
 
 static rlm_conv_shape linear_shape(int m, int n, int k)
@@ -68,29 +69,30 @@ static void data_slice(void *ctx, int64_t begin, int64_t end, int worker)
         rlm_dnn_product p = {false, true, count, s->cin, padded, padded, patch, j->w, part};
         rlm_dnn_multiply(j->par, worker, &p);
         for (int64_t i = 0; i < (int64_t)count * s->cin; i++)
-            j->dx[row * s->cin + i] += part[i];
+            j->dx[row * s->cin + i] = j->add ? j->dx[row * s->cin + i] + part[i] : part[i];
     }
 }
 
 static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                               const rlm_weight *w, float *dx)
+                               const rlm_weight *w, float *dx, bool add)
 {
     if (!w->pack_t) {
-        rlm_blas_conv_backward_data(par, s, dy, w, dx);
+        rlm_blas_conv_backward_data(par, s, dy, w, dx, add);
         return;
     }
     int64_t rows = conv_rows_in(s);
     int block = 2 * rlm_blas_rows((int64_t)conv_taps(s) * s->cout);
     const uint16_t *rounded = rlm_dnn_rounded(par, conv_rows_out(s) * s->cout, dy, 0);
-    grad_job j = {.par = par, .s = s, .rows = block, .dy = rounded, .w = w->pack_t, .dx = dx};
+    grad_job j = {
+        .par = par, .s = s, .rows = block, .dy = rounded, .w = w->pack_t, .dx = dx, .add = add};
     rlm_par_for(par, (rows + block - 1) / block, 1, data_slice, &j);
 }
 
 static void linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                 const rlm_weight *w, float *dx)
+                                 const rlm_weight *w, float *dx, bool add)
 {
     rlm_conv_shape s = linear_shape(m, n, k);
-    conv_backward_data(par, &s, dy, w, dx);
+    conv_backward_data(par, &s, dy, w, dx, add);
 }
 
 /* ---- Weight -------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  *
  * Layout everywhere: channels last. Picture-like data [n][t][h][w][c]; sequences [rows][c].
  * Gradients: every *_backward ACCUMULATES (+=) into its d* outputs. NULL d* outputs are skipped.
+ * Where a kernel takes `add`, false means that dx is overwritten (nothing was added to it yet).
  * `par` may be NULL only for reference kernels called from tests. */
 #ifndef RLM_KERNELS_H
 #define RLM_KERNELS_H
@@ -52,7 +53,7 @@ typedef void (*rlm_conv_forward_fn)(rlm_par *par, const rlm_conv_shape *s, const
                                     const rlm_weight *w, const float *bias, const float *residual,
                                     float *y);
 typedef void (*rlm_conv_backward_data_fn)(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                          const rlm_weight *w, float *dx);
+                                          const rlm_weight *w, float *dx, bool add);
 typedef void (*rlm_conv_backward_weight_fn)(rlm_par *par, const rlm_conv_shape *s, const float *x,
                                             const float *dy, float *dw, float *dbias);
 
@@ -62,7 +63,7 @@ typedef void (*rlm_linear_forward_fn)(rlm_par *par, int m, int n, int k, const f
                                       const rlm_weight *w, const float *bias, const float *residual,
                                       float *y);
 typedef void (*rlm_linear_backward_data_fn)(rlm_par *par, int m, int n, int k, const float *dy,
-                                            const rlm_weight *w, float *dx);
+                                            const rlm_weight *w, float *dx, bool add);
 typedef void (*rlm_linear_backward_weight_fn)(rlm_par *par, int m, int n, int k, const float *x,
                                               const float *dy, float *dw, float *dbias);
 
@@ -110,14 +111,14 @@ typedef void (*rlm_groupnorm_forward_fn)(rlm_par *par, const rlm_groupnorm_shape
 typedef void (*rlm_groupnorm_backward_fn)(rlm_par *par, const rlm_groupnorm_shape *s,
                                           const float *x, const float *gain, const float *bias,
                                           const float *stats, const float *dy, float *dx,
-                                          float *dgain, float *dbias);
+                                          float *dgain, float *dbias, bool add);
 
 /* ---- Elementwise --------------------------------------------------------------------------- */
 
 /* LEAKY slope 0.2; ELU alpha 1; GELU tanh form. x may alias y in forward. */
 typedef void (*rlm_act_forward_fn)(rlm_par *par, rlm_act act, int64_t n, const float *x, float *y);
 typedef void (*rlm_act_backward_fn)(rlm_par *par, rlm_act act, int64_t n, const float *x,
-                                    const float *dy, float *dx);
+                                    const float *dy, float *dx, bool add);
 /* y = a + b (y may alias a). */
 typedef void (*rlm_add_fn)(rlm_par *par, int64_t n, const float *a, const float *b, float *y);
 /* y += alpha * x. */
@@ -134,7 +135,7 @@ typedef void (*rlm_modulate_backward_fn)(rlm_par *par, int64_t n, const float *x
 /* SwiGLU: x [rows][2c] = gate | up; y [rows][c] = silu(gate) * up. */
 typedef void (*rlm_swiglu_forward_fn)(rlm_par *par, int64_t rows, int c, const float *x, float *y);
 typedef void (*rlm_swiglu_backward_fn)(rlm_par *par, int64_t rows, int c, const float *x,
-                                       const float *dy, float *dx);
+                                       const float *dy, float *dx, bool add);
 /* Columns [from, from + count) of x [rows][cx] to/from columns [to, to+count) of y [rows][cy]:
  * y = x (accumulate false) or y += x. Slices, concatenations and their gradients. */
 typedef void (*rlm_columns_fn)(rlm_par *par, int64_t rows, int count, const float *x, int cx,
@@ -268,6 +269,13 @@ typedef struct rlm_adamw {
 } rlm_adamw;
 typedef void (*rlm_adamw_fn)(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, const float *g,
                              float *m, float *v, float *ema_p);
+/* Muon around its orthogonalisation. moment: m = momentum m + s g, then x = s g + momentum m
+ * (Nesterov), s = grad_scale. apply: p = keep p + step update, then the average as in AdamW; update
+ * NULL: only the decay. */
+typedef void (*rlm_muon_moment_fn)(rlm_par *par, int64_t n, float momentum, float grad_scale,
+                                   const float *g, float *m, float *x);
+typedef void (*rlm_muon_apply_fn)(rlm_par *par, int64_t n, float keep, float step, float ema,
+                                  const float *update, float *p, float *ema_p);
 /* Sum of squares in double, the same for any thread count. */
 typedef double (*rlm_sumsq_fn)(rlm_par *par, int64_t n, const float *x);
 /* Reconstruction: L1 or L2 mean over n; returns the loss; dy += scale * d(loss)/dx. kind 1 = L1
@@ -285,8 +293,8 @@ enum {
     RLM_LEVEL_AMX = 32
 };
 
-/* Entries named *_backward*, *_adjoint, cross_entropy, adamw, sumsq and recon belong to training:
- * rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills them. */
+/* Entries named *_backward*, *_adjoint, cross_entropy, adamw, muon_*, sumsq and recon are
+ * training's: rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills them. */
 typedef struct rlm_kernels {
     const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
     unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
@@ -338,6 +346,8 @@ typedef struct rlm_kernels {
     rlm_cache_store_fn cache_store;
     rlm_cross_entropy_fn cross_entropy;
     rlm_adamw_fn adamw;
+    rlm_muon_moment_fn muon_moment;
+    rlm_muon_apply_fn muon_apply;
     rlm_sumsq_fn sumsq;
     rlm_recon_fn recon;
 } rlm_kernels;

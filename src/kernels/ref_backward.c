@@ -7,10 +7,16 @@
 
 /* ---- Convolution --------------------------------------------------------------------------- */
 
+static inline void add_to(float *dx, double value, bool add)
+{
+    *dx = add ? *dx + (float)value : (float)value;
+}
+
 typedef struct conv_job {
     const rlm_conv_shape *s;
     const float *x, *dy, *w;
     float *dx, *dw, *dbias;
+    bool add;
 } conv_job;
 
 /* Output place along one axis that reads input `in` through `tap`; -1: none. */
@@ -54,15 +60,15 @@ static void data_rows(void *ctx, int64_t begin, int64_t end, int worker)
             double acc[REF_BLOCK] = {0};
             data_point(j, at, first, width, acc);
             for (int i = 0; i < width; i++)
-                j->dx[row * s->cin + first + i] += (float)acc[i];
+                add_to(j->dx + row * s->cin + first + i, acc[i], j->add);
         }
     }
 }
 
 static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                               const rlm_weight *w, float *dx)
+                               const rlm_weight *w, float *dx, bool add)
 {
-    conv_job j = {.s = s, .dy = dy, .w = w->f32, .dx = dx};
+    conv_job j = {.s = s, .dy = dy, .w = w->f32, .dx = dx, .add = add};
     rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 1, data_rows, &j);
 }
 
@@ -164,10 +170,10 @@ static rlm_conv_shape linear_shape(int m, int n, int k)
 }
 
 static void linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                 const rlm_weight *w, float *dx)
+                                 const rlm_weight *w, float *dx, bool add)
 {
     rlm_conv_shape s = linear_shape(m, n, k);
-    conv_backward_data(par, &s, dy, w, dx);
+    conv_backward_data(par, &s, dy, w, dx, add);
 }
 
 static void linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
@@ -235,6 +241,7 @@ typedef struct groupnorm_job {
     const rlm_groupnorm_shape *s;
     const float *x, *gain, *bias, *stats, *dy;
     float *dx, *dgain, *dbias;
+    bool add;
 } groupnorm_job;
 
 /* xhat and d(before the activation) of one element of group `item`, channel c. */
@@ -272,7 +279,7 @@ static void groupnorm_data(void *ctx, int64_t begin, int64_t end, int worker)
                 int64_t at = base + p * s->c + c;
                 double g = groupnorm_slope(j, item, first + c, at, &xhat);
                 g *= j->gain ? j->gain[first + c] : 1;
-                j->dx[at] += (float)(j->stats[2 * item + 1] * (g - mean - xhat * along));
+                add_to(j->dx + at, j->stats[2 * item + 1] * (g - mean - xhat * along), j->add);
             }
         }
     }
@@ -301,9 +308,9 @@ static void groupnorm_channels(void *ctx, int64_t begin, int64_t end, int worker
 
 static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
                                const float *gain, const float *bias, const float *stats,
-                               const float *dy, float *dx, float *dgain, float *dbias)
+                               const float *dy, float *dx, float *dgain, float *dbias, bool add)
 {
-    groupnorm_job j = {s, x, gain, bias, stats, dy, dx, dgain, dbias};
+    groupnorm_job j = {s, x, gain, bias, stats, dy, dx, dgain, dbias, add};
     if (dx)
         rlm_par_for(par, (int64_t)s->frames * s->groups, 1, groupnorm_data, &j);
     if (dgain || dbias)
@@ -317,6 +324,7 @@ typedef struct element_job {
     int c;
     const float *x, *scale, *dy;
     float *dx, *dscale, *dshift;
+    bool add;
 } element_job;
 
 static void act_slice(void *ctx, int64_t begin, int64_t end, int worker)
@@ -324,13 +332,13 @@ static void act_slice(void *ctx, int64_t begin, int64_t end, int worker)
     const element_job *j = ctx;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
-        j->dx[i] += (float)(j->dy[i] * ref_act_slope(j->act, j->x[i]));
+        add_to(j->dx + i, j->dy[i] * ref_act_slope(j->act, j->x[i]), j->add);
 }
 
 static void act_backward(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy,
-                         float *dx)
+                         float *dx, bool add)
 {
-    element_job j = {.act = act, .x = x, .dy = dy, .dx = dx};
+    element_job j = {.act = act, .x = x, .dy = dy, .dx = dx, .add = add};
     rlm_par_for(par, n, REF_GRAIN, act_slice, &j);
 }
 
@@ -365,16 +373,16 @@ static void swiglu_rows(void *ctx, int64_t begin, int64_t end, int worker)
         float *dgate = j->dx + row * 2 * j->c, *dup = dgate + j->c;
         for (int i = 0; i < j->c; i++) {
             double dy = j->dy[row * j->c + i];
-            dgate[i] += (float)(dy * up[i] * ref_act_slope(RLM_ACT_SILU, gate[i]));
-            dup[i] += (float)(dy * ref_act(RLM_ACT_SILU, gate[i]));
+            add_to(dgate + i, dy * up[i] * ref_act_slope(RLM_ACT_SILU, gate[i]), j->add);
+            add_to(dup + i, dy * ref_act(RLM_ACT_SILU, gate[i]), j->add);
         }
     }
 }
 
 static void swiglu_backward(rlm_par *par, int64_t rows, int c, const float *x, const float *dy,
-                            float *dx)
+                            float *dx, bool add)
 {
-    element_job j = {.c = c, .x = x, .dy = dy, .dx = dx};
+    element_job j = {.c = c, .x = x, .dy = dy, .dx = dx, .add = add};
     rlm_par_for(par, rows, 8, swiglu_rows, &j);
 }
 

@@ -373,6 +373,49 @@ static void adamw(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, const f
     rlm_par_for(par, n, REF_GRAIN, adamw_slice, &j);
 }
 
+typedef struct muon_job {
+    float a, b, ema; /* momentum, grad_scale; or keep, step */
+    const float *in; /* g or update */
+    float *x, *y;    /* m, x; or p, ema_p */
+} muon_job;
+
+static void moment_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const muon_job *j = ctx;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        double g = (double)j->b * j->in[i], m = (double)j->a * j->x[i] + g;
+        j->x[i] = (float)m;
+        j->y[i] = (float)(g + j->a * m);
+    }
+}
+
+static void muon_moment(rlm_par *par, int64_t n, float momentum, float grad_scale, const float *g,
+                        float *m, float *x)
+{
+    muon_job j = {.a = momentum, .b = grad_scale, .in = g, .x = m, .y = x};
+    rlm_par_for(par, n, REF_GRAIN, moment_slice, &j);
+}
+
+static void apply_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const muon_job *j = ctx;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        double p = (double)j->a * j->x[i] + (j->in ? (double)j->b * j->in[i] : 0);
+        j->x[i] = (float)p;
+        if (j->y)
+            j->y[i] = (float)(j->ema * (double)j->y[i] + (1.0 - j->ema) * p);
+    }
+}
+
+static void muon_apply(rlm_par *par, int64_t n, float keep, float step, float ema,
+                       const float *update, float *p, float *ema_p)
+{
+    muon_job j = {.a = keep, .b = step, .ema = ema, .in = update, .x = p, .y = ema_p};
+    rlm_par_for(par, n, REF_GRAIN, apply_slice, &j);
+}
+
 enum { PARTS = 256 }; /* partial sums, whatever the number of threads: same total */
 
 typedef struct sum_job {
@@ -448,6 +491,8 @@ void rlm_kernels_reference_backward_sequence(rlm_kernels *k)
     k->attention_backward = attention_backward;
     k->cross_entropy = cross_entropy;
     k->adamw = adamw;
+    k->muon_moment = muon_moment;
+    k->muon_apply = muon_apply;
     k->sumsq = sumsq;
     k->recon = recon;
 }

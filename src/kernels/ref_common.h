@@ -66,8 +66,8 @@ static inline double ref_act_slope(rlm_act act, double x)
         return 0.5 * (1.0 + s) +
                0.5 * x * (1.0 - s * s) * 0.7978845608028654 * (1.0 + 3.0 * 0.044715 * x * x);
     case RLM_ACT_TANH:
-        s = tanh(x);
-        return 1.0 - s * s;
+        s = 1.0 / cosh(x);
+        return s * s;
     case RLM_ACT_RELU:
         return x > 0 ? 1.0 : 0.0;
     case RLM_ACT_NONE:

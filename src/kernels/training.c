@@ -32,9 +32,9 @@ int rlm_kernels_init_training(rlm_kernels *k, const char *mask, rlm_error *err)
 /* ---- Entries that do nothing --------------------------------------------------------------- */
 
 static void no_conv_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                         const rlm_weight *w, float *dx)
+                         const rlm_weight *w, float *dx, bool add)
 {
-    (void)par, (void)s, (void)dy, (void)w, (void)dx;
+    (void)par, (void)s, (void)dy, (void)w, (void)dx, (void)add;
 }
 
 static void no_conv_weight(rlm_par *par, const rlm_conv_shape *s, const float *x, const float *dy,
@@ -44,9 +44,9 @@ static void no_conv_weight(rlm_par *par, const rlm_conv_shape *s, const float *x
 }
 
 static void no_linear_data(rlm_par *par, int m, int n, int k, const float *dy, const rlm_weight *w,
-                           float *dx)
+                           float *dx, bool add)
 {
-    (void)par, (void)m, (void)n, (void)k, (void)dy, (void)w, (void)dx;
+    (void)par, (void)m, (void)n, (void)k, (void)dy, (void)w, (void)dx, (void)add;
 }
 
 static void no_linear_weight(rlm_par *par, int m, int n, int k, const float *x, const float *dy,
@@ -64,15 +64,16 @@ static void no_rmsnorm(rlm_par *par, int64_t rows, int c, const float *x, const 
 
 static void no_groupnorm(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
                          const float *gain, const float *bias, const float *stats, const float *dy,
-                         float *dx, float *dgain, float *dbias)
+                         float *dx, float *dgain, float *dbias, bool add)
 {
     (void)par, (void)s, (void)x, (void)gain, (void)bias, (void)stats, (void)dy, (void)dx;
-    (void)dgain, (void)dbias;
+    (void)dgain, (void)dbias, (void)add;
 }
 
-static void no_act(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy, float *dx)
+static void no_act(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy, float *dx,
+                   bool add)
 {
-    (void)par, (void)act, (void)n, (void)x, (void)dy, (void)dx;
+    (void)par, (void)act, (void)n, (void)x, (void)dy, (void)dx, (void)add;
 }
 
 static void no_modulate(rlm_par *par, int64_t n, const float *x, const float *scale,
@@ -81,9 +82,10 @@ static void no_modulate(rlm_par *par, int64_t n, const float *x, const float *sc
     (void)par, (void)n, (void)x, (void)scale, (void)dy, (void)dx, (void)dscale, (void)dshift;
 }
 
-static void no_swiglu(rlm_par *par, int64_t rows, int c, const float *x, const float *dy, float *dx)
+static void no_swiglu(rlm_par *par, int64_t rows, int c, const float *x, const float *dy, float *dx,
+                      bool add)
 {
-    (void)par, (void)rows, (void)c, (void)x, (void)dy, (void)dx;
+    (void)par, (void)rows, (void)c, (void)x, (void)dy, (void)dx, (void)add;
 }
 
 static void no_upsample(rlm_par *par, const rlm_shuffle_shape *s, const float *dy, float *dx)
@@ -129,6 +131,18 @@ static void no_adamw(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, cons
     (void)par, (void)o, (void)n, (void)p, (void)g, (void)m, (void)v, (void)ema_p;
 }
 
+static void no_moment(rlm_par *par, int64_t n, float momentum, float grad_scale, const float *g,
+                      float *m, float *x)
+{
+    (void)par, (void)n, (void)momentum, (void)grad_scale, (void)g, (void)m, (void)x;
+}
+
+static void no_apply(rlm_par *par, int64_t n, float keep, float step, float ema,
+                     const float *update, float *p, float *ema_p)
+{
+    (void)par, (void)n, (void)keep, (void)step, (void)ema, (void)update, (void)p, (void)ema_p;
+}
+
 static double no_sumsq(rlm_par *par, int64_t n, const float *x)
 {
     (void)par, (void)n, (void)x;
@@ -162,6 +176,8 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like)
     k->attention_backward = no_attention;
     k->cross_entropy = no_cross_entropy;
     k->adamw = no_adamw;
+    k->muon_moment = no_moment;
+    k->muon_apply = no_apply;
     k->sumsq = no_sumsq;
     k->recon = no_recon;
 }

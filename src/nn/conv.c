@@ -86,7 +86,7 @@ static rlm_tensor conv(rlm_run *run, const rlm_conv *c, const rlm_tensor *x,
 {
     rlm_conv_shape s = conv_shape(c, x, streaming);
     int64_t shape[5] = {s.n, s.ot, s.oh, s.ow, s.cout};
-    rlm_tensor y = residual && !run->tape ? *residual : rlm_tensor_new(run, 5, shape);
+    rlm_tensor y = residual ? rlm_tensor_after(run, residual) : rlm_tensor_new(run, 5, shape);
     assert(!residual || rlm_tensor_count(residual) == (int64_t)s.n * s.ot * s.oh * s.ow * s.cout);
     run->k->conv_forward(run->par, &s, rlm_f32(x), &c->w->weight, c->bias ? c->bias->data : NULL,
                          residual ? rlm_f32(residual) : NULL, rlm_f32(&y));

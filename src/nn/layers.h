@@ -18,7 +18,8 @@ typedef struct rlm_linear {
 void rlm_linear_declare(rlm_linear *l, rlm_params *p, const char *name, int in, int out, bool bias,
                         float scale);
 rlm_tensor rlm_linear_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x);
-/* residual + l(x); in inference the result reuses residual's memory. */
+/* residual + l(x). The result takes residual over: its memory in inference, its gradient in
+ * training (see rlm_tensor_after), so residual must not be used again. */
 rlm_tensor rlm_linear_residual_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
                                        const rlm_tensor *residual);
 
@@ -58,6 +59,7 @@ typedef struct rlm_conv_spec {
 } rlm_conv_spec;
 void rlm_conv_declare(rlm_conv *c, rlm_params *p, const char *name, const rlm_conv_spec *spec);
 rlm_tensor rlm_conv_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x);
+/* residual as in rlm_linear_residual_forward. */
 rlm_tensor rlm_conv_residual_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x,
                                      const rlm_tensor *residual);
 /* Streaming in time: x carries `context` earlier frames (t axis, or w when causal_w; zeros before

@@ -29,7 +29,7 @@ static rlm_tensor linear(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
     rlm_tensor y = *x;
     y.shape[y.rank - 1] = l->out;
     assert(!residual || rlm_tensor_count(residual) == rlm_tensor_count(&y));
-    y = residual && !run->tape ? *residual : rlm_tensor_like(run, &y);
+    y = residual ? rlm_tensor_after(run, residual) : rlm_tensor_like(run, &y);
     const float *bias = l->bias ? l->bias->data : NULL;
     const float *add = residual ? rlm_f32(residual) : NULL;
     const rlm_weight *w = &l->w->weight;

@@ -18,13 +18,43 @@ void rlm_tape_push(rlm_tape *tape, const rlm_record *r)
     tape->items[tape->count++] = *r;
 }
 
+bool *rlm_tape_flag(rlm_tape *tape)
+{
+    enum { FLAGS = sizeof tape->flags->flags / sizeof tape->flags->flags[0] };
+    rlm_tape_flags *b = tape->filling;
+    if (!b || b->used == FLAGS) {
+        rlm_tape_flags *next = b ? b->next : tape->flags;
+        if (!next) {
+            next = rlm_calloc(1, sizeof *next);
+            if (!next) {
+                tape->failed = true;
+                return NULL;
+            }
+            if (b)
+                b->next = next;
+            else
+                tape->flags = next;
+        }
+        next->used = 0;
+        tape->filling = b = next;
+    }
+    b->flags[b->used] = false;
+    return &b->flags[b->used++];
+}
+
 void rlm_tape_clear(rlm_tape *tape)
 {
     tape->count = 0;
+    tape->filling = NULL;
 }
 
 void rlm_tape_free(rlm_tape *tape)
 {
+    while (tape->flags) {
+        rlm_tape_flags *next = tape->flags->next;
+        rlm_free(tape->flags);
+        tape->flags = next;
+    }
     rlm_free(tape->items);
     *tape = (rlm_tape){0};
 }

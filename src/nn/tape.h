@@ -46,14 +46,24 @@ typedef struct rlm_record {
     } u;
 } rlm_record;
 
+/* Flags of the gradients made since the last clear; blocks, because tensors point into them. */
+typedef struct rlm_tape_flags {
+    struct rlm_tape_flags *next;
+    int used;
+    bool flags[1000];
+} rlm_tape_flags;
+
 typedef struct rlm_tape {
     rlm_record *items;
     int count, capacity;
+    rlm_tape_flags *flags, *filling; /* all blocks; the one that serves */
     bool failed; /* sticky: out of memory; checked by rlm_tape_ok before backward */
 } rlm_tape;
 
 /* Grows at need (only in the first step). */
 void rlm_tape_push(rlm_tape *tape, const rlm_record *r);
+/* A false flag that lives until the tape is cleared; NULL (and failed) without memory. */
+bool *rlm_tape_flag(rlm_tape *tape);
 void rlm_tape_clear(rlm_tape *tape); /* keeps memory */
 void rlm_tape_free(rlm_tape *tape);
 

@@ -31,9 +31,37 @@ rlm_tensor rlm_tensor_new(rlm_run *run, int rank, const int64_t *shape)
     x.data = rlm_arena_alloc(run->arena, bytes);
     if (run->tape) {
         x.grad = rlm_arena_alloc(run->arena, bytes);
-        run->k->fill(run->par, count, 0.0f, x.grad);
+        x.touched = rlm_tape_flag(run->tape);
+        if (!x.touched) /* no memory: the tape has failed; keep the gradient defined */
+            run->k->fill(run->par, count, 0.0f, x.grad);
     }
     return x;
+}
+
+float *rlm_grad(rlm_run *run, const rlm_tensor *x)
+{
+    if (x->grad && !rlm_grad_adds(x))
+        run->k->fill(run->par, rlm_tensor_count(x), 0.0f, x->grad);
+    return x->grad;
+}
+
+bool rlm_grad_adds(const rlm_tensor *x)
+{
+    bool adds = rlm_grad_touched(x);
+    if (x->touched)
+        *x->touched = true;
+    return adds;
+}
+
+rlm_tensor rlm_tensor_after(rlm_run *run, const rlm_tensor *x)
+{
+    if (!run->tape)
+        return *x;
+    if (!x->grad)
+        return rlm_tensor_like(run, x);
+    rlm_tensor y = *x;
+    y.data = rlm_arena_alloc(run->arena, rlm_size_mul((size_t)rlm_tensor_count(x), sizeof(float)));
+    return y;
 }
 
 rlm_tensor rlm_tensor_like(rlm_run *run, const rlm_tensor *x)
@@ -45,6 +73,7 @@ rlm_tensor rlm_tensor_reshape(const rlm_tensor *x, int rank, const int64_t *shap
 {
     rlm_tensor y = rlm_tensor_view(x->data, x->dtype, rank, shape);
     y.grad = x->grad;
+    y.touched = x->touched;
     assert(rlm_tensor_count(&y) == rlm_tensor_count(x));
     return y;
 }

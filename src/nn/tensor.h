@@ -19,7 +19,8 @@ typedef struct rlm_tensor {
     int rank;
     int64_t shape[5];
     void *data;
-    float *grad; /* same count; NULL: no gradient wanted */
+    float *grad;   /* same count; NULL: no gradient wanted. Contents: see rlm_grad */
+    bool *touched; /* something was added to grad; NULL: grad counts as touched */
 } rlm_tensor;
 
 static inline int64_t rlm_tensor_count(const rlm_tensor *x)
@@ -52,13 +53,27 @@ typedef struct rlm_run {
     struct rlm_tape *tape;
 } rlm_run;
 
-/* New f32 tensor from the arena; with a tape it gets a gradient, zeroed now. */
+/* New f32 tensor from the arena; with a tape it gets a gradient whose memory nobody has written
+ * yet: the first to add to it overwrites it instead, which saves zeroing and reading it back. */
 rlm_tensor rlm_tensor_new(rlm_run *run, int rank, const int64_t *shape);
 rlm_tensor rlm_tensor_like(rlm_run *run, const rlm_tensor *x);
+/* The tensor that follows x on a residual branch, y = x + ...: without a tape x itself; with one,
+ * new data and x's gradient, which is y's until the branch has read it and x's from then on. Right
+ * only if nothing uses x after this. */
+rlm_tensor rlm_tensor_after(rlm_run *run, const rlm_tensor *x);
 /* View of caller's memory (no gradient). */
 rlm_tensor rlm_tensor_view(void *data, rlm_dtype dtype, int rank, const int64_t *shape);
 /* Same data and gradient under another shape of equal count. */
 rlm_tensor rlm_tensor_reshape(const rlm_tensor *x, int rank, const int64_t *shape);
+/* x->grad, ready to be added to: zeroed if this is the first use of it. NULL: none wanted. */
+float *rlm_grad(rlm_run *run, const rlm_tensor *x);
+/* For kernels that can overwrite: whether to add to x->grad; from now on it counts as touched. */
+bool rlm_grad_adds(const rlm_tensor *x);
+/* The gradient was written or added to. */
+static inline bool rlm_grad_touched(const rlm_tensor *x)
+{
+    return x->grad && (!x->touched || *x->touched);
+}
 /* 5-axis shorthand of the above. */
 rlm_tensor rlm_tensor_new5(rlm_run *run, int64_t n, int64_t t, int64_t h, int64_t w, int64_t c);
 rlm_tensor rlm_tensor_reshape5(const rlm_tensor *x, int64_t n, int64_t t, int64_t h, int64_t w,

@@ -4,14 +4,24 @@
 
 #include <assert.h>
 
-void rlm_backward(rlm_run *run, const rlm_tape *tape)
+static void walk(rlm_run *run, const rlm_tape *tape, bool all)
 {
     assert(!tape->failed);
     const rlm_backward_rule *rules = rlm_backward_rules();
     for (int i = tape->count - 1; i >= 0; i--) {
         const rlm_record *r = &tape->items[i];
         assert(r->op < RLM_OPS && rules[r->op]);
-        if (r->out.grad)
+        if (r->out.grad && (all || rlm_grad_touched(&r->out))) /* else its gradient is zero */
             rules[r->op](run, r);
     }
+}
+
+void rlm_backward(rlm_run *run, const rlm_tape *tape)
+{
+    walk(run, tape, false);
+}
+
+void rlm_backward_plan(rlm_run *run, const rlm_tape *tape)
+{
+    walk(run, tape, true);
 }

@@ -9,11 +9,15 @@ static float *grad_of(const rlm_param *p)
     return p ? p->grad : NULL;
 }
 
-/* dx += dy, for identities: residual branches, straight-through, sums. */
+/* dx += dy, for identities: straight-through, sums, residual branches (which mostly share one). */
 static void pass_through(rlm_run *run, const rlm_tensor *x, const rlm_tensor *y)
 {
-    if (x->grad && x->grad != y->grad)
+    if (!x->grad || x->grad == y->grad)
+        return;
+    if (rlm_grad_adds(x))
         run->k->axpy(run->par, rlm_tensor_count(y), 1.0f, y->grad, x->grad);
+    else
+        run->k->copy(run->par, rlm_tensor_count(y), y->grad, x->grad);
 }
 
 static void linear_rule(rlm_run *run, const rlm_record *r)
@@ -24,7 +28,7 @@ static void linear_rule(rlm_run *run, const rlm_record *r)
     float *dw = grad_of(l->w), *dbias = grad_of(l->bias);
     if (x->grad)
         run->k->linear_backward_data(run->par, m, l->out, l->in, r->out.grad, &l->w->weight,
-                                     x->grad);
+                                     x->grad, rlm_grad_adds(x));
     if (dw)
         run->k->linear_backward_weight(run->par, m, l->out, l->in, rlm_f32(x), r->out.grad, dw,
                                        dbias);
@@ -37,7 +41,8 @@ static void conv_rule(rlm_run *run, const rlm_record *r)
     const rlm_tensor *x = &r->in[0];
     float *dw = grad_of(c->w), *dbias = grad_of(c->bias);
     if (x->grad)
-        run->k->conv_backward_data(run->par, &r->u.conv, r->out.grad, &c->w->weight, x->grad);
+        run->k->conv_backward_data(run->par, &r->u.conv, r->out.grad, &c->w->weight, x->grad,
+                                   rlm_grad_adds(x));
     if (dw)
         run->k->conv_backward_weight(run->par, &r->u.conv, rlm_f32(x), r->out.grad, dw, dbias);
     pass_through(run, &r->in[1], &r->out);
@@ -48,8 +53,8 @@ static void rmsnorm_rule(rlm_run *run, const rlm_record *r)
     const rlm_rmsnorm *n = r->layer;
     const rlm_tensor *x = &r->in[0];
     run->k->rmsnorm_backward(run->par, rlm_tensor_rows(x), n->dim, rlm_f32(x),
-                             n->gain ? n->gain->data : NULL, r->saved[0], r->out.grad, x->grad,
-                             grad_of(n->gain));
+                             n->gain ? n->gain->data : NULL, r->saved[0], r->out.grad,
+                             rlm_grad(run, x), grad_of(n->gain));
 }
 
 static void groupnorm_rule(rlm_run *run, const rlm_record *r)
@@ -59,7 +64,7 @@ static void groupnorm_rule(rlm_run *run, const rlm_record *r)
     run->k->groupnorm_backward(run->par, &r->u.groupnorm, rlm_f32(x),
                                n->gain ? n->gain->data : NULL, n->bias ? n->bias->data : NULL,
                                r->saved[0], r->out.grad, x->grad, grad_of(n->gain),
-                               grad_of(n->bias));
+                               grad_of(n->bias), rlm_grad_adds(x));
 }
 
 static void act_rule(rlm_run *run, const rlm_record *r)
@@ -67,7 +72,7 @@ static void act_rule(rlm_run *run, const rlm_record *r)
     const rlm_tensor *x = &r->in[0];
     if (x->grad)
         run->k->act_backward(run->par, r->u.act, rlm_tensor_count(x), rlm_f32(x), r->out.grad,
-                             x->grad);
+                             x->grad, rlm_grad_adds(x));
 }
 
 static void add_rule(rlm_run *run, const rlm_record *r)
@@ -80,7 +85,8 @@ static void modulate_rule(rlm_run *run, const rlm_record *r)
 {
     const rlm_tensor *x = &r->in[0], *scale = &r->in[1], *shift = &r->in[2];
     run->k->modulate_backward(run->par, rlm_tensor_count(x), rlm_f32(x), rlm_f32(scale),
-                              r->out.grad, x->grad, scale->grad, shift->grad);
+                              r->out.grad, rlm_grad(run, x), rlm_grad(run, scale),
+                              rlm_grad(run, shift));
 }
 
 static void swiglu_rule(rlm_run *run, const rlm_record *r)
@@ -88,7 +94,7 @@ static void swiglu_rule(rlm_run *run, const rlm_record *r)
     const rlm_tensor *x = &r->in[0];
     if (x->grad)
         run->k->swiglu_backward(run->par, rlm_tensor_rows(x), (int)rlm_tensor_last(&r->out),
-                                rlm_f32(x), r->out.grad, x->grad);
+                                rlm_f32(x), r->out.grad, x->grad, rlm_grad_adds(x));
 }
 
 static void columns_rule(rlm_run *run, const rlm_record *r)
@@ -96,38 +102,40 @@ static void columns_rule(rlm_run *run, const rlm_record *r)
     const rlm_tensor *x = &r->in[0];
     if (x->grad)
         run->k->columns(run->par, rlm_tensor_rows(x), r->u.columns.count, r->out.grad,
-                        (int)rlm_tensor_last(&r->out), r->u.columns.to, x->grad,
+                        (int)rlm_tensor_last(&r->out), r->u.columns.to, rlm_grad(run, x),
                         (int)rlm_tensor_last(x), r->u.columns.from, true);
 }
 
 static void depth_to_space_rule(rlm_run *run, const rlm_record *r)
 {
     if (r->in[0].grad)
-        run->k->space_to_depth(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad, true);
+        run->k->space_to_depth(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad,
+                               rlm_grad_adds(&r->in[0]));
 }
 
 static void space_to_depth_rule(rlm_run *run, const rlm_record *r)
 {
     if (r->in[0].grad)
-        run->k->depth_to_space(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad, true);
+        run->k->depth_to_space(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad,
+                               rlm_grad_adds(&r->in[0]));
 }
 
 static void upsample_rule(rlm_run *run, const rlm_record *r)
 {
     if (r->in[0].grad)
-        run->k->upsample_backward(run->par, &r->u.shuffle, r->out.grad, r->in[0].grad);
+        run->k->upsample_backward(run->par, &r->u.shuffle, r->out.grad, rlm_grad(run, &r->in[0]));
 }
 
 static void haar_rule(rlm_run *run, const rlm_record *r)
 {
     if (r->in[0].grad)
-        run->k->haar_forward_adjoint(run->par, &r->u.haar, r->out.grad, r->in[0].grad);
+        run->k->haar_forward_adjoint(run->par, &r->u.haar, r->out.grad, rlm_grad(run, &r->in[0]));
 }
 
 static void haar_inverse_rule(rlm_run *run, const rlm_record *r)
 {
     if (r->in[0].grad)
-        run->k->haar_inverse_adjoint(run->par, &r->u.haar, r->out.grad, r->in[0].grad);
+        run->k->haar_inverse_adjoint(run->par, &r->u.haar, r->out.grad, rlm_grad(run, &r->in[0]));
 }
 
 /* Straight through: the sign counts as the identity. */
@@ -153,6 +161,7 @@ static void qk_rope_rule(rlm_run *run, const rlm_record *r)
     const rlm_tensor *x = &r->in[0];
     const float *angle = r->saved[0];
     int width = a->heads * a->dim;
+    float *dx = rlm_grad(run, x);
     rlm_rope_shape s = {.rows = rlm_tensor_rows(x),
                         .heads = a->heads,
                         .dim = a->dim,
@@ -160,13 +169,13 @@ static void qk_rope_rule(rlm_run *run, const rlm_record *r)
                         .from = 0,
                         .eps = 1e-6f};
     run->k->rope_backward(run->par, &s, rlm_f32(x), a->q_gain ? a->q_gain->data : NULL, angle,
-                          r->saved[1], r->out.grad, x->grad, grad_of(a->q_gain));
+                          r->saved[1], r->out.grad, dx, grad_of(a->q_gain));
     s.from = width;
     run->k->rope_backward(run->par, &s, rlm_f32(x), a->k_gain ? a->k_gain->data : NULL, angle,
-                          r->saved[2], r->out.grad, x->grad, grad_of(a->k_gain));
-    if (x->grad)
-        run->k->columns(run->par, s.rows, width, r->out.grad, s.stride, 2 * width, x->grad,
-                        s.stride, 2 * width, true);
+                          r->saved[2], r->out.grad, dx, grad_of(a->k_gain));
+    if (dx)
+        run->k->columns(run->par, s.rows, width, r->out.grad, s.stride, 2 * width, dx, s.stride,
+                        2 * width, true);
 }
 
 static void attention_rule(rlm_run *run, const rlm_record *r)
@@ -174,7 +183,7 @@ static void attention_rule(rlm_run *run, const rlm_record *r)
     const rlm_tensor *qkv = &r->in[0];
     if (qkv->grad)
         run->k->attention_backward(run->par, &r->u.attention, rlm_f32(qkv), rlm_f32(&r->out),
-                                   r->saved[0], r->out.grad, qkv->grad);
+                                   r->saved[0], r->out.grad, rlm_grad(run, qkv));
 }
 
 static void gather_rule(rlm_run *run, const rlm_record *r)
@@ -182,7 +191,7 @@ static void gather_rule(rlm_run *run, const rlm_record *r)
     if (r->in[0].grad)
         run->k->embedding_backward(run->par, rlm_tensor_rows(&r->out),
                                    (int)rlm_tensor_last(&r->out), r->saved[0], r->out.grad,
-                                   r->in[0].grad);
+                                   rlm_grad(run, &r->in[0]));
 }
 
 const rlm_backward_rule *rlm_backward_rules(void)

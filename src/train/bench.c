@@ -134,7 +134,7 @@ static void run_product(void *ctx)
     if (p->pass == 0)
         k->conv_forward(p->b->run.par, &p->s, p->x, &p->weight, NULL, NULL, p->y);
     else if (p->pass == 1)
-        k->conv_backward_data(p->b->run.par, &p->s, p->y, &p->weight, p->x);
+        k->conv_backward_data(p->b->run.par, &p->s, p->y, &p->weight, p->x, false);
     else
         k->conv_backward_weight(p->b->run.par, &p->s, p->x, p->y, p->w, NULL);
 }

@@ -59,7 +59,7 @@ static void train_step(void *ctx)
     size_t mark = rlm_arena_mark(run->arena);
     run->tape = &n->tape;
     n->forward(n);
-    run->k->fill(run->par, rlm_tensor_count(&n->out), 1e-6f, n->out.grad);
+    run->k->fill(run->par, rlm_tensor_count(&n->out), 1e-6f, rlm_grad(run, &n->out));
     rlm_backward(run, &n->tape);
     n->flops = tape_flops(&n->tape);
     rlm_tape_clear(&n->tape);
@@ -74,11 +74,13 @@ static int reserve(rlm_bench_state *b, void (*fn)(void *), bench_net *n, rlm_err
 {
     rlm_kernels empty;
     const rlm_kernels *real = b->run.k;
-    rlm_kernels_empty(&empty, real);
+    rlm_kernels_empty_training(&empty, real);
     b->run.k = &empty;
     size_t mark = rlm_arena_mark(b->run.arena);
     b->run.tape = fn == train_step ? &n->tape : NULL;
     n->forward(n);
+    if (b->run.tape)
+        rlm_backward_plan(&b->run, &n->tape);
     n->flops = b->run.tape ? tape_flops(&n->tape) : n->flops;
     rlm_tape_clear(&n->tape);
     b->run.tape = NULL;

@@ -128,21 +128,23 @@ static rlm_tensor view_of(const rlm_tensor *like, const float *data)
     rlm_tensor v = *like;
     v.data = (void *)data;
     v.grad = NULL;
+    v.touched = NULL;
     return v;
 }
 
 /* Hinge: mean of max(0, 1 - sign * logit); its gradient is added times scale. */
-static double hinge(const rlm_tensor *logits, float sign, float scale)
+static double hinge(rlm_run *run, const rlm_tensor *logits, float sign, float scale)
 {
     int64_t n = rlm_tensor_count(logits);
     const float *z = rlm_f32(logits);
+    float *dz = rlm_grad(run, logits);
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
         float gap = 1.0f - sign * z[i];
         if (gap <= 0)
             continue;
         sum += gap;
-        logits->grad[i] -= sign * scale / (float)n;
+        dz[i] -= sign * scale / (float)n;
     }
     return sum / (double)n;
 }
@@ -163,7 +165,7 @@ void rlm_critics_plan(rlm_run *run, rlm_critics *c, int64_t n, int64_t w)
         size_t mark = rlm_arena_mark(run->arena);
         ask(run, &c->critics[i], &wave);
         ask(run, &c->critics[i], &wave);
-        rlm_backward(run, run->tape);
+        rlm_backward_plan(run, run->tape);
         rlm_tape_clear(run->tape);
         rlm_arena_rewind(run->arena, mark);
     }
@@ -181,13 +183,13 @@ void rlm_critics_judge(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, con
         size_t mark = rlm_arena_mark(run->arena);
         opinion truth = ask(&plain, &c->critics[i], &wave);
         opinion o = ask(run, &c->critics[i], fake);
-        loss->adversarial += hinge(&o.logits, 1.0f, 1.0f / CRITICS) / CRITICS;
+        loss->adversarial += hinge(run, &o.logits, 1.0f, 1.0f / CRITICS) / CRITICS;
         for (int j = 0; j < LAYERS; j++) {
             float size = (float)mean_size(&truth.features[j]) + 1e-4f;
             float scale = w_feat / (size * LAYERS * CRITICS);
             loss->feature += run->k->recon(run->par, RLM_LOSS_L1, rlm_tensor_count(&o.features[j]),
                                            rlm_f32(&o.features[j]), rlm_f32(&truth.features[j]),
-                                           scale, o.features[j].grad) /
+                                           scale, rlm_grad(run, &o.features[j])) /
                              (size * LAYERS * CRITICS);
         }
         rlm_backward(run, run->tape);
@@ -206,7 +208,7 @@ void rlm_critics_learn(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, con
         for (int side = 0; side < 2; side++) {
             size_t mark = rlm_arena_mark(run->arena);
             opinion o = ask(run, &c->critics[i], &waves[side]);
-            loss->critic += hinge(&o.logits, side ? -1.0f : 1.0f, 1.0f / CRITICS) / CRITICS;
+            loss->critic += hinge(run, &o.logits, side ? -1.0f : 1.0f, 1.0f / CRITICS) / CRITICS;
             rlm_backward(run, run->tape);
             rlm_tape_clear(run->tape);
             rlm_arena_rewind(run->arena, mark);

@@ -9,7 +9,8 @@
 
 double rlm_loss_recon(rlm_run *run, int kind, const rlm_tensor *x, const float *target, float scale)
 {
-    return run->k->recon(run->par, kind, rlm_tensor_count(x), rlm_f32(x), target, scale, x->grad);
+    return run->k->recon(run->par, kind, rlm_tensor_count(x), rlm_f32(x), target, scale,
+                         rlm_grad(run, x));
 }
 
 enum { BITS_MAX = 64 };
@@ -48,7 +49,6 @@ static double lfq_gradient(double z, double k, double p, double slope, double ga
 rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float gamma,
                           float w_entropy, float w_commit)
 {
-    (void)run;
     int64_t rows = rlm_tensor_rows(z);
     int bits = (int)rlm_tensor_last(z);
     assert(bits <= BITS_MAX && rows > 0);
@@ -71,14 +71,14 @@ rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float ga
     loss.token_entropy /= (double)rows * bits;
     loss.batch_entropy /= bits;
     loss.commitment /= (double)rows * bits;
-    if (!z->grad)
+    float *dz = rlm_grad(run, z);
+    if (!dz)
         return loss;
     double we = w_entropy / (double)rows, wc = w_commit / ((double)rows * bits);
     for (int64_t r = 0; r < rows; r++)
         for (int b = 0; b < bits; b++) {
             double v = x[r * bits + b];
-            z->grad[r * bits + b] +=
-                (float)lfq_gradient(v, k, sigmoid(k * v), slope[b], gamma, we, wc);
+            dz[r * bits + b] += (float)lfq_gradient(v, k, sigmoid(k * v), slope[b], gamma, we, wc);
         }
     return loss;
 }

@@ -377,6 +377,7 @@ double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *
     int64_t clips = rlm_tensor_count(x) / m->samples;
     assert(clips >= 1 && clips <= m->batch && clips * m->samples == rlm_tensor_count(x));
     double loss = 0;
+    float *dx = rlm_grad(run, x);
     for (int i = 0; i < m->scale_count; i++) {
         const scale *s = &m->scales[i];
         int64_t all = clips * s->frames;
@@ -388,7 +389,7 @@ double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *
                        .first = at,
                        .rows = rows,
                        .width = (rows + PAIRED - 1) / PAIRED * PAIRED,
-                       .dwave = x->grad,
+                       .dwave = dx,
                        .weight = scale_by / (float)each};
             sum += chunk_loss(run, &c, rlm_f32(x), target);
         }

@@ -67,7 +67,9 @@ int rlm_optim_new(rlm_optim *o, rlm_params *params, const rlm_recipe *r, rlm_err
     if (o->scratch_matrix) {
         o->scratch_matrix = (o->scratch_matrix + 15) & ~(int64_t)15;
         o->scratch_gram = (o->scratch_gram + 15) & ~(int64_t)15;
-        o->scratch = rlm_calloc((size_t)(2 * (o->scratch_matrix + o->scratch_gram)), sizeof(float));
+        int64_t ones = o->scratch_gram; /* more than its side */
+        o->scratch =
+            rlm_calloc((size_t)(2 * (o->scratch_matrix + o->scratch_gram) + ones), sizeof(float));
         if (!o->scratch)
             goto fail;
     }
@@ -138,7 +140,7 @@ static rlm_weight packed(const rlm_optim *o, const rlm_run *run, const float *w,
 }
 
 /* Orthogonalise x [rows][cols], y being scratch of its size: five quintic Newton-Schulz steps on
- * x / |x|, each X <- aX + (bA + cA^2) X with A = X X^T, or the mirrored form on the shorter side.
+ * x / |x|, each X <- (aI + bA + cA^2) X with A = X X^T, or the mirrored form on the shorter side.
  * The products are those of a linear layer, so they run at its speed (and in bf16 where it does,
  * which the iteration forgives). Returns where the result is, x or y; NULL for a matrix of zeros,
  * which has no direction. */
@@ -152,67 +154,54 @@ static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int ro
     int g = wide ? rows : cols;
     int64_t gg = (int64_t)g * g;
     float *gram = o->scratch + 2 * o->scratch_matrix, *poly = gram + o->scratch_gram;
+    float *ones = poly + o->scratch_gram; /* a, g times */
     double norm = sqrt(k->sumsq(run->par, n, x));
     if (!(norm > 0))
         return NULL;
-    k->fill(run->par, n, 0.0f, y);
-    k->axpy(run->par, n, (float)(1.0 / norm), x, y);
+    k->fill(run->par, g, a, ones);
+    scale_by(run, n, (float)(1.0 / norm), x);
     for (int i = 0; i < 5; i++) {
-        float *swap = x;
-        x = y;
-        y = swap;
-        k->fill(run->par, gg, 0.0f, gram);
         if (wide) {
             rlm_weight w = packed(o, run, x, rows, cols, false);
             k->linear_forward(run->par, g, g, cols, x, &w, NULL, NULL, gram);
         } else {
+            k->fill(run->par, gg, 0.0f, gram);
             k->linear_backward_weight(run->par, rows, g, g, x, x, gram, NULL);
         }
         rlm_weight square = packed(o, run, gram, g, g, false);
         k->linear_forward(run->par, g, g, g, gram, &square, NULL, NULL, poly);
         scale_by(run, gg, c, poly);
         k->axpy(run->par, gg, b, gram, poly);
-        k->fill(run->par, n, 0.0f, y);
-        k->axpy(run->par, n, a, x, y);
+        /* aI too goes into the polynomial: the diagonal is column 0 of rows g + 1 apart. */
+        k->columns(run->par, g, 1, ones, 1, 0, poly, g + 1, 0, true);
         if (wide) {
             rlm_weight w = packed(o, run, x, rows, cols, true);
-            k->linear_backward_data(run->par, g, g, cols, poly, &w, y);
+            k->linear_backward_data(run->par, g, g, cols, poly, &w, y, false);
         } else {
             rlm_weight w = packed(o, run, poly, g, g, false);
-            k->linear_forward(run->par, rows, g, g, x, &w, NULL, y, y);
+            k->linear_forward(run->par, rows, g, g, x, &w, NULL, NULL, y);
         }
+        float *swap = x;
+        x = y;
+        y = swap;
     }
-    return y;
+    return x;
 }
 
 /* Nesterov momentum, orthogonalised; the factor 0.2 sqrt(max(rows, cols)) gives the update the root
  * mean square of an AdamW step, so one learning rate and decay serve both. */
 static void muon_update(const rlm_optim *o, const rlm_run *run, const rlm_optim_part *part,
-                        float lr, float decay, float grad_scale)
+                        float lr, float decay, float grad_scale, float ema)
 {
     const rlm_kernels *k = run->k;
     float *p = o->params->data + part->begin, *g = o->params->grad + part->begin;
     float *m = o->m + part->begin, *x = o->scratch, *y = o->scratch + o->scratch_matrix;
     int widest = part->rows > part->cols ? part->rows : part->cols;
-    scale_by(run, part->count, MUON_MOMENTUM, m);
-    k->axpy(run->par, part->count, grad_scale, g, m);
-    k->fill(run->par, part->count, 0.0f, x);
-    k->axpy(run->par, part->count, grad_scale, g, x);
-    k->axpy(run->par, part->count, MUON_MOMENTUM, m, x);
-    if (part->decay && decay > 0)
-        scale_by(run, part->count, 1.0f - lr * decay, p);
+    k->muon_moment(run->par, part->count, MUON_MOMENTUM, grad_scale, g, m, x);
     const float *update = newton_schulz(o, run, part->rows, part->cols, x, y);
-    if (update)
-        k->axpy(run->par, part->count, -lr * 0.2f * sqrtf((float)widest), update, p);
-}
-
-static void average(const rlm_optim *o, const rlm_run *run, const rlm_optim_part *part, float ema)
-{
-    if (!o->ema)
-        return;
-    scale_by(run, part->count, ema, o->ema + part->begin);
-    run->k->axpy(run->par, part->count, 1.0f - ema, o->params->data + part->begin,
-                 o->ema + part->begin);
+    float keep = part->decay ? 1.0f - lr * decay : 1.0f;
+    k->muon_apply(run->par, part->count, keep, -lr * 0.2f * sqrtf((float)widest), ema, update, p,
+                  o->ema ? o->ema + part->begin : NULL);
 }
 
 double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
@@ -243,8 +232,7 @@ double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
         const rlm_optim_part *part = &o->parts[i];
         int64_t at = part->begin;
         if (part->rows) {
-            muon_update(o, run, part, muon_lr, (float)r->weight_decay, grad_scale);
-            average(o, run, part, ema);
+            muon_update(o, run, part, muon_lr, (float)r->weight_decay, grad_scale, ema);
         } else {
             a.weight_decay = part->decay ? (float)r->weight_decay : 0.0f;
             run->k->adamw(run->par, &a, part->count, ps->data + at, ps->grad + at, o->m + at,

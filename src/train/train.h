@@ -10,6 +10,9 @@
 /* Walk the tape from its last record to its first; gradients accumulate. Seed the loss gradient in
  * the output tensors' grad before. Does not clear the tape. */
 void rlm_backward(rlm_run *run, const rlm_tape *tape);
+/* The scratch of rlm_backward without its arithmetic: run->k are empty kernels, nothing is seeded.
+ */
+void rlm_backward_plan(rlm_run *run, const rlm_tape *tape);
 
 /* ---- losses.c: each returns its value and ADDS scale * gradient into x->grad ------------------
  */

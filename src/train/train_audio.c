@@ -152,7 +152,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_tensor z = rlm_audio_encode_forward(&t->run, t->audio, &wave);
     rlm_tensor q = rlm_tensor_like(&t->run, &z);
     rlm_tensor y = rlm_audio_decode_forward(&t->run, t->audio, &q);
-    rlm_backward(&t->run, &t->encoder_tape);
+    rlm_backward_plan(&t->run, &t->encoder_tape);
     rlm_tape_clear(&t->encoder_tape);
     if (uses_critics(t))
         rlm_critics_plan(&t->run, t->critics, (t->recipe.batch + 1) / 2, y.shape[3]);
@@ -295,6 +295,7 @@ static rlm_tensor half_batch(const trainer *t, const rlm_tensor *y, float *grad)
     v.shape[0] = half;
     v.data = rlm_f32(y) + first * t->crop;
     v.grad = grad;
+    v.touched = NULL;
     return v;
 }
 
@@ -347,7 +348,7 @@ static void micro_step(trainer *t, int64_t index, losses *l)
         ask_critics(t, &y, target, l);
     }
     rlm_backward(run, &t->decoder_tape);
-    t->k.axpy(t->par, rlm_tensor_count(&z), 1.0f, q.grad, z.grad); /* straight through */
+    t->k.axpy(t->par, rlm_tensor_count(&z), 1.0f, rlm_grad(run, &q), rlm_grad(run, &z));
     l->commit += scale * rlm_rvq_pull(&t->rvq, run, &z, &q, scale).lost;
     rlm_backward(run, &t->encoder_tape);
 }

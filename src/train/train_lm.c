@@ -135,7 +135,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_arena_rewind(&t->arena, 0);
     rlm_tensor h = rlm_lm_forward(&dry, t->lm, t->plan);
     rlm_lm_heads_forward(&dry, t->lm, t->plan, &h);
-    rlm_backward(&dry, &t->tape);
+    rlm_backward_plan(&dry, &t->tape);
     rlm_tape_clear(&t->tape);
     rlm_arena_rewind(&t->arena, 0);
     size_t slack = (size_t)1 << 20; /* alignment of batches with more, smaller groups */
@@ -262,6 +262,8 @@ static void take_losses(trainer *t, const rlm_lm_logits *l, bool grads, int part
         if (!l->rows[g])
             continue;
         float scale = weight_of(g) / ((float)targets * (float)parts);
+        if (grads)
+            rlm_grad_adds(x); /* cross-entropy overwrites */
         t->k.cross_entropy(t->par, l->rows[g], (int)rlm_tensor_last(x), rlm_f32(x), l->target[g],
                            grads ? Z_LOSS : 0.0f, scale, t->nats, grads ? x->grad : NULL);
         for (int64_t i = 0; i < l->rows[g]; i++)

@@ -136,7 +136,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
         if (t->ruler)
             rlm_loss_perceptual(&t->run, t->ruler, &y, NULL, t->looked_at, 0);
     }
-    rlm_backward(&t->run, &t->tape);
+    rlm_backward_plan(&t->run, &t->tape);
     rlm_tape_clear(&t->tape);
     rlm_arena_rewind(&t->arena, 0);
     t->run.k = &t->k;

@@ -109,6 +109,7 @@ static double group_loss(golden *g, const rlm_lm_logits *l, int group, float wei
     int64_t rows = l->rows[group];
     const rlm_tensor *x = &l->logits[group];
     CHECK(rows > 0 && rows <= 256);
+    rlm_grad_adds(x); /* cross-entropy overwrites */
     g->k.cross_entropy(g->par, rows, (int)rlm_tensor_last(x), rlm_f32(x), l->target[group], 0,
                        weight / (float)rows, nats, x->grad);
     double sum = 0;

@@ -128,8 +128,9 @@ static void run_backward(const rlm_kernels *k, rig *r)
     if (r->params.count)
         CHECK(rlm_params_pack(&r->params, k, world.par, true, &err) == 0);
     run_forward(&run, r, &y);
+    float *dy = rlm_grad(&run, &y);
     for (int64_t i = 0; i < rlm_tensor_count(&y); i++)
-        y.grad[i] += out_weight(i);
+        dy[i] += out_weight(i);
     rlm_backward(&run, &world.tape);
     for (int i = 0; i < world.tape.count; i++)
         world.seen[world.tape.items[i].op] = true;

@@ -41,7 +41,7 @@ static void run_conv(const rlm_kernels *k, rlm_par *par, check_case *c)
 
 static void run_conv_data(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
-    k->conv_backward_data(par, &c->conv, c->in[0], &c->weight, c->out[0]);
+    k->conv_backward_data(par, &c->conv, c->in[0], &c->weight, c->out[0], c->accumulates);
 }
 
 static void run_conv_weight(const rlm_kernels *k, rlm_par *par, check_case *c)
@@ -49,9 +49,12 @@ static void run_conv_weight(const rlm_kernels *k, rlm_par *par, check_case *c)
     k->conv_backward_weight(par, &c->conv, c->in[0], c->in[1], c->out[0], c->out[1]);
 }
 
-/* pass 0: forward, 1: data, 2: weight; + 4: without bias, residual and packing. */
+/* pass 0: forward, 1: data, 2: weight, 3: data that overwrites. bare: without bias, residual and
+ * packing. */
 static void conv_case(check_case *c, const rlm_conv_shape *shape, int pass, bool bare)
 {
+    bool overwrite = pass == 3;
+    pass = overwrite ? 1 : pass;
     static const char *const names[] = {"conv_forward", "conv_backward_data",
                                         "conv_backward_weight"};
     rlm_conv_shape *s = &c->conv;
@@ -76,6 +79,7 @@ static void conv_case(check_case *c, const rlm_conv_shape *shape, int pass, bool
         c->in_size[2] = pass || bare ? 0 : s->cout;
         c->in_size[3] = pass || bare ? 0 : y;
         c->out_size[0] = pass ? x : y;
+        c->accumulates = pass && !overwrite;
     } else {
         c->run = run_conv_weight;
         c->in_size[1] = y;
@@ -101,7 +105,8 @@ static void run_linear(const rlm_kernels *k, rlm_par *par, check_case *c)
 
 static void run_linear_data(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
-    k->linear_backward_data(par, c->p[0], c->p[1], c->p[2], c->in[0], &c->weight, c->out[0]);
+    k->linear_backward_data(par, c->p[0], c->p[1], c->p[2], c->in[0], &c->weight, c->out[0],
+                            c->accumulates);
 }
 
 static void run_linear_weight(const rlm_kernels *k, rlm_par *par, check_case *c)
@@ -112,6 +117,8 @@ static void run_linear_weight(const rlm_kernels *k, rlm_par *par, check_case *c)
 
 static void linear_case(check_case *c, const int *s, int pass, bool bare)
 {
+    bool overwrite = pass == 3;
+    pass = overwrite ? 1 : pass;
     static const char *const names[] = {"linear_forward", "linear_backward_data",
                                         "linear_backward_weight"};
     int64_t m = s[0], n = s[1], k = s[2];
@@ -129,6 +136,7 @@ static void linear_case(check_case *c, const int *s, int pass, bool bare)
         c->in_size[2] = pass || bare ? 0 : n;
         c->in_size[3] = pass || bare ? 0 : m * n;
         c->out_size[0] = pass ? m * k : m * n;
+        c->accumulates = pass && !overwrite;
     } else {
         c->run = run_linear_weight;
         c->in_size[1] = m * n;
@@ -228,19 +236,20 @@ static void prepare_groupnorm(const rlm_kernels *k, rlm_par *par, check_case *c)
 static void run_groupnorm_backward(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
     k->groupnorm_backward(par, &c->groupnorm, c->in[0], c->in[1], c->in[2], c->in[3], c->in[4],
-                          c->out[0], c->out[1], c->out[2]);
+                          c->out[0], c->out[1], c->out[2], c->accumulates);
 }
 
 static void groupnorm_case(check_case *c, const rlm_groupnorm_shape *s, int variant)
 {
-    bool backward = variant & 1, bare = variant & 2;
+    bool overwrite = variant == 4, backward = variant & 1 || overwrite,
+         bare = variant & 2 || overwrite;
     int64_t count = (int64_t)s->frames * s->hw * s->c, stats = (int64_t)s->frames * s->groups * 2;
     c->groupnorm = *s;
     snprintf(c->name, sizeof c->name, "groupnorm_%s f%d hw%d c%d g%d act%d%s",
              backward ? "backward" : "forward", s->frames, s->hw, s->c, s->groups, s->act,
              bare ? " bare" : "");
     c->class = CASE_F32;
-    c->accumulates = backward;
+    c->accumulates = backward && !overwrite;
     c->in_size[0] = count;
     c->in_size[1] = c->in_size[2] = bare ? 0 : s->c;
     c->out_size[0] = count;
@@ -270,6 +279,8 @@ enum {
     EL_MOD,
     EL_MOD_BACK,
     EL_ADAMW,
+    EL_MOMENT,
+    EL_APPLY,
     EL_SUMSQ,
     EL_RECON1,
     EL_RECON2,
@@ -284,7 +295,7 @@ static void run_element(const rlm_kernels *k, rlm_par *par, check_case *c)
     if (op < EL_ACT_BACK)
         k->act_forward(par, (rlm_act)op, n, in[0], out[0]);
     else if (op < EL_ADD)
-        k->act_backward(par, (rlm_act)(op - EL_ACT_BACK), n, in[0], in[1], out[0]);
+        k->act_backward(par, (rlm_act)(op - EL_ACT_BACK), n, in[0], in[1], out[0], c->accumulates);
     else if (op == EL_ADD)
         k->add(par, n, in[0], in[1], out[0]);
     else if (op == EL_AXPY)
@@ -301,7 +312,11 @@ static void run_element(const rlm_kernels *k, rlm_par *par, check_case *c)
         for (int64_t i = 0; i < n; i++) /* second moments are never negative */
             out[2][i] = out[2][i] < 0 ? -out[2][i] : out[2][i];
         k->adamw(par, &c->adamw, n, out[0], in[0], out[1], out[2], out[3]);
-    } else if (op == EL_SUMSQ)
+    } else if (op == EL_MOMENT)
+        k->muon_moment(par, n, 0.95f, 0.5f, in[0], out[0], out[1]);
+    else if (op == EL_APPLY)
+        k->muon_apply(par, n, 0.99f, -0.03f, 0.9f, n % 4 ? in[0] : NULL, out[0], out[1]);
+    else if (op == EL_SUMSQ)
         out[0][0] = (float)k->sumsq(par, n, in[0]);
     else
         out[1][0] = (float)k->recon(par, op == EL_RECON1 ? 1 : 2, n, in[0], in[1], 3.0f, out[0]);
@@ -310,8 +325,8 @@ static void run_element(const rlm_kernels *k, rlm_par *par, check_case *c)
 static void element_case(check_case *c, int op, int64_t n)
 {
     static const char *const names[] = {
-        "add",   "axpy",  "fill",     "copy",    "modulate_forward", "modulate_backward",
-        "adamw", "sumsq", "recon_l1", "recon_l2"};
+        "add",   "axpy",        "fill",       "copy",  "modulate_forward", "modulate_backward",
+        "adamw", "muon_moment", "muon_apply", "sumsq", "recon_l1",         "recon_l2"};
     const char *name = op < EL_ACT_BACK ? "act_forward"
                        : op < EL_ADD    ? "act_backward"
                                         : names[op - EL_ADD];
@@ -320,8 +335,9 @@ static void element_case(check_case *c, int op, int64_t n)
     c->run = run_element;
     c->class = op == EL_ADD || op == EL_FILL || op == EL_COPY ? CASE_EXACT : CASE_F32;
     c->in_size[0] = c->in_size[1] = c->in_size[2] = c->out_size[0] = n;
-    c->accumulates = (op >= EL_ACT_BACK && op < EL_ADD) || op == EL_AXPY || op == EL_MOD_BACK ||
-                     op == EL_ADAMW || op >= EL_RECON1;
+    c->accumulates = (op >= EL_ACT_BACK && op < EL_ADD && n % 4 == 3) || op == EL_AXPY ||
+                     op == EL_MOD_BACK || op == EL_ADAMW || op == EL_MOMENT || op == EL_APPLY ||
+                     op >= EL_RECON1;
     if (op == EL_MOD_BACK)
         c->out_size[1] = c->out_size[2] = n;
     if (op == EL_ADAMW) {
@@ -329,6 +345,8 @@ static void element_case(check_case *c, int op, int64_t n)
         c->out_size[3] = n % 2 ? n : 0;
         c->adamw = (rlm_adamw){1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, 3, n % 2 ? 0.99f : 0};
     }
+    if (op == EL_MOMENT || op == EL_APPLY)
+        c->out_size[1] = op == EL_APPLY && n % 2 ? 0 : n;
     if (op == EL_SUMSQ)
         c->out_size[0] = 1;
     if (op >= EL_RECON1)
@@ -340,41 +358,41 @@ static void run_rows(const rlm_kernels *k, rlm_par *par, check_case *c)
     const int *p = c->p;
     if (p[0] == 0)
         k->swiglu_forward(par, p[1], p[2], c->in[0], c->out[0]);
-    else if (p[0] == 1)
-        k->swiglu_backward(par, p[1], p[2], c->in[0], c->in[1], c->out[0]);
+    else if (p[0] == 1 || p[0] == 4)
+        k->swiglu_backward(par, p[1], p[2], c->in[0], c->in[1], c->out[0], c->accumulates);
     else
         k->columns(par, p[1], p[2], c->in[0], p[2] + 5, 3, c->out[0], p[2] + 2, 1, p[0] == 3);
 }
 
-/* variant 0, 1: SwiGLU forward, backward; 2, 3: columns without and with accumulation. */
+/* variant 0, 1, 4: SwiGLU forward, backward, backward that overwrites; 2, 3: columns without and
+ * with accumulation. */
 static void rows_case(check_case *c, const int *s, int variant)
 {
     static const char *const names[] = {"swiglu_forward", "swiglu_backward", "columns",
-                                        "columns_add"};
+                                        "columns_add", "swiglu_backward_first"};
+    bool swiglu = variant < 2 || variant == 4;
     int64_t rows = s[0], width = s[1];
     snprintf(c->name, sizeof c->name, "%s %dx%d", names[variant], s[0], s[1]);
     c->p[0] = variant;
     memcpy(c->p + 1, s, 2 * sizeof *s);
-    c->class = variant < 2 ? CASE_F32 : CASE_EXACT;
+    c->class = swiglu ? CASE_F32 : CASE_EXACT;
     c->run = run_rows;
-    c->accumulates = variant > 0;
-    c->in_size[0] = variant < 2 ? rows * 2 * width : rows * (width + 5);
+    c->accumulates = variant == 1 || variant == 3;
+    c->in_size[0] = swiglu ? rows * 2 * width : rows * (width + 5);
     c->in_size[1] = rows * width;
-    c->out_size[0] = variant == 0   ? rows * width
-                     : variant == 1 ? rows * 2 * width
-                                    : rows * (width + 2);
+    c->out_size[0] = variant == 0 ? rows * width : swiglu ? rows * 2 * width : rows * (width + 2);
 }
 
 /* ---- The table ----------------------------------------------------------------------------- */
 
 static void conv_variant(check_case *c, const rlm_conv_shape *s, int v)
 {
-    conv_case(c, s, v % 3, v > 2);
+    conv_case(c, s, v % 4, v > 3);
 }
 
 static void linear_variant(check_case *c, const int *s, int v)
 {
-    linear_case(c, s, v % 3, v > 2);
+    linear_case(c, s, v % 4, v > 3);
 }
 
 static void element_variant(check_case *c, int64_t n, int v)
@@ -386,12 +404,12 @@ bool check_case_at(int index, bool bench, check_case *c)
 {
     walk from = {index}, *w = &from;
     memset(c, 0, sizeof *c);
-    GROUP(conv_shapes, conv_bench, bench ? 3 : 6, conv_variant, ADDRESS);
-    GROUP(linear_shapes, linear_bench, bench ? 3 : 6, linear_variant, ITEM);
+    GROUP(conv_shapes, conv_bench, bench ? 3 : 8, conv_variant, ADDRESS);
+    GROUP(linear_shapes, linear_bench, bench ? 3 : 8, linear_variant, ITEM);
     GROUP(linear_shapes, linear_bench, bench ? 1 : 8, gemm_case, ITEM);
     GROUP(norm_shapes, norm_bench, bench ? 2 : 4, rmsnorm_case, ITEM);
-    GROUP(group_shapes, group_bench, bench ? 2 : 4, groupnorm_case, ADDRESS);
+    GROUP(group_shapes, group_bench, bench ? 2 : 5, groupnorm_case, ADDRESS);
     GROUP(sizes, sizes_bench, ELEMENTS, element_variant, ITEM);
-    GROUP(norm_shapes, norm_bench, 4, rows_case, ITEM);
+    GROUP(norm_shapes, norm_bench, 5, rows_case, ITEM);
     return check_sequence_case_at(w, bench, c) || check_quant_case_at(w, bench, c);
 }

@@ -302,7 +302,8 @@ static void networks_have_their_shapes(void)
     fixture_close(&f);
 }
 
-/* The same forward, recorded: same numbers, one record a layer call, gradients zeroed. */
+/* The same forward, recorded: same numbers, one record a layer call, gradients zeroed by their
+ * first use and by no other. */
 static void the_tape_records_what_was_done(void)
 {
     fixture f, g;
@@ -327,8 +328,12 @@ static void the_tape_records_what_was_done(void)
     for (int i = 0; i < count && i < g.tape.count; i++) {
         const rlm_record *r = &g.tape.items[i];
         CHECK(r->op == expected[i] && r->out.grad && r->out.data);
+        bool first = !rlm_grad_touched(&r->out);
+        float *dy = rlm_grad(&g.run, &r->out);
         for (int64_t j = 0; j < rlm_tensor_count(&r->out); j++)
-            CHECK(r->out.grad[j] == 0);
+            CHECK(first ? dy[j] == 0 : dy[j] != 0);
+        g.run.k->fill(g.run.par, rlm_tensor_count(&r->out), 1.0f, dy);
+        CHECK(rlm_grad_touched(&r->out) && rlm_grad_adds(&r->out));
     }
     const rlm_record *conv = &g.tape.items[3];
     CHECK(conv->layer == &n.down && conv->in[1].data == g.tape.items[1].out.data);
