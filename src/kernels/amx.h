@@ -19,6 +19,13 @@ static inline int rlm_div_up(int64_t a, int64_t b)
     return (int)((a + b - 1) / b);
 }
 
+/* Grow a slot of every worker now: whichever of them gets work, memory is asked for only here. */
+static inline void rlm_amx_room(rlm_par *par, int slot, size_t bytes)
+{
+    for (int w = 0; w < rlm_par_threads(par); w++)
+        rlm_par_scratch(par, w, slot, bytes);
+}
+
 /* All eight tiles 16 rows x 64 bytes. The barrier keeps gcc 12 from dropping the stores to cfg. */
 static inline void rlm_amx_begin(void)
 {

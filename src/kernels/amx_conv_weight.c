@@ -1,428 +1,442 @@
-/* AMX overlay: gradient of convolution weights. K is the position axis: x becomes
- * [channel][position] (so that a tap is a shift), dy becomes pairs of positions. Both live on the
- * padded grid, where dy is zero on the padding, so one offset a tap serves every position.
+/* AMX overlay: gradient of convolution weights,
  *
- *   dw[co][tap][ci] += sum_p xT[ci][p + shift(tap)] * dy[p][co]
+ *   dw[co][tap][ci] += sum over output positions p of dy[p][co] * x[source(p, tap)][ci]
  *
- * Work is cut by (ci, co) blocks of 32 and fixed K slices: results do not depend on threads. */
+ * K is the position axis. Positions are taken slab by slab: a box of outputs whose operands, turned
+ * for the tiles, stay in the L2 cache. A tile of A is 16 output channels x 32 positions of dy,
+ * turned; a tile of B 16 pairs of positions x 16 input channels of x. A tap is a shift of B by
+ * whole pairs; for odd shifts a second copy starts one position later. With strides, x is split
+ * into phases so that a tap stays a shift. Sums of a task (a block of channels, a run of slabs)
+ * stay in its block of accumulators; blocks are added in fixed order, so results do not depend on
+ * the threads. */
 #include "src/kernels/amx.h"
 
+enum {
+    K_LEAST = 192, /* positions of a slab, where there are as many */
+    K_MOST = 320,
+    ACC_MOST = 256 * 1024, /* accumulators of a task, floats: half of the L2 cache */
+    TASKS = 8
+};
+
+/* One axis of a slab. */
+typedef struct slab_axis {
+    int out, len, count; /* outputs; of a slab; slabs */
+    int stride, pad, size;
+    int phases, span; /* phases that taps use; panel places of one phase */
+} slab_axis;
+
 typedef struct weight_job {
-    int cin, cout, cin_pad, cout_pad, taps;
-    int n, chunks;                     /* segments; chunks of 32 positions in one */
-    int64_t x_seg, y_seg;              /* positions between segments */
-    int64_t x_pitch;                   /* values of one channel row of xT */
-    int64_t x_len, y_len;              /* positions of the two panels */
-    const uint16_t *x_panel, *y_panel; /* [position][channels padded]; NULL: read x, y instead */
-    const float *x, *y;                /* [position][channels], no padding anywhere */
-    int64_t positions;                 /* of x and y */
-    uint16_t *xt;                      /* [cin_pad][x_pitch] */
-    uint16_t *yv;                      /* [cout_pad / 16][y_len / 2][16][2] */
-    const int64_t *shift;              /* one a tap */
+    const rlm_conv_shape *s;
+    const float *x, *dy;
+    float *dw, *dbias;
+    rlm_par *par;
+    int taps, odd; /* odd: some shift is odd, so B has two copies */
+    slab_axis t, h, w;
+    int pitch, plane; /* panel positions between rows and frames; both even */
+    int positions;    /* of a B panel, phases included */
+    int runs, chunks; /* K: runs of chunks of 32 positions; a run is a frame of the slab */
+    int64_t b_tile;   /* values of one copy of one channel tile of B */
+    int64_t slabs;
+    int co_tiles, ci_tiles; /* in all */
+    int co_block, ci_block; /* tiles of a task; co_block even */
     int co_blocks, ci_blocks, slices;
-    float *acc; /* [slice][co_block][ci_block][tap][32][32] */
-    float *dw;
-    int tap_first, tap_stride; /* where the taps lie in dw: strided convolutions do one at a time */
+    size_t b_from, zeros_from, at_from, room; /* bytes in a worker's scratch: A first */
+    const int32_t *shift; /* one a tap: values from the start of its copy, copy included */
+    float *acc, *bias;    /* [task][co tile][ci tile * taps + tap][16][16]; [slice][cout] */
 } weight_job;
 
-enum { K_BLOCK = 16 }; /* chunks between loads of the accumulators */
+/* ---- Geometry ------------------------------------------------------------------------------ */
 
-/* Positions 2j and 2j + 1 of 16 channels as 16 pairs of bf16. */
-static inline __m512i position_pair(const uint16_t *p, int pitch)
+static slab_axis axis_of(int size, int out, int stride, int pad, int reach)
 {
-    __m512i lo = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
-    __m512i hi = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p + pitch)));
-    return _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16));
+    slab_axis a = {.out = out, .stride = stride, .pad = pad, .size = size};
+    a.phases = reach + 1 < stride ? reach + 1 : stride;
+    a.span = reach / stride;
+    return a;
 }
 
-/* The same straight from f32 rows; positions and channels that do not exist are zero. */
-static inline __m512i position_pair_f32(const float *x, int64_t p, int64_t n, int channels, int c)
+static void cut(slab_axis *a, int len)
 {
-    int left = channels - c;
-    __mmask16 m = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
-    const float *at = x + p * channels + c;
-    __m512 lo = p < n ? _mm512_maskz_loadu_ps(m, at) : _mm512_setzero_ps();
-    __m512 hi = p + 1 < n ? _mm512_maskz_loadu_ps(m, at + channels) : _mm512_setzero_ps();
-    return rlm_amx_pair(lo, hi);
+    int reach = a->span;
+    a->count = rlm_div_up(a->out, len);
+    a->len = rlm_div_up(a->out, a->count);
+    a->span = a->len + reach;
 }
 
-static void transpose_slice(void *ctx, int64_t begin, int64_t end, int worker)
+static int even(int n)
 {
-    const weight_job *j = ctx;
-    (void)worker;
-    __m512i r[16];
-    for (int64_t b = begin; b < end; b++)
-        for (int c = 0; c < j->cin_pad; c += 16) {
-            for (int i = 0; i < 16; i++)
-                r[i] =
-                    j->x_panel
-                        ? position_pair(j->x_panel + (b * 32 + 2 * i) * j->cin_pad + c, j->cin_pad)
-                        : position_pair_f32(j->x, b * 32 + 2 * i, j->positions, j->cin, c);
-            rlm_amx_transpose16(r);
-            for (int i = 0; i < 16; i++)
-                _mm512_storeu_si512(j->xt + (c + i) * j->x_pitch + b * 32, r[i]);
+    return (n + 1) & ~1;
+}
+
+/* Sizes of a slab: whole frames' rows where they fit, else rows, else parts of a row. */
+static void plan_slabs(weight_job *j)
+{
+    const rlm_conv_shape *s = j->s;
+    j->t = axis_of(s->t, s->ot, s->st, s->pt, s->kt - 1);
+    j->h = axis_of(s->h, s->oh, s->sh, s->ph, s->kh - 1);
+    j->w = axis_of(s->w, s->ow, s->sw, s->pw, (s->kw - 1) * s->dw);
+    int reach_w = j->w.span, frames = s->ot < 8 ? s->ot : 8;
+    int row = s->ow + reach_w;
+    if (s->oh == 1) {
+        int len = frames == 1 ? 256 : K_LEAST / frames / 32 * 32 + 32;
+        cut(&j->w, len);
+        if (j->w.count > 1) { /* a run is padded to chunks of 32 anyway */
+            j->w.len = rlm_div_up(j->w.len, 32) * 32;
+            j->w.count = rlm_div_up(s->ow, j->w.len);
+            j->w.span = j->w.len + reach_w;
         }
-}
-
-static void pair_slice(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const weight_job *j = ctx;
-    (void)worker;
-    int64_t column = j->y_len * 16;
-    for (int64_t p = begin; p < end; p++)
-        for (int c = 0; c < j->cout_pad; c += 16) {
-            __m512i v = j->y_panel
-                            ? position_pair(j->y_panel + p * 2 * j->cout_pad + c, j->cout_pad)
-                            : position_pair_f32(j->y, 2 * p, j->positions, j->cout, c);
-            _mm512_storeu_si512(j->yv + (c / 16) * column + p * 32, v);
-        }
-}
-
-/* One tap of one unit over chunks [first, first + count) of one segment. */
-static void tap_block(const uint16_t *x, int64_t x_pitch, const uint16_t *y, int64_t column,
-                      int count, bool narrow, float *acc)
-{
-    size_t lda = (size_t)x_pitch * 2;
-    _tile_loadd(0, acc, 128);
-    _tile_loadd(2, acc + 512, 128);
-    if (narrow) {
-        for (int i = 0; i < count; i++, x += 32, y += 512) {
-            _tile_loadd(6, y, 64);
-            _tile_loadd(4, x, lda);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_loadd(5, x + 16 * x_pitch, lda);
-            _tile_dpbf16ps(2, 5, 6);
-        }
+        cut(&j->h, 1);
     } else {
-        _tile_loadd(1, acc + 16, 128);
-        _tile_loadd(3, acc + 528, 128);
-        for (int i = 0; i < count; i++, x += 32, y += 512) {
-            _tile_loadd(4, x, lda);
-            _tile_loadd(6, y, 64);
-            _tile_loadd(7, y + column, 64);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_loadd(5, x + 16 * x_pitch, lda);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-        }
-        _tile_stored(1, acc + 16, 128);
-        _tile_stored(3, acc + 528, 128);
+        cut(&j->w, row <= K_MOST ? s->ow : 128);
+        row = j->w.len + reach_w;
+        int rows = K_MOST / row > 1 ? K_MOST / row : 1;
+        cut(&j->h, rows < s->oh ? rows : s->oh);
     }
-    _tile_stored(0, acc, 128);
-    _tile_stored(2, acc + 512, 128);
+    j->pitch = even(j->w.span);
+    int k = (j->h.len - 1) * j->pitch + j->w.len;
+    int run = rlm_div_up(k, 32) * 32;
+    cut(&j->t, run * frames <= K_MOST + 64 ? frames : K_LEAST / run > 1 ? K_LEAST / run : 1);
+    j->runs = j->t.len;
+    j->chunks = run / 32;
+    j->plane = even(j->h.span * j->pitch);
+    int phases = j->t.phases * j->h.phases * j->w.phases;
+    j->positions = phases * j->t.span * j->plane;
+    j->slabs = (int64_t)s->n * j->t.count * j->h.count * j->w.count;
+    /* The last run reads whole chunks: up to 32 positions and the reach past its end. */
+    j->b_tile = (int64_t)even(j->positions + 64 + j->pitch * (s->kh - 1) / s->sh) * 16;
 }
 
-static void unit(const weight_job *j, int slice, int co, int ci, float *acc)
+/* Where tap (a, b, c) lies: phase, place in it; copy 1 for odd places. */
+static void plan_shifts(weight_job *j, int32_t *shift)
 {
-    int64_t column = j->y_len * 16;
-    int per = rlm_div_up(j->chunks, K_BLOCK);
-    int64_t blocks = (int64_t)per * j->n;
-    int64_t first = blocks * slice / j->slices, last = blocks * (slice + 1) / j->slices;
-    bool narrow = j->cout - co * 32 <= 16;
-    memset(acc, 0, (size_t)j->taps * 4096);
-    for (int64_t b = first; b < last; b++) {
-        int64_t n = b / per;
-        int chunk = (int)(b % per) * K_BLOCK;
-        int count = j->chunks - chunk < K_BLOCK ? j->chunks - chunk : K_BLOCK;
-        const uint16_t *y = j->yv + co * 2 * column + (n * j->y_seg + chunk * 32) * 16;
-        const uint16_t *x = j->xt + ci * 32 * j->x_pitch + n * j->x_seg + chunk * 32;
-        for (int t = 0; t < j->taps; t++)
-            tap_block(x + j->shift[t], j->x_pitch, y, column, count, narrow, acc + t * 1024);
+    const rlm_conv_shape *s = j->s;
+    int i = 0;
+    j->odd = 0;
+    for (int a = 0; a < s->kt; a++)
+        for (int b = 0; b < s->kh; b++)
+            for (int c = 0; c < s->kw; c++, i++) {
+                int at = c * s->dw;
+                int phase = ((a % s->st) * j->h.phases + b % s->sh) * j->w.phases + at % s->sw;
+                int place =
+                    (phase * j->t.span + a / s->st) * j->plane + b / s->sh * j->pitch + at / s->sw;
+                shift[i] = place;
+                j->odd |= place & 1;
+            }
+    for (i = 0; i < j->taps; i++)
+        shift[i] = (shift[i] & ~1) * 16 + (shift[i] & 1 ? (int32_t)j->b_tile : 0);
+    j->shift = shift;
+}
+
+/* Channel blocks whose accumulators stay in the L2 cache, as square as they come (rather more
+ * output channels: they share what the taps read of x); then slices of the slabs until there is
+ * work for several threads. */
+static void plan_tasks(weight_job *j)
+{
+    const rlm_conv_shape *s = j->s;
+    j->co_tiles = rlm_div_up(s->cout, 32) * 2;
+    j->ci_tiles = rlm_div_up(s->cin, 16);
+    int most = ACC_MOST / 256 / j->taps; /* tiles of co x tiles of ci */
+    int co = j->co_tiles, ci = j->ci_tiles;
+    while (co * ci > most && (co > 2 || ci > 1)) {
+        if (ci > 1 && (2 * ci > co || co <= 2))
+            ci = rlm_div_up(ci, 2);
+        else
+            co = even(rlm_div_up(co, 2));
+    }
+    j->co_block = co;
+    j->ci_block = ci;
+    j->co_blocks = rlm_div_up(j->co_tiles, co);
+    j->ci_blocks = rlm_div_up(j->ci_tiles, ci);
+    int blocks = j->co_blocks * j->ci_blocks;
+    int64_t slices = blocks >= TASKS ? 1 : rlm_div_up(TASKS, blocks);
+    j->slices = (int)(slices > j->slabs ? j->slabs : slices);
+}
+
+/* A, B, a row of zeros, then one pointer a position (of B and of A in turn). */
+static void plan_room(weight_job *j)
+{
+    const rlm_conv_shape *s = j->s;
+    int k = j->runs * j->chunks * 32, most = s->cin > s->cout ? s->cin : s->cout;
+    j->b_from = (size_t)j->co_block * k * 32;
+    j->zeros_from = j->b_from + (size_t)j->ci_block * (1 + j->odd) * j->b_tile * 2;
+    j->at_from = j->zeros_from + rlm_div_up(most + 16, 16) * 16 * sizeof(float);
+    j->room = j->at_from + ((size_t)j->positions + k + 2) * sizeof(float *);
+    rlm_amx_room(j->par, 1, j->room);
+}
+
+/* ---- Panels -------------------------------------------------------------------------------- */
+
+/* 16 channels of two positions as 16 pairs. */
+static inline __m512i pair_of(const float *a, const float *b, __mmask16 m, __m512i order)
+{
+    __m512bh v = _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(m, b), _mm512_maskz_loadu_ps(m, a));
+    return _mm512_permutexvar_epi16(order, (__m512i)v);
+}
+
+static inline __m512i pair_order(void)
+{
+    __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_or_si512(low,
+                           _mm512_slli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(16)), 16));
+}
+
+static inline __mmask16 channels_left(int left)
+{
+    return left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+}
+
+/* The slab's first output, then its place in x. */
+typedef struct slab_at {
+    int64_t n;
+    int t, h, w;
+} slab_at;
+
+static slab_at slab_of(const weight_job *j, int64_t slab)
+{
+    slab_at p;
+    p.w = (int)(slab % j->w.count) * j->w.len;
+    slab /= j->w.count;
+    p.h = (int)(slab % j->h.count) * j->h.len;
+    slab /= j->h.count;
+    p.t = (int)(slab % j->t.count) * j->t.len;
+    p.n = slab / j->t.count;
+    return p;
+}
+
+/* Rows of x for every position of the B panel; positions outside are `zeros`. */
+static void point_at_x(const weight_job *j, slab_at p, const float *zeros, const float **at)
+{
+    const rlm_conv_shape *s = j->s;
+    for (int phase = 0; phase < j->t.phases * j->h.phases * j->w.phases; phase++) {
+        int fw = phase % j->w.phases, fh = phase / j->w.phases % j->h.phases;
+        int ft = phase / j->w.phases / j->h.phases;
+        for (int t = 0; t < j->t.span; t++, at += j->plane) {
+            int st = (p.t + t) * s->st - s->pt + ft;
+            for (int i = 0; i < j->plane; i++)
+                at[i] = zeros;
+            for (int h = 0; h < j->h.span && st >= 0 && st < s->t; h++) {
+                int sh = (p.h + h) * s->sh - s->ph + fh;
+                if (sh < 0 || sh >= s->h)
+                    continue;
+                const float *row = j->x + ((p.n * s->t + st) * s->h + sh) * (int64_t)s->w * s->cin;
+                const float **to = at + h * j->pitch;
+                for (int w = 0; w < j->w.span; w++) {
+                    int sw = (p.w + w) * s->sw - s->pw + fw;
+                    if (sw >= 0 && sw < s->w)
+                        to[w] = row + (int64_t)sw * s->cin;
+                }
+            }
+        }
     }
 }
 
-static void unit_slice(void *ctx, int64_t begin, int64_t end, int worker)
+/* Rows of dy for every position of K. */
+static void point_at_dy(const weight_job *j, slab_at p, const float *zeros, const float **at)
+{
+    const rlm_conv_shape *s = j->s;
+    for (int t = 0; t < j->runs; t++, at += j->chunks * 32) {
+        for (int i = 0; i < j->chunks * 32; i++)
+            at[i] = zeros;
+        for (int h = 0; h < j->h.len && p.t + t < s->ot && p.h + h < s->oh; h++) {
+            const float *row =
+                j->dy +
+                (((p.n * s->ot + p.t + t) * s->oh + p.h + h) * (int64_t)s->ow + p.w) * s->cout;
+            for (int w = 0; w < j->w.len && p.w + w < s->ow; w++)
+                at[h * j->pitch + w] = row + (int64_t)w * s->cout;
+        }
+    }
+}
+
+/* B: [ci tile][copy][pair][16][2], channels from `first`. */
+static void fill_b(const weight_job *j, const float *const *at, int first, int tiles, uint16_t *b)
+{
+    __m512i order = pair_order();
+    int64_t tile = j->b_tile * (1 + j->odd);
+    int pairs = j->positions / 2, spare = (int)(j->b_tile / 32) - pairs;
+    for (int i = 0; i < pairs; i++) {
+        const float *p0 = at[2 * i] + first, *p1 = at[2 * i + 1] + first;
+        const float *p2 = at[2 * i + 2] + first;
+        uint16_t *out = b + i * 32;
+        for (int c = 0; c < tiles; c++, out += tile) {
+            __mmask16 m = channels_left(j->s->cin - first - c * 16);
+            _mm512_store_si512(out, pair_of(p0 + c * 16, p1 + c * 16, m, order));
+            if (j->odd)
+                _mm512_store_si512(out + j->b_tile, pair_of(p1 + c * 16, p2 + c * 16, m, order));
+        }
+    }
+    for (int c = 0; c < tiles * (1 + j->odd); c++)
+        memset(b + c * j->b_tile + pairs * 32, 0, (size_t)spare * 64);
+}
+
+/* A: [co tile][chunk][16][32], channels from `first`; bias, if not NULL: += sums over positions. */
+static void fill_a(const weight_job *j, const float *const *at, int first, int tiles, uint16_t *a,
+                   float *bias)
+{
+    __m512i order = pair_order(), r[16];
+    int chunks = j->runs * j->chunks;
+    for (int k = 0; k < chunks; k++, at += 32)
+        for (int c = 0; c < tiles; c++) {
+            int from = first + c * 16;
+            __mmask16 m = channels_left(j->s->cout - from);
+            for (int i = 0; i < 16; i++)
+                r[i] = pair_of(at[2 * i] + from, at[2 * i + 1] + from, m, order);
+            if (bias && m) {
+                __m512 sum = _mm512_maskz_loadu_ps(m, bias + from);
+                for (int i = 0; i < 32; i++)
+                    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, at[i] + from));
+                _mm512_mask_storeu_ps(bias + from, m, sum);
+            }
+            rlm_amx_transpose16(r);
+            uint16_t *out = a + ((int64_t)c * chunks + k) * 512;
+            for (int i = 0; i < 16; i++)
+                _mm512_store_si512(out + i * 32, r[i]);
+        }
+}
+
+/* ---- Products ------------------------------------------------------------------------------ */
+
+/* acc: two rows of accumulator tiles `row` floats apart; columns at b0 and, if two, b1. */
+static inline void multiply(const weight_job *j, const uint16_t *a0, const uint16_t *a1,
+                            const uint16_t *b0, const uint16_t *b1, bool two, float *acc,
+                            int64_t row)
+{
+    int64_t step = (int64_t)j->plane * 16 - j->chunks * 512;
+    _tile_loadd(0, acc, 64);
+    _tile_loadd(2, acc + row, 64);
+    if (two) {
+        _tile_loadd(1, acc + 256, 64);
+        _tile_loadd(3, acc + row + 256, 64);
+        for (int t = 0; t < j->runs; t++, b0 += step, b1 += step)
+            for (int k = 0; k < j->chunks; k++, a0 += 512, a1 += 512, b0 += 512, b1 += 512) {
+                _tile_loadd(4, a0, 64);
+                _tile_loadd(6, b0, 64);
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_loadd(7, b1, 64);
+                _tile_dpbf16ps(1, 4, 7);
+                _tile_loadd(5, a1, 64);
+                _tile_dpbf16ps(2, 5, 6);
+                _tile_dpbf16ps(3, 5, 7);
+            }
+        _tile_stored(1, acc + 256, 64);
+        _tile_stored(3, acc + row + 256, 64);
+    } else {
+        for (int t = 0; t < j->runs; t++, b0 += step)
+            for (int k = 0; k < j->chunks; k++, a0 += 512, a1 += 512, b0 += 512) {
+                _tile_loadd(4, a0, 64);
+                _tile_loadd(6, b0, 64);
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_loadd(5, a1, 64);
+                _tile_dpbf16ps(2, 5, 6);
+            }
+    }
+    _tile_stored(0, acc, 64);
+    _tile_stored(2, acc + row, 64);
+}
+
+static void slab_products(const weight_job *j, const uint16_t *a, const uint16_t *b, int co, int ci,
+                          float *acc)
+{
+    int64_t tile = j->b_tile * (1 + j->odd), row = (int64_t)j->ci_block * j->taps * 256;
+    int64_t a_tile = (int64_t)j->runs * j->chunks * 512;
+    int columns = ci * j->taps;
+    for (int q = 0; q < columns; q += 2) {
+        int p = q + 1 < columns ? q + 1 : q;
+        const uint16_t *b0 = b + q / j->taps * tile + j->shift[q % j->taps];
+        const uint16_t *b1 = b + p / j->taps * tile + j->shift[p % j->taps];
+        for (int c = 0; c < co; c += 2)
+            multiply(j, a + c * a_tile, a + (c + 1) * a_tile, b0, b1, p > q,
+                     acc + c * row + q * 256, row);
+    }
+}
+
+static void task(const weight_job *j, int64_t index, int worker)
+{
+    int blocks = j->co_blocks * j->ci_blocks, slice = (int)(index / blocks);
+    int cob = (int)(index % blocks) / j->ci_blocks, cib = (int)(index % j->ci_blocks);
+    int co0 = cob * j->co_block, ci0 = cib * j->ci_block;
+    int co = j->co_tiles - co0 < j->co_block ? j->co_tiles - co0 : j->co_block;
+    int ci = j->ci_tiles - ci0 < j->ci_block ? j->ci_tiles - ci0 : j->ci_block;
+    int64_t first = j->slabs * slice / j->slices, last = j->slabs * (slice + 1) / j->slices;
+    uint8_t *room = rlm_par_scratch(j->par, worker, 1, j->room);
+    uint16_t *a = (uint16_t *)room, *b = (uint16_t *)(room + j->b_from);
+    float *zeros = (float *)(room + j->zeros_from);
+    const float **at = (const float **)(room + j->at_from);
+    float *acc = j->acc + index * j->co_block * j->ci_block * j->taps * 256;
+    float *bias = j->dbias && cib == 0 ? j->bias + (int64_t)slice * j->s->cout : NULL;
+    memset(zeros, 0, j->at_from - j->zeros_from);
+    memset(acc, 0, (size_t)j->co_block * j->ci_block * j->taps * 1024);
+    for (int64_t slab = first; slab < last; slab++) {
+        slab_at p = slab_of(j, slab);
+        point_at_x(j, p, zeros, at);
+        at[j->positions] = at[j->positions + 1] = zeros;
+        fill_b(j, at, ci0 * 16, ci, b);
+        point_at_dy(j, p, zeros, at);
+        fill_a(j, at, co0 * 16, co, a, bias);
+        if (j->dw)
+            slab_products(j, a, b, co, ci, acc);
+    }
+}
+
+static void task_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const weight_job *j = ctx;
-    (void)worker;
     rlm_amx_begin();
-    for (int64_t i = begin; i < end; i++) {
-        int ci = (int)(i % j->ci_blocks), co = (int)(i / j->ci_blocks % j->co_blocks);
-        int slice = (int)(i / j->ci_blocks / j->co_blocks);
-        unit(j, slice, co, ci, j->acc + i * j->taps * 1024);
-    }
+    for (int64_t i = begin; i < end; i++)
+        task(j, i, worker);
     rlm_amx_end();
 }
 
-/* dw rows of one (co block, ci block): sums of the slices, transposed from [ci][co]. */
+/* dw of one output channel: the slices' sums in order. */
 static void reduce_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const weight_job *j = ctx;
+    int blocks = j->co_blocks * j->ci_blocks;
+    int64_t block = (int64_t)j->co_block * j->ci_block * j->taps * 256;
     (void)worker;
-    int64_t units = (int64_t)j->ci_blocks * j->co_blocks;
-    for (int64_t i = begin; i < end; i++) {
-        int ci0 = (int)(i % j->ci_blocks) * 32, co0 = (int)(i / j->ci_blocks) * 32;
-        int ci_n = j->cin - ci0 < 32 ? j->cin - ci0 : 32;
-        int co_n = j->cout - co0 < 32 ? j->cout - co0 : 32;
-        for (int t = 0; t < j->taps; t++)
-            for (int co = 0; co < co_n; co++) {
-                float *dw =
-                    j->dw + ((int64_t)(co0 + co) * j->tap_stride + j->tap_first + t) * j->cin;
-                for (int s = 0; s < j->slices; s++) {
-                    const float *a = j->acc + ((s * units + i) * j->taps + t) * 1024 + co;
-                    for (int ci = 0; ci < ci_n; ci++)
-                        dw[ci0 + ci] += a[ci * 32];
-                }
+    for (int64_t co = begin; co < end; co++) {
+        int cob = (int)(co / 16) / j->co_block, c = (int)(co / 16) % j->co_block;
+        for (int ci = 0; ci < j->ci_tiles; ci++) {
+            int cib = ci / j->ci_block, i = ci % j->ci_block;
+            __mmask16 m = channels_left(j->s->cin - ci * 16);
+            const float *from = j->acc + (cob * j->ci_blocks + cib) * block +
+                                ((int64_t)(c * j->ci_block + i) * j->taps) * 256 + co % 16 * 16;
+            for (int tap = 0; tap < j->taps; tap++) {
+                float *dw = j->dw + (co * j->taps + tap) * j->s->cin + ci * 16;
+                __m512 sum = _mm512_maskz_loadu_ps(m, dw);
+                for (int s = 0; s < j->slices; s++)
+                    sum = _mm512_add_ps(sum, _mm512_load_ps(from + s * blocks * block + tap * 256));
+                _mm512_mask_storeu_ps(dw, m, sum);
             }
+        }
     }
 }
 
-/* db[co] += sum of dy rows, 16 channels a task. */
-typedef struct bias_job {
-    int64_t rows;
-    int c;
-    const float *dy;
-    float *db;
-} bias_job;
-static void bias_slice(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const bias_job *j = ctx;
-    (void)worker;
-    for (int64_t b = begin; b < end; b++) {
-        int c = (int)b * 16, n = j->c - c < 16 ? j->c - c : 16;
-        __mmask16 m = (__mmask16)((1u << n) - 1);
-        __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
-                       _mm512_setzero_ps()};
-        for (int64_t r = 0; r < j->rows; r++)
-            s[r & 3] = _mm512_add_ps(s[r & 3], _mm512_maskz_loadu_ps(m, j->dy + r * j->c + c));
-        s[0] = _mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3]));
-        _mm512_mask_storeu_ps(j->db + c, m,
-                              _mm512_add_ps(s[0], _mm512_maskz_loadu_ps(m, j->db + c)));
-    }
-}
-
-/* Build xT and the dy pairs from their panels, then all products into dw. The scratch of worker 0:
- * slot 0 panels, 1 transposed panels, 2 accumulators. */
-static void weight_run(rlm_par *par, weight_job *j)
-{
-    rlm_par_for(par, j->x_len / 32, 8, transpose_slice, j);
-    rlm_par_for(par, j->y_len / 2, 256, pair_slice, j);
-    j->ci_blocks = j->cin_pad / 32;
-    j->co_blocks = j->cout_pad / 32;
-    int units = j->ci_blocks * j->co_blocks;
-    int64_t blocks = (int64_t)rlm_div_up(j->chunks, K_BLOCK) * j->n;
-    j->slices = units >= 8 ? 1 : rlm_div_up(8, units);
-    if (j->slices > blocks)
-        j->slices = (int)blocks;
-    size_t bytes = (size_t)j->slices * units * j->taps * 4096;
-    j->acc = rlm_par_scratch(par, 0, 2, bytes);
-    rlm_par_for(par, (int64_t)j->slices * units, 1, unit_slice, j);
-    rlm_par_for(par, units, 1, reduce_slice, j);
-}
-
-static int64_t round32(int64_t n)
-{
-    return (n + 31) / 32 * 32;
-}
-
-/* Sizes and memory common to both kinds: x_len, y_len are set (multiples of 32); the panels follow
- * each other in slot 0 (x_panel NULL: none), their transposed forms in slot 1. */
-static void weight_memory(rlm_par *par, weight_job *j, uint16_t **x_panel, uint16_t **y_panel)
-{
-    j->cin_pad = rlm_div_up(j->cin, 32) * 32;
-    j->cout_pad = rlm_div_up(j->cout, 32) * 32;
-    /* Room behind the end for the slack that rlm_amx_fill_panel clears and for rounding. */
-    if (x_panel) {
-        size_t xs = (size_t)j->x_len * j->cin_pad + 128 * (size_t)j->cin_pad + 4096;
-        size_t ys = (size_t)j->y_len * j->cout_pad + 128 * (size_t)j->cout_pad + 4096;
-        uint16_t *panels = rlm_par_scratch(par, 0, 0, (xs + ys) * 2);
-        j->x_panel = *x_panel = panels;
-        j->y_panel = *y_panel = panels + xs;
-    }
-    j->x_pitch = j->x_len + 32; /* an odd number of cache lines apart */
-    if ((j->x_pitch / 32) % 2 == 0)
-        j->x_pitch += 32;
-    size_t xt = (size_t)j->x_pitch * j->cin_pad, yv = (size_t)j->y_len * j->cout_pad;
-    j->xt = rlm_par_scratch(par, 0, 1, (xt + yv + 4096) * 2);
-    j->yv = j->xt + xt + 64;
-}
-
-/* A strided convolution: each tap on its own, on gathered positions. */
-typedef struct gather_job {
-    const rlm_conv_shape *s;
-    const float *x;
-    uint16_t *out;
-    int cin_pad, a, b, c;
-} gather_job;
-static void gather_slice(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const gather_job *g = ctx;
-    const rlm_conv_shape *s = g->s;
-    (void)worker;
-    for (int64_t p = begin; p < end; p++) {
-        int w = (int)(p % s->ow) * s->sw - s->pw + g->c * s->dw;
-        int h = (int)(p / s->ow % s->oh) * s->sh - s->ph + g->b;
-        int t = (int)(p / s->ow / s->oh % s->ot) * s->st - s->pt + g->a;
-        int64_t n = p / s->ow / s->oh / s->ot;
-        uint16_t *out = g->out + p * g->cin_pad;
-        memset(out, 0, (size_t)g->cin_pad * 2);
-        if (w >= 0 && w < s->w && h >= 0 && h < s->h && t >= 0 && t < s->t)
-            rlm_amx_to_bf16(g->x + (((n * s->t + t) * s->h + h) * (int64_t)s->w + w) * s->cin,
-                            s->cin, out);
-    }
-}
-
-static void strided(rlm_par *par, const rlm_conv_shape *s, const float *x, const float *dy,
-                    float *dw)
-{
-    int64_t positions = (int64_t)s->n * s->ot * s->oh * s->ow, zero = 0;
-    weight_job j = {.cin = s->cin, .cout = s->cout, .taps = 1, .n = 1, .shift = &zero, .dw = dw};
-    uint16_t *xp, *yp;
-    j.x_len = j.y_len = j.x_seg = j.y_seg = round32(positions);
-    j.chunks = (int)(j.y_len / 32);
-    j.tap_stride = s->kt * s->kh * s->kw;
-    weight_memory(par, &j, &xp, &yp);
-    rlm_amx_fill fy = {.x = dy,
-                       .out = yp,
-                       .n = 1,
-                       .t = 1,
-                       .h = 1,
-                       .w = (int)positions,
-                       .c = s->cout,
-                       .tp = 1,
-                       .hp = 1,
-                       .wp = (int)positions,
-                       .ut = 1,
-                       .uh = 1,
-                       .uw = 1,
-                       .cblk = j.cout_pad,
-                       .blocks = 1};
-    rlm_amx_fill_panel(par, &fy);
-    gather_job g = {.s = s, .x = x, .out = xp, .cin_pad = j.cin_pad};
-    memset(xp + positions * j.cin_pad, 0, (size_t)(j.x_len - positions) * j.cin_pad * 2);
-    for (g.a = 0; g.a < s->kt; g.a++)
-        for (g.b = 0; g.b < s->kh; g.b++)
-            for (g.c = 0; g.c < s->kw; g.c++) {
-                rlm_par_for(par, positions, 256, gather_slice, &g);
-                j.tap_first = (g.a * s->kh + g.b) * s->kw + g.c;
-                weight_run(par, &j);
-            }
-}
-
-/* dy panels: each segment starts at a multiple of 32 positions; the zeros that filling leaves
- * behind a panel are the gap, so ascending order matters. */
-static void fill_segments(rlm_par *par, const weight_job *j, rlm_amx_fill *f, uint16_t *panel)
-{
-    int64_t item = (int64_t)f->t * f->h * f->w * f->c;
-    int segments = j->n;
-    f->n /= segments;
-    for (int i = 0; i < segments; i++) {
-        f->out = panel + i * j->y_seg * j->cout_pad;
-        rlm_amx_fill_panel(par, f);
-        f->x += item * f->n;
-    }
-}
-
-/* A dense product: no padding, so no panels. */
-static void flat(rlm_par *par, const rlm_conv_shape *s, const float *x, const float *dy, float *dw)
-{
-    int64_t zero = 0;
-    weight_job j = {.cin = s->cin,
-                    .cout = s->cout,
-                    .taps = 1,
-                    .n = 1,
-                    .shift = &zero,
-                    .dw = dw,
-                    .x = x,
-                    .y = dy,
-                    .tap_stride = 1};
-    j.positions = (int64_t)s->n * s->t * s->h * s->w;
-    j.x_len = j.y_len = j.x_seg = j.y_seg = round32(j.positions);
-    j.chunks = (int)(j.y_len / 32);
-    weight_memory(par, &j, NULL, NULL);
-    weight_run(par, &j);
-}
-
-static void dense(rlm_par *par, const rlm_amx_grid *g, const float *x, const float *dy, float *dw)
-{
-    const rlm_conv_shape *s = &g->s;
-    int64_t plane = (int64_t)g->hp * g->wp;
-    weight_job j = {
-        .cin = s->cin, .cout = s->cout, .taps = s->kt * s->kh * s->kw, .n = s->n, .dw = dw};
-    j.tap_stride = j.taps;
-    j.x_seg = g->tp * plane;
-    j.y_seg = s->ot * plane;
-    if (g->tp == s->ot) { /* one pitch for all items: a single segment */
-        j.n = 1;
-        j.y_len = round32(s->n * j.y_seg);
-        j.chunks = (int)(j.y_len / 32);
-    } else {
-        j.y_seg = round32(j.y_seg);
-        j.chunks = (int)(j.y_seg / 32);
-        j.y_len = s->n * j.y_seg;
-    }
-    int64_t shift[1024], far = 0;
-    for (int a = 0, i = 0; a < s->kt; a++)
-        for (int b = 0; b < s->kh; b++)
-            for (int c = 0; c < s->kw; c++, i++) {
-                shift[i] = a * plane + (int64_t)b * g->wp + (int64_t)c * s->dw;
-                far = shift[i] > far ? shift[i] : far;
-            }
-    j.shift = shift;
-    int64_t need = (int64_t)(j.n - 1) * j.x_seg + (int64_t)j.chunks * 32 + far;
-    j.x_len = round32(need > s->n * j.x_seg ? need : s->n * j.x_seg);
-    uint16_t *xp, *yp;
-    weight_memory(par, &j, &xp, &yp);
-    rlm_amx_fill fx = {.x = x,
-                       .out = xp,
-                       .n = s->n,
-                       .t = s->t,
-                       .h = s->h,
-                       .w = s->w,
-                       .c = s->cin,
-                       .pt = s->pt,
-                       .ph = s->ph,
-                       .pw = s->pw,
-                       .tp = g->tp,
-                       .hp = g->hp,
-                       .wp = g->wp,
-                       .ut = 1,
-                       .uh = 1,
-                       .uw = 1,
-                       .cblk = j.cin_pad,
-                       .blocks = 1};
-    rlm_amx_fill fy = {.x = dy,
-                       .out = yp,
-                       .n = s->n,
-                       .t = s->ot,
-                       .h = s->oh,
-                       .w = s->ow,
-                       .c = s->cout,
-                       .tp = s->ot,
-                       .hp = g->hp,
-                       .wp = g->wp,
-                       .ut = 1,
-                       .uh = 1,
-                       .uw = 1,
-                       .cblk = j.cout_pad,
-                       .blocks = 1};
-    int64_t xn = s->n * j.x_seg;
-    rlm_amx_fill_panel(par, &fx);
-    if (j.x_len > xn)
-        memset(xp + xn * j.cin_pad, 0, (size_t)(j.x_len - xn) * j.cin_pad * 2);
-    fill_segments(par, &j, &fy, yp);
-    weight_run(par, &j);
-}
-
-void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
+void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *shape, const float *x,
                                   const float *dy, float *dw, float *dbias)
 {
-    if (dbias) {
-        bias_job b = {
-            .rows = (int64_t)s->n * s->ot * s->oh * s->ow, .c = s->cout, .dy = dy, .db = dbias};
-        rlm_par_for(par, rlm_div_up(s->cout, 16), 1, bias_slice, &b);
+    rlm_amx_grid g = rlm_amx_grid_of(shape);
+    if (rlm_amx_is_linear(shape)) {
+        g.s.w = g.s.ow = shape->n * shape->t * shape->h * shape->w;
+        g.s.n = g.s.t = g.s.ot = g.s.h = g.s.oh = 1;
     }
-    if (!dw)
-        return;
-    if (rlm_amx_is_linear(s)) {
-        flat(par, s, x, dy, dw);
-        return;
-    }
-    if (s->st > 1 || s->sh > 1 || s->sw > 1) {
-        strided(par, s, x, dy, dw);
-        return;
-    }
-    rlm_amx_grid g = rlm_amx_grid_of(s);
-    dense(par, &g, x, dy, dw);
+    const rlm_conv_shape *s = &g.s;
+    weight_job j = {.s = s, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .par = par};
+    int32_t shift[1024];
+    j.taps = s->kt * s->kh * s->kw;
+    plan_slabs(&j);
+    plan_shifts(&j, shift);
+    plan_tasks(&j);
+    plan_room(&j);
+    int64_t tasks = (int64_t)j.slices * j.co_blocks * j.ci_blocks;
+    size_t floats = (size_t)tasks * j.co_block * j.ci_block * j.taps * 256;
+    size_t sums = dbias ? (size_t)j.slices * s->cout : 0;
+    j.acc = rlm_par_scratch(par, 0, 2, (floats + sums) * sizeof(float));
+    j.bias = j.acc + floats;
+    memset(j.bias, 0, sums * sizeof(float));
+    rlm_par_for(par, tasks, 1, task_slice, &j);
+    if (dw)
+        rlm_par_for(par, s->cout, 1 + 32768 / (j.taps * s->cin), reduce_slice, &j);
+    for (int i = 0; i < j.slices && dbias; i++)
+        for (int c = 0; c < s->cout; c++)
+            dbias[c] += j.bias[(int64_t)i * s->cout + c];
 }

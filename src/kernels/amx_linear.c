@@ -97,6 +97,7 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
     int want = m_tasks >= least ? 1 : rlm_div_up(least, m_tasks); /* tasks along n */
     j.n_block = rlm_div_up(columns, want) * 32;
     j.n_tasks = rlm_div_up(n, j.n_block);
+    rlm_amx_room(par, 3, (size_t)j.m_block * j.chunks * 64);
     rlm_par_for(par, (int64_t)m_tasks * j.n_tasks, 1, gemm_slice, &j);
 }
 
