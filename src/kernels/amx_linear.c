@@ -7,6 +7,7 @@ typedef struct gemm_job {
     int m, n, k, chunks;
     int m_block, n_block; /* rows and columns of a task, multiples of 32 */
     int n_tasks;
+    size_t room; /* bytes of a worker's rows */
     const float *x;
     const uint8_t *pack;
     const size_t *off;
@@ -65,8 +66,7 @@ static void gemm_task(const gemm_job *j, int row, int column, uint8_t *a)
 static void gemm_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const gemm_job *j = ctx;
-    size_t bytes = (size_t)j->m_block * j->chunks * 64;
-    uint8_t *a = rlm_par_scratch(j->par, worker, 3, bytes);
+    uint8_t *a = rlm_par_scratch(j->par, worker, 3, j->room);
     rlm_amx_begin();
     for (int64_t i = begin; i < end; i++)
         gemm_task(j, (int)(i / j->n_tasks) * j->m_block, (int)(i % j->n_tasks) * j->n_block, a);
@@ -97,7 +97,8 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
     int want = m_tasks >= least ? 1 : rlm_div_up(least, m_tasks); /* tasks along n */
     j.n_block = rlm_div_up(columns, want) * 32;
     j.n_tasks = rlm_div_up(n, j.n_block);
-    rlm_amx_room(par, 3, (size_t)j.m_block * j.chunks * 64);
+    j.room = (size_t)(m < M_BLOCK ? rlm_div_up(m, 32) * 32 : M_BLOCK) * j.chunks * 64;
+    rlm_amx_room(par, 3, j.room);
     rlm_par_for(par, (int64_t)m_tasks * j.n_tasks, 1, gemm_slice, &j);
 }
 
