@@ -127,15 +127,13 @@ rlm_tensor rlm_audio_decode_forward(rlm_run *run, const rlm_audio *a, const rlm_
         x = rlm_audio_unit_forward(run, &a->decoder.middle[j], &x);
     for (int i = c->stride_count - 1; i >= 0; i--) {
         const rlm_audio_stage *s = &a->decoder.stages[i];
-        x = rlm_act_forward(run, RLM_ACT_ELU, &x);
-        x = rlm_conv_forward(run, &s->resample, &x);
+        x = rlm_act_conv_forward(run, RLM_ACT_ELU, &s->resample, &x, NULL);
         w *= s->stride;
         x = rlm_tensor_reshape5(&x, n, 1, 1, w, rlm_tensor_last(&x) / s->stride);
         for (int j = 0; j < c->units; j++)
             x = rlm_audio_unit_forward(run, &s->units[j], &x);
     }
-    x = rlm_act_forward(run, RLM_ACT_ELU, &x);
-    x = rlm_conv_forward(run, &a->decoder.out, &x);
+    x = rlm_act_conv_forward(run, RLM_ACT_ELU, &a->decoder.out, &x, NULL);
     if (c->synthesis) {
         x = rlm_swiglu_forward(run, &x);
         x = rlm_conv_forward(run, &a->decoder.synthesis, &x);

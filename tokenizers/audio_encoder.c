@@ -49,10 +49,8 @@ void rlm_audio_unit_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
 rlm_tensor rlm_audio_unit_forward(rlm_run *run, const rlm_audio_unit *u, const rlm_tensor *x)
 {
     size_t scope = rlm_scope_open(run);
-    rlm_tensor h = rlm_act_forward(run, RLM_ACT_ELU, x);
-    h = rlm_conv_forward(run, &u->conv0, &h);
-    h = rlm_act_forward(run, RLM_ACT_ELU, &h);
-    rlm_tensor y = rlm_conv_residual_forward(run, &u->conv1, &h, x);
+    rlm_tensor h = rlm_act_conv_forward(run, RLM_ACT_ELU, &u->conv0, x, NULL);
+    rlm_tensor y = rlm_act_conv_forward(run, RLM_ACT_ELU, &u->conv1, &h, x);
     rlm_scope_close(run, scope);
     return y;
 }

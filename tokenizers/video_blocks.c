@@ -108,15 +108,22 @@ rlm_tensor rlm_video_conv(rlm_run *run, rlm_video_stream *s, const rlm_conv *c, 
                     : rlm_conv_stream_forward(run, c, &joined);
 }
 
+rlm_tensor rlm_video_norm_conv(rlm_run *run, rlm_video_stream *s, const rlm_groupnorm *n,
+                               const rlm_conv *c, const rlm_tensor *x, const rlm_tensor *residual)
+{
+    if (!s || c->kt == 1)
+        return rlm_norm_conv_forward(run, n, c, x, residual);
+    rlm_tensor h = rlm_groupnorm_forward(run, n, x);
+    return rlm_video_conv(run, s, c, &h, residual);
+}
+
 static rlm_tensor block_forward(rlm_run *run, rlm_video_stream *s, const rlm_video_block *b,
                                 rlm_tensor x)
 {
     rlm_tensor skip = b->widens ? rlm_video_conv(run, s, &b->shortcut, &x, NULL) : x;
     size_t scope = rlm_scope_open(run);
-    rlm_tensor h = rlm_groupnorm_forward(run, &b->norm[0], &x);
-    h = rlm_video_conv(run, s, &b->conv[0], &h, NULL);
-    h = rlm_groupnorm_forward(run, &b->norm[1], &h);
-    rlm_tensor y = rlm_video_conv(run, s, &b->conv[1], &h, &skip);
+    rlm_tensor h = rlm_video_norm_conv(run, s, &b->norm[0], &b->conv[0], &x, NULL);
+    rlm_tensor y = rlm_video_norm_conv(run, s, &b->norm[1], &b->conv[1], &h, &skip);
     rlm_scope_close(run, scope);
     return y;
 }

@@ -95,8 +95,7 @@ rlm_tensor rlm_video_decoder_forward(rlm_run *run, const rlm_video *v, rlm_video
         ft *= dt;
         fs *= ds;
     }
-    x = rlm_groupnorm_forward(run, &d->out_norm, &x);
-    x = rlm_video_conv(run, s, &d->out, &x, NULL);
+    x = rlm_video_norm_conv(run, s, &d->out_norm, &d->out, &x, NULL);
     if (!c->haar)
         return x;
     if (!s || s->first)

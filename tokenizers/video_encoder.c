@@ -51,8 +51,7 @@ rlm_tensor rlm_video_encoder_forward(rlm_run *run, const rlm_video *v, rlm_video
             x = rlm_video_conv(run, s, &e->levels[i].resample, &x, NULL);
     }
     x = rlm_video_blocks_forward(run, s, e->mid, c->mid_blocks, x);
-    x = rlm_groupnorm_forward(run, &e->out_norm, &x);
-    return rlm_video_conv(run, s, &e->out, &x, NULL);
+    return rlm_video_norm_conv(run, s, &e->out_norm, &e->out, &x, NULL);
 }
 
 rlm_tensor rlm_video_encode_forward(rlm_run *run, const rlm_video *v, const rlm_tensor *pixels)

@@ -58,6 +58,9 @@ typedef struct rlm_video_stream {
 /* Convolution and residual block with the stream's context; residual may be NULL. */
 rlm_tensor rlm_video_conv(rlm_run *run, rlm_video_stream *s, const rlm_conv *c, const rlm_tensor *x,
                           const rlm_tensor *residual);
+/* c(n(x)) [+ residual], in one kernel unless the stream has to keep n(x). */
+rlm_tensor rlm_video_norm_conv(rlm_run *run, rlm_video_stream *s, const rlm_groupnorm *n,
+                               const rlm_conv *c, const rlm_tensor *x, const rlm_tensor *residual);
 rlm_tensor rlm_video_blocks_forward(rlm_run *run, rlm_video_stream *s,
                                     const rlm_video_block *blocks, int count, rlm_tensor x);
 /* Frames [from, t) of a clip with n = 1: a view. */

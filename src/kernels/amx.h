@@ -49,16 +49,23 @@ static inline void rlm_amx_end(void)
     _tile_release();
 }
 
-/* out [32][32] = A (two tiles of 16 rows at a0, a1, row stride lda bytes) x B (nk chunks). When
- * narrow, only columns 0..15 are computed. */
+/* out [32][32] (+)= A (two tiles of 16 rows at a0, a1, row stride lda bytes) x B (nk chunks). When
+ * narrow, only columns 0..15 are computed. add: to what out holds. */
 static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t lda,
-                                 const size_t *off, const uint8_t *b, int nk, bool narrow,
+                                 const size_t *off, const uint8_t *b, int nk, bool narrow, bool add,
                                  float *out)
 {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (add) {
+        _tile_loadd(0, out, 128);
+        _tile_loadd(1, out + 16, 128);
+        _tile_loadd(2, out + 16 * 32, 128);
+        _tile_loadd(3, out + 16 * 32 + 16, 128);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
     if (narrow) {
         for (int i = 0; i < nk; i++, b += 2 * RLM_AMX_TILE) {
             _tile_loadd(6, b, 64);
@@ -180,25 +187,8 @@ static inline rlm_amx_cut rlm_amx_cut_of(int cin, int kt, int kh, int kw, int dw
     return c;
 }
 
-/* A shape with axes merged where the kernel does not look around on them, plus the padded grid. */
-typedef struct rlm_amx_grid {
-    rlm_conv_shape s;
-    int tp, hp, wp; /* padded input grid */
-} rlm_amx_grid;
-rlm_amx_grid rlm_amx_grid_of(const rlm_conv_shape *s);
-
-/* Fill a padded bf16 panel [blocks][n][tp][hp][wp][cblk] from x [n][t][h][w][c], with `up`[3] - 1
- * zeros between source positions (backward of strided convolutions). */
-typedef struct rlm_amx_fill {
-    const float *x;
-    uint16_t *out;
-    int n, t, h, w, c; /* source */
-    int pt, ph, pw, tp, hp, wp;
-    int ut, uh, uw;
-    int cblk, blocks;
-} rlm_amx_fill;
-void rlm_amx_fill_panel(rlm_par *par, const rlm_amx_fill *f);
-size_t rlm_amx_panel_bytes(const rlm_amx_fill *f);
+/* Axes merged where the kernel does not look around on them. */
+rlm_conv_shape rlm_amx_merged(const rlm_conv_shape *shape);
 
 /* A 1x1x1 convolution without strides: a dense product over all positions. */
 static inline bool rlm_amx_is_linear(const rlm_conv_shape *s)
@@ -207,16 +197,34 @@ static inline bool rlm_amx_is_linear(const rlm_conv_shape *s)
            s->oh == s->h && s->ow == s->w;
 }
 
-/* The convolution behind both directions. up: zeros between source positions, {1, 1, 1} forward;
- * g.s.{t,h,w} is the source grid. */
-void rlm_amx_conv_run(rlm_par *par, const rlm_amx_grid *g, const int up[3], const float *x,
-                      const void *pack, const float *bias, const float *residual, float *y);
+/* The convolution behind both directions, merged axes: y = product [* act'(slope)] + bias +
+ * residual. up: zeros between source positions, plus one ({1, 1, 1} forward). Pointers but x, pack,
+ * y may be NULL. */
+typedef struct rlm_amx_conv {
+    int up[3];
+    const rlm_prepare *prepare;
+    const float *x;
+    const void *pack;
+    const float *bias, *residual, *slope;
+    rlm_act act;
+    float *y;
+} rlm_amx_conv;
+void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv *c);
 
 size_t rlm_amx_pack_bytes(const rlm_weight_geom *g, bool transposed);
 void rlm_amx_pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
                   void *out);
 void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                           const rlm_weight *w, const float *bias, const float *residual, float *y);
+void rlm_amx_prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
+                              const float *x, const rlm_weight *w, const float *bias,
+                              const float *residual, float *y);
+void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
+                                    const rlm_prepare *prepare, const float *x, const float *dy,
+                                    const rlm_weight *w, float *dx, bool add);
+void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s,
+                                      const rlm_prepare *prepare, const float *x, const float *dy,
+                                      float *dw, float *dbias);
 void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
                                 const rlm_weight *w, float *dx, bool add);
 void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,

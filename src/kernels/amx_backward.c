@@ -1,23 +1,12 @@
 /* AMX overlay, training side: backward data is the forward product with the reversed, transposed
  * weight; weight gradients are in amx_conv_weight.c. */
 #include "src/kernels/amx.h"
+#include "src/kernels/avx512.h"
 #include "src/kernels/blas.h"
 
-void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                const rlm_weight *w, float *dx, bool add)
+/* The convolution that carries gradients back: reversed, with zeros between strides. */
+static void data_run(rlm_par *par, const rlm_conv_shape *m, rlm_amx_conv *c)
 {
-    const float *residual = add ? dx : NULL;
-    if (!w->pack_t) {
-        rlm_blas_conv_backward_data(par, s, dy, w, dx, add);
-        return;
-    }
-    if (rlm_amx_is_linear(s)) {
-        rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cin, s->cout, dy, w->pack_t, NULL, residual,
-                     dx);
-        return;
-    }
-    const rlm_conv_shape *m = s;
-    int up[3] = {m->st, m->sh, m->sw};
     rlm_conv_shape b = {.n = m->n,
                         .t = m->ot,
                         .h = m->oh,
@@ -37,16 +26,51 @@ void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const flo
                         .pt = m->kt - 1 - m->pt,
                         .ph = m->kh - 1 - m->ph,
                         .pw = (m->kw - 1) * m->dw - m->pw};
-    bool plain = up[0] == 1 && up[1] == 1 && up[2] == 1;
-    rlm_amx_grid g = {.s = b};
-    if (plain) {
-        g = rlm_amx_grid_of(&b);
-    } else {
-        g.tp = b.ot + b.kt - 1;
-        g.hp = b.oh + b.kh - 1;
-        g.wp = b.ow + (b.kw - 1) * b.dw;
+    c->up[0] = m->st;
+    c->up[1] = m->sh;
+    c->up[2] = m->sw;
+    if (m->st == 1 && m->sh == 1 && m->sw == 1)
+        b = rlm_amx_merged(&b);
+    rlm_amx_conv_run(par, &b, c);
+}
+
+void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                                const rlm_weight *w, float *dx, bool add)
+{
+    const float *residual = add ? dx : NULL;
+    rlm_amx_conv c = {.x = dy, .pack = w->pack_t, .residual = residual, .y = dx};
+    if (!w->pack_t)
+        rlm_blas_conv_backward_data(par, s, dy, w, dx, add);
+    else if (rlm_amx_is_linear(s))
+        rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cin, s->cout, dy, w->pack_t, NULL, residual,
+                     dx);
+    else
+        data_run(par, s, &c);
+}
+
+void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
+                                    const rlm_prepare *prepare, const float *x, const float *dy,
+                                    const rlm_weight *w, float *dx, bool add)
+{
+    rlm_amx_conv c = {.x = dy,
+                      .pack = w->pack_t,
+                      .residual = add ? dx : NULL,
+                      .slope = x,
+                      .act = prepare->norm.act,
+                      .y = dx};
+    if (w->pack_t) {
+        data_run(par, s, &c);
+        return;
     }
-    rlm_amx_conv_run(par, &g, up, dy, w->pack_t, NULL, residual, dx);
+    int64_t count = (int64_t)s->n * s->t * s->h * s->w * s->cin; /* nobody's fast path */
+    float *dh = rlm_par_scratch(par, 0, 3, (size_t)count * sizeof *dh);
+    rlm_blas_conv_backward_data(par, s, dy, w, dh, false);
+    for (int64_t i = 0; i < count; i += 16) {
+        __mmask16 m = v_tail(count - i);
+        __m512 d = v_dact(prepare->norm.act, v_load(x + i, m));
+        v_store(dx + i, m,
+                _mm512_fmadd_ps(d, v_load(dh + i, m), v_load(dx + i, add ? m : (__mmask16)0)));
+    }
 }
 
 void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
@@ -87,6 +111,8 @@ bool rlm_kernels_amx_backward(rlm_kernels *k)
         return false;
     k->conv_backward_data = rlm_amx_conv_backward_data;
     k->conv_backward_weight = rlm_amx_conv_backward_weight;
+    k->prepared_backward_data = rlm_amx_prepared_backward_data;
+    k->prepared_backward_weight = rlm_amx_prepared_backward_weight;
     k->linear_backward_data = rlm_amx_linear_backward_data;
     k->linear_backward_weight = rlm_amx_linear_backward_weight;
     rlm_kernels_amx_attention_backward(k);

@@ -1,82 +1,84 @@
-/* AMX overlay: implicit-GEMM convolution. The input becomes one padded bf16 panel; every tap of
- * every output tile is then a tile load at an offset, with no im2col copy. Backward data is the
- * same product with the reversed, transposed weight. */
-#include "src/kernels/amx.h"
+/* AMX overlay: implicit-GEMM convolution, box by box. The input of a box of outputs becomes a
+ * padded bf16 panel in the L2 cache, read once from f32 and normalised on the way if asked to;
+ * every tap of every output tile is then a tile load at an offset, with no im2col copy. Backward
+ * data is the same product with the reversed, transposed weight. */
+#include "src/kernels/amx_prepare.h"
 #include "src/kernels/blas.h"
 
+enum {
+    PANEL_MOST = 448 << 10, /* bytes of a panel, where the shape allows */
+    GROUP = 8,              /* tiles of 16 outputs that meet a column block together */
+    SEGMENT = 12            /* chunks of K whose weights and inputs share the L1 cache */
+};
+
 typedef struct conv_job {
-    rlm_amx_grid g;
+    rlm_conv_shape s;
+    rlm_amx_conv c;
     rlm_amx_cut cut;
-    const uint8_t *panel;
-    const uint8_t *pack;
+    rlm_par *par;
+    int tl, hl, wl;    /* outputs of a box */
+    int tb, hb, wb;    /* boxes along each axis */
+    int tp, hp, wp;    /* panel */
+    int segment;       /* chunks between visits of the accumulators */
     const size_t *off; /* bytes, one a chunk */
-    const float *bias, *residual;
-    float *y;
-    int tiles_x; /* tiles of 16 outputs in one row */
-    int64_t tiles;
+    size_t panel_bytes;
 } conv_job;
 
-enum { GROUP = 8 }; /* tiles a task computes against one column block before the next */
+/* ---- Boxes --------------------------------------------------------------------------------- */
 
-/* Tile -> its output position index and where its first input value lies. */
-static const uint8_t *tile_base(const conv_job *j, int64_t tile, int64_t *out_pos, int *rows)
+static void measure(conv_job *j)
 {
-    const rlm_conv_shape *s = &j->g.s;
-    int x = (int)(tile % j->tiles_x) * 16;
-    int64_t row = tile / j->tiles_x;
-    int h = (int)(row % s->oh), t = (int)(row / s->oh % s->ot);
-    int64_t n = row / s->oh / s->ot;
-    *out_pos = row * s->ow + x;
-    *rows = s->ow - x < 16 ? s->ow - x : 16;
-    int64_t in = ((n * j->g.tp + (int64_t)t * s->st) * j->g.hp + (int64_t)h * s->sh) * j->g.wp +
-                 (int64_t)x * s->sw;
-    return j->panel + in * j->cut.cblk * 2;
+    const rlm_conv_shape *s = &j->s;
+    j->tb = rlm_div_up(s->ot, j->tl);
+    j->hb = rlm_div_up(s->oh, j->hl);
+    j->wb = rlm_div_up(s->ow, j->wl);
+    j->tp = (j->tl - 1) * s->st + s->kt;
+    j->hp = (j->hl - 1) * s->sh + s->kh;
+    j->wp = (j->wl - 1) * s->sw + (s->kw - 1) * s->dw + 1;
+    size_t values = (size_t)j->tp * j->hp * j->wp * j->cut.cblk * j->cut.blocks;
+    /* A tile of 16 rows and its 64-byte chunks may read past the end: into values that meet zero
+     * weights but must be finite. */
+    size_t slack = (size_t)32 * j->cut.cblk * 4 + 128;
+    j->panel_bytes = ((values + slack) * 2 + 63) / 64 * 64;
 }
 
-/* All column blocks of tiles [first, last), at most GROUP of them. */
-static void conv_group(const conv_job *j, int64_t first, int64_t last)
+static bool shrink(conv_job *j, int least_h, int least_w)
 {
-    const rlm_conv_shape *s = &j->g.s;
-    const uint8_t *base[GROUP];
-    int64_t pos[GROUP];
-    int rows[GROUP], count = (int)(last - first);
-    _Alignas(64) float block[32 * 32];
-    size_t lda = (size_t)s->sw * j->cut.cblk * 2;
-    for (int i = 0; i < count; i++)
-        base[i] = tile_base(j, first + i, &pos[i], &rows[i]);
-    for (int c = 0; c < s->cout; c += 32) {
-        const uint8_t *b = j->pack + (size_t)(c / 32) * j->cut.chunks * 2 * RLM_AMX_TILE;
-        int n = s->cout - c < 32 ? s->cout - c : 32;
-        for (int i = 0; i < count; i += 2) {
-            bool pair = i + 1 < count;
-            rlm_amx_block(base[i], base[pair ? i + 1 : i], lda, j->off, b, j->cut.chunks, n <= 16,
-                          block);
-            for (int k = 0; k < 1 + pair; k++) {
-                int64_t at = pos[i + k] * s->cout + c;
-                rlm_amx_store(block + k * 512, rows[i + k], n, j->bias ? j->bias + c : NULL,
-                              j->residual ? j->residual + at : NULL, j->y + at, s->cout);
-            }
-        }
-    }
+    if (j->hl > least_h)
+        j->hl = rlm_div_up(j->hl, 2);
+    else if (j->wl > least_w)
+        j->wl = rlm_div_up(rlm_div_up(j->wl, 2), 16) * 16;
+    else
+        return false;
+    measure(j);
+    return true;
 }
 
-static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
+/* Boxes whose panels fit, at least four of them where their rims stay small. */
+static void plan_boxes(conv_job *j)
 {
-    const conv_job *j = ctx;
-    (void)worker;
-    rlm_amx_begin();
-    for (int64_t g = begin; g < end; g++) {
-        int64_t last = (g + 1) * GROUP < j->tiles ? (g + 1) * GROUP : j->tiles;
-        conv_group(j, g * GROUP, last);
+    const rlm_conv_shape *s = &j->s;
+    j->tl = s->ot;
+    j->hl = s->oh;
+    j->wl = s->ow;
+    measure(j);
+    while (j->panel_bytes > PANEL_MOST && shrink(j, 4, 64))
+        ;
+    while (j->panel_bytes > PANEL_MOST && j->tl > 1) {
+        j->tl = rlm_div_up(j->tl, 2);
+        measure(j);
     }
-    rlm_amx_end();
+    while (j->panel_bytes > PANEL_MOST && shrink(j, 1, 16))
+        ;
+    while (s->n * j->tb * j->hb * j->wb < 4 && shrink(j, 4, 64))
+        ;
 }
 
 /* Byte offset of every chunk from an output position's base. */
 static void chunk_offsets(const conv_job *j, size_t *off)
 {
-    const rlm_conv_shape *s = &j->g.s;
-    int64_t row = j->g.wp, frame = row * j->g.hp, plane = frame * j->g.tp * s->n;
+    const rlm_conv_shape *s = &j->s;
+    int64_t row = j->wp, frame = row * j->hp, plane = frame * j->tp;
     int i = 0;
     for (int blk = 0; blk < j->cut.blocks; blk++)
         for (int a = 0; a < s->kt; a++)
@@ -88,53 +90,331 @@ static void chunk_offsets(const conv_job *j, size_t *off)
                 }
 }
 
-void rlm_amx_conv_run(rlm_par *par, const rlm_amx_grid *g, const int up[3], const float *x,
-                      const void *pack, const float *bias, const float *residual, float *y)
+/* ---- Panels -------------------------------------------------------------------------------- */
+
+/* `count` positions of x into blocks of 32 channels, `plane` values apart; `step` floats and
+ * `gap` values between neighbours. */
+RLM_INLINE void blocked_row(rlm_act act, const float *x, int count, int c, const float *table,
+                            int64_t plane, uint16_t *out)
 {
-    const rlm_conv_shape *s = &g->s;
-    conv_job j = {.g = *g, .pack = pack, .bias = bias, .residual = residual, .y = y};
+    for (int p = 0; p < count; p++, x += c, out += 32) {
+        uint16_t *to = out;
+        int i = 0;
+        for (; i + 32 <= c; i += 32, to += plane) {
+            __m512 lo = rlm_amx_prepared(act, x, table, c, i, 0xffff);
+            __m512 hi = rlm_amx_prepared(act, x, table, c, i + 16, 0xffff);
+            _mm512_store_si512(to, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
+        }
+        if (i < c) {
+            __mmask16 m0 = v_tail(c - i), m1 = c - i > 16 ? v_tail(c - i - 16) : 0;
+            __m512 lo = _mm512_maskz_mov_ps(m0, rlm_amx_prepared(act, x, table, c, i, m0));
+            __m512 hi = _mm512_maskz_mov_ps(m1, rlm_amx_prepared(act, x, table, c, i + 16, m1));
+            _mm512_store_si512(to, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
+        }
+    }
+}
+
+/* The same for merged channels: [position][c]. */
+RLM_INLINE void merged_row(rlm_act act, const float *x, int count, int c, const float *table,
+                           uint16_t *out)
+{
+    if (!table && act == RLM_ACT_NONE) {
+        rlm_amx_to_bf16(x, count * c, out);
+        return;
+    }
+    for (int p = 0; p < count; p++, x += c, out += c)
+        for (int i = 0; i < c; i += 16) {
+            __mmask16 m = v_tail(c - i);
+            __m256bh v = _mm512_cvtneps_pbh(rlm_amx_prepared(act, x, table, c, i, m));
+            _mm256_mask_storeu_epi16(out + i, m, (__m256i)v);
+        }
+}
+
+typedef struct row_job {
+    const float *x, *table;
+    int count, c;
+    int64_t plane; /* 0: merged */
+    uint16_t *out;
+} row_job;
+
+RLM_INLINE void row_as(rlm_act act, const row_job *r)
+{
+    if (r->plane)
+        blocked_row(act, r->x, r->count, r->c, r->table, r->plane, r->out);
+    else
+        merged_row(act, r->x, r->count, r->c, r->table, r->out);
+}
+
+static void convert_row(rlm_act act, const row_job *r)
+{
+    switch (act) {
+    case RLM_ACT_SILU:
+        row_as(RLM_ACT_SILU, r);
+        break;
+    case RLM_ACT_ELU:
+        row_as(RLM_ACT_ELU, r);
+        break;
+    case RLM_ACT_LEAKY:
+        row_as(RLM_ACT_LEAKY, r);
+        break;
+    case RLM_ACT_GELU:
+        row_as(RLM_ACT_GELU, r);
+        break;
+    case RLM_ACT_TANH:
+        row_as(RLM_ACT_TANH, r);
+        break;
+    case RLM_ACT_RELU:
+        row_as(RLM_ACT_RELU, r);
+        break;
+    case RLM_ACT_NONE:
+        row_as(RLM_ACT_NONE, r);
+        break;
+    }
+}
+
+/* Positions [from, to) of one panel row to zero. */
+static void clear(const conv_job *j, uint16_t *row, int from, int to)
+{
+    int64_t plane = (int64_t)j->tp * j->hp * j->wp * j->cut.cblk;
+    for (int b = 0; b < j->cut.blocks && from < to; b++)
+        memset(row + b * plane + (int64_t)from * j->cut.cblk, 0,
+               (size_t)(to - from) * j->cut.cblk * 2);
+}
+
+/* One row of the panel: first column at padded place w; src: its source row or NULL. */
+static void fill_row(const conv_job *j, const float *src, int w, const float *table, uint16_t *row)
+{
+    const rlm_conv_shape *s = &j->s;
+    int uw = j->c.up[2], first = w - s->pw, cb = j->cut.cblk;
+    int lo = first < 0 ? -first : 0, end = (s->w - 1) * uw + 1 - first;
+    int hi = end < j->wp ? end : j->wp;
+    row_job r = {.table = table,
+                 .c = s->cin,
+                 .plane = j->cut.merged ? 0 : (int64_t)j->tp * j->hp * j->wp * cb};
+    rlm_act act = j->c.prepare ? j->c.prepare->norm.act : RLM_ACT_NONE;
+    if (!src || lo >= hi) {
+        clear(j, row, 0, j->wp);
+        return;
+    }
+    clear(j, row, 0, lo);
+    clear(j, row, hi, j->wp);
+    if (uw > 1)
+        clear(j, row, lo, hi);
+    int start = lo + (uw - (first + lo) % uw) % uw;
+    if (start >= hi)
+        return;
+    r.x = src + (int64_t)((first + start) / uw) * s->cin;
+    r.count = uw == 1 ? hi - start : 1;
+    for (int p = start; p<hi; p += uw> 1 ? uw : hi - start, r.x += s->cin) {
+        r.out = row + (int64_t)p * cb;
+        convert_row(act, &r);
+    }
+}
+
+typedef struct box {
+    int64_t n;
+    int t, h, w; /* first output */
+} box;
+
+static void fill_panel(const conv_job *j, const box *b, uint16_t *panel, float *room)
+{
+    const rlm_conv_shape *s = &j->s;
+    for (int f = 0; f < j->tp; f++) {
+        int t = b->t * s->st + f - s->pt;
+        bool in = t >= 0 && t % j->c.up[0] == 0 && t / j->c.up[0] < s->t;
+        int64_t frame = b->n * s->t + t / j->c.up[0];
+        const float *table = in ? rlm_amx_frame_table(j->c.prepare, frame, room) : NULL;
+        for (int r = 0; r < j->hp; r++) {
+            int h = b->h * s->sh + r - s->ph;
+            bool inside = in && h >= 0 && h % j->c.up[1] == 0 && h / j->c.up[1] < s->h;
+            const float *src = j->c.x + (frame * s->h + h / j->c.up[1]) * s->w * s->cin;
+            fill_row(j, inside ? src : NULL, b->w * s->sw, table,
+                     panel + (int64_t)(f * j->hp + r) * j->wp * j->cut.cblk);
+        }
+    }
+}
+
+/* ---- Products ------------------------------------------------------------------------------ */
+
+typedef struct tile {
+    const uint8_t *base;
+    int64_t out; /* output position */
+    int rows;
+} tile;
+
+/* The box's tiles from index `first` on, at most GROUP. Returns how many. */
+static int tiles_from(const conv_job *j, const box *b, const uint8_t *panel, int first, tile *out)
+{
+    const rlm_conv_shape *s = &j->s;
+    int across = rlm_div_up(j->wl, 16), all = j->tl * j->hl * across, n = 0;
+    for (int i = first; i < all && i < first + GROUP; i++) {
+        int w = i % across * 16, h = i / across % j->hl, t = i / across / j->hl;
+        int left = s->ow - b->w - w < j->wl - w ? s->ow - b->w - w : j->wl - w;
+        if (b->t + t >= s->ot || b->h + h >= s->oh || left <= 0)
+            continue;
+        int64_t in = ((int64_t)t * s->st * j->hp + h * s->sh) * j->wp + (int64_t)w * s->sw;
+        out[n].base = panel + in * j->cut.cblk * 2;
+        out[n].out = (((b->n * s->ot + b->t + t) * s->oh + b->h + h) * s->ow) + b->w + w;
+        out[n++].rows = left < 16 ? left : 16;
+    }
+    return n;
+}
+
+/* block [rows][32] *= act'(x), x rows `ldx` floats apart. */
+static void times_slope(rlm_act act, int rows, int n, const float *x, int ldx, float *block)
+{
+    __mmask16 m[2] = {v_tail(n), n > 16 ? v_tail(n - 16) : 0};
+    for (int r = 0; r < rows; r++)
+        for (int h = 0; h < 2 && m[h]; h++) {
+            float *b = block + r * 32 + h * 16;
+            __m512 d = v_dact(act, v_load(x + (int64_t)r * ldx + h * 16, m[h]));
+            _mm512_store_ps(b, _mm512_mul_ps(_mm512_load_ps(b), d));
+        }
+}
+
+/* One column block of a group of tiles; sums of a pair lie in `block` between segments of K. */
+static void multiply(const conv_job *j, const tile *t, int count, int c, float *block)
+{
+    const rlm_conv_shape *s = &j->s;
+    int n = s->cout - c < 32 ? s->cout - c : 32, chunks = j->cut.chunks;
+    size_t lda = (size_t)s->sw * j->cut.cblk * 2;
+    const uint8_t *b = (const uint8_t *)j->c.pack + (size_t)(c / 32) * chunks * 2 * RLM_AMX_TILE;
+    for (int k = 0; k < chunks; k += j->segment) {
+        int run = chunks - k < j->segment ? chunks - k : j->segment;
+        for (int i = 0; i < count; i += 2)
+            rlm_amx_block(t[i].base, t[i + 1 < count ? i + 1 : i].base, lda, j->off + k,
+                          b + (size_t)k * 2 * RLM_AMX_TILE, run, n <= 16, k > 0,
+                          block + i / 2 * 1024);
+    }
+    for (int i = 0; i < count; i++) {
+        int64_t at = t[i].out * s->cout + c;
+        if (j->c.slope)
+            times_slope(j->c.act, t[i].rows, n, j->c.slope + at, s->cout, block + i * 512);
+        rlm_amx_store(block + i * 512, t[i].rows, n, j->c.bias ? j->c.bias + c : NULL,
+                      j->c.residual ? j->c.residual + at : NULL, j->c.y + at, s->cout);
+    }
+}
+
+static void box_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const conv_job *j = ctx;
+    uint8_t *panel = rlm_par_scratch(j->par, worker, 1, j->panel_bytes);
+    float *table =
+        rlm_par_scratch(j->par, worker, 0, (size_t)j->s.cin * RLM_AMX_TABLE * sizeof(float));
+    int all = j->tl * j->hl * rlm_div_up(j->wl, 16);
+    size_t values = (size_t)j->tp * j->hp * j->wp * j->cut.cblk * j->cut.blocks;
+    _Alignas(64) float block[GROUP / 2 * 1024];
+    memset(panel + values * 2, 0, j->panel_bytes - values * 2);
+    rlm_amx_begin();
+    for (int64_t i = begin; i < end; i++) {
+        box b = {.w = (int)(i % j->wb) * j->wl,
+                 .h = (int)(i / j->wb % j->hb) * j->hl,
+                 .t = (int)(i / j->wb / j->hb % j->tb) * j->tl,
+                 .n = i / j->wb / j->hb / j->tb};
+        fill_panel(j, &b, (uint16_t *)panel, table);
+        for (int c = 0; c < j->s.cout; c += 32)
+            for (int first = 0; first < all; first += GROUP) {
+                tile tiles[GROUP];
+                int count = tiles_from(j, &b, panel, first, tiles);
+                multiply(j, tiles, count, c, block);
+            }
+    }
+    rlm_amx_end();
+}
+
+void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv *c)
+{
+    conv_job j = {.s = *s, .c = *c, .par = par};
     j.cut = rlm_amx_cut_of(s->cin, s->kt, s->kh, s->kw, s->dw);
-    rlm_amx_fill f = {.x = x,
-                      .n = s->n,
-                      .t = s->t,
-                      .h = s->h,
-                      .w = s->w,
-                      .c = s->cin,
-                      .pt = s->pt,
-                      .ph = s->ph,
-                      .pw = s->pw,
-                      .tp = g->tp,
-                      .hp = g->hp,
-                      .wp = g->wp,
-                      .ut = up[0],
-                      .uh = up[1],
-                      .uw = up[2],
-                      .cblk = j.cut.cblk,
-                      .blocks = j.cut.blocks};
-    f.out = rlm_par_scratch(par, 0, 0, rlm_amx_panel_bytes(&f));
-    rlm_amx_fill_panel(par, &f);
-    size_t *off = rlm_par_scratch(par, 0, 2, (size_t)j.cut.chunks * sizeof *off);
+    int chunks = j.cut.chunks, block = s->kt * s->kh * j.cut.run;
+    j.segment = block <= SEGMENT && chunks > 2 * SEGMENT
+                    ? block
+                    : rlm_div_up(chunks, rlm_div_up(chunks, SEGMENT));
+    plan_boxes(&j);
+    size_t *off = rlm_par_scratch(par, 0, 2, (size_t)chunks * sizeof *off);
     chunk_offsets(&j, off);
-    j.panel = (const uint8_t *)f.out;
     j.off = off;
-    j.tiles_x = rlm_div_up(s->ow, 16);
-    j.tiles = (int64_t)s->n * s->ot * s->oh * j.tiles_x;
-    rlm_par_for(par, rlm_div_up(j.tiles, GROUP), 1, conv_slice, &j);
+    rlm_amx_room(par, 1, j.panel_bytes);
+    rlm_amx_room(par, 0, (size_t)s->cin * RLM_AMX_TABLE * sizeof(float));
+    rlm_par_for(par, (int64_t)s->n * j.tb * j.hb * j.wb, 1, box_slice, &j);
+}
+
+typedef struct copy_job {
+    const rlm_prepare *p;
+    const float *x;
+    float *y;
+    rlm_par *par;
+} copy_job;
+
+static void copy_frames(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const copy_job *j = ctx;
+    int c = j->p->norm.c;
+    int64_t rows = j->p->norm.hw;
+    float *room = rlm_par_scratch(j->par, worker, 0, (size_t)c * RLM_AMX_TABLE * sizeof(float));
+    for (int64_t f = begin; f < end; f++) {
+        const float *table = rlm_amx_frame_table(j->p, f, room);
+        for (int64_t r = f * rows; r < (f + 1) * rows; r++)
+            for (int i = 0; i < c; i += 16) {
+                __mmask16 m = v_tail(c - i);
+                __m512 v = rlm_amx_prepared(RLM_ACT_NONE, j->x + r * c, table, c, i, m);
+                v_store(j->y + r * c + i, m, v_act(j->p->norm.act, v));
+            }
+    }
+}
+
+/* The tensor that x stands for, in slot 3 of worker 0. */
+static const float *prepared_copy(rlm_par *par, const rlm_prepare *p, const float *x)
+{
+    size_t count = (size_t)p->norm.frames * p->norm.hw * p->norm.c;
+    copy_job j = {p, x, rlm_par_scratch(par, 0, 3, count * sizeof(float)), par};
+    rlm_par_for(par, p->norm.frames, 1, copy_frames, &j);
+    return j.y;
+}
+
+/* Axes merged where the kernel does not look around on them. */
+rlm_conv_shape rlm_amx_merged(const rlm_conv_shape *shape)
+{
+    rlm_conv_shape s = *shape;
+    if (s.kh == 1 && s.kw == 1 && s.sh == 1 && s.sw == 1 && !s.ph && !s.pw && s.oh == s.h &&
+        s.ow == s.w) {
+        s.w *= s.h;
+        s.ow = s.w;
+        s.h = s.oh = 1;
+    }
+    if (s.kt == 1 && s.st == 1 && !s.pt && s.ot == s.t) { /* frames are independent */
+        s.n *= s.t;
+        s.t = s.ot = 1;
+    }
+    return s;
+}
+
+void rlm_amx_prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
+                              const float *x, const rlm_weight *w, const float *bias,
+                              const float *residual, float *y)
+{
+    if (!w->pack) { /* nobody's fast path: prepared once, in f32 */
+        const float *seen = prepare ? prepared_copy(par, prepare, x) : x;
+        rlm_blas_conv_forward(par, s, seen, w, bias, residual, y);
+        return;
+    }
+    rlm_conv_shape merged = rlm_amx_merged(s);
+    rlm_amx_conv c = {.up = {1, 1, 1},
+                      .prepare = prepare,
+                      .x = x,
+                      .pack = w->pack,
+                      .bias = bias,
+                      .residual = residual,
+                      .y = y};
+    rlm_amx_conv_run(par, &merged, &c);
 }
 
 void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                           const rlm_weight *w, const float *bias, const float *residual, float *y)
 {
-    static const int up[3] = {1, 1, 1};
-    if (!w->pack) {
-        rlm_blas_conv_forward(par, s, x, w, bias, residual, y);
-        return;
-    }
-    if (rlm_amx_is_linear(s)) {
+    if (w->pack && rlm_amx_is_linear(s))
         rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, w->pack, bias, residual,
                      y);
-        return;
-    }
-    rlm_amx_grid g = rlm_amx_grid_of(s);
-    rlm_amx_conv_run(par, &g, up, x, w->pack, bias, residual, y);
+    else
+        rlm_amx_prepared_forward(par, s, NULL, x, w, bias, residual, y);
 }

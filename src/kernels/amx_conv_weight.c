@@ -9,7 +9,7 @@
  * into phases so that a tap stays a shift. Sums of a task (a block of channels, a run of slabs)
  * stay in its block of accumulators; blocks are added in fixed order, so results do not depend on
  * the threads. */
-#include "src/kernels/amx.h"
+#include "src/kernels/amx_prepare.h"
 
 enum {
     K_LEAST = 192, /* positions of a slab, where there are as many */
@@ -27,6 +27,7 @@ typedef struct slab_axis {
 
 typedef struct weight_job {
     const rlm_conv_shape *s;
+    const rlm_prepare *prepare; /* or NULL */
     const float *x, *dy;
     float *dw, *dbias;
     rlm_par *par;
@@ -40,7 +41,7 @@ typedef struct weight_job {
     int co_tiles, ci_tiles; /* in all */
     int co_block, ci_block; /* tiles of a task; co_block even */
     int co_blocks, ci_blocks, slices;
-    size_t b_from, zeros_from, at_from, room; /* bytes in a worker's scratch: A first */
+    size_t b_from, zeros_from, at_from, table_from, room; /* bytes in a worker's scratch: A first */
     const int32_t *shift; /* one a tap: values from the start of its copy, copy included */
     float *acc, *bias;    /* [task][co tile][ci tile * taps + tap][16][16]; [slice][cout] */
 } weight_job;
@@ -143,12 +144,19 @@ static void plan_tasks(weight_job *j)
         else
             co = even(rlm_div_up(co, 2));
     }
+    ci = ci < 64 ? ci : 64; /* b_run.last */
     j->co_block = co;
     j->ci_block = ci;
     j->co_blocks = rlm_div_up(j->co_tiles, co);
     j->ci_blocks = rlm_div_up(j->ci_tiles, ci);
     int blocks = j->co_blocks * j->ci_blocks;
-    int64_t slices = blocks >= TASKS ? 1 : rlm_div_up(TASKS, blocks);
+    int64_t sums = (int64_t)s->cout * s->cin * j->taps;
+    int64_t data = (int64_t)s->n * ((int64_t)s->t * s->h * s->w * s->cin +
+                                    (int64_t)s->ot * s->oh * s->ow * s->cout);
+    int64_t slices = data / (4 * sums), least = rlm_div_up(TASKS / 2, blocks);
+    slices = slices < least ? least : slices;
+    slices = slices > TASKS / blocks ? TASKS / blocks : slices;
+    slices = slices < 1 ? 1 : slices;
     j->slices = (int)(slices > j->slabs ? j->slabs : slices);
 }
 
@@ -160,7 +168,8 @@ static void plan_room(weight_job *j)
     j->b_from = (size_t)j->co_block * k * 32;
     j->zeros_from = j->b_from + (size_t)j->ci_block * (1 + j->odd) * j->b_tile * 2;
     j->at_from = j->zeros_from + rlm_div_up(most + 16, 16) * 16 * sizeof(float);
-    j->room = j->at_from + ((size_t)j->positions + k + 2) * sizeof(float *);
+    j->table_from = j->at_from + ((size_t)j->positions + k + 2) * sizeof(float *);
+    j->room = j->table_from + (size_t)s->cin * RLM_AMX_TABLE * sizeof(float);
     rlm_amx_room(j->par, 1, j->room);
 }
 
@@ -247,25 +256,113 @@ static void point_at_dy(const weight_job *j, slab_at p, const float *zeros, cons
     }
 }
 
-/* B: [ci tile][copy][pair][16][2], channels from `first`. */
-static void fill_b(const weight_job *j, const float *const *at, int first, int tiles, uint16_t *b)
+/* Two vectors of 16 channels as 16 pairs. */
+static inline __m512i pair_up(__m512 a, __m512 b, __m512i order)
+{
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+
+/* What fill_b turns: a run of positions that share a frame, from the even position `from` on. */
+typedef struct b_run {
+    const float *const *at, *zeros, *table;
+    int from, count; /* even */
+    int first, tiles, cin;
+    int64_t tile, copy; /* values of a channel tile; of its first copy, 0: there is no second */
+    __m512 last[64];    /* prepared channels of position from - 1 */
+} b_run;
+
+RLM_INLINE __m512 b_channels(rlm_act act, const b_run *r, int p, int i, __mmask16 m)
+{
+    if (r->at[p] == r->zeros)
+        return _mm512_setzero_ps();
+    return _mm512_maskz_mov_ps(m, rlm_amx_prepared(act, r->at[p], r->table, r->cin, i, m));
+}
+
+/* B: [ci tile][copy][pair][16][2]; four channel tiles at a time. */
+RLM_INLINE void b_run_as(rlm_act act, b_run *r, uint16_t *b)
 {
     __m512i order = pair_order();
-    int64_t tile = j->b_tile * (1 + j->odd);
-    int pairs = j->positions / 2, spare = (int)(j->b_tile / 32) - pairs;
-    for (int i = 0; i < pairs; i++) {
-        const float *p0 = at[2 * i] + first, *p1 = at[2 * i + 1] + first;
-        const float *p2 = at[2 * i + 2] + first;
-        uint16_t *out = b + i * 32;
-        for (int c = 0; c < tiles; c++, out += tile) {
-            __mmask16 m = channels_left(j->s->cin - first - c * 16);
-            _mm512_store_si512(out, pair_of(p0 + c * 16, p1 + c * 16, m, order));
-            if (j->odd)
-                _mm512_store_si512(out + j->b_tile, pair_of(p1 + c * 16, p2 + c * 16, m, order));
+    for (int c = 0; c < r->tiles; c += 4) {
+        int n = r->tiles - c < 4 ? r->tiles - c : 4;
+        __m512 last[4];
+        for (int u = 0; u < n; u++)
+            last[u] = r->last[c + u];
+        for (int p = r->from; p < r->from + r->count; p += 2) {
+            uint16_t *out = b + c * r->tile + (int64_t)p * 16;
+            for (int u = 0; u < n; u++, out += r->tile) {
+                int i = r->first + (c + u) * 16;
+                __mmask16 m = channels_left(r->cin - i);
+                __m512 even = b_channels(act, r, p, i, m), odd = b_channels(act, r, p + 1, i, m);
+                _mm512_store_si512(out, pair_up(even, odd, order));
+                if (r->copy && p > 0)
+                    _mm512_store_si512(out + r->copy - 32, pair_up(last[u], even, order));
+                last[u] = odd;
+            }
         }
+        for (int u = 0; u < n; u++)
+            r->last[c + u] = last[u];
     }
-    for (int c = 0; c < tiles * (1 + j->odd); c++)
-        memset(b + c * j->b_tile + pairs * 32, 0, (size_t)spare * 64);
+}
+
+static void b_run_fill(rlm_act act, b_run *r, uint16_t *b)
+{
+    switch (act) {
+    case RLM_ACT_SILU:
+        b_run_as(RLM_ACT_SILU, r, b);
+        break;
+    case RLM_ACT_ELU:
+        b_run_as(RLM_ACT_ELU, r, b);
+        break;
+    case RLM_ACT_LEAKY:
+        b_run_as(RLM_ACT_LEAKY, r, b);
+        break;
+    case RLM_ACT_GELU:
+        b_run_as(RLM_ACT_GELU, r, b);
+        break;
+    case RLM_ACT_TANH:
+        b_run_as(RLM_ACT_TANH, r, b);
+        break;
+    case RLM_ACT_RELU:
+        b_run_as(RLM_ACT_RELU, r, b);
+        break;
+    case RLM_ACT_NONE:
+        b_run_as(RLM_ACT_NONE, r, b);
+        break;
+    }
+}
+
+/* All of B of a slab, channels from `first`. */
+static void fill_b(const weight_job *j, slab_at place, const float *const *at, const float *zeros,
+                   int first, int tiles, float *room, uint16_t *b)
+{
+    const rlm_conv_shape *s = j->s;
+    rlm_act act = j->prepare ? j->prepare->norm.act : RLM_ACT_NONE;
+    int pairs = j->positions / 2, spare = (int)(j->b_tile / 32) - pairs;
+    b_run r = {.at = at,
+               .zeros = zeros,
+               .count = j->plane,
+               .first = first,
+               .tiles = tiles,
+               .cin = s->cin,
+               .tile = j->b_tile * (1 + j->odd),
+               .copy = j->odd ? j->b_tile : 0};
+    for (int f = 0; f < j->positions / j->plane; f++) {
+        int t = f % j->t.span, phase = f / j->t.span / j->w.phases / j->h.phases;
+        int source = (place.t + t) * s->st - s->pt + phase;
+        bool in = source >= 0 && source < s->t;
+        r.table = in ? rlm_amx_frame_table(j->prepare, place.n * s->t + source, room) : NULL;
+        r.from = f * j->plane;
+        b_run_fill(act, &r, b);
+    }
+    for (int c = 0; c < tiles; c++) { /* the last pair of the second copy ends in nothing */
+        uint16_t *out = b + c * r.tile;
+        memset(out + pairs * 32, 0, (size_t)spare * 64);
+        if (!j->odd)
+            continue;
+        _mm512_store_si512(out + r.copy + (pairs - 1) * 32,
+                           pair_up(r.last[c], _mm512_setzero_ps(), pair_order()));
+        memset(out + r.copy + pairs * 32, 0, (size_t)spare * 64);
+    }
 }
 
 /* A: [co tile][chunk][16][32], channels from `first`; bias, if not NULL: += sums over positions. */
@@ -361,6 +458,7 @@ static void task(const weight_job *j, int64_t index, int worker)
     uint16_t *a = (uint16_t *)room, *b = (uint16_t *)(room + j->b_from);
     float *zeros = (float *)(room + j->zeros_from);
     const float **at = (const float **)(room + j->at_from);
+    float *table = (float *)(room + j->table_from);
     float *acc = j->acc + index * j->co_block * j->ci_block * j->taps * 256;
     float *bias = j->dbias && cib == 0 ? j->bias + (int64_t)slice * j->s->cout : NULL;
     memset(zeros, 0, j->at_from - j->zeros_from);
@@ -368,8 +466,7 @@ static void task(const weight_job *j, int64_t index, int worker)
     for (int64_t slab = first; slab < last; slab++) {
         slab_at p = slab_of(j, slab);
         point_at_x(j, p, zeros, at);
-        at[j->positions] = at[j->positions + 1] = zeros;
-        fill_b(j, at, ci0 * 16, ci, b);
+        fill_b(j, p, at, zeros, ci0 * 16, ci, table, b);
         point_at_dy(j, p, zeros, at);
         fill_a(j, at, co0 * 16, co, a, bias);
         if (j->dw)
@@ -411,16 +508,24 @@ static void reduce_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *shape, const float *x,
+void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
                                   const float *dy, float *dw, float *dbias)
 {
-    rlm_amx_grid g = rlm_amx_grid_of(shape);
-    if (rlm_amx_is_linear(shape)) {
-        g.s.w = g.s.ow = shape->n * shape->t * shape->h * shape->w;
-        g.s.n = g.s.t = g.s.ot = g.s.h = g.s.oh = 1;
+    rlm_amx_prepared_backward_weight(par, s, NULL, x, dy, dw, dbias);
+}
+
+void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *shape,
+                                      const rlm_prepare *prepare, const float *x, const float *dy,
+                                      float *dw, float *dbias)
+{
+    rlm_conv_shape merged = rlm_amx_merged(shape), *s = &merged;
+    bool framed = prepare && prepare->stats;
+    if (rlm_amx_is_linear(shape) && !framed) {
+        s->w = s->ow = shape->n * shape->t * shape->h * shape->w;
+        s->n = s->t = s->ot = s->h = s->oh = 1;
     }
-    const rlm_conv_shape *s = &g.s;
-    weight_job j = {.s = s, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .par = par};
+    weight_job j = {
+        .s = s, .prepare = prepare, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .par = par};
     int32_t shift[1024];
     j.taps = s->kt * s->kh * s->kw;
     plan_slabs(&j);

@@ -6,7 +6,7 @@
 typedef struct gemm_job {
     int m, n, k, chunks;
     int m_block, n_block; /* rows and columns of a task, multiples of 32 */
-    int n_tasks;
+    int n_tasks, segment;
     size_t room; /* bytes of a worker's rows */
     const float *x;
     const uint8_t *pack;
@@ -16,7 +16,11 @@ typedef struct gemm_job {
     rlm_par *par;
 } gemm_job;
 
-enum { M_BLOCK = 256 };
+enum {
+    M_BLOCK = 256,
+    GROUP = 8,   /* tiles of 16 rows */
+    SEGMENT = 12 /* chunks of K */
+};
 
 /* Rows [row, row + count) of x as tiles [tile][chunk][16][32] bf16, missing rows and K zero. */
 static void convert_rows(const gemm_job *j, int row, int count, uint8_t *out)
@@ -43,24 +47,36 @@ static void convert_rows(const gemm_job *j, int row, int count, uint8_t *out)
     }
 }
 
+/* Up to GROUP tiles of rows against one column block; where K is long, the weights of a segment
+ * stay in the L1 cache and the sums of a pair wait in `block`. */
+static void gemm_group(const gemm_job *j, const uint8_t *a, int row, int rows, int c, float *block)
+{
+    const uint8_t *b = j->pack + (size_t)(c / 32) * j->chunks * 2 * RLM_AMX_TILE;
+    size_t tile = (size_t)j->chunks * RLM_AMX_TILE;
+    int n = j->n - c < 32 ? j->n - c : 32;
+    for (int k = 0; k < j->chunks; k += j->segment) {
+        int run = j->chunks - k < j->segment ? j->chunks - k : j->segment;
+        for (int r = 0; r < rows; r += 32) {
+            const uint8_t *a0 = a + (size_t)(r / 16) * tile;
+            rlm_amx_block(a0, r + 16 < rows ? a0 + tile : a0, 64, j->off + k,
+                          b + (size_t)k * 2 * RLM_AMX_TILE, run, n <= 16, k > 0, block + r * 32);
+        }
+    }
+    int64_t at = (int64_t)row * j->n + c;
+    rlm_amx_store(block, rows, n, j->bias ? j->bias + c : NULL,
+                  j->residual ? j->residual + at : NULL, j->y + at, j->n);
+}
+
 static void gemm_task(const gemm_job *j, int row, int column, uint8_t *a)
 {
-    _Alignas(64) float block[32 * 32];
+    _Alignas(64) float block[GROUP * 512];
     int rows = j->m - row < j->m_block ? j->m - row : j->m_block;
     int last = column + j->n_block < j->n ? column + j->n_block : j->n;
     convert_rows(j, row, rows, a);
-    for (int c = column; c < last; c += 32) {
-        const uint8_t *b = j->pack + (size_t)(c / 32) * j->chunks * 2 * RLM_AMX_TILE;
-        int n = j->n - c < 32 ? j->n - c : 32;
-        for (int r = 0; r < rows; r += 32) {
-            const uint8_t *a0 = a + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE;
-            const uint8_t *a1 = r + 16 < rows ? a0 + (size_t)j->chunks * RLM_AMX_TILE : a0;
-            int64_t at = (int64_t)(row + r) * j->n + c;
-            rlm_amx_block(a0, a1, 64, j->off, b, j->chunks, n <= 16, block);
-            rlm_amx_store(block, rows - r < 32 ? rows - r : 32, n, j->bias ? j->bias + c : NULL,
-                          j->residual ? j->residual + at : NULL, j->y + at, j->n);
-        }
-    }
+    for (int c = column; c < last; c += 32)
+        for (int r = 0; r < rows; r += GROUP * 16)
+            gemm_group(j, a + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE, row + r,
+                       rows - r < GROUP * 16 ? rows - r : GROUP * 16, c, block);
 }
 
 static void gemm_slice(void *ctx, int64_t begin, int64_t end, int worker)
@@ -97,6 +113,7 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
     int want = m_tasks >= least ? 1 : rlm_div_up(least, m_tasks); /* tasks along n */
     j.n_block = rlm_div_up(columns, want) * 32;
     j.n_tasks = rlm_div_up(n, j.n_block);
+    j.segment = m <= 32 ? j.chunks : rlm_div_up(j.chunks, rlm_div_up(j.chunks, SEGMENT));
     j.room = (size_t)(m < M_BLOCK ? rlm_div_up(m, 32) * 32 : M_BLOCK) * j.chunks * 64;
     rlm_amx_room(par, 3, j.room);
     rlm_par_for(par, (int64_t)m_tasks * j.n_tasks, 1, gemm_slice, &j);

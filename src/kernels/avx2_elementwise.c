@@ -193,7 +193,7 @@ static void gn_fn(void *ctx, int64_t begin, int64_t end, int worker)
     float *block = (float *)(sum + 2 * c), *slope = block, *mean = block + c;
     for (int64_t frame = begin; frame < end; frame++) {
         const float *x = j->x + frame * s->hw * c;
-        float *y = j->y + frame * s->hw * c;
+        float *y = j->y ? j->y + frame * s->hw * c : NULL;
         gn_sums(j, x, sum, block);
         for (int g = 0; g < s->groups; g++) {
             double total = 0, dev = 0, count = (double)s->hw * width;
@@ -214,7 +214,7 @@ static void gn_fn(void *ctx, int64_t begin, int64_t end, int worker)
                 j->stats[(frame * s->groups + g) * 2 + 1] = (float)rstd;
             }
         }
-        for (int64_t r = 0; r < s->hw; r++) {
+        for (int64_t r = 0; r < s->hw && j->y; r++) {
             for (int i = 0; i < c; i++)
                 y[r * c + i] = (x[r * c + i] - mean[i]) * slope[i] + (j->bias ? j->bias[i] : 0.0f);
             act_row(s->act, y + r * c, y + r * c, c);

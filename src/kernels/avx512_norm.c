@@ -216,7 +216,8 @@ static void gn_frames_fn(void *ctx, int64_t begin, int64_t end, int worker)
         for (int64_t i = 0; i < j->cut.slices; i++)
             slice_stats(j, frame, i, worker);
         frame_stats(j, frame);
-        apply(j, frame, 0, j->s.hw, forward_table(j, frame, worker));
+        if (j->y)
+            apply(j, frame, 0, j->s.hw, forward_table(j, frame, worker));
     }
 }
 
@@ -258,7 +259,8 @@ static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const 
     rlm_par_for(par, s->frames * j.cut.slices, 1, gn_stats_fn, &j);
     for (int64_t frame = 0; frame < s->frames; frame++)
         frame_stats(&j, frame);
-    rlm_par_for(par, s->frames * j.cut.slices, 2, gn_apply_fn, &j);
+    if (y)
+        rlm_par_for(par, s->frames * j.cut.slices, 2, gn_apply_fn, &j);
 }
 
 void rlm_avx512_norm(rlm_kernels *k)

@@ -171,5 +171,6 @@ bool rlm_kernels_blas(rlm_kernels *k)
     k->gemm = gemm;
     k->linear_forward = rlm_blas_linear_forward;
     k->conv_forward = rlm_blas_conv_forward;
+    k->prepared_forward = NULL;
     return true;
 }

@@ -178,5 +178,7 @@ bool rlm_kernels_blas_backward(rlm_kernels *k)
     k->linear_backward_weight = linear_backward_weight;
     k->conv_backward_data = rlm_blas_conv_backward_data;
     k->conv_backward_weight = conv_backward_weight;
+    k->prepared_backward_data = NULL;
+    k->prepared_backward_weight = NULL;
     return true;
 }

@@ -230,5 +230,6 @@ bool rlm_kernels_dnn(rlm_kernels *k)
     k->pack = rlm_dnn_pack;
     k->linear_forward = linear_forward;
     k->conv_forward = conv_forward;
+    k->prepared_forward = NULL;
     return true;
 }

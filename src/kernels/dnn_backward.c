@@ -181,5 +181,7 @@ bool rlm_kernels_dnn_backward(rlm_kernels *k)
     }
     k->linear_backward_weight = linear_backward_weight;
     k->conv_backward_weight = conv_backward_weight;
+    k->prepared_backward_data = NULL;
+    k->prepared_backward_weight = NULL;
     return true;
 }

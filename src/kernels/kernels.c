@@ -98,6 +98,13 @@ static void no_conv(rlm_par *par, const rlm_conv_shape *s, const float *x, const
     (void)par, (void)s, (void)x, (void)w, (void)bias, (void)residual, (void)y;
 }
 
+static void no_prepared(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
+                        const float *x, const rlm_weight *w, const float *bias,
+                        const float *residual, float *y)
+{
+    (void)par, (void)s, (void)prepare, (void)x, (void)w, (void)bias, (void)residual, (void)y;
+}
+
 static void no_linear(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                       const float *bias, const float *residual, float *y)
 {
@@ -248,6 +255,7 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .pack_bytes = like->pack_bytes,
         .pack = no_pack,
         .conv_forward = no_conv,
+        .prepared_forward = like->prepared_forward ? no_prepared : NULL,
         .linear_forward = no_linear,
         .linear_quant = no_quant,
         .gemm = no_gemm,

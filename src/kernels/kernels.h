@@ -105,6 +105,7 @@ typedef struct rlm_groupnorm_shape {
     float eps;
     rlm_act act;
 } rlm_groupnorm_shape;
+/* y NULL: only the statistics. */
 typedef void (*rlm_groupnorm_forward_fn)(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
                                          const float *gain, const float *bias, float *y,
                                          float *stats);
@@ -112,6 +113,28 @@ typedef void (*rlm_groupnorm_backward_fn)(rlm_par *par, const rlm_groupnorm_shap
                                           const float *x, const float *gain, const float *bias,
                                           const float *stats, const float *dy, float *dx,
                                           float *dgain, float *dbias, bool add);
+
+/* A convolution that prepares its input as it reads it: x stands for act(xhat * gain + bias) with
+ * `stats` as groupnorm_forward left them (frames = n * t, hw = h * w, c = cin), or for act(x) where
+ * stats is NULL; the padding stays zero. Saves writing the prepared tensor and reading it twice.
+ * The gradient of x: conv_backward_data's, then the norm's; behind an activation alone (stats NULL)
+ * prepared_backward_data is both: dx (+)= act'(x) * backward data. Tables without a fused form hold
+ * NULL: run the kernels one by one. */
+typedef struct rlm_prepare {
+    rlm_groupnorm_shape norm; /* norm.act in both cases */
+    const float *stats, *gain, *bias;
+} rlm_prepare;
+typedef void (*rlm_prepared_forward_fn)(rlm_par *par, const rlm_conv_shape *s,
+                                        const rlm_prepare *prepare, const float *x,
+                                        const rlm_weight *w, const float *bias,
+                                        const float *residual, float *y);
+typedef void (*rlm_prepared_backward_data_fn)(rlm_par *par, const rlm_conv_shape *s,
+                                              const rlm_prepare *prepare, const float *x,
+                                              const float *dy, const rlm_weight *w, float *dx,
+                                              bool add);
+typedef void (*rlm_prepared_backward_weight_fn)(rlm_par *par, const rlm_conv_shape *s,
+                                                const rlm_prepare *prepare, const float *x,
+                                                const float *dy, float *dw, float *dbias);
 
 /* ---- Elementwise --------------------------------------------------------------------------- */
 
@@ -304,6 +327,9 @@ typedef struct rlm_kernels {
     rlm_conv_forward_fn conv_forward;
     rlm_conv_backward_data_fn conv_backward_data;
     rlm_conv_backward_weight_fn conv_backward_weight;
+    rlm_prepared_forward_fn prepared_forward;
+    rlm_prepared_backward_data_fn prepared_backward_data;
+    rlm_prepared_backward_weight_fn prepared_backward_weight;
     rlm_linear_forward_fn linear_forward;
     rlm_linear_backward_data_fn linear_backward_data;
     rlm_linear_backward_weight_fn linear_backward_weight;

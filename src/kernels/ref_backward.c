@@ -3,6 +3,10 @@
  * depends on the threads. Part 2: ref_backward_sequence.c. */
 #include "src/kernels/ref_kernels.h"
 
+#include <stdlib.h>
+
+#include "src/base/mem.h"
+
 #include "src/kernels/ref_common.h"
 
 /* ---- Convolution --------------------------------------------------------------------------- */
@@ -146,6 +150,29 @@ static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const fl
         rlm_par_for(par, (int64_t)s->cout * s->kt * s->kh * s->kw, 1, weight_taps, &j);
     if (dbias)
         column_sum(par, (int64_t)s->n * s->ot * s->oh * s->ow, s->cout, dy, dbias);
+}
+
+static void prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
+                                   const rlm_prepare *prepare, const float *x, const float *dy,
+                                   const rlm_weight *w, float *dx, bool add)
+{
+    int64_t count = (int64_t)s->n * s->t * s->h * s->w * s->cin;
+    float *dh = rlm_alloc((size_t)count * sizeof *dh);
+    if (!dh)
+        abort();
+    conv_backward_data(par, s, dy, w, dh, false);
+    for (int64_t i = 0; i < count; i++)
+        add_to(dx + i, dh[i] * ref_act_slope(prepare->norm.act, x[i]), add);
+    rlm_free(dh);
+}
+
+static void prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s,
+                                     const rlm_prepare *prepare, const float *x, const float *dy,
+                                     float *dw, float *dbias)
+{
+    float *seen = rlm_ref_prepare(par, prepare, x);
+    conv_backward_weight(par, s, seen, dy, dw, dbias);
+    rlm_free(seen);
 }
 
 /* A linear layer is a 1x1x1 convolution over m positions. */
@@ -390,6 +417,8 @@ void rlm_kernels_reference_backward(rlm_kernels *k)
 {
     k->conv_backward_data = conv_backward_data;
     k->conv_backward_weight = conv_backward_weight;
+    k->prepared_backward_data = prepared_backward_data;
+    k->prepared_backward_weight = prepared_backward_weight;
     k->linear_backward_data = linear_backward_data;
     k->linear_backward_weight = linear_backward_weight;
     k->rmsnorm_backward = rmsnorm_backward;

@@ -3,7 +3,10 @@
  * Part 2: ref_sequence.c. */
 #include "src/kernels/ref_kernels.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "src/base/mem.h"
 
 #include "src/kernels/ref_common.h"
 
@@ -199,7 +202,7 @@ static void groupnorm_groups(void *ctx, int64_t begin, int64_t end, int worker)
             }
         }
         double rstd = 1.0 / sqrt(square / count + s->eps);
-        for (int64_t p = 0; p < s->hw; p++) {
+        for (int64_t p = 0; p < s->hw && j->y; p++) {
             for (int c = 0; c < width; c++) {
                 int64_t at = base + p * s->c + c;
                 double u = (j->x[at] - mean) * rstd;
@@ -219,6 +222,52 @@ static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const 
 {
     groupnorm_job j = {s, x, gain, bias, y, stats};
     rlm_par_for(par, (int64_t)s->frames * s->groups, 1, groupnorm_groups, &j);
+}
+
+/* ---- Prepared convolution ------------------------------------------------------------------ */
+
+typedef struct prepare_job {
+    const rlm_prepare *p;
+    const float *x;
+    float *y;
+} prepare_job;
+
+static void prepare_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const prepare_job *j = ctx;
+    const rlm_prepare *p = j->p;
+    int c = p->norm.c;
+    (void)worker;
+    for (int64_t row = begin; row < end; row++)
+        for (int i = 0; i < c; i++) {
+            double u = j->x[row * c + i];
+            if (p->stats) {
+                int64_t item = row / p->norm.hw * p->norm.groups + i / (c / p->norm.groups);
+                u = (u - p->stats[2 * item]) * p->stats[2 * item + 1];
+                u = u * (p->gain ? p->gain[i] : 1) + (p->bias ? p->bias[i] : 0);
+            }
+            j->y[row * c + i] = (float)ref_act(p->norm.act, u);
+        }
+}
+
+float *rlm_ref_prepare(rlm_par *par, const rlm_prepare *p, const float *x)
+{
+    int64_t rows = (int64_t)p->norm.frames * p->norm.hw;
+    float *y = rlm_alloc((size_t)rows * (size_t)p->norm.c * sizeof *y);
+    if (!y)
+        abort();
+    prepare_job j = {p, x, y};
+    rlm_par_for(par, rows, 64, prepare_rows, &j);
+    return y;
+}
+
+static void prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
+                             const float *x, const rlm_weight *w, const float *bias,
+                             const float *residual, float *y)
+{
+    float *seen = rlm_ref_prepare(par, prepare, x);
+    conv_forward(par, s, seen, w, bias, residual, y);
+    rlm_free(seen);
 }
 
 /* ---- Elementwise --------------------------------------------------------------------------- */
@@ -367,6 +416,7 @@ void rlm_kernels_reference(rlm_kernels *k)
     k->gemm = gemm;
     k->rmsnorm_forward = rmsnorm_forward;
     k->groupnorm_forward = groupnorm_forward;
+    k->prepared_forward = prepared_forward;
     k->act_forward = act_forward;
     k->add = add;
     k->axpy = axpy;

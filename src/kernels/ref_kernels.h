@@ -1,4 +1,4 @@
-/* The second halves of the two reference tables. Private to ref_*.c. */
+/* What the files of the two reference tables share. Private to ref_*.c. */
 #ifndef RLM_KERNELS_REF_KERNELS_H
 #define RLM_KERNELS_REF_KERNELS_H
 
@@ -9,5 +9,8 @@ void rlm_kernels_reference_spectrum(rlm_kernels *k);          /* ref_spectrum.c 
 void rlm_kernels_reference_cache(rlm_kernels *k);             /* ref_cache.c */
 void rlm_kernels_reference_quant(rlm_kernels *k);             /* quant.c */
 void rlm_kernels_reference_backward_sequence(rlm_kernels *k); /* ref_backward_sequence.c */
+
+/* ref_forward.c: the tensor that x stands for; rlm_free it. Aborts without memory: a definition. */
+float *rlm_ref_prepare(rlm_par *par, const rlm_prepare *p, const float *x);
 
 #endif

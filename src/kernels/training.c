@@ -43,6 +43,19 @@ static void no_conv_weight(rlm_par *par, const rlm_conv_shape *s, const float *x
     (void)par, (void)s, (void)x, (void)dy, (void)dw, (void)dbias;
 }
 
+static void no_prepared_data(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
+                             const float *x, const float *dy, const rlm_weight *w, float *dx,
+                             bool add)
+{
+    (void)par, (void)s, (void)prepare, (void)x, (void)dy, (void)w, (void)dx, (void)add;
+}
+
+static void no_prepared_weight(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
+                               const float *x, const float *dy, float *dw, float *dbias)
+{
+    (void)par, (void)s, (void)prepare, (void)x, (void)dy, (void)dw, (void)dbias;
+}
+
 static void no_linear_data(rlm_par *par, int m, int n, int k, const float *dy, const rlm_weight *w,
                            float *dx, bool add)
 {
@@ -161,6 +174,8 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like)
     rlm_kernels_empty(k, like);
     k->conv_backward_data = no_conv_data;
     k->conv_backward_weight = no_conv_weight;
+    k->prepared_backward_data = like->prepared_backward_data ? no_prepared_data : NULL;
+    k->prepared_backward_weight = like->prepared_backward_weight ? no_prepared_weight : NULL;
     k->linear_backward_data = no_linear_data;
     k->linear_backward_weight = no_linear_weight;
     k->rmsnorm_backward = no_rmsnorm;

@@ -110,6 +110,74 @@ rlm_tensor rlm_conv_residual_forward(rlm_run *run, const rlm_conv *c, const rlm_
     return conv(run, c, x, residual, false);
 }
 
+/* Convolution of x as `p` says to see it. */
+static rlm_tensor prepared(rlm_run *run, const rlm_groupnorm *n, const rlm_prepare *p,
+                           const rlm_conv *c, const rlm_tensor *x, const rlm_tensor *residual)
+{
+    rlm_conv_shape s = conv_shape(c, x, false);
+    int64_t shape[5] = {s.n, s.ot, s.oh, s.ow, s.cout};
+    rlm_tensor y = residual ? rlm_tensor_after(run, residual) : rlm_tensor_new(run, 5, shape);
+    run->k->prepared_forward(run->par, &s, p, rlm_f32(x), &c->w->weight,
+                             c->bias ? c->bias->data : NULL, residual ? rlm_f32(residual) : NULL,
+                             rlm_f32(&y));
+    if (run->tape) {
+        rlm_record r = {.op = RLM_OP_PREPARED, .layer = c, .in = {*x}, .out = y};
+        r.saved[0] = (void *)(uintptr_t)p->stats;
+        r.u.prepared.conv = s;
+        r.u.prepared.norm = p->norm;
+        r.u.prepared.layer = n;
+        if (residual)
+            r.in[1] = *residual;
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
+
+static bool prepares(const rlm_run *run)
+{
+    return run->k->prepared_forward &&
+           (!run->tape || (run->k->prepared_backward_data && run->k->prepared_backward_weight));
+}
+
+rlm_tensor rlm_norm_conv_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_conv *c,
+                                 const rlm_tensor *x, const rlm_tensor *residual)
+{
+    if (!prepares(run)) {
+        rlm_tensor h = rlm_groupnorm_forward(run, n, x);
+        return conv(run, c, &h, residual, false);
+    }
+    rlm_prepare p = {.norm = {.frames = (int)(x->shape[0] * x->shape[1]),
+                              .hw = (int)(x->shape[2] * x->shape[3]),
+                              .c = n->dim,
+                              .groups = n->groups,
+                              .eps = n->eps,
+                              .act = n->act},
+                     .gain = n->gain ? n->gain->data : NULL,
+                     .bias = n->bias ? n->bias->data : NULL};
+    size_t count = (size_t)p.norm.frames * (size_t)p.norm.groups * 2;
+    float *stats = rlm_arena_alloc(run->arena, rlm_size_mul(count, sizeof *stats));
+    run->k->groupnorm_forward(run->par, &p.norm, rlm_f32(x), p.gain, p.bias, NULL, stats);
+    p.stats = stats;
+    return prepared(run, n, &p, c, x, residual);
+}
+
+rlm_tensor rlm_act_conv_forward(rlm_run *run, rlm_act act, const rlm_conv *c, const rlm_tensor *x,
+                                const rlm_tensor *residual)
+{
+    /* Its backward writes x's gradient while it reads y's. */
+    assert(!residual || !residual->grad || residual->grad != x->grad);
+    if (!prepares(run)) {
+        rlm_tensor h = rlm_act_forward(run, act, x);
+        return conv(run, c, &h, residual, false);
+    }
+    rlm_prepare p = {.norm = {.frames = (int)(x->shape[0] * x->shape[1]),
+                              .hw = (int)(x->shape[2] * x->shape[3]),
+                              .c = c->cin,
+                              .groups = 1,
+                              .act = act}};
+    return prepared(run, NULL, &p, c, x, residual);
+}
+
 rlm_tensor rlm_conv_stream_forward(rlm_run *run, const rlm_conv *c, const rlm_tensor *x)
 {
     assert(!run->tape);

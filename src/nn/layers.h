@@ -99,6 +99,12 @@ void rlm_groupnorm_declare(rlm_groupnorm *n, rlm_params *p, const char *name, in
 rlm_tensor rlm_groupnorm_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_tensor *x);
 
 rlm_tensor rlm_act_forward(rlm_run *run, rlm_act act, const rlm_tensor *x);
+/* c(n(x)) or c(act(x)), plus residual unless NULL (as in rlm_linear_residual_forward): in one
+ * kernel where the table has it, so that n(x) never exists in memory. */
+rlm_tensor rlm_norm_conv_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_conv *c,
+                                 const rlm_tensor *x, const rlm_tensor *residual);
+rlm_tensor rlm_act_conv_forward(rlm_run *run, rlm_act act, const rlm_conv *c, const rlm_tensor *x,
+                                const rlm_tensor *residual);
 rlm_tensor rlm_add_forward(rlm_run *run, const rlm_tensor *a, const rlm_tensor *b);
 rlm_tensor rlm_modulate_forward(rlm_run *run, const rlm_tensor *x, const rlm_tensor *scale,
                                 const rlm_tensor *shift);

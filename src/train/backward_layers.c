@@ -48,6 +48,40 @@ static void conv_rule(rlm_run *run, const rlm_record *r)
     pass_through(run, &r->in[1], &r->out);
 }
 
+/* Through the convolution into scratch, then through the norm or the activation. */
+static void prepared_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_conv *c = r->layer;
+    const rlm_groupnorm *n = r->u.prepared.layer;
+    const rlm_conv_shape *s = &r->u.prepared.conv;
+    const rlm_tensor *x = &r->in[0];
+    rlm_prepare p = {.norm = r->u.prepared.norm,
+                     .stats = r->saved[0],
+                     .gain = n && n->gain ? n->gain->data : NULL,
+                     .bias = n && n->bias ? n->bias->data : NULL};
+    float *dw = grad_of(c->w), *dgain = n ? grad_of(n->gain) : NULL;
+    size_t mark = rlm_arena_mark(run->arena);
+    if (dw)
+        run->k->prepared_backward_weight(run->par, s, &p, rlm_f32(x), r->out.grad, dw,
+                                         grad_of(c->bias));
+    if (!n) {
+        if (x->grad)
+            run->k->prepared_backward_data(run->par, s, &p, rlm_f32(x), r->out.grad, &c->w->weight,
+                                           x->grad, rlm_grad_adds(x));
+        pass_through(run, &r->in[1], &r->out);
+        return;
+    }
+    int64_t count = rlm_tensor_count(x);
+    float *dh = rlm_arena_alloc(run->arena, rlm_size_mul((size_t)count, sizeof *dh));
+    if (x->grad || dgain)
+        run->k->conv_backward_data(run->par, s, r->out.grad, &c->w->weight, dh, false);
+    pass_through(run, &r->in[1], &r->out);
+    if (x->grad || dgain)
+        run->k->groupnorm_backward(run->par, &p.norm, rlm_f32(x), p.gain, p.bias, p.stats, dh,
+                                   x->grad, dgain, grad_of(n->bias), rlm_grad_adds(x));
+    rlm_arena_rewind(run->arena, mark);
+}
+
 static void rmsnorm_rule(rlm_run *run, const rlm_record *r)
 {
     const rlm_rmsnorm *n = r->layer;
@@ -199,6 +233,7 @@ const rlm_backward_rule *rlm_backward_rules(void)
     static const rlm_backward_rule rules[RLM_OPS] = {
         [RLM_OP_LINEAR] = linear_rule,
         [RLM_OP_CONV] = conv_rule,
+        [RLM_OP_PREPARED] = prepared_rule,
         [RLM_OP_RMSNORM] = rmsnorm_rule,
         [RLM_OP_GROUPNORM] = groupnorm_rule,
         [RLM_OP_ACT] = act_rule,

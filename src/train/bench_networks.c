@@ -27,6 +27,11 @@ typedef struct bench_net {
     int batch;
 } bench_net;
 
+static double conv_flops(double out, const rlm_conv_shape *s)
+{
+    return 2.0 * out * s->kt * s->kh * s->kw * s->cin;
+}
+
 /* Multiply-adds of the dense and convolutional layers and of attention that a tape recorded, x2. */
 static double tape_flops(const rlm_tape *tape)
 {
@@ -37,7 +42,9 @@ static double tape_flops(const rlm_tape *tape)
         if (r->op == RLM_OP_LINEAR)
             sum += 2.0 * out * (double)rlm_tensor_last(&r->in[0]);
         else if (r->op == RLM_OP_CONV)
-            sum += 2.0 * out * r->u.conv.kt * r->u.conv.kh * r->u.conv.kw * r->u.conv.cin;
+            sum += conv_flops(out, &r->u.conv);
+        else if (r->op == RLM_OP_PREPARED)
+            sum += conv_flops(out, &r->u.prepared.conv);
         else if (r->op == RLM_OP_ATTENTION)
             sum += 2.0 * out * r->u.attention.len; /* q k and p v, half of the square each */
     }

@@ -109,6 +109,33 @@ static void case_groupnorm(void)
     }
 }
 
+/* A block of the tokenizers: norm - conv - norm - conv with residual; or activations instead. */
+static rlm_tensor prepared_net(rlm_run *run, rig *r)
+{
+    const rlm_tensor *x = &r->in[0];
+    if (r->act != RLM_ACT_NONE) {
+        rlm_tensor h = rlm_act_conv_forward(run, r->act, &r->conv[0], x, NULL);
+        return rlm_act_conv_forward(run, r->act, &r->conv[1], &h, x);
+    }
+    rlm_tensor h = rlm_norm_conv_forward(run, &r->groupnorm, &r->conv[0], x, NULL);
+    return rlm_norm_conv_forward(run, &r->groupnorm, &r->conv[1], &h, x);
+}
+
+static void case_prepared(void)
+{
+    for (int act = 0; act < 2; act++) {
+        rig r = {.forward = prepared_net, .act = act ? RLM_ACT_ELU : RLM_ACT_NONE};
+        input5(&r, 2, 2, 3, 2, 8);
+        rlm_conv_declare(&r.conv[0], &r.params, "a",
+                         &(rlm_conv_spec){.cin = 8, .cout = 8, .kt = 1, .kh = 3, .kw = 3});
+        rlm_conv_declare(
+            &r.conv[1], &r.params, "b",
+            &(rlm_conv_spec){.cin = 8, .cout = 8, .kt = 3, .kh = 1, .kw = 1, .bias = true});
+        rlm_groupnorm_declare(&r.groupnorm, &r.params, "n", 8, 4, RLM_ACT_SILU, true);
+        check(&r);
+    }
+}
+
 static rlm_tensor act_net(rlm_run *run, rig *r)
 {
     return rlm_act_forward(run, r->act, &r->in[0]);
@@ -393,6 +420,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_conv_audio);
     TEST_CASE(case_rmsnorm);
     TEST_CASE(case_groupnorm);
+    TEST_CASE(case_prepared);
     TEST_CASE(case_act);
     TEST_CASE(case_add_modulate);
     TEST_CASE(case_swiglu_slice);

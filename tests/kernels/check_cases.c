@@ -39,6 +39,29 @@ static void run_conv(const rlm_kernels *k, rlm_par *par, check_case *c)
     k->conv_forward(par, &c->conv, c->in[0], &c->weight, c->in[2], c->in[3], c->out[0]);
 }
 
+/* The statistics of a prepared input, of the numbers it has. */
+static void prepare_conv(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    if (c->in_size[4])
+        k->groupnorm_forward(par, &c->groupnorm, c->in[0], c->in[5], c->in[6], NULL, c->in[4]);
+}
+
+static void run_apart(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    float *seen = rlm_alloc((size_t)c->in_size[0] * sizeof *seen);
+    float *stats = c->in_size[4] ? rlm_alloc((size_t)c->in_size[4] * sizeof *stats) : NULL;
+    if (stats)
+        k->groupnorm_forward(par, &c->groupnorm, c->in[0], c->in[5], c->in[6], seen, stats);
+    else
+        k->act_forward(par, c->groupnorm.act, c->in_size[0], c->in[0], seen);
+    if (c->accumulates)
+        k->conv_backward_weight(par, &c->conv, seen, c->in[1], c->out[0], c->out[1]);
+    else
+        k->conv_forward(par, &c->conv, seen, &c->weight, c->in[2], c->in[3], c->out[0]);
+    rlm_free(seen);
+    rlm_free(stats);
+}
+
 static void run_conv_data(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
     k->conv_backward_data(par, &c->conv, c->in[0], &c->weight, c->out[0], c->accumulates);
@@ -47,6 +70,28 @@ static void run_conv_data(const rlm_kernels *k, rlm_par *par, check_case *c)
 static void run_conv_weight(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
     k->conv_backward_weight(par, &c->conv, c->in[0], c->in[1], c->out[0], c->out[1]);
+}
+
+static void run_prepared(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    rlm_prepare p = {c->groupnorm, c->in[4], c->in[5], c->in[6]};
+    if (c->p[0]) {
+        if (k->prepared_backward_data) {
+            k->prepared_backward_data(par, &c->conv, &p, c->in[2], c->in[0], &c->weight, c->out[0],
+                                      c->accumulates);
+            return;
+        }
+        float *dh = rlm_calloc((size_t)c->out_size[0], sizeof *dh);
+        k->conv_backward_data(par, &c->conv, c->in[0], &c->weight, dh, false);
+        k->act_backward(par, c->groupnorm.act, c->out_size[0], c->in[2], dh, c->out[0],
+                        c->accumulates);
+        rlm_free(dh);
+    } else if (c->accumulates && k->prepared_backward_weight)
+        k->prepared_backward_weight(par, &c->conv, &p, c->in[0], c->in[1], c->out[0], c->out[1]);
+    else if (!c->accumulates && k->prepared_forward)
+        k->prepared_forward(par, &c->conv, &p, c->in[0], &c->weight, c->in[2], c->in[3], c->out[0]);
+    else /* a table without the fused form: the kernels one by one */
+        run_apart(k, par, c);
 }
 
 /* pass 0: forward, 1: data, 2: weight, 3: data that overwrites. bare: without bias, residual and
@@ -86,6 +131,36 @@ static void conv_case(check_case *c, const rlm_conv_shape *shape, int pass, bool
         c->out_size[0] = w;
         c->out_size[1] = bare ? 0 : s->cout;
     }
+}
+
+/* Forward, weights and data of a prepared input: behind a norm, or (alone) an activation only.
+ * Compared in energies of the outputs: |x| prepared is not the prepared |x|. */
+static void prepared_case(check_case *c, const rlm_conv_shape *shape, int variant)
+{
+    static const rlm_act acts[] = {RLM_ACT_SILU, RLM_ACT_ELU, RLM_ACT_NONE, RLM_ACT_GELU};
+    bool data = variant > 3, weight = variant & 1, alone = variant & 2 || data;
+    conv_case(c, shape, data ? (variant == 4 ? 1 : 3) : weight ? 2 : 0, false);
+    char name[100];
+    snprintf(name, sizeof name, "prepared_%s%.80s", alone ? "act_" : "", c->name);
+    snprintf(c->name, sizeof c->name, "%s", name);
+    const rlm_conv_shape *s = &c->conv;
+    c->class = CASE_SOFT;
+    c->run = run_prepared;
+    c->groupnorm = (rlm_groupnorm_shape){.frames = s->n * s->t,
+                                         .hw = s->h * s->w,
+                                         .c = s->cin,
+                                         .groups = s->cin % 4 ? 1 : 4,
+                                         .eps = 1e-5f,
+                                         .act = acts[s->cin % 4]};
+    c->prepare = prepare_conv;
+    c->calm = true;
+    c->p[0] = data;
+    if (data)
+        c->in_size[2] = c->out_size[0]; /* x */
+    if (alone)
+        return;
+    c->in_size[4] = (int64_t)c->groupnorm.frames * c->groupnorm.groups * 2;
+    c->in_size[5] = c->in_size[6] = s->cin;
 }
 
 /* ---- Linear and matrices ------------------------------------------------------------------- */
@@ -405,6 +480,7 @@ bool check_case_at(int index, bool bench, check_case *c)
     walk from = {index}, *w = &from;
     memset(c, 0, sizeof *c);
     GROUP(conv_shapes, conv_bench, bench ? 3 : 8, conv_variant, ADDRESS);
+    GROUP(conv_shapes, conv_bench, bench ? 2 : 6, prepared_case, ADDRESS);
     GROUP(linear_shapes, linear_bench, bench ? 3 : 8, linear_variant, ITEM);
     GROUP(linear_shapes, linear_bench, bench ? 1 : 8, gemm_case, ITEM);
     GROUP(norm_shapes, norm_bench, bench ? 2 : 4, rmsnorm_case, ITEM);
