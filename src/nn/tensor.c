@@ -31,8 +31,8 @@ rlm_tensor rlm_tensor_new(rlm_run *run, int rank, const int64_t *shape)
     x.data = rlm_arena_alloc(run->arena, bytes);
     if (run->tape) {
         x.grad = rlm_arena_alloc(run->arena, bytes);
-        x.touched = rlm_tape_flag(run->tape);
-        if (!x.touched) /* no memory: the tape has failed; keep the gradient defined */
+        x.touched = run->lazy ? rlm_tape_flag(run->tape) : NULL;
+        if (!x.touched) /* or no memory: the tape has failed; keep the gradient defined */
             run->k->fill(run->par, count, 0.0f, x.grad);
     }
     return x;

@@ -51,10 +51,12 @@ typedef struct rlm_run {
     rlm_arena *arena;
     rlm_par *par;
     struct rlm_tape *tape;
+    bool lazy; /* with a tape: gradients start unwritten; everyone who adds goes through rlm_grad */
 } rlm_run;
 
-/* New f32 tensor from the arena; with a tape it gets a gradient whose memory nobody has written
- * yet: the first to add to it overwrites it instead, which saves zeroing and reading it back. */
+/* New f32 tensor from the arena; with a tape it gets a gradient, zeroed now, or (run->lazy) one
+ * whose memory nobody has written yet: the first to add to it overwrites it instead, which saves
+ * zeroing and reading it back. */
 rlm_tensor rlm_tensor_new(rlm_run *run, int rank, const int64_t *shape);
 rlm_tensor rlm_tensor_like(rlm_run *run, const rlm_tensor *x);
 /* The tensor that follows x on a residual branch, y = x + ...: without a tape x itself; with one,

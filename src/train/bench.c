@@ -248,6 +248,7 @@ int rlm_bench(const char *model_dir, const rlm_options *options, int json, int q
     if (!code) {
         b->run.k = &kernels;
         b->run.arena = &arena;
+        b->run.lazy = true;
         b->peak_amx = rlm_peak_amx_bf16(b->run.par);
         b->peak_f32 = rlm_peak_avx512_f32(b->run.par);
         b->peak_read = rlm_peak_read(b->run.par);

@@ -161,11 +161,14 @@ double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tenso
     static const int first[STRETCHES] = {0, 1, 3, 5}, last[STRETCHES] = {0, 2, 4, TAPS - 1};
     int64_t n = x->shape[0], h = x->shape[2], w = x->shape[3], frames = x->shape[1];
     rlm_tape *outer = run->tape;
+    bool lazy = run->lazy;
     rlm_tensor a = rlm_tensor_view(NULL, RLM_F32, 5, (int64_t[5]){n, 1, h, w, 3}), b;
     size_t mark = rlm_arena_mark(run->arena);
     double sum = 0;
+    float *dx = rlm_grad(run, x);
     p->dry = !target;
     run->tape = NULL;
+    run->lazy = false; /* the loops here add to gradients directly */
     a = rlm_tensor_like(run, &a);
     if (target)
         fill_pictures(target, n, frames, h * w, at, rlm_f32(&a));
@@ -185,9 +188,10 @@ double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tenso
         if (s > 0 && target)
             pool_backward(&p->made[first[s] - 1], &p->pooled[s]);
     }
-    if (target && x->grad)
-        return_gradient(b.grad, n, frames, h * w, at, x->grad);
+    if (target && dx)
+        return_gradient(b.grad, n, frames, h * w, at, dx);
     rlm_arena_rewind(run->arena, mark);
     run->tape = outer;
+    run->lazy = lazy;
     return sum;
 }

@@ -147,7 +147,8 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_kernels empty;
     rlm_kernels_empty_training(&empty, &t->k);
     RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
-    t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->encoder_tape};
+    t->run = (rlm_run){
+        .k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->encoder_tape, .lazy = true};
     rlm_tensor wave = rlm_tensor_new5(&t->run, t->recipe.batch, 1, 1, t->crop, 1);
     rlm_tensor z = rlm_audio_encode_forward(&t->run, t->audio, &wave);
     rlm_tensor q = rlm_tensor_like(&t->run, &z);

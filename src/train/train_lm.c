@@ -199,7 +199,7 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_par_open(&t->par, o->threads, err));
     RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
     RLM_TRY(rlm_arena_commit(&t->arena, ARENA_LEAST, err));
-    t->run = (rlm_run){.k = &t->k, .arena = &t->arena, .par = t->par};
+    t->run = (rlm_run){.k = &t->k, .arena = &t->arena, .par = t->par, .lazy = true};
     RLM_TRY(open_tokenizers(t, err));
     RLM_TRY(open_network(t, err));
     RLM_TRY(rlm_mkdirs(o->run_dir, err));

@@ -125,7 +125,8 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_tensor z;
     rlm_kernels_empty_training(&empty, &t->k);
     RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
-    t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
+    t->run =
+        (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape, .lazy = true};
     rlm_tensor clips = batch_view(NULL, t->clip_batch, RLM_CROP_FRAMES);
     rlm_tensor y = forward(t, &clips, &z);
     if (t->ruler)

@@ -121,7 +121,7 @@ static void zero_grads(rig *r)
 
 static void run_backward(const rlm_kernels *k, rig *r)
 {
-    rlm_run run = {k, &world.arena, world.par, &world.tape};
+    rlm_run run = {k, &world.arena, world.par, &world.tape, true};
     rlm_tensor y;
     rlm_error err = {0};
     zero_grads(r);

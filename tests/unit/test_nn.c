@@ -22,7 +22,8 @@ static void fixture_open(fixture *f, bool tape)
     CHECK(rlm_kernels_init(&f->k, "ref", NULL) == 0);
     CHECK(rlm_arena_reserve(&f->arena, 64 << 20, NULL) == 0);
     CHECK(rlm_arena_commit(&f->arena, 16 << 20, NULL) == 0);
-    f->run = (rlm_run){.k = &f->k, .arena = &f->arena, .tape = tape ? &f->tape : NULL};
+    f->run =
+        (rlm_run){.k = &f->k, .arena = &f->arena, .tape = tape ? &f->tape : NULL, .lazy = tape};
 }
 
 /* After the declarations. */
