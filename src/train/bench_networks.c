@@ -96,6 +96,27 @@ static int reserve(rlm_bench_state *b, void (*fn)(void *), bench_net *n, rlm_err
     return rlm_arena_commit(b->run.arena, b->run.arena->peak, err);
 }
 
+/* n->flops of a forward, from the tape of a dry run. */
+static int count_flops(bench_net *n, rlm_error *err)
+{
+    rlm_kernels empty;
+    rlm_run *run = &n->b->run;
+    const rlm_kernels *real = run->k;
+    rlm_kernels_empty_training(&empty, real);
+    size_t mark = rlm_arena_mark(run->arena);
+    run->k = &empty;
+    run->tape = &n->tape;
+    n->forward(n);
+    n->flops = tape_flops(&n->tape);
+    bool failed = n->tape.failed;
+    rlm_tape_clear(&n->tape);
+    run->tape = NULL;
+    run->k = real;
+    rlm_arena_rewind(run->arena, mark);
+    run->arena->peak = run->arena->used; /* a tape keeps everything: more than will be run */
+    return failed ? rlm_fail(err, RLM_E_NOMEM, "bench: no memory for a tape") : 0;
+}
+
 static int open_params(bench_net *n, rlm_error *err)
 {
     n->recipe = (rlm_recipe){.steps = 1000,
@@ -194,6 +215,29 @@ static int video_rows(rlm_bench_state *b, rlm_error *err)
     return code;
 }
 
+/* The paper's network: weights only, one clip there and back. */
+static int paper_row(rlm_bench_state *b, rlm_error *err)
+{
+    bench_net n = {.b = b, .batch = 1, .forward = video_both};
+    rlm_video_config c;
+    rlm_video_config_paper(&c);
+    int code = rlm_video_new(&n.video, &c, &n.params, err);
+    if (!code)
+        code = rlm_params_allocate(&n.params, false, err);
+    if (!code) {
+        rlm_params_initialise(&n.params, 1);
+        code = rlm_params_pack(&n.params, b->run.k, b->run.par, false, err);
+    }
+    if (!code)
+        code = new_input(&n, 5, (int64_t[5]){1, 17, 128, 128, 3}, err);
+    if (!code)
+        code = count_flops(&n, err);
+    if (!code)
+        code = time_row(&n, "video paper forward 17x128x128", infer, 1, "frames", 17, err);
+    close_net(&n);
+    return code;
+}
+
 /* ---- Sound ---------------------------------------------------------------------------------- */
 
 static void audio_both(bench_net *n)
@@ -261,11 +305,12 @@ static int lm_batch(bench_net *n, int batch, int len, rlm_error *err)
     return 0;
 }
 
-static int lm_rows(rlm_bench_state *b, const char *preset, rlm_error *err)
+/* batch: sequences of a training step. */
+static int lm_rows(rlm_bench_state *b, const char *preset, int batch, rlm_error *err)
 {
-    enum { BATCH = 4, LEN = 1792 };
+    enum { LEN = 1792 };
     char name[96];
-    bench_net n = {.b = b, .batch = BATCH, .forward = lm_forward};
+    bench_net n = {.b = b, .batch = batch, .forward = lm_forward};
     rlm_lm_config c;
     rlm_lm_config_defaults(&c);
     rlm_lm_config_preset(&c, preset);
@@ -273,10 +318,10 @@ static int lm_rows(rlm_bench_state *b, const char *preset, rlm_error *err)
     if (!code)
         code = open_params(&n, err);
     if (!code)
-        code = lm_batch(&n, BATCH, LEN, err);
-    snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, BATCH, LEN);
+        code = lm_batch(&n, batch, LEN, err);
+    snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, batch, LEN);
     if (!code)
-        code = time_row(&n, name, train_step, 3, "tokens", BATCH * LEN, err);
+        code = time_row(&n, name, train_step, 3, "tokens", batch * LEN, err);
     close_net(&n);
     return code;
 }
@@ -285,10 +330,12 @@ int rlm_bench_networks(rlm_bench_state *b, rlm_error *err)
 {
     RLM_TRY(video_rows(b, err));
     RLM_TRY(audio_rows(b, err));
-    RLM_TRY(lm_rows(b, "default", err));
+    RLM_TRY(lm_rows(b, "default", 4, err));
     RLM_TRY(rlm_bench_decode(b, "default", err));
     if (b->quick)
         return 0;
+    RLM_TRY(paper_row(b, err));
+    RLM_TRY(lm_rows(b, "300m", 1, err));
     RLM_TRY(rlm_bench_decode(b, "300m", err));
     return rlm_bench_decode(b, "1b", err);
 }
