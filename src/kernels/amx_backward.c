@@ -107,7 +107,7 @@ void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const flo
 bool rlm_kernels_amx_backward(rlm_kernels *k)
 {
     rlm_cpu cpu = rlm_cpu_detect();
-    if (!cpu.amx_bf16 || !cpu.avx512_bf16 || k->linear_forward != rlm_amx_linear_forward)
+    if (!cpu.amx_bf16 || !cpu.avx512_bf16 || k->pack != rlm_amx_pack)
         return false;
     k->conv_backward_data = rlm_amx_conv_backward_data;
     k->conv_backward_weight = rlm_amx_conv_backward_weight;
