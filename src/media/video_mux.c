@@ -164,6 +164,9 @@ static int mux_open_video(mux *m, const rlm_frames *v, int webm, int crf, rlm_er
         av_opt_set(c->priv_data, "deadline", "good", 0);
         av_opt_set_int(c->priv_data, "cpu-used", 4, 0);
         av_opt_set_int(c->priv_data, "row-mt", 1, 0);
+    } else { /* both read memory that libx264 never wrote: the same clip gave other files */
+        av_opt_set_int(c->priv_data, "mbtree", 0, 0);
+        av_opt_set_int(c->priv_data, "weightp", 0, 0);
     }
     int code = avcodec_open2(c, codec, NULL);
     if (code >= 0)

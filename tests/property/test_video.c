@@ -42,12 +42,12 @@ static rlm_video_config small_full(void)
                               .groups = 4};
 }
 
-static int bench_open(bench *b, const rlm_video_config *c, const char *mask)
+static int bench_open_on(bench *b, const rlm_video_config *c, const char *mask, int threads)
 {
     rlm_error err = {0};
     *b = (bench){0};
     int code = rlm_kernels_init(&b->k, mask, &err);
-    code = code ? code : rlm_par_open(&b->par, 2, &err);
+    code = code ? code : rlm_par_open(&b->par, threads, &err);
     code = code ? code : rlm_arena_reserve(&b->arena, (size_t)8 << 30, &err);
     code = code ? code : rlm_video_new(&b->video, c, &b->params, &err);
     code = code ? code : rlm_params_allocate(&b->params, false, &err);
@@ -59,6 +59,11 @@ static int bench_open(bench *b, const rlm_video_config *c, const char *mask)
     if (code)
         fprintf(stderr, "%s\n", err.text);
     return code;
+}
+
+static int bench_open(bench *b, const rlm_video_config *c, const char *mask)
+{
+    return bench_open_on(b, c, mask, 2);
 }
 
 static void bench_close(bench *b)
@@ -275,6 +280,61 @@ static void cancel(void)
     bench_close(&b);
 }
 
+/* Scratch and arena full of NaN: whatever is read before it is written shows in the pixels. */
+static void poison(bench *b)
+{
+    memset(b->arena.base, 0xff, b->arena.committed);
+    for (int w = 0; w < rlm_par_threads(b->par); w++)
+        for (int slot = 0; slot < 4; slot++)
+            memset(rlm_par_scratch(b->par, w, slot, 1 << 22), 0xff, 1 << 22);
+}
+
+/* A short clip decodes the same in a fresh bench, after NaN everywhere, after another clip. */
+static void history_of(const rlm_video_config *c, const char *mask, int threads, int frames, int h,
+                       int w)
+{
+    bench b;
+    CHECK(!bench_open_on(&b, c, mask, threads));
+    rlm_frames f = noise(frames, h, w, 3), other = noise(21, 64, 64, 4);
+    rlm_codes codes = encode(&b, &f), others = encode(&b, &other);
+    size_t bytes = (size_t)frames * (size_t)h * (size_t)w * 3;
+    bench_close(&b);
+    CHECK(!bench_open_on(&b, c, mask, threads));
+    rlm_frames fresh = decode(&b, &codes), gone = decode(&b, &others);
+    rlm_frames later = decode(&b, &codes);
+    poison(&b);
+    rlm_frames behind = decode(&b, &codes);
+    CHECK(!memcmp(fresh.rgb, later.rgb, bytes));
+    CHECK(!memcmp(fresh.rgb, behind.rgb, bytes));
+    poison(&b);
+    rlm_codes again = encode(&b, &f);
+    CHECK(!memcmp(again.ids, codes.ids, (size_t)codes.count * sizeof *codes.ids));
+    rlm_free(fresh.rgb);
+    rlm_free(gone.rgb);
+    rlm_free(later.rgb);
+    rlm_free(behind.rgb);
+    rlm_codes_free(&codes);
+    rlm_codes_free(&others);
+    rlm_codes_free(&again);
+    rlm_free(f.rgb);
+    rlm_free(other.rgb);
+    bench_close(&b);
+}
+
+static void no_history(void)
+{
+    static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
+    rlm_video_config haar = small_haar(), full = small_full(), whole;
+    rlm_video_config_defaults(&whole);
+    for (int i = 0; i < 6; i++)
+        for (int threads = 1; threads <= 2; threads++) {
+            history_of(&haar, masks[i], threads, 5, 24, 32);
+            history_of(&full, masks[i], threads, 5, 24, 32);
+            if (i == 5)
+                history_of(&whole, masks[i], threads, 5, 24, 32);
+        }
+}
+
 static void hostile_codes(void)
 {
     rlm_video_config c = small_haar();
@@ -408,6 +468,7 @@ int main(int argc, char **argv)
     TEST_CASE(chunked_equals_whole);
     TEST_CASE(chunked_equals_whole_default);
     TEST_CASE(cancel);
+    TEST_CASE(no_history);
     TEST_CASE(hostile_codes);
     TEST_CASE(pack_and_unpack);
     TEST_CASE(paper_size);
