@@ -78,7 +78,12 @@ typedef struct rlm_job {
     int video_window, audio_window;     /* how many windows were begun */
     rlm_key *keys;                      /* [key_count] */
     int key_count;
+    double probe_s, unmade_s; /* dry run: s spent on probes; s of work left out */
+    int unmade;               /* dry run: pictures left out */
 } rlm_job;
+/* Dry run: a window was made, from when `before` was the report, `made` pictures long; the `rest`
+ * that follow it cost as much each. */
+void rlm_job_left_out(rlm_job *j, const rlm_report *before, double seconds, int made, int rest);
 int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err);
 void rlm_job_close(rlm_job *j);
 /* Tell progress; returns 1 when the caller asked to stop (also remembered in the job). */

@@ -289,6 +289,9 @@ int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *e
     while (clip->video.count < frames && !j->cancelled) {
         window w = {0};
         rlm_made made = {0};
+        rlm_report before = j->report;
+        double begin = rlm_now(), probed = j->probe_s;
+        int had = clip->video.count;
         j->seed++;
         int code = window_open(j, clip, frames - clip->video.count, sound, &w, err);
         j->past = w.painted ? NULL : &w.video;
@@ -311,6 +314,11 @@ int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *e
         if (code)
             return code;
         rlm_job_tell(j, RLM_STAGE_DECODE, clip->video.count, frames, 1);
+        if (j->r->dry_run) { /* the windows that follow are alike */
+            rlm_job_left_out(j, &before, rlm_now() - begin - (j->probe_s - probed),
+                             clip->video.count - had, frames - clip->video.count);
+            break;
+        }
     }
     return 0;
 }

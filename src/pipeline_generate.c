@@ -105,11 +105,29 @@ int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *er
     return code;
 }
 
+void rlm_job_left_out(rlm_job *j, const rlm_report *before, double seconds, int made, int rest)
+{
+    rlm_report *t = &j->report;
+    double more = made > 0 ? (double)rest / made : 0;
+    t->prefill_s += more * (t->prefill_s - before->prefill_s);
+    t->sample_s += more * (t->sample_s - before->sample_s);
+    t->prefix_tokens += (int64_t)(more * (double)(t->prefix_tokens - before->prefix_tokens));
+    t->video_tokens += (int64_t)(more * (double)(t->video_tokens - before->video_tokens) + 0.5);
+    t->audio_tokens += (int64_t)(more * (double)(t->audio_tokens - before->audio_tokens) + 0.5);
+    j->unmade_s += more * seconds;
+    j->unmade += rest;
+}
+
 void rlm_job_close(rlm_job *j)
 {
     struct rusage usage;
     if (!getrusage(RUSAGE_SELF, &usage))
         j->report.peak_bytes = (int64_t)usage.ru_maxrss * 1024;
+    if (j->r->dry_run) { /* all but the probes was real work */
+        j->report.decode_s = rlm_now() - j->start - j->probe_s + j->unmade_s;
+        j->report.peak_bytes += (int64_t)j->unmade * j->r->width * j->r->height * 3;
+        j->report.frames += j->unmade;
+    }
     rlm_free(j->text);
     rlm_free(j->negative);
     j->text = j->negative = NULL;

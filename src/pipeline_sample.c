@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { TELL_EVERY = 8 };
-static const double TELL_SECONDS = 0.1;
+enum { TELL_EVERY = 8, PROBE_STEPS = 12, PROBE_MOST = 64 };
+static const double TELL_SECONDS = 0.1, PROBE_SECONDS = 0.4;
 
 /* Sequences in progress. */
 typedef struct pass {
@@ -204,9 +204,63 @@ static void pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, in
         rlm_job_preview(j, spec, p->ids + p->first, made / plane);
 }
 
+/* A few steps from offset `at` on, for at least `seconds`; *draw_s: of one draw. Returns seconds of
+ * one step. */
+static double probe_steps(pass *p, rlm_job *j, int at, double seconds, double *draw_s)
+{
+    rlm_run *run = &j->s->run;
+    double step = 0, draw = 0;
+    int n = 0, room = p->last - at;
+    for (; n < room && (n < PROBE_STEPS || step + draw < seconds); n++) {
+        double start = rlm_now();
+        for (int clip = 0; clip < p->clips; clip++)
+            p->ids[clip * p->last + at + n] = pass_draw(p, j, run, at + n, clip);
+        double drawn = rlm_now();
+        pass_step(p, j->s, run, at + n);
+        step += rlm_now() - drawn;
+        draw += drawn - start;
+    }
+    *draw_s = n ? draw / n : 0;
+    return n ? step / n : 0;
+}
+
+/* request.dry_run: what the pass would cost, from its prefix and some of its first and last steps;
+ * the cost of a step grows in proportion to what is cached. */
+static void pass_probe(pass *p, rlm_job *j)
+{
+    rlm_session *s = j->s;
+    double start = rlm_now(), draw[2], step[2], prefill;
+    int64_t prefix = p->l[0].prefix;
+    int from = p->last - 1 - PROBE_MOST, video = 0, audio = 0;
+    from = from < p->first ? p->first : from;
+    pass_prefill(p, s, &s->run);
+    prefill = rlm_now() - start;
+    step[0] = probe_steps(p, j, p->first, PROBE_SECONDS, &draw[0]);
+    for (int n = 0; n < p->batch; n++)
+        rlm_lm_cache_blank(s->cache, n, p->l[n % p->sides].prefix + from);
+    step[1] = probe_steps(p, j, from, PROBE_SECONDS, &draw[1]);
+    for (int i = 0; i < p->last; i++) {
+        int32_t id = p->l[0].ids[prefix + i], legal = p->l[0].legal[2 * (prefix + i)];
+        for (int clip = 0; clip < p->clips; clip++)
+            p->ids[clip * p->last + i] = id >= 0 ? id : legal;
+        video += id < 0 && legal < RLM_ID_AUDIO;
+        audio += id < 0 && legal >= RLM_ID_AUDIO;
+    }
+    p->done = p->last;
+    j->done += p->last - p->first;
+    j->report.prefix_tokens += prefix;
+    j->report.prefill_s += prefill;
+    j->report.sample_s += p->last * (step[0] + step[1]) / 2 + video * draw[0] + audio * draw[1];
+    j->probe_s += rlm_now() - start;
+}
+
 static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
 {
     rlm_session *s = j->s;
+    if (j->r->dry_run) {
+        pass_probe(p, j);
+        return;
+    }
     double start = rlm_now();
     int64_t prefix = p->l[0].prefix;
     if (rlm_job_tell(j, RLM_STAGE_PREFILL, 0, prefix, 1))

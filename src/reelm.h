@@ -275,6 +275,7 @@ typedef struct rlm_request {
     float cfg_scale;           /* 1: off */
     int backward;              /* rlm_extend: 1: what came before, instead of what follows */
     const char *save_tokens;   /* path: the token file is written there before decoding; or NULL */
+    int dry_run;               /* 1: nothing is sampled; the report says what it would cost */
     const char *settings;      /* JSON object kept in the token file, or NULL */
     const char *resume_tokens; /* a file that save_tokens left: its tokens are taken, not sampled;
                                 * with the same request the result is that of one run; or NULL */
@@ -289,7 +290,8 @@ typedef struct rlm_request {
 } rlm_request;
 RLM_API void rlm_request_defaults(rlm_request *request);
 
-/* What was really done. seconds are wall clock. */
+/* What was really done, seconds of wall clock; of a dry run: what would be, from a probe of a
+ * second or two on this machine as it is now (decode_s: all but sampling). */
 typedef struct rlm_report {
     int task, width, height, frames;
     int64_t prefix_tokens, video_tokens, audio_tokens;

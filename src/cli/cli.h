@@ -47,6 +47,7 @@ double cli_now(void);
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
 
+bool cli_is_regular(const char *path); /* or not there; devices and pipes can be read once only */
 /* One "key value" line a leaf, nested names joined by dots. */
 void cli_print_plain(const struct cJSON *node, const char *prefix);
 /* Print a cJSON object on stdout and delete it. */

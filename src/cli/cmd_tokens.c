@@ -100,7 +100,7 @@ int cmd_encode(const cli_args *a)
 static char *recall_settings(const cli_args *a)
 {
     char *text = NULL;
-    if (!a->no_metadata && strcmp(a->inputs[0], "-"))
+    if (!a->no_metadata && strcmp(a->inputs[0], "-") && cli_is_regular(a->inputs[0]))
         (void)rlm_tokens_settings(a->inputs[0], &text, NULL);
     return text;
 }

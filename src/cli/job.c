@@ -141,7 +141,7 @@ static int expand(const char *from, uint64_t seed, int number, bool keep_percent
     return found;
 }
 
-static bool is_regular_or_new(const char *path)
+bool cli_is_regular(const char *path)
 {
     struct stat st;
     return stat(path, &st) || S_ISREG(st.st_mode);
@@ -166,7 +166,7 @@ int cli_job_name(cli_job *j, int number)
     j->tokens[0] = 0;
     if (a->save_tokens && expand(a->save_tokens, j->request.seed, number, false, j->tokens) < 0)
         return cli_usage("--save-tokens: the name is longer than %d bytes", CLI_PATH_ROOM - 32);
-    if (!a->save_tokens && strcmp(out, "-") && is_regular_or_new(j->output))
+    if (!a->save_tokens && strcmp(out, "-") && cli_is_regular(j->output))
         snprintf(j->tokens, sizeof j->tokens, "%s.rtok", j->output);
     j->request.save_tokens = j->tokens[0] ? j->tokens : NULL;
     if (png && !strchr(j->output, '%') && !a->frames && a->seconds <= 0 &&
@@ -189,8 +189,12 @@ int cli_job_open(cli_job *j, rlm_error *err)
     if (j->session)
         return 0;
     cli_library_options(j->args, &o);
+    double start = cli_now();
     int code = rlm_open(&j->engine, cli_model_dir(j->args), &o, err);
-    return code ? code : rlm_session_open(&j->session, j->engine, err);
+    if (!code)
+        code = rlm_session_open(&j->session, j->engine, err);
+    j->load_s = cli_now() - start;
+    return code;
 }
 
 int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *err)
@@ -203,8 +207,7 @@ int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *e
         want.width = j->request.width;
         want.height = j->request.height;
     }
-    if (!strcmp(path, "-") || !is_regular_or_new(path) ||
-        rlm_file_sha256(path, j->source_sha, NULL))
+    if (!strcmp(path, "-") || !cli_is_regular(path) || rlm_file_sha256(path, j->source_sha, NULL))
         j->source_sha[0] = 0;
     int code = rlm_media_read(path, &want, &j->condition, err);
     j->request.condition = code ? NULL : &j->condition;
@@ -217,7 +220,11 @@ void cli_job_clear(cli_job *j)
     cli_job_inputs_free(j);
     free(j->prompt);
     free(j->settings);
-    *j = (cli_job){.args = j->args, .engine = j->engine, .session = j->session, .many = j->many};
+    *j = (cli_job){.args = j->args,
+                   .engine = j->engine,
+                   .session = j->session,
+                   .many = j->many,
+                   .load_s = j->load_s};
 }
 
 void cli_job_close(cli_job *j)
@@ -244,7 +251,7 @@ static cJSON *full_settings(const cli_job *j, const rlm_clip *clip, const rlm_re
     cJSON_AddNumberToObject(o, "audio_samples", (double)clip->audio.count);
     cJSON_AddNumberToObject(o, "video_tokens", (double)t->video_tokens);
     cJSON_AddNumberToObject(o, "audio_tokens", (double)t->audio_tokens);
-    if (j->tokens[0] && is_regular_or_new(j->tokens) && !rlm_file_sha256(j->tokens, sha, NULL))
+    if (j->tokens[0] && cli_is_regular(j->tokens) && !rlm_file_sha256(j->tokens, sha, NULL))
         cJSON_AddStringToObject(o, "token_sha256", sha);
     return o;
 }
@@ -376,14 +383,43 @@ int cli_job_run(cli_job *j, cli_make make)
 /* ---- Dry run -----------------------------------------------------------------------------------
  */
 
+/* What writing adds to the peak: the encoder's look-ahead in 4:2:0, twice, and the coded file. */
+static double writer_bytes(const rlm_request *r, double frames)
+{
+    double one = (double)r->width * r->height * 1.5;
+    return one * 2 * (frames < 50 ? frames : 50) + frames * one / 20;
+}
+
 int cli_job_dry_run(cli_job *j, cli_make make)
 {
-    cJSON *o = cli_settings(j);
-    int grid_t = 1 + (j->request.frames - 1 + 3) / 4;
-    int cells = ((j->request.height + 7) / 8) * ((j->request.width + 7) / 8);
-    (void)make;
-    cJSON_AddNumberToObject(o, "video_tokens", (double)grid_t * cells);
-    cJSON_AddStringToObject(o, "output", j->output);
-    cli_print_json(o);
+    rlm_report t = {0};
+    rlm_clip none = {0};
+    rlm_error err = {0};
+    double start = cli_now();
+    j->request.dry_run = 1;
+    j->request.save_tokens = NULL;
+    int code = make(j, &none, &t, &err);
+    rlm_clip_free(&none);
+    if (code)
+        return cli_error(&err);
+    double seconds = j->load_s + t.prefill_s + t.sample_s + t.decode_s;
+    double bytes = (double)t.peak_bytes + writer_bytes(&j->request, t.frames);
+    if (j->args->json) {
+        cJSON *o = cli_settings(j);
+        cJSON_AddStringToObject(o, "output", j->output);
+        cJSON_AddNumberToObject(o, "effective_frames", t.frames);
+        cJSON_AddNumberToObject(o, "video_tokens", (double)t.video_tokens);
+        cJSON_AddNumberToObject(o, "audio_tokens", (double)t.audio_tokens);
+        cJSON_AddNumberToObject(o, "estimated_s", seconds);
+        cJSON_AddNumberToObject(o, "estimated_peak_bytes", bytes);
+        cJSON_AddNumberToObject(o, "probe_s", cli_now() - start);
+        cli_print_json(o);
+    } else {
+        printf("%s: %dx%d, %d frames at %g/s; %lld video and %lld audio tokens; about %.1f s and "
+               "%.0f MB on this machine\n",
+               j->output, j->request.width, j->request.height, t.frames,
+               (double)j->request.fps_num / j->request.fps_den, (long long)t.video_tokens,
+               (long long)t.audio_tokens, seconds, bytes / 1e6);
+    }
     return EXIT_DONE;
 }

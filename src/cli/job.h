@@ -44,6 +44,7 @@ typedef struct cli_job {
     char *settings;      /* owned; request.settings points to it */
     char output[CLI_PATH_ROOM], tokens[CLI_PATH_ROOM + 8];
     bool keep_tokens, many; /* many: one of a batch */
+    double load_s;          /* seconds that opening the model took */
 } cli_job;
 
 /* Check the options and fill j->request; 0 or an exit code. seed: where none is given. */

@@ -129,12 +129,12 @@ int rlm_media_writable(const char *path, const rlm_write_options *options, rlm_e
     char dir[WRITE_PATH_LIMIT];
     if (!path || !*path || strlen(path) >= sizeof dir)
         return rlm_fail(err, RLM_E_ARG, "media file: the path is empty or too long");
-    RLM_TRY(format_choose(&row, path, options ? options->format : NULL, err));
-    if (!strcmp(path, "-"))
-        return 0;
     struct stat st;
     if (!stat(path, &st) && S_ISDIR(st.st_mode))
         return rlm_fail(err, RLM_E_IO, "%s: is a folder, a file name was expected", path);
+    RLM_TRY(format_choose(&row, path, options ? options->format : NULL, err));
+    if (!strcmp(path, "-"))
+        return 0;
     if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* a device or pipe is written in place */
         return access(path, W_OK) ? rlm_fail(err, RLM_E_IO, "%s: %s", path, strerror(errno)) : 0;
     snprintf(dir, sizeof dir, "%s", path);

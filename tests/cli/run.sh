@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run the cases of tests/cli/cases: run.sh PATH_TO_REELM [NAME_START]. A case is a shell script whose first comments
+# Run the cases of a folder of tests/cli: run.sh PATH_TO_REELM [NAME_START [FOLDER]] (cases; needs: slower, one
+# for each need of docs/NEEDS.md). A case is a shell script whose first comments
 # say what must come out:
 #   # exit: N            exit code (default 0)
 #   # stdout: GLOB       the whole of stdout matches (bash pattern); may be repeated: all must match
@@ -37,7 +38,7 @@ run_case() {
   name=$(basename "$file" .sh)
   mkdir -p "$work/$name"
   want=$(sed -n 's/^# exit: //p' "$file")
-  (cd "$work/$name" && timeout 120 bash "$file" >"$work/$name.out" 2>"$work/$name.err" </dev/null)
+  (cd "$work/$name" && timeout ${CASE_SECONDS:-240} bash "$file" >"$work/$name.out" 2>"$work/$name.err" </dev/null)
   code=$?
   if [ "$code" -ne "${want:-0}" ]; then
     echo "FAIL $name: exit code $code, expected ${want:-0}"
@@ -56,7 +57,7 @@ run_case() {
   return $good
 }
 
-for file in "$root"/tests/cli/cases/${2:-}*.sh; do
+for file in "$root/tests/cli/${3:-cases}/${2:-}"*.sh; do
   if run_case "$file"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done
 echo "$passed passed, $failed failed"
