@@ -255,6 +255,7 @@ static void case_visualize(void)
 {
     rlm_clip sound = make_clip(0, 40, 32, 8, 16000 * 3, 16000);
     plain_request();
+    rlm_free(sound.video.rgb);
     sound.video = (rlm_frames){0};
     request.condition = &sound;
     request.frames = 24;
