@@ -38,7 +38,7 @@ static void pictures_match(void)
 {
     rlm_safetensors st;
     rlm_error err;
-    rlm_par *par;
+    rlm_par *par = NULL;
     rlm_structure s;
     CHECK(!rlm_st_open(&st, FIXTURE, &err) && !rlm_par_open(&par, 2, &err));
     rlm_frames a = frames(&st, "a"), b = frames(&st, "b");
@@ -66,7 +66,7 @@ static void sounds_match(void)
 {
     rlm_safetensors st;
     rlm_error err;
-    rlm_par *par;
+    rlm_par *par = NULL;
     rlm_ears *ears;
     rlm_heard h;
     int64_t n;
@@ -145,7 +145,7 @@ static void match_network(const char *path, const char *name)
 {
     rlm_safetensors st;
     rlm_error err;
-    rlm_par *par;
+    rlm_par *par = NULL;
     rlm_perceptual *p;
     double score = NAN;
     CHECK(!rlm_st_open(&st, FIXTURE, &err) && !rlm_par_open(&par, 2, &err));
@@ -243,7 +243,7 @@ static void more_noise_sounds_worse(void)
 {
     rlm_safetensors st;
     rlm_error err;
-    rlm_par *par;
+    rlm_par *par = NULL;
     rlm_ears *ears;
     int64_t n;
     CHECK(!rlm_st_open(&st, FIXTURE, &err) && !rlm_par_open(&par, 1, &err));
