@@ -234,15 +234,15 @@ static int recall(cli_args *a, const char *path, const char *option)
         code = cli_usage("--%s: %s was made by %s; use reelm %s --%s", option, path, mode, mode,
                          option);
     }
+    if (cJSON_HasObjectItem(o, "frames")) /* they say how long */
+        cJSON_DeleteItemFromObject(o, "seconds");
     for (size_t i = 0; i < sizeof keys / sizeof keys[0] && !code; i++) {
         const cJSON *item = cJSON_GetObjectItem(o, keys[i].key);
         if (item)
             code = recall_one(a, item, keys[i].option, keys[i].negated, path);
     }
-    if (!code && cli_from(a, "prompt") == CLI_FROM_METADATA)
-        a->prompt_file = NULL;
     cJSON_Delete(o);
-    return code;
+    return code ? code : cli_settle(a);
 }
 
 int cli_settings_recall(cli_args *a)
