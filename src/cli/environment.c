@@ -65,16 +65,6 @@ static char *trim(char *s)
     return s;
 }
 
-static unsigned verb_bit(const char *name)
-{
-    int count;
-    const cli_verb *v = cli_verbs(&count);
-    for (int i = 0; i < count; i++)
-        if (!strcmp(v[i].name, name))
-            return v[i].bit;
-    return 0;
-}
-
 /* One line; *section: verbs it speaks to. Text after the value belongs to it: '#' starts a comment
  * only at the start of a line, so that prompts may hold one. */
 static int parse_line(cli_args *a, char *line, const char *path, int number, unsigned *section)
@@ -86,8 +76,9 @@ static int parse_line(cli_args *a, char *line, const char *path, int number, uns
         return 0;
     if (*text == '[' && end[-1] == ']') {
         end[-1] = 0;
-        *section = verb_bit(trim(text + 1));
-        return *section ? 0 : cli_usage("%s:%d: there is no verb '%s'", path, number, text + 1);
+        const cli_verb *verb = cli_find_verb(trim(text + 1));
+        *section = verb ? verb->bit : 0;
+        return verb ? 0 : cli_usage("%s:%d: there is no verb '%s'", path, number, text + 1);
     }
     if (!equal)
         return cli_usage("%s:%d: '%s' is neither NAME = VALUE nor [VERB]", path, number, text);

@@ -110,6 +110,7 @@ typedef struct cli_option {
 } cli_option;
 
 const cli_verb *cli_verbs(int *count);
+const cli_verb *cli_find_verb(const char *name); /* NULL: there is none */
 const cli_option *cli_options(int *count);
 void cli_args_defaults(cli_args *a);
 

@@ -157,7 +157,7 @@ static int store_flag(const char *value, const char *label, int *at)
     return value ? cli_usage("%s takes no value, got '%s'", label, value) : 0;
 }
 
-/* The word of arg ("a|b|c") that equals value, or NULL. */
+/* value is one of the words of arg ("a|b|c"). */
 static bool is_choice(const cli_option *o, const char *value)
 {
     size_t n = strlen(value);
@@ -233,7 +233,6 @@ static int parse_letters(cli_args *a, int argc, char **argv, int *i)
             value = p[1] ? p + 1 + (p[1] == '=') : *i + 1 < argc ? argv[++*i] : NULL;
             if (!value)
                 return cli_usage("--%s needs a value (%s)", o->name, o->arg);
-            snprintf(label, sizeof label, "-%c", *p);
             return cli_store(a, o, value, label, CLI_FROM_FLAG);
         }
         int code = cli_store(a, o, NULL, label, CLI_FROM_FLAG);
@@ -298,7 +297,7 @@ int cli_settle(cli_args *a)
     return parse_size(a);
 }
 
-static const cli_verb *find_verb(const char *name)
+const cli_verb *cli_find_verb(const char *name)
 {
     int count;
     const cli_verb *v = cli_verbs(&count);
@@ -310,7 +309,7 @@ static const cli_verb *find_verb(const char *name)
 
 int cli_parse(cli_args *a, int argc, char **argv)
 {
-    const cli_verb *verb = find_verb(argv[1]);
+    const cli_verb *verb = cli_find_verb(argv[1]);
     bool only_inputs = false;
     cli_args_defaults(a);
     if (!verb) {
