@@ -1,6 +1,5 @@
 /* Many clips from one command: lines of a prompts file, each --batch-count times. A line is a
  * prompt, or a JSON object of options by their long names: {"prompt": "...", "seed": 3}. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,7 @@
 
 #include "src/cli/job.h"
 
-enum { FILE_LIMIT = 16 << 20, LINES_LIMIT = 100000 };
+enum { LINES_LIMIT = 100000 };
 
 static uint64_t random_seed(void)
 {
@@ -18,31 +17,6 @@ static uint64_t random_seed(void)
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
         seed = (uint64_t)(cli_now() * 1e9);
     return seed & 0x7fffffff; /* short enough to type again */
-}
-
-static int read_text(const char *path, char **out)
-{
-    FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
-    if (!f) {
-        fprintf(stderr, "reelm: %s: %s\n", path, strerror(errno));
-        return EXIT_IO;
-    }
-    char *text = malloc(FILE_LIMIT + 2);
-    size_t n = text ? fread(text, 1, FILE_LIMIT + 1, f) : 0;
-    int failed = ferror(f);
-    if (f != stdin)
-        fclose(f);
-    if (!text || failed || n > FILE_LIMIT || memchr(text, 0, n)) {
-        free(text);
-        fprintf(stderr, "reelm: %s: %s\n", path,
-                !text    ? "no memory to read it"
-                : failed ? "cannot be read"
-                         : "is no prompts file (text of at most 16 MiB)");
-        return !text ? EXIT_MEMORY : failed ? EXIT_IO : EXIT_DATA;
-    }
-    text[n] = 0;
-    *out = text;
-    return 0;
 }
 
 static int add_line(cli_batch *b, char *line, int number)
@@ -100,7 +74,7 @@ int cli_batch_open(cli_batch *b, const cli_args *a)
         return 0;
     if (a->prompt || a->prompt_file)
         return cli_usage("%s: --prompts-file brings the prompts; leave --prompt out", a->verb_name);
-    int code = read_text(a->prompts_file, &b->text);
+    int code = cli_read_text(a->prompts_file, &b->text);
     return code ? code : split(b);
 }
 

@@ -47,6 +47,9 @@ double cli_now(void);
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
 
+/* A text file ("-": stdin) of at most 16 MiB as heap, with a NUL behind; 0, or an exit code after
+ * saying why. */
+int cli_read_text(const char *path, char **out);
 bool cli_is_regular(const char *path); /* or not there; devices and pipes can be read once only */
 /* One "key value" line a leaf, nested names joined by dots. */
 void cli_print_plain(const struct cJSON *node, const char *prefix);

@@ -21,18 +21,10 @@ static int read_prompt(cli_job *j)
     const char *path = j->args->prompt_file;
     j->request.prompt = j->args->prompt;
     if (path) {
-        FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
-        if (!f) {
-            fprintf(stderr, "reelm: %s: %s\n", path, strerror(errno));
-            return EXIT_IO;
-        }
-        j->prompt = malloc(MAX_PROMPT + 2);
-        size_t n = j->prompt ? fread(j->prompt, 1, MAX_PROMPT + 1, f) : 0;
-        if (f != stdin)
-            fclose(f);
-        if (!j->prompt)
-            return EXIT_MEMORY;
-        j->prompt[n] = 0;
+        int code = cli_read_text(path, &j->prompt);
+        if (code)
+            return code;
+        size_t n = strlen(j->prompt);
         while (n && (j->prompt[n - 1] == '\n' || j->prompt[n - 1] == '\r'))
             j->prompt[--n] = 0;
         j->request.prompt = j->prompt;

@@ -1,4 +1,5 @@
 /* reelm: the program. Sees the public headers only. */
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 
 #include "src/cli/cli.h"
 #include "src/server/upload.h"
+
+enum { CLI_TEXT_LIMIT = 16 << 20 };
 
 static volatile sig_atomic_t interrupts, last_signal;
 
@@ -78,6 +81,32 @@ int cli_usage(const char *fmt, ...)
     fputc('\n', stderr);
     va_end(list);
     return EXIT_USAGE;
+}
+
+int cli_read_text(const char *path, char **out)
+{
+    FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
+    if (!f) {
+        fprintf(stderr, "reelm: %s: %s\n", path, strerror(errno));
+        return EXIT_IO;
+    }
+    char *text = malloc(CLI_TEXT_LIMIT + 2);
+    size_t n = text ? fread(text, 1, CLI_TEXT_LIMIT + 1, f) : 0;
+    int failed = ferror(f);
+    if (f != stdin)
+        fclose(f);
+    if (!text || failed || n > CLI_TEXT_LIMIT || memchr(text, 0, n)) {
+        fprintf(stderr, "reelm: %s: %s\n", path,
+                !text    ? "no memory to read it"
+                : failed ? "cannot be read"
+                         : "is no text of at most 16 MiB");
+        int code = !text ? EXIT_MEMORY : failed ? EXIT_IO : EXIT_DATA;
+        free(text);
+        return code;
+    }
+    text[n] = 0;
+    *out = text;
+    return 0;
 }
 
 static void log_line(void *cookie, int level, const char *text)
