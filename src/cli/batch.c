@@ -83,12 +83,13 @@ int cli_batch_count(const cli_batch *b)
     return (b->args->prompts_file ? b->lines : 1) * (int)b->args->batch_count;
 }
 
-/* Options of one clip, not of the whole batch. */
+/* Options of the whole batch, not of one clip: the model is opened once. */
 static bool is_shared(const char *name)
 {
     static const char *const names[] = {
-        "model",       "threads", "cpu-mask", "max-memory",  "dry-run",  "json",   "prompts-file",
-        "batch-count", "help",    "quiet",    "config-file", "progress", "verbose"};
+        "model",         "threads", "cpu-mask", "max-memory",   "weights",     "cache-type",
+        "deterministic", "dry-run", "json",     "prompts-file", "batch-count", "from-metadata",
+        "help",          "quiet",   "verbose",  "progress",     "config-file", "print-config"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(name, names[i]))
             return true;
