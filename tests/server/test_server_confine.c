@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +37,22 @@ static int opens(void)
 {
     return refused(open("/etc/passwd", O_RDONLY)) |
            refused(open("/tmp/x", O_WRONLY | O_CREAT, 0600)) | refused(unlink("/tmp/x"));
+}
+
+/* The younger calls that do the same. */
+static int opens_otherwise(void)
+{
+    uint64_t how[3] = {O_RDONLY, 0, 0};
+    return refused((int)syscall(SYS_openat2, AT_FDCWD, "/etc/passwd", how, sizeof how)) |
+           refused((int)syscall(SYS_mknodat, AT_FDCWD, "/tmp/x", 0100600, 0)) |
+           refused((int)syscall(SYS_renameat, AT_FDCWD, "/tmp/x", AT_FDCWD, "/tmp/y"));
+}
+
+static int signals_otherwise(void)
+{
+    pid_t parent = getppid();
+    return refused((int)syscall(SYS_tgkill, parent, parent, 0)) |
+           refused((int)syscall(SYS_pidfd_open, parent, 0));
 }
 
 static int connects(void)
@@ -82,6 +99,7 @@ static void expect(int (*fn)(void))
 static void case_no_files(void)
 {
     expect(opens);
+    expect(opens_otherwise);
 }
 
 static void case_no_network(void)
@@ -92,6 +110,7 @@ static void case_no_network(void)
 static void case_no_programs_no_signals(void)
 {
     expect(executes);
+    expect(signals_otherwise);
 }
 
 static void case_still_computes(void)
