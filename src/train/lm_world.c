@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "src/base/rng.h"
+#include "src/world/world.h"
 
 enum {
     SIDE = 128,
     FRAMES = 17,
-    AT_ONCE = 8,      /* clips rendered together */
-    WORLD_SCHEMA = 1, /* counted up when the same scene looks or sounds different */
+    AT_ONCE = 8, /* clips rendered together */
     STREAM_CONTROL = 971
 };
 /* Of the control pictures: flow alone, depth alone, both estimated from the picture; else both
@@ -93,7 +93,7 @@ int rlm_lm_world_key(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
         *captions = 0;
     rlm_sha256_hex(facts, strlen(facts), out->key);
     rlm_string_free(&facts);
-    snprintf(name, sizeof name, "playground %d %s", WORLD_SCHEMA, out->key);
+    snprintf(name, sizeof name, "playground %d %s", RLM_WORLD_SCHEMA, out->key);
     rlm_sha256_hex(name, strlen(name), out->key);
     for (int i = 0; i < RLM_LM_TEXTS; i++) {
         rlm_world_caption(seed, -1, i / 2 % 2 ? RLM_LANGUAGE_ZH : RLM_LANGUAGE_EN, i % 2, i / 4,

@@ -26,6 +26,8 @@ enum { BOUNCE, ROLL, SLIDE, FALL, SPIN, COLLIDE, JUMP, ORBIT, EVENTS };
 enum { NOWHERE, LEFT, RIGHT, TOWARDS, AWAY, DIRECTIONS };
 enum { FROM_LEFT, FROM_RIGHT, FROM_FRONT, FROM_BEHIND, LIGHTS };
 enum { ACTOR, TARGET, BYSTANDER };
+/* Counted up when the same scene looks or sounds different: caches of clips go by it. */
+enum { RLM_WORLD_SCHEMA = 2 };
 enum { MAX_OBJECTS = 3, MAX_SEGMENTS = 96, MAX_CONTACTS = 128, HELD_OUT_PAIRS = 10 };
 
 /* Kinds of facts, in the order of rlm_scene's fields; names in facts.c. */
