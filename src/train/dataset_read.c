@@ -1,10 +1,11 @@
 /* The three ways a folder says what it holds:
  *   manifest.tsv    header line, then a line a file; columns file, source or repository, path,
- *                   kind or class, has_audio, split; a source may also be "REPOSITORY | PATH
- * @OFFSET" metadata.jsonl  {"file_name", "text", "text_long"}, optionally "source", "split",
- * "has_audio" nothing         every file of a known kind, searched through sub-folders The first
- * two are joined by file name. A missing caption is looked for in NAME.txt beside the file: first
- * line short, the rest long. */
+ *                   kind or class, has_audio, split; a source may also be
+ *                   "REPOSITORY | PATH @OFFSET"
+ *   metadata.jsonl  {"file_name", "text", "text_long"}, optionally "source", "split", "has_audio"
+ *   nothing         every file of a known kind, searched through sub-folders
+ * The first two are joined by file name. A missing caption is looked for in NAME.txt beside the
+ * file: first line short, the rest long. */
 #include "src/train/dataset_read.h"
 
 #include <cjson/cJSON.h>

@@ -11,9 +11,7 @@ enum { RLM_EVAL_SIDE = 128, RLM_EVAL_FRAMES = 17, RLM_EVAL_FPS = 8 }; /* of the 
 enum { RLM_EVAL_NATIVE_FRAMES = 256 };                                /* most of a clip as it is */
 enum { RLM_EVAL_RATE = 16000 };                                       /* Hz, of sound */
 
-/* ---- eval_inputs.c, eval_read.c: what is measured
- * --------------------------------------------------------
- */
+/* ---- eval_inputs.c, eval_read.c: what is measured -------------------------------------------- */
 typedef struct rlm_eval_item {
     char *name;    /* path below its folder, or of a playground clip its seed */
     char *path;    /* file, or folder of PNG frames; NULL: playground */
@@ -41,8 +39,7 @@ int rlm_eval_read(const rlm_eval_list *l, const rlm_eval_options *o, const rlm_e
 int rlm_eval_keep(const char *dir, const char *part, const rlm_eval_item *item, bool sound,
                   const rlm_clip *clip, rlm_error *err);
 
-/* ---- eval_pictures.c: a and b are clips of equal size, [count][height][width][3] bytes ---------
- */
+/* ---- eval_pictures.c: a and b are clips of equal size, [count][height][width][3] bytes ------- */
 /* 10 log10(255^2 / mean squared difference) over all frames, pixels and channels; INFINITY when
  * equal. */
 double rlm_psnr(const rlm_frames *a, const rlm_frames *b);
@@ -59,8 +56,7 @@ int rlm_structure_score(rlm_par *par, const rlm_frames *a, const rlm_frames *b,
 /* Mean |(b[t+1] - b[t]) - (a[t+1] - a[t])| of luma in grey levels of 255; NAN for one frame. */
 double rlm_flicker(const rlm_frames *a, const rlm_frames *b);
 
-/* ---- perceptual.c ------------------------------------------------------------------------------
- */
+/* ---- perceptual.c ---------------------------------------------------------------------------- */
 /* Distance of features of SqueezeNet v1.1 (ImageNet): relu1 and fire2..fire9, each position's
  * channels scaled to length 1, squared difference summed over channels, mean over positions, sum
  * over layers: LPIPS (arXiv 1801.03924) with all weights 1. f32 at every CPU level. */
@@ -72,8 +68,7 @@ void rlm_perceptual_close(rlm_perceptual **p);
 int rlm_perceptual_score(rlm_perceptual *p, const rlm_frames *a, const rlm_frames *b, double *score,
                          rlm_error *err);
 
-/* ---- eval_sound.c ------------------------------------------------------------------------------
- */
+/* ---- eval_sound.c ---------------------------------------------------------------------------- */
 typedef struct rlm_ears rlm_ears; /* spectra at one sample rate; f32 at every CPU level */
 int rlm_ears_open(rlm_ears **out, int rate, rlm_par *par, rlm_error *err);
 void rlm_ears_close(rlm_ears **e);
@@ -87,9 +82,7 @@ void rlm_ears_score(rlm_ears *e, int64_t n, const float *a, const float *b, rlm_
 /* Spectrogram of the middle two seconds, low frequencies below, 0 to -80 dB; rgb heap. */
 int rlm_ears_picture(rlm_ears *e, int64_t n, const float *x, rlm_frames *out, rlm_error *err);
 
-/* ---- eval_codes.c: use of bits and codes
- * ------------------------------------------------------------------
- */
+/* ---- eval_codes.c: use of bits and codes ----------------------------------------------------- */
 enum { RLM_EVAL_BITS = 24 };
 typedef struct rlm_bit_use {
     int bits;
@@ -114,8 +107,7 @@ int rlm_code_use_add(rlm_code_use *u, const rlm_codes *codes, rlm_error *err);
 struct cJSON *rlm_code_use_json(const rlm_code_use *u);
 void rlm_code_use_free(rlm_code_use *u);
 
-/* ---- eval_sheet.c: originals above reconstructions ----------------------------------------------
- */
+/* ---- eval_sheet.c: originals above reconstructions ------------------------------------------- */
 enum { RLM_EVAL_COLUMNS = 8 };
 typedef struct rlm_eval_sheet {
     rlm_frames cells[RLM_EVAL_COLUMNS][2]; /* up to three frames each; heap */
@@ -128,8 +120,7 @@ int rlm_eval_sheet_add(rlm_eval_sheet *s, const rlm_frames *original, const rlm_
 int rlm_eval_sheet_write(const rlm_eval_sheet *s, const char *path, rlm_error *err);
 void rlm_eval_sheet_free(rlm_eval_sheet *s);
 
-/* ---- eval_tally.c: figures and their means ------------------------------------------------------
- */
+/* ---- eval_tally.c: figures and their means --------------------------------------------------- */
 enum { RLM_MEASURES = 10, RLM_LABELS = 64 };
 typedef struct rlm_measure {
     const char *name; /* in the JSON */
@@ -151,8 +142,7 @@ void rlm_tally_add(rlm_tally *t, const char *name, const char *label, const doub
 /* "protocol", "mean" and, when there are labels, "mean_of_groups" and "groups" into `to`. */
 void rlm_tally_json(const rlm_tally *t, struct cJSON *to);
 
-/* ---- eval.c, eval_video.c, eval_audio.c ---------------------------------------------------------
- */
+/* ---- eval.c, eval_video.c, eval_audio.c ------------------------------------------------------ */
 typedef struct rlm_eval_job {
     const rlm_eval_options *o;
     rlm_log log;

@@ -11,7 +11,7 @@
 #include "src/base/file.h"
 #include "src/world/world.h"
 
-enum { LIST_LIMIT = 1 << 24, SEQUENCE_FRAMES = 4096 };
+enum { LIST_LIMIT = 1 << 24 };
 
 static void item_free(rlm_eval_item *item)
 {

@@ -1,8 +1,8 @@
 /* Distances between sounds: log-mel, multi-resolution STFT; and their spectrograms as pictures.
  *
- * A spectrum is a product with windowed cosines and sines, as everywhere in this room: frames
- * [rows][window] x basis [window][2 bins] -> re, im. Levels are relative to a sine of amplitude 1,
- * and nothing below FLOOR counts. */
+ * A spectrum is a product with windowed cosines and sines: frames [rows][window] x basis
+ * [window][2 bins] -> re, im. Levels are relative to a sine of amplitude 1, and nothing below FLOOR
+ * counts. */
 #include "src/train/eval.h"
 
 #include <math.h>

@@ -7,7 +7,6 @@
 #include "src/train/judge.h"
 
 static const double MEAN_NEEDED = 0.97, LEAST_NEEDED = 0.90;
-enum { LINE_ROOM = 1 << 20 };
 
 typedef struct job {
     const rlm_eval_world_options *o;

@@ -128,7 +128,7 @@ typedef struct rlm_judge_truth {
 enum { JUDGE_SEEN_PIXELS = 24, JUDGE_SEEN_FRAMES = 5 };
 #define JUDGE_SEEN_SPEED 1.0 /* m/s: a fall from 5 cm */
 
-/* The clip of a seed as the judge wants it, and its truth (may be NULL). */
+/* The clip of a seed as the judge wants it, and its truth. */
 int rlm_judge_render(const rlm_world *world, uint64_t seed, rlm_clip *clip, rlm_judge_truth *truth,
                      rlm_error *err);
 /* Log energy of JUDGE_BANDS bands at every tick, the first JUDGE_TICKS; bands [HEARD][BANDS].
@@ -200,7 +200,7 @@ int rlm_judge_best(const float *p, int n);
  */
 int rlm_judge_in_step(const rlm_judge_view *view);
 
-/* ---- judge_score.c: right answers by fact ---------------------------------------------------- */
+/* Right answers by fact. */
 enum {
     SCORE_COUNT,
     SCORE_COLOUR, /* each of the eight: there or not */

@@ -130,8 +130,6 @@ int rlm_judge_render(const rlm_world *world, uint64_t seed, rlm_clip *clip, rlm_
 {
     rlm_world_want want;
     rlm_world_want_defaults(&want);
-    if (!t)
-        return rlm_world_clip(world, seed, &want, clip, NULL, err);
     rlm_world_truth truth = {.mask = rlm_alloc((size_t)JUDGE_FRAMES * JUDGE_SIDE * JUDGE_SIDE)};
     rlm_motion *m = rlm_alloc(sizeof *m);
     int code = truth.mask && m ? 0 : rlm_fail(err, RLM_E_NOMEM, "judge: no memory for a clip");

@@ -12,9 +12,7 @@ enum {
     RLM_IMAGE_FLOATS = RLM_CROP_SIDE * RLM_CROP_SIDE * 3
 };
 
-/* ---- video_scenes.c: clips of the playground
- * ------------------------------------------------------
- */
+/* ---- video_scenes.c: clips of the playground ------------------------------------------------- */
 typedef struct rlm_scenes {
     rlm_world *world;
     uint8_t **clips;      /* the pool: RLM_CROP_FLOATS bytes each, NULL: not rendered yet */
@@ -29,8 +27,7 @@ int rlm_scenes_render(const rlm_scenes *m, uint64_t seed, int style, bool contro
  * at once. Non-zero: no memory. */
 int rlm_scenes_sample(rlm_scenes *m, uint64_t seed, int64_t index, int frames, float *out);
 
-/* ---- video_clips.c: every clip and photo, decoded at first use and kept as bytes ---------------
- */
+/* ---- video_clips.c: every clip and photo, decoded at first use and kept as bytes ------------- */
 typedef struct rlm_footage {
     rlm_dataset set;    /* items of one kind; train_count 0: none */
     rlm_frames *frames; /* of item i; rgb NULL: not read yet; count < 0: unreadable */
@@ -55,8 +52,7 @@ int rlm_clips_sample(rlm_clips *c, uint64_t seed, int64_t index, bool clip, floa
 /* Validation clip or picture i as bytes, the middle square, heap. Non-zero: not readable. */
 int rlm_clips_val(rlm_clips *c, bool clip, int i, rlm_frames *out);
 
-/* ---- video_report.c: quality on held-out recordings, and what a person looks at ----------------
- */
+/* ---- video_report.c: quality on held-out recordings, and what a person looks at -------------- */
 enum { RLM_SHEET_CLIPS = 12, RLM_VAL_MOST = 24 };
 enum { RLM_VAL_REAL, RLM_VAL_PHOTO, RLM_VAL_WORLD, RLM_VAL_CONTROL, RLM_VAL_KINDS };
 typedef struct rlm_video_val {
