@@ -1,8 +1,38 @@
-/* The rhythm of a training run: steps, progress, validation, samples, checkpoints, the reasons to
- * stop. What a step is, the networks' own loops say. */
+/* The rhythm of a training run: where it begins, steps, progress, validation, samples, checkpoints,
+ * the reasons to stop. What a step is, the networks' own loops say. */
 #include "src/train/train.h"
 
-enum { LINE_EVERY = 20 };
+#include <stdio.h>
+
+enum { LINE_EVERY = 20, PATH_ROOM = 4096 };
+
+int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name, rlm_error *err)
+{
+    char path[PATH_ROOM];
+    snprintf(path, sizeof path, rlm_is_dir(init) ? "%s/%s" : "%s", init, name);
+    return rlm_st_open(st, path, err);
+}
+
+int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error *err)
+{
+    rlm_safetensors st;
+    RLM_TRY(rlm_train_init_open(&st, init, name, err));
+    int code = rlm_params_load(p, &st, "", err);
+    rlm_st_close(&st);
+    return code;
+}
+
+int rlm_train_begin(rlm_checkpoint *c, const rlm_train_options *o, const rlm_log *log,
+                    rlm_journal **journal, rlm_error *err)
+{
+    if (o->resume) {
+        RLM_TRY(rlm_checkpoint_load(c, o->run_dir, err));
+        if (c->note[0])
+            rlm_logf(log, 1, "%s", c->note);
+    }
+    RLM_TRY(rlm_mkdirs(o->run_dir, err));
+    return rlm_journal_open(journal, o->run_dir, c->step, err);
+}
 
 static bool due(int64_t step, int every)
 {
@@ -19,21 +49,46 @@ static bool tell(const rlm_rhythm *r)
     return stop;
 }
 
+/* With the averaged weights in place. */
+static int look(const rlm_rhythm *r, bool last, rlm_error *err)
+{
+    rlm_optim *optim = r->checkpoint->optims[0];
+    int what = 0;
+    what |= last || due(*r->step, r->recipe->validate_every) ? RLM_LOOK_SCORE : 0;
+    what |= last || due(*r->step, r->recipe->sample_every) ? RLM_LOOK_SAMPLE : 0;
+    if (!what)
+        return 0;
+    rlm_optim_swap_ema(optim);
+    int code = r->repack(r->trainer, err);
+    if (!code)
+        code = r->look(r->trainer, what, err);
+    rlm_optim_swap_ema(optim);
+    RLM_TRY(code);
+    return r->repack(r->trainer, err);
+}
+
+static int save(const rlm_rhythm *r, rlm_error *err)
+{
+    char dir[PATH_ROOM];
+    snprintf(dir, sizeof dir, "%s/model", r->options->run_dir);
+    r->checkpoint->step = *r->step;
+    RLM_TRY(rlm_checkpoint_save(r->checkpoint, r->options->run_dir, r->recipe->keep, err));
+    RLM_TRY(rlm_mkdirs(dir, err));
+    return r->save(r->trainer, dir, err);
+}
+
 int rlm_train_run(const rlm_rhythm *r, rlm_error *err)
 {
-    const rlm_recipe *recipe = r->recipe;
     bool stop = false;
     double began = rlm_now();
-    while (*r->step < recipe->steps && !stop) {
+    while (*r->step < r->recipe->steps && !stop) {
         RLM_TRY(r->advance(r->trainer, err));
         stop = tell(r);
         stop |= r->options->max_seconds > 0 && rlm_now() - began > r->options->max_seconds;
-        bool last = stop || *r->step == recipe->steps;
-        bool sample = last || due(*r->step, recipe->sample_every);
-        if (sample || due(*r->step, recipe->validate_every))
-            RLM_TRY(r->validate(r->trainer, sample, err));
-        if (last || due(*r->step, recipe->checkpoint_every))
-            RLM_TRY(r->save(r->trainer, err));
+        bool last = stop || *r->step == r->recipe->steps;
+        RLM_TRY(look(r, last, err));
+        if (last || due(*r->step, r->recipe->checkpoint_every))
+            RLM_TRY(save(r, err));
     }
     return 0;
 }

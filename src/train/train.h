@@ -183,19 +183,31 @@ const char *rlm_journal_line(rlm_journal *j, int64_t total);
 void rlm_journal_close(rlm_journal **j);
 
 /* ---- rhythm.c -------------------------------------------------------------------------------- */
-/* What the video and audio loops share. Pointers are borrowed for the run. */
+/* The weights a run starts from: the file `init`, or the file `name` of the folder `init`. */
+int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name, rlm_error *err);
+/* Every parameter of p from there. */
+int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error *err);
+/* The checkpoint, when the options resume one (else c->step is the caller's), the run directory and
+ * its journal. */
+int rlm_train_begin(rlm_checkpoint *c, const rlm_train_options *o, const rlm_log *log,
+                    rlm_journal **journal, rlm_error *err);
+enum { RLM_LOOK_SCORE = 1, RLM_LOOK_SAMPLE = 2 };
+/* What a loop gives to be run. Pointers are borrowed. */
 typedef struct rlm_rhythm {
     const rlm_train_options *options;
     const rlm_recipe *recipe;
     const rlm_log *log;
     rlm_journal *journal;
+    rlm_checkpoint *checkpoint;                    /* optims[0] trains the model */
     const int64_t *step;                           /* advanced by `advance` */
-    void *trainer;                                 /* first argument of the three */
+    void *trainer;                                 /* first argument of the four */
     int (*advance)(void *trainer, rlm_error *err); /* one step and its journal row */
-    int (*validate)(void *trainer, bool sample, rlm_error *err);
-    int (*save)(void *trainer, rlm_error *err);
+    int (*repack)(void *trainer, rlm_error *err);  /* the weights are others */
+    /* what: RLM_LOOK_*, why it is called; the weights are the averaged ones. */
+    int (*look)(void *trainer, int what, rlm_error *err);
+    int (*save)(void *trainer, const char *dir, rlm_error *err); /* the model into its folder */
 } rlm_rhythm;
-/* Until the recipe's last step, the time limit or the progress callback; then a last sample and
+/* Until the recipe's last step, the time limit or the progress callback; then a last look and
  * checkpoint. */
 int rlm_train_run(const rlm_rhythm *r, rlm_error *err);
 

@@ -100,17 +100,9 @@ static void adopt_books(trainer *t)
 
 static int load_init(trainer *t, rlm_error *err)
 {
-    rlm_safetensors st;
-    char path[1024];
-    size_t n = strlen(t->o->init);
-    bool file = n > 12 && !strcmp(t->o->init + n - 12, ".safetensors");
-    snprintf(path, sizeof path, file ? "%s" : "%s/audio.safetensors", t->o->init);
-    RLM_TRY(rlm_st_open(&st, path, err));
-    int code = rlm_params_load(&t->params, &st, "", err);
-    rlm_st_close(&st);
-    if (!code)
-        adopt_books(t);
-    return code;
+    RLM_TRY(rlm_train_init(&t->params, t->o->init, "audio.safetensors", err));
+    adopt_books(t);
+    return 0;
 }
 
 static int open_networks(trainer *t, rlm_error *err)
@@ -181,8 +173,9 @@ static void list_state(trainer *t)
         .blob_count = 6};
 }
 
-static int repack(trainer *t, rlm_error *err)
+static int repack(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
     RLM_TRY(rlm_params_pack(&t->params, &t->k, t->par, true, err));
     return uses_critics(t) ? rlm_params_pack(&t->critic_params, &t->k, t->par, true, err) : 0;
 }
@@ -214,16 +207,10 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_mel_new(&t->val_mel, RLM_MEL_SCORE, t->config.rate, t->val_length, 1, err));
     RLM_TRY(plan_scratch(t, err));
     list_state(t);
-    if (o->resume) {
-        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
-        t->step = t->checkpoint.step;
-        if (t->checkpoint.note[0])
-            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
-        if (uses_critics(t))
-            rlm_critics_fill(t->critics);
-    }
-    RLM_TRY(rlm_mkdirs(o->run_dir, err));
-    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
+    RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
+    t->step = t->checkpoint.step;
+    if (o->resume && uses_critics(t))
+        rlm_critics_fill(t->critics);
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : 1, LOADER_DEPTH,
                             (size_t)samples * sizeof(float), t->step * t->recipe.accumulate,
                             fill_crop, t, err));
@@ -437,33 +424,23 @@ static int score(trainer *t, int sample, rlm_audio_scores *s, rlm_error *err)
     return code;
 }
 
-static int validate(void *cookie, bool sample, rlm_error *err)
+static int look(void *cookie, int what, rlm_error *err)
 {
     trainer *t = cookie;
     rlm_audio_scores s;
     if (!t->sounds.val_count || !t->rvq.started)
         return 0;
-    rlm_optim_swap_ema(&t->optim);
-    int code = repack(t, err);
-    if (!code)
-        code = score(t, sample, &s, err);
-    rlm_optim_swap_ema(&t->optim);
-    RLM_TRY(code);
+    RLM_TRY(score(t, what & RLM_LOOK_SAMPLE, &s, err));
     rlm_journal_put(t->journal, t->step, "val_si_sdr", s.si_sdr, "val_mel", s.mel,
                     "val_codes_first", s.used[0], "val_codes_last", s.used[t->config.levels - 1],
                     NULL);
     rlm_logf(&t->log, 2, "%s", rlm_journal_line(t->journal, t->recipe.steps));
-    return repack(t, err);
+    return 0;
 }
 
-static int save(void *cookie, rlm_error *err)
+static int save(void *cookie, const char *dir, rlm_error *err)
 {
     trainer *t = cookie;
-    char dir[1024];
-    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
-    t->checkpoint.step = t->step;
-    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
-    RLM_TRY(rlm_mkdirs(dir, err));
     return rlm_model_save_part(dir, RLM_PART_AUDIO, &t->config, &t->params, t->optim.ema, err);
 }
 
@@ -486,10 +463,12 @@ static int train_all(trainer *t, rlm_error *err)
                     .recipe = &t->recipe,
                     .log = &t->log,
                     .journal = t->journal,
+                    .checkpoint = &t->checkpoint,
                     .step = &t->step,
                     .trainer = t,
                     .advance = advance,
-                    .validate = validate,
+                    .repack = repack,
+                    .look = look,
                     .save = save};
     return rlm_train_run(&r, err);
 }

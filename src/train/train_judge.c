@@ -146,7 +146,7 @@ static int load_init(trainer *t, rlm_error *err)
 {
     rlm_safetensors st;
     int taken = 0;
-    RLM_TRY(rlm_st_open(&st, t->o->init, err));
+    RLM_TRY(rlm_train_init_open(&st, t->o->init, "judge.safetensors", err));
     for (int i = 0; i < t->params.count; i++) {
         rlm_param *p = t->params.items[i];
         const rlm_tensor *x = rlm_st_find(&st, p->name);
@@ -213,8 +213,9 @@ static int plan_scratch(trainer *t, rlm_error *err)
     return rlm_arena_commit(&t->arena, t->arena.peak, err);
 }
 
-static int repack(trainer *t, rlm_error *err)
+static int repack(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
     return rlm_params_pack(&t->params, &t->k, t->par, true, err);
 }
 
@@ -276,15 +277,9 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(open_sources(t, err));
     RLM_TRY(open_memory(t, err));
     t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
-    if (o->resume) {
-        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
-        t->step = t->checkpoint.step;
-        if (t->checkpoint.note[0])
-            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
-    }
+    RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
+    t->step = t->checkpoint.step;
     RLM_TRY(open_replay(t, err));
-    RLM_TRY(rlm_mkdirs(o->run_dir, err));
-    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : LOADER_THREADS, LOADER_DEPTH,
                             slot_bytes(t->recipe.batch), fresh_batches(t), fill_batch, t, err));
     return repack(t, err);
@@ -508,21 +503,17 @@ static double share(const rlm_judge_score *s, int what)
     return s->asked[what] ? (double)s->right[what] / (double)s->asked[what] : 0;
 }
 
-static int validate(void *cookie, bool sample_too, rlm_error *err)
+static int look(void *cookie, int what, rlm_error *err)
 {
     trainer *t = cookie;
     rlm_judge_score s;
     char line[512];
     int n = 0;
     double sum = 0;
-    (void)sample_too;
-    rlm_optim_swap_ema(&t->optim);
+    (void)what;
+    (void)err;
     t->run.tape = NULL;
-    int code = repack(t, err);
-    if (!code)
-        score_held(t, &s);
-    rlm_optim_swap_ema(&t->optim);
-    RLM_TRY(code);
+    score_held(t, &s);
     for (int i = 0; i < SCORE_SOUND; i++) {
         n += snprintf(line + n, sizeof line - (size_t)n, " %s %.1f", rlm_judge_score_names[i],
                       100 * share(&s, i));
@@ -530,18 +521,14 @@ static int validate(void *cookie, bool sample_too, rlm_error *err)
     }
     rlm_journal_put(t->journal, t->step, "val", 1 - sum / SCORE_SOUND, NULL);
     rlm_logf(&t->log, 2, "step %lld:%s", (long long)t->step, line);
-    return repack(t, err);
+    return 0;
 }
 
-static int save(void *cookie, rlm_error *err)
+static int save(void *cookie, const char *dir, rlm_error *err)
 {
     trainer *t = cookie;
     char path[1024], note[64];
-    snprintf(path, sizeof path, "%s/model", t->o->run_dir);
-    t->checkpoint.step = t->step;
-    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
-    RLM_TRY(rlm_mkdirs(path, err));
-    snprintf(path, sizeof path, "%s/model/judge.safetensors", t->o->run_dir);
+    snprintf(path, sizeof path, "%s/judge.safetensors", dir);
     snprintf(note, sizeof note, "step %lld", (long long)t->step);
     return rlm_judge_save(path, &t->config, &t->params, t->optim.ema, note, err);
 }
@@ -558,10 +545,12 @@ int rlm_train_judge(const rlm_train_options *o, rlm_error *err)
                     .recipe = &t->recipe,
                     .log = &t->log,
                     .journal = t->journal,
+                    .checkpoint = &t->checkpoint,
                     .step = &t->step,
                     .trainer = t,
                     .advance = advance,
-                    .validate = validate,
+                    .repack = repack,
+                    .look = look,
                     .save = save};
     if (!code)
         code = rlm_train_run(&r, err);

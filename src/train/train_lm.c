@@ -12,8 +12,7 @@
 
 enum {
     VAL_CLIPS = 32, /* of the validation split, each kind and source */
-    SHOWN = 2,      /* sample clips */
-    LINE_EVERY = 10
+    SHOWN = 2       /* sample clips */
 };
 static const float WEIGHT_SPECIAL = 0.1f, WEIGHT_VIDEO = 1.0f, WEIGHT_SOUND = 1.0f, Z_LOSS = 1e-4f;
 static const size_t ARENA_RESERVE = (size_t)1 << 40, ARENA_LEAST = (size_t)256 << 20;
@@ -46,15 +45,7 @@ typedef struct trainer {
     rlm_journal *journal;
     float *nats; /* [tokens of a batch]: losses of one group */
     int64_t step;
-    double began;
-    int stop; /* asked for by the progress callback */
 } trainer;
-
-static void tell(trainer *t, const char *line)
-{
-    if (t->o->progress && t->o->progress(t->o->progress_cookie, line))
-        t->stop = 1;
-}
 
 /* ---- Setting up -------------------------------------------------------------------------------
  */
@@ -79,17 +70,6 @@ static int open_tokenizers(trainer *t, rlm_error *err)
     return 0;
 }
 
-static int load_init(trainer *t, rlm_error *err)
-{
-    rlm_safetensors st;
-    char path[4096];
-    snprintf(path, sizeof path, rlm_is_dir(t->o->init) ? "%s/lm.safetensors" : "%s", t->o->init);
-    RLM_TRY(rlm_st_open(&st, path, err));
-    int code = rlm_params_load(&t->params, &st, "", err);
-    rlm_st_close(&st);
-    return code;
-}
-
 /* The vocabulary is prompts/vocab.h's; the text tokenizer says how many pieces there are. */
 static int open_network(trainer *t, rlm_error *err)
 {
@@ -108,7 +88,7 @@ static int open_network(trainer *t, rlm_error *err)
     RLM_TRY(rlm_params_allocate(&t->params, true, err));
     rlm_params_initialise(&t->params, t->recipe.seed);
     if (t->o->init)
-        RLM_TRY(load_init(t, err));
+        RLM_TRY(rlm_train_init(&t->params, t->o->init, "lm.safetensors", err));
     return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
 }
 
@@ -142,8 +122,9 @@ static int plan_scratch(trainer *t, rlm_error *err)
     return rlm_arena_commit(&t->arena, t->arena.peak + slack, err);
 }
 
-static int repack(trainer *t, rlm_error *err)
+static int repack(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
     return rlm_params_pack(&t->params, &t->k, t->par, true, err);
 }
 
@@ -206,13 +187,8 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(open_data(t, err));
     RLM_TRY(plan_scratch(t, err));
     t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
-    if (o->resume) {
-        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
-        t->step = t->checkpoint.step;
-        if (t->checkpoint.note[0])
-            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
-    }
-    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
+    RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
+    t->step = t->checkpoint.step;
     RLM_TRY(rlm_lm_unigram_count(&t->mix, &unigram, err));
     if (!o->resume)
         RLM_TRY(save_tokenizers(t, err));
@@ -336,8 +312,9 @@ static void put_figures(trainer *t, const tally *sum, double norm, double speed)
                         sound, f.sound, NULL);
 }
 
-static int train_step(trainer *t, rlm_error *err)
+static int advance(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
     tally sum = {0};
     int64_t tokens = 0;
     double began = rlm_now();
@@ -347,19 +324,11 @@ static int train_step(trainer *t, rlm_error *err)
     RLM_TRY(repack(t, err));
     t->step++;
     put_figures(t, &sum, norm, (double)tokens / (rlm_now() - began));
-    if (t->step % LINE_EVERY == 0 || t->step == 1)
-        tell(t, rlm_journal_line(t->journal, t->recipe.steps));
     return 0;
 }
 
 /* ---- Validation, samples, saving: all with the averaged weights -------------------------------
  */
-
-static int average_in(trainer *t, rlm_error *err)
-{
-    rlm_optim_swap_ema(&t->optim);
-    return repack(t, err);
-}
 
 static int evaluate(trainer *t, const rlm_lm_batch *b, tally *sum)
 {
@@ -464,48 +433,34 @@ static int show(trainer *t, rlm_error *err)
     return 0;
 }
 
-static int save(trainer *t, rlm_error *err)
+static int look(void *cookie, int what, rlm_error *err)
 {
-    char dir[4096];
-    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
-    t->checkpoint.step = t->step;
-    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
-    return rlm_model_save_part(dir, RLM_PART_LM, &t->config, &t->params,
-                               t->optim.ema ? t->optim.ema : NULL, err);
+    trainer *t = cookie;
+    if (what & RLM_LOOK_SCORE)
+        RLM_TRY(validate(t, err));
+    return what & RLM_LOOK_SAMPLE && t->recipe.sample_every > 0 ? show(t, err) : 0;
 }
 
-static bool due(const trainer *t, int every, bool last)
+static int save(void *cookie, const char *dir, rlm_error *err)
 {
-    return last || (every > 0 && t->step % every == 0);
+    trainer *t = cookie;
+    return rlm_model_save_part(dir, RLM_PART_LM, &t->config, &t->params, t->optim.ema, err);
 }
 
-static int housekeeping(trainer *t, bool last, rlm_error *err)
+static int train_all(trainer *t, rlm_error *err)
 {
-    bool judge = due(t, t->recipe.validate_every, last);
-    bool draw = t->recipe.sample_every > 0 && due(t, t->recipe.sample_every, last);
-    if (judge || draw) {
-        RLM_TRY(average_in(t, err));
-        if (judge)
-            RLM_TRY(validate(t, err));
-        if (draw)
-            RLM_TRY(show(t, err));
-        RLM_TRY(average_in(t, err));
-    }
-    if (due(t, t->recipe.checkpoint_every, last))
-        RLM_TRY(save(t, err));
-    return 0;
-}
-
-static int train(trainer *t, rlm_error *err)
-{
-    t->began = rlm_now();
-    while (t->step < t->recipe.steps && !t->stop) {
-        RLM_TRY(train_step(t, err));
-        bool late = t->o->max_seconds > 0 && rlm_now() - t->began > t->o->max_seconds;
-        t->stop = t->stop || late;
-        RLM_TRY(housekeeping(t, t->stop || t->step >= t->recipe.steps, err));
-    }
-    return 0;
+    rlm_rhythm r = {.options = t->o,
+                    .recipe = &t->recipe,
+                    .log = &t->log,
+                    .journal = t->journal,
+                    .checkpoint = &t->checkpoint,
+                    .step = &t->step,
+                    .trainer = t,
+                    .advance = advance,
+                    .repack = repack,
+                    .look = look,
+                    .save = save};
+    return rlm_train_run(&r, err);
 }
 
 int rlm_train_lm(const rlm_train_options *o, rlm_error *err)
@@ -517,7 +472,7 @@ int rlm_train_lm(const rlm_train_options *o, rlm_error *err)
     t->log = (rlm_log){o->log, o->log_cookie};
     int code = open_all(t, err);
     if (!code)
-        code = train(t, err);
+        code = train_all(t, err);
     close_all(t);
     rlm_free(t);
     return code;

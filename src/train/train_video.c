@@ -71,19 +71,6 @@ static int fill_batch(void *ctx, int64_t index, void *slot)
     return 0;
 }
 
-static int load_init(trainer *t, rlm_error *err)
-{
-    rlm_safetensors st;
-    char path[1024];
-    size_t n = strlen(t->o->init);
-    bool file = n > 12 && !strcmp(t->o->init + n - 12, ".safetensors");
-    snprintf(path, sizeof path, file ? "%s" : "%s/video.safetensors", t->o->init);
-    RLM_TRY(rlm_st_open(&st, path, err));
-    int code = rlm_params_load(&t->params, &st, "", err);
-    rlm_st_close(&st);
-    return code;
-}
-
 static int open_network(trainer *t, rlm_error *err)
 {
     rlm_video_config_defaults(&t->config);
@@ -99,7 +86,7 @@ static int open_network(trainer *t, rlm_error *err)
     RLM_TRY(rlm_params_allocate(&t->params, true, err));
     rlm_params_initialise(&t->params, t->recipe.seed);
     if (t->o->init)
-        RLM_TRY(load_init(t, err));
+        RLM_TRY(rlm_train_init(&t->params, t->o->init, "video.safetensors", err));
     return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
 }
 
@@ -144,8 +131,9 @@ static int plan_scratch(trainer *t, rlm_error *err)
     return rlm_arena_commit(&t->arena, t->arena.peak, err);
 }
 
-static int repack(trainer *t, rlm_error *err)
+static int repack(void *cookie, rlm_error *err)
 {
+    trainer *t = cookie;
     return rlm_params_pack(&t->params, &t->k, t->par, true, err);
 }
 
@@ -167,14 +155,8 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));
     RLM_TRY(plan_scratch(t, err));
     t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
-    if (o->resume) {
-        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, o->run_dir, err));
-        t->step = t->checkpoint.step;
-        if (t->checkpoint.note[0])
-            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
-    }
-    RLM_TRY(rlm_mkdirs(o->run_dir, err));
-    RLM_TRY(rlm_journal_open(&t->journal, o->run_dir, t->step, err));
+    RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
+    t->step = t->checkpoint.step;
     size_t slot =
         ((size_t)t->clip_batch * RLM_CROP_FLOATS + (size_t)t->image_batch * RLM_IMAGE_FLOATS) *
         sizeof(float);
@@ -266,35 +248,24 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
 /* ---- Looking, saving --------------------------------------------------------------------------
  */
 
-static int validate(void *cookie, bool sheet, rlm_error *err)
+static int look(void *cookie, int what, rlm_error *err)
 {
     trainer *t = cookie;
     rlm_video_scores s;
-    rlm_optim_swap_ema(&t->optim);
+    bool sheet = what & RLM_LOOK_SAMPLE;
     t->run.tape = NULL;
     rlm_arena_rewind(&t->arena, 0);
-    int code = repack(t, err);
-    if (!code)
-        code = rlm_video_val_score(&t->val, &t->run, t->video, &s, sheet, err);
-    rlm_optim_swap_ema(&t->optim);
-    RLM_TRY(code);
+    RLM_TRY(rlm_video_val_score(&t->val, &t->run, t->video, &s, sheet, err));
     rlm_journal_put(t->journal, t->step, "val_psnr", s.psnr[RLM_VAL_REAL], "val_psnr_photo",
                     s.psnr[RLM_VAL_PHOTO], "val_psnr_world", s.psnr[RLM_VAL_WORLD],
                     "val_psnr_control", s.psnr[RLM_VAL_CONTROL], "val_distinct", s.distinct, NULL);
     rlm_logf(&t->log, 2, "%s", rlm_journal_line(t->journal, t->recipe.steps));
-    if (sheet)
-        RLM_TRY(rlm_video_sheet_write(&t->val, t->o->run_dir, t->step, err));
-    return repack(t, err);
+    return sheet ? rlm_video_sheet_write(&t->val, t->o->run_dir, t->step, err) : 0;
 }
 
-static int save(void *cookie, rlm_error *err)
+static int save(void *cookie, const char *dir, rlm_error *err)
 {
     trainer *t = cookie;
-    char dir[1024];
-    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
-    t->checkpoint.step = t->step;
-    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
-    RLM_TRY(rlm_mkdirs(dir, err));
     return rlm_model_save_part(dir, RLM_PART_VIDEO, &t->config, &t->params, t->optim.ema, err);
 }
 
@@ -323,10 +294,12 @@ static int train_all(trainer *t, rlm_error *err)
                     .recipe = &t->recipe,
                     .log = &t->log,
                     .journal = t->journal,
+                    .checkpoint = &t->checkpoint,
                     .step = &t->step,
                     .trainer = t,
                     .advance = advance,
-                    .validate = validate,
+                    .repack = repack,
+                    .look = look,
                     .save = save};
     return rlm_train_run(&r, err);
 }

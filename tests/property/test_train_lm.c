@@ -235,6 +235,8 @@ static void test_playground(void)
     CHECK(rlm_file_write(config, recipe, sizeof recipe - 1, NULL) == 0);
     run_on("world", 12, 0, 0, config, 1);
     run_on("world_parts", 12, 6, 0, config, 1);
+    ends_of("world_parts", "step", &first, &last);
+    CHECK(first == 0 && last == 6); /* it stops at once when asked to */
     run_on("world_parts", 12, 0, 1, config, 1);
     hash_of("world/model/lm.safetensors", whole);
     hash_of("world_parts/model/lm.safetensors", parts);
