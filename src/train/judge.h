@@ -75,11 +75,11 @@ void rlm_judge_net_initialise(rlm_judge_net *net, rlm_params *p, uint64_t seed);
 typedef struct rlm_judge_logits {
     rlm_tensor cell[BODY_KINDS], clip[CLIP_KINDS], body[BODY_KINDS], contacts, heard;
 } rlm_judge_logits;
-/* pixels [n][17][128][128][3] in [-1, 1], bands [n][1][1][HEARD][BANDS]; index tables live in the
- * net, which serves batches of up to `most`. */
+/* pixels [n][17][128][128][3] in [-1, 1], bands [n][HEARD][BANDS]; NULL with empty kernels. Index
+ * tables live in the net, which serves batches of up to `most`. */
 int rlm_judge_net_plan(rlm_judge_net *net, int most, rlm_error *err);
-void rlm_judge_forward(rlm_run *run, const rlm_judge_net *net, const rlm_tensor *pixels,
-                       const rlm_tensor *bands, rlm_judge_logits *out);
+void rlm_judge_forward(rlm_run *run, const rlm_judge_net *net, int n, const float *pixels,
+                       const float *bands, rlm_judge_logits *out);
 
 /* ---- judge_crop.c ---------------------------------------------------------------------------- */
 
@@ -95,8 +95,8 @@ int rlm_judge_crop_classes(int kind);
 typedef struct rlm_judge_crop rlm_judge_crop;
 int rlm_judge_crop_new(rlm_judge_crop **out, rlm_params *p, rlm_error *err);
 void rlm_judge_crop_free(rlm_judge_crop **net);
-/* crops [m][1][32][32][6] -> logits [m][classes]. */
-void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *net, const rlm_tensor *crops,
+/* crops [m][32][32][6], or NULL with empty kernels -> logits [m][classes]. */
+void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *net, int m, const float *crops,
                             rlm_tensor out[CROP_KINDS]);
 typedef struct rlm_judge_square {
     float x, y, side; /* middle and side, pixels */

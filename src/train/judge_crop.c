@@ -69,10 +69,12 @@ void rlm_judge_crop_free(rlm_judge_crop **net)
     *net = NULL;
 }
 
-void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *n, const rlm_tensor *crops,
+void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *n, int m, const float *crops,
                             rlm_tensor out[CROP_KINDS])
 {
-    rlm_tensor h = rlm_conv_forward(run, &n->stem, crops);
+    int64_t shape[5] = {m, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
+    rlm_tensor h = rlm_tensor_view((void *)crops, RLM_F32, 5, shape);
+    h = rlm_conv_forward(run, &n->stem, &h);
     for (int i = 0; i < LEVELS; i++) {
         h = rlm_space_to_depth_forward(run, &h, 1, 2, 2);
         h = rlm_conv_forward(run, &n->down[i], &h);

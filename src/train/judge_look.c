@@ -78,11 +78,10 @@ void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_ju
             owner[count++] = c;
         }
     }
-    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
-    rlm_tensor out[CROP_KINDS], x = rlm_tensor_view(crops, RLM_F32, 5, shape);
+    rlm_tensor out[CROP_KINDS];
     float votes[COLOURS][CROP_KINDS][8] = {{{0}}}, weight[COLOURS] = {0}, style[8] = {0}, all = 0;
     if (count)
-        rlm_judge_crop_forward(run, crop, &x, out);
+        rlm_judge_crop_forward(run, crop, count, crops, out);
     for (int i = 0; i < count; i++) {
         float q[8], sure;
         softmax(rows_of(&out[CROP_COLOUR], i), COLOURS, q);
@@ -319,18 +318,13 @@ static int plan(rlm_judge *j, rlm_error *err)
 {
     rlm_kernels empty;
     rlm_judge_logits l;
-    int64_t pixels[5] = {1, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
-    int64_t bands[5] = {1, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
+    rlm_tensor out[CROP_KINDS];
     rlm_kernels_empty(&empty, &j->kernels);
     RLM_TRY(rlm_arena_reserve(&j->arena, (size_t)1 << 36, err));
     j->run = (rlm_run){.k = &empty, .arena = &j->arena, .par = j->par};
-    rlm_tensor x = rlm_tensor_view(NULL, RLM_F32, 5, pixels);
-    rlm_tensor y = rlm_tensor_view(NULL, RLM_F32, 5, bands);
-    int64_t crops[5] = {COLOURS * CROP_MOMENTS, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
-    rlm_tensor z = rlm_tensor_view(NULL, RLM_F32, 5, crops), out[CROP_KINDS];
-    rlm_judge_forward(&j->run, j->net, &x, &y, &l);
+    rlm_judge_forward(&j->run, j->net, 1, NULL, NULL, &l);
     rlm_arena_alloc(&j->arena, JUDGE_CROP_SCRATCH);
-    rlm_judge_crop_forward(&j->run, j->crop, &z, out);
+    rlm_judge_crop_forward(&j->run, j->crop, COLOURS * CROP_MOMENTS, NULL, out);
     rlm_arena_rewind(&j->arena, 0);
     j->run.k = &j->kernels;
     return rlm_arena_commit(&j->arena, j->arena.peak, err);
@@ -396,12 +390,8 @@ void rlm_judge_close(rlm_judge **judge)
 static void look_once(rlm_judge *j, rlm_judge_view *view)
 {
     rlm_judge_logits l;
-    int64_t pixels[5] = {1, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
-    int64_t bands[5] = {1, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
     rlm_arena_rewind(&j->arena, 0);
-    rlm_tensor x = rlm_tensor_view(j->pixels, RLM_F32, 5, pixels);
-    rlm_tensor y = rlm_tensor_view(j->bands, RLM_F32, 5, bands);
-    rlm_judge_forward(&j->run, j->net, &x, &y, &l);
+    rlm_judge_forward(&j->run, j->net, 1, j->pixels, j->bands, &l);
     rlm_judge_read(&l, 0, view);
     rlm_judge_look_again(&j->run, j->crop, &l, 0, j->pixels, view);
 }

@@ -58,7 +58,7 @@ struct rlm_judge_net {
     /* Index tables for batches up to `most`. */
     int most;
     int32_t *sequence, *places, *queries, *grid; /* [most][LENGTH] */
-    int32_t *ask[QUERIES]; /* rows of a query; [0]: the moments, [QUERY_BODIES]: the colours */
+    int32_t *ask[QUERY_BODIES + 1]; /* rows of a query; [0]: the moments, last: the colours */
     int *prefix;
     float *angle;
 };
@@ -263,7 +263,7 @@ void rlm_judge_net_free(rlm_judge_net **net)
     rlm_free(n->places);
     rlm_free(n->queries);
     rlm_free(n->grid);
-    for (int i = 0; i < QUERIES; i++)
+    for (int i = 0; i <= QUERY_BODIES; i++)
         rlm_free(n->ask[i]);
     rlm_free(n->prefix);
     rlm_free(n->angle);
@@ -415,11 +415,14 @@ static rlm_tensor hear(rlm_run *run, const rlm_judge_net *n, const rlm_tensor *b
     return rlm_conv_forward(run, &n->heard, &x);
 }
 
-void rlm_judge_forward(rlm_run *run, const rlm_judge_net *n, const rlm_tensor *pixels,
-                       const rlm_tensor *bands, rlm_judge_logits *out)
+void rlm_judge_forward(rlm_run *run, const rlm_judge_net *n, int batch, const float *pixels,
+                       const float *bands, rlm_judge_logits *out)
 {
-    int batch = (int)pixels->shape[0];
-    rlm_tensor h = rlm_haar_forward(run, pixels);
+    int64_t frames[5] = {batch, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
+    int64_t ticks[5] = {batch, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
+    rlm_tensor x = rlm_tensor_view((void *)pixels, RLM_F32, 5, frames);
+    rlm_tensor y = rlm_tensor_view((void *)bands, RLM_F32, 5, ticks);
+    rlm_tensor h = rlm_haar_forward(run, &x);
     h = rlm_conv_forward(run, &n->stem, &h);
     rlm_tensor fine = level_forward(run, n, 0, h);
     h = down_forward(run, &n->down[0], &fine);
@@ -428,7 +431,7 @@ void rlm_judge_forward(rlm_run *run, const rlm_judge_net *n, const rlm_tensor *p
     h = level_forward(run, n, 2, h);
     rlm_tensor s = attend(run, n, &h);
     clip_heads(run, n, &s, batch, out);
-    out->heard = hear(run, n, bands);
+    out->heard = hear(run, n, &y);
     h = rlm_gather_forward(run, &s, n->grid, (int64_t)batch * PLACES);
     h = rlm_tensor_reshape5(&h, batch, JUDGE_GROUPS, COARSE, COARSE, n->config.width[2]);
     h = up_forward(run, &n->up, &h, &middle);

@@ -173,40 +173,24 @@ static int open_network(trainer *t, rlm_error *err)
     return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
 }
 
-static void forward(trainer *t, int batch, const float *pixels, const float *bands,
-                    rlm_judge_logits *l)
-{
-    int64_t frames[5] = {batch, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
-    int64_t ticks[5] = {batch, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
-    rlm_tensor x = rlm_tensor_view((void *)pixels, RLM_F32, 5, frames);
-    rlm_tensor y = rlm_tensor_view((void *)bands, RLM_F32, 5, ticks);
-    rlm_judge_forward(&t->run, t->net, &x, &y, l);
-}
-
 /* Crops a batch may give. */
 static int crops_of(const trainer *t)
 {
     return t->recipe.batch * MAX_OBJECTS * CROP_MOMENTS;
 }
 
-static rlm_tensor crop_view(float *crops, int count)
-{
-    int64_t shape[5] = {count, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
-    return rlm_tensor_view(crops, RLM_F32, 5, shape);
-}
-
 static int plan_scratch(trainer *t, rlm_error *err)
 {
     rlm_kernels empty;
     rlm_judge_logits l;
+    rlm_tensor out[CROP_KINDS];
     rlm_kernels_empty_training(&empty, &t->k);
     RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
     t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
-    rlm_tensor crops = crop_view(NULL, crops_of(t)), out[CROP_KINDS];
-    forward(t, t->recipe.batch, NULL, NULL, &l);
-    rlm_judge_crop_forward(&t->run, t->crop, &crops, out);
+    rlm_judge_forward(&t->run, t->net, t->recipe.batch, NULL, NULL, &l);
+    rlm_judge_crop_forward(&t->run, t->crop, crops_of(t), NULL, out);
     rlm_arena_alloc(&t->arena, JUDGE_CROP_SCRATCH);
-    rlm_backward(&t->run, &t->tape);
+    rlm_backward_plan(&t->run, &t->tape);
     rlm_tape_clear(&t->tape);
     rlm_arena_rewind(&t->arena, 0);
     t->run.k = &t->k;
@@ -414,8 +398,8 @@ static double crop_losses(trainer *t, const samples *s)
     double sum = 0;
     if (!count)
         return 0;
-    rlm_tensor crops = crop_view(t->crops, count), out[CROP_KINDS];
-    rlm_judge_crop_forward(&t->run, t->crop, &crops, out);
+    rlm_tensor out[CROP_KINDS];
+    rlm_judge_crop_forward(&t->run, t->crop, count, t->crops, out);
     for (int k = 0; k < CROP_KINDS; k++) {
         memcpy(t->target, target + (size_t)k * (size_t)most, (size_t)count * sizeof *target);
         sum += head_loss(t, &out[k], weight[k], &t->correct[BODY_KINDS + CLIP_KINDS + k]);
@@ -429,7 +413,7 @@ static void learn(trainer *t, const samples *s)
     rlm_arena_rewind(&t->arena, 0);
     rlm_tape_clear(&t->tape);
     t->run.tape = &t->tape;
-    forward(t, t->recipe.batch, s->pixels, s->bands, &l);
+    rlm_judge_forward(&t->run, t->net, t->recipe.batch, s->pixels, s->bands, &l);
     t->total += cell_losses(t, &l, s->truth) + clip_losses(t, &l, s->truth);
     t->total += crop_losses(t, s);
     rlm_backward(&t->run, &t->tape);
@@ -488,11 +472,10 @@ static void score_held(trainer *t, rlm_judge_score *score)
         rlm_judge_logits l;
         rlm_judge_view view;
         rlm_arena_rewind(&t->arena, 0);
-        forward(t, 1, t->held.pixels + (size_t)i * JUDGE_FLOATS,
-                t->held.bands + (size_t)i * SOUND_FLOATS, &l);
+        const float *pixels = t->held.pixels + (size_t)i * JUDGE_FLOATS;
+        rlm_judge_forward(&t->run, t->net, 1, pixels, t->held.bands + (size_t)i * SOUND_FLOATS, &l);
         rlm_judge_read(&l, 0, &view);
-        rlm_judge_look_again(&t->run, t->crop, &l, 0, t->held.pixels + (size_t)i * JUDGE_FLOATS,
-                             &view);
+        rlm_judge_look_again(&t->run, t->crop, &l, 0, pixels, &view);
         rlm_judge_settle(&view);
         rlm_judge_count(&t->held.truth[i], &view, score);
     }

@@ -18,14 +18,10 @@ typedef struct rig {
 
 static double loss(rig *r, bool seed_gradients)
 {
-    int64_t frames[5] = {1, JUDGE_FRAMES, JUDGE_SIDE, JUDGE_SIDE, 3};
-    int64_t ticks[5] = {1, 1, 1, JUDGE_HEARD, JUDGE_BANDS};
     rlm_judge_logits l;
     rlm_arena_rewind(&r->arena, 0);
     rlm_tape_clear(&r->tape);
-    rlm_tensor x = rlm_tensor_view(r->pixels, RLM_F32, 5, frames);
-    rlm_tensor y = rlm_tensor_view(r->bands, RLM_F32, 5, ticks);
-    rlm_judge_forward(&r->run, r->net, &x, &y, &l);
+    rlm_judge_forward(&r->run, r->net, 1, r->pixels, r->bands, &l);
     rlm_tensor *out[TENSORS] = {&l.contacts, &l.heard};
     for (int i = 0; i < BODY_KINDS; i++) {
         out[2 + i] = &l.cell[i];
