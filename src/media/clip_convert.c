@@ -7,39 +7,19 @@
 
 #include "src/base/mem.h"
 
-/* One frame of a clip as libav sees it; borrows the pixels. */
-static AVFrame *frame_view(const rlm_frames *v, int index)
-{
-    AVFrame *f = av_frame_alloc();
-    if (!f)
-        return NULL;
-    f->format = AV_PIX_FMT_RGB24;
-    f->width = v->width;
-    f->height = v->height;
-    f->data[0] = v->rgb + (size_t)index * (size_t)v->height * (size_t)v->width * 3;
-    f->linesize[0] = v->width * 3;
-    return f;
-}
-
-static int convert_frame(const rlm_frames *v, int index, rlm_scaler *s, const rlm_want *want,
-                         rlm_frames *out, rlm_error *err)
+/* The result's size, and room for its pictures. */
+static int convert_plan(const AVFrame *f, rlm_scaler *s, const rlm_want *want, rlm_frames *out,
+                        rlm_error *err)
 {
     AVRational square = {1, 1};
-    AVFrame *f = frame_view(v, index);
-    int code = f ? 0 : rlm_fail(err, RLM_E_NOMEM, "clip: out of memory");
-    if (!code && !s->width)
-        code = rlm_scaler_plan(s, want, f, square, 0, "clip", err);
-    if (!code && !out->rgb) {
-        size_t bytes = rlm_size_mul(rlm_size_mul((size_t)s->width, (size_t)s->height), 3);
-        out->rgb = rlm_alloc(rlm_size_mul(bytes, (size_t)out->count));
-        out->width = s->width;
-        out->height = s->height;
-        if (!out->rgb)
-            code = rlm_fail(err, RLM_E_NOMEM, "clip: no memory for %d frames of %dx%d", out->count,
-                            s->width, s->height);
-    }
-    av_frame_free(&f);
-    return code;
+    RLM_TRY(rlm_scaler_plan(s, want, f, square, 0, "clip", err));
+    size_t bytes = rlm_size_mul(rlm_size_mul((size_t)s->width, (size_t)s->height), 3);
+    out->rgb = rlm_alloc(rlm_size_mul(bytes, (size_t)out->count));
+    out->width = s->width;
+    out->height = s->height;
+    return out->rgb ? 0
+                    : rlm_fail(err, RLM_E_NOMEM, "clip: no memory for %d frames of %dx%d",
+                               out->count, s->width, s->height);
 }
 
 static int convert_video(const rlm_frames *v, const rlm_want *want, rlm_frames *out, rlm_error *err)
@@ -55,7 +35,9 @@ static int convert_video(const rlm_frames *v, const rlm_want *want, rlm_frames *
     }
     double count = v->count == 1 ? 1 : floor(v->count * to / from + 0.5);
     out->count = count < 1 ? 1 : count > want->max_frames ? want->max_frames : (int)count;
-    int code = convert_frame(v, 0, &s, want, out, err);
+    AVFrame *f = rlm_frame_new(AV_PIX_FMT_RGB24, v->width, v->height);
+    int code = f ? convert_plan(f, &s, want, out, err)
+                 : rlm_fail(err, RLM_E_NOMEM, "clip: no memory for a picture");
     size_t one = (size_t)out->width * (size_t)out->height * 3;
     for (int k = 0, last = -1; k < out->count && !code; k++) {
         int at = (int)ceil(k * from / to - 0.5);
@@ -66,13 +48,12 @@ static int convert_video(const rlm_frames *v, const rlm_want *want, rlm_frames *
         } else if (out->width == v->width && out->height == v->height) {
             memcpy(rgb, v->rgb + (size_t)at * one, one);
         } else {
-            AVFrame *f = frame_view(v, at);
-            code = f ? rlm_scaler_run(&s, want->fit, f, square, 0, rgb, "clip", err)
-                     : rlm_fail(err, RLM_E_NOMEM, "clip: out of memory");
-            av_frame_free(&f);
+            rlm_frame_fill(f, v, at);
+            code = rlm_scaler_run(&s, want->fit, f, square, 0, rgb, "clip", err);
         }
         last = at;
     }
+    av_frame_free(&f);
     rlm_scaler_close(&s);
     return code;
 }

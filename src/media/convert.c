@@ -138,6 +138,32 @@ static int scaler_buffer(rlm_scaler *s, size_t bytes)
     return s->pixels ? 0 : -1;
 }
 
+AVFrame *rlm_frame_new(int format, int width, int height)
+{
+    AVFrame *f = av_frame_alloc();
+    if (!f)
+        return NULL;
+    f->format = format;
+    f->width = width;
+    f->height = height;
+    if (av_frame_get_buffer(f, 0) < 0)
+        av_frame_free(&f);
+    return f;
+}
+
+void rlm_frame_fill(AVFrame *to, const rlm_frames *v, int index)
+{
+    size_t row = (size_t)v->width * 3;
+    const uint8_t *rgb = v->rgb + (size_t)index * (size_t)v->height * row;
+    for (int y = 0; y < to->height; y++) {
+        const uint8_t *from = rgb + (size_t)(y < v->height ? y : v->height - 1) * row;
+        uint8_t *line = to->data[0] + (ptrdiff_t)y * to->linesize[0];
+        memcpy(line, from, row);
+        for (int x = v->width; x < to->width; x++)
+            memcpy(line + 3 * x, from + row - 3, 3);
+    }
+}
+
 static int frame_is_full_range(const AVFrame *f)
 {
     switch (f->format) {

@@ -93,24 +93,19 @@ int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *me
     if (!codec)
         return rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no PNG encoder");
     AVCodecContext *c = avcodec_alloc_context3(codec);
-    AVFrame *frame = av_frame_alloc();
+    AVFrame *frame = rlm_frame_new(AV_PIX_FMT_RGB24, f->width, f->height);
     AVPacket *packet = av_packet_alloc();
     int code = c && frame && packet ? 0 : AVERROR(ENOMEM);
     if (!code) {
-        c->width = frame->width = f->width;
-        c->height = frame->height = f->height;
-        c->pix_fmt = frame->format = AV_PIX_FMT_RGB24;
+        c->width = f->width;
+        c->height = f->height;
+        c->pix_fmt = AV_PIX_FMT_RGB24;
         c->time_base = (AVRational){1, 1};
         c->thread_count = 1;
         code = avcodec_open2(c, codec, NULL);
     }
-    if (code >= 0)
-        code = av_frame_get_buffer(frame, 0);
     if (code >= 0) {
-        size_t row = (size_t)f->width * 3;
-        const uint8_t *rgb = f->rgb + (size_t)index * (size_t)f->height * row;
-        for (int y = 0; y < f->height; y++)
-            memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0], rgb + (size_t)y * row, row);
+        rlm_frame_fill(frame, f, index);
         code = avcodec_send_frame(c, frame);
     }
     if (code >= 0)
@@ -129,35 +124,30 @@ int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *me
 int rlm_y4m_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err)
 {
     char head[128];
-    size_t plane = (size_t)f->width * (size_t)f->height;
     int n =
         snprintf(head, sizeof head, "YUV4MPEG2 W%d H%d F%d:%d Ip A1:1 C444 XCOLORRANGE=LIMITED\n",
                  f->width, f->height, f->fps_num, f->fps_den);
     rlm_sink_write(sink, head, n);
-    AVFrame *frame = av_frame_alloc();
+    AVFrame *rgb = rlm_frame_new(AV_PIX_FMT_RGB24, f->width, f->height);
+    AVFrame *frame = rlm_frame_new(AV_PIX_FMT_YUV444P, f->width, f->height);
     struct SwsContext *sws =
         sws_getContext(f->width, f->height, AV_PIX_FMT_RGB24, f->width, f->height,
                        AV_PIX_FMT_YUV444P, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
-    int ok = frame && sws;
-    if (ok) {
-        frame->format = AV_PIX_FMT_YUV444P;
-        frame->width = f->width;
-        frame->height = f->height;
-        ok = av_frame_get_buffer(frame, 0) >= 0;
-        /* y4m has no tag for the matrix: the rule readers apply to untagged pictures */
+    int ok = rgb && frame && sws;
+    if (ok) /* y4m has no tag for the matrix: the rule readers apply to untagged pictures */
         rlm_colour_details(sws, rlm_colour_space(AVCOL_SPC_UNSPECIFIED, f->width, f->height), 1, 0,
                            1);
-    }
     for (int i = 0; ok && i < f->count && !sink->failed; i++) {
-        const uint8_t *planes[4] = {f->rgb + (size_t)i * plane * 3};
-        int strides[4] = {f->width * 3};
-        ok = sws_scale(sws, planes, strides, 0, f->height, frame->data, frame->linesize) > 0;
+        rlm_frame_fill(rgb, f, i);
+        ok = sws_scale(sws, (const uint8_t *const *)rgb->data, rgb->linesize, 0, f->height,
+                       frame->data, frame->linesize) > 0;
         rlm_sink_write(sink, "FRAME\n", 6);
         for (int p = 0; ok && p < 3; p++)
             for (int y = 0; y < f->height; y++)
                 rlm_sink_write(sink, frame->data[p] + (ptrdiff_t)y * frame->linesize[p], f->width);
     }
     sws_freeContext(sws);
+    av_frame_free(&rgb);
     av_frame_free(&frame);
     if (!ok || sink->failed)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames of %dx%d", f->count, f->width,

@@ -84,6 +84,12 @@ int rlm_scaler_run(rlm_scaler *s, int fit, const AVFrame *frame, AVRational sar,
                    uint8_t *rgb, const char *name, rlm_error *err);
 void rlm_scaler_close(rlm_scaler *s);
 
+/* A picture with memory of libav's, spare bytes behind its rows; av_frame_free. NULL: no memory. */
+AVFrame *rlm_frame_new(int format, int width, int height);
+/* Picture `index` into an RGB24 frame at least as large, its last column and row repeated beyond.
+ * libswscale and encoders read some bytes past a row, so a caller's buffer is no frame for them. */
+void rlm_frame_fill(AVFrame *to, const rlm_frames *v, int index);
+
 /* Rec. 601 or 709 and the range of a picture, from its tags or by its size. */
 void rlm_colour_details(struct SwsContext *sws, int space, int full_in, int full_out, int to_yuv);
 int rlm_colour_space(int tagged, int width, int height); /* SWS_CS_* */

@@ -21,10 +21,9 @@ struct rlm_mux {
     AVIOContext *io;
     AVCodecContext *video, *audio;
     AVStream *video_stream, *audio_stream;
-    AVFrame *frame, *block;
+    AVFrame *rgb, *frame, *block; /* a picture as it came, as it is encoded; a block of sound */
     AVPacket *packet;
     struct SwsContext *sws;
-    uint8_t *padded;  /* one frame with even sides, or NULL */
     rlm_sound sound;  /* the track at the encoder's rate, as far as it is there ... */
     int64_t sound_at; /* ... of which so many samples are encoded already */
     int64_t sound_total, sound_done; /* samples in all, INT64_MAX: not known yet; encoded */
@@ -178,17 +177,12 @@ static int mux_open_video(mux *m, const rlm_frames *v, int webm, int crf, rlm_er
         char text[64];
         snprintf(text, sizeof text, "reelm-size=%dx%d", v->width, v->height);
         av_dict_set(&m->fmt->metadata, "keywords", text, 0);
-        m->padded = rlm_alloc((size_t)c->width * (size_t)c->height * 3 + 64);
-        if (!m->padded)
-            return rlm_fail(err, RLM_E_NOMEM, "no memory for a %dx%d picture", c->width, c->height);
     }
-    m->frame->format = c->pix_fmt;
-    m->frame->width = c->width;
-    m->frame->height = c->height;
-    code = av_frame_get_buffer(m->frame, 0);
+    m->rgb = rlm_frame_new(AV_PIX_FMT_RGB24, c->width, c->height);
+    m->frame = rlm_frame_new(c->pix_fmt, c->width, c->height);
     m->sws = sws_getContext(c->width, c->height, AV_PIX_FMT_RGB24, c->width, c->height, c->pix_fmt,
                             SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP, NULL, NULL, NULL);
-    if (code < 0 || !m->sws)
+    if (!m->rgb || !m->frame || !m->sws)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for a %dx%d picture", c->width, c->height);
     rlm_colour_details(m->sws, SWS_CS_ITU709, 1, 0, 1);
     return 0;
@@ -288,24 +282,11 @@ static int mux_encode(mux *m, AVCodecContext *c, AVStream *st, const AVFrame *fr
 
 static int mux_picture(mux *m, const rlm_frames *v, int i, rlm_error *err)
 {
-    const uint8_t *rgb = v->rgb + (size_t)i * (size_t)v->height * (size_t)v->width * 3;
-    int stride = v->width * 3, wide = m->video->width * 3;
     if (av_frame_make_writable(m->frame) < 0)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for a picture");
-    if (m->padded) {
-        for (int y = 0; y < m->video->height; y++) {
-            const uint8_t *from =
-                rgb + (size_t)(y < v->height ? y : v->height - 1) * (size_t)stride;
-            uint8_t *to = m->padded + (size_t)y * (size_t)wide;
-            memcpy(to, from, (size_t)stride);
-            if (wide > stride)
-                memcpy(to + stride, from + stride - 3, 3);
-        }
-    }
-    const uint8_t *planes[4] = {m->padded ? m->padded : rgb};
-    int strides[4] = {wide};
-    if (sws_scale(m->sws, planes, strides, 0, m->video->height, m->frame->data,
-                  m->frame->linesize) <= 0)
+    rlm_frame_fill(m->rgb, v, i);
+    if (sws_scale(m->sws, (const uint8_t *const *)m->rgb->data, m->rgb->linesize, 0,
+                  m->video->height, m->frame->data, m->frame->linesize) <= 0)
         return rlm_fail(err, RLM_E_INTERNAL, "a %dx%d picture could not be converted", v->width,
                         v->height);
     m->frame->pts = m->pictures++;
@@ -408,13 +389,12 @@ static int mux_start(mux *m, const char *format, const rlm_clip *clip, const rlm
     int webm = !strcmp(format, "webm");
     int code = avformat_alloc_output_context2(&m->fmt, NULL, format, NULL);
     uint8_t *buffer = av_malloc(MUX_IO_BYTES);
-    m->frame = av_frame_alloc();
     m->block = av_frame_alloc();
     m->packet = av_packet_alloc();
     if (code >= 0 && buffer)
         m->io =
             avio_alloc_context(buffer, MUX_IO_BYTES, 1, m->sink, NULL, mux_io_write, mux_io_seek);
-    if (!m->io || !m->frame || !m->block || !m->packet) {
+    if (!m->io || !m->block || !m->packet) {
         if (!m->io)
             av_free(buffer);
         return rlm_av_fail(err, format, "container", code < 0 ? code : AVERROR(ENOMEM));
@@ -466,12 +446,12 @@ void rlm_mux_close(mux **out)
         return;
     avcodec_free_context(&m->video);
     avcodec_free_context(&m->audio);
+    av_frame_free(&m->rgb);
     av_frame_free(&m->frame);
     av_frame_free(&m->block);
     av_packet_free(&m->packet);
     sws_freeContext(m->sws);
     rlm_sound_close(&m->sound);
-    rlm_free(m->padded);
     if (m->io)
         av_freep(&m->io->buffer);
     avio_context_free(&m->io);
