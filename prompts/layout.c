@@ -48,7 +48,7 @@ static bool is_long(const rlm_layout_spec *s)
     return s->audio_out.t > 0 && s->audio_out.h > SHORT_SOUND;
 }
 
-static int count_prefix(const rlm_layout_spec *s)
+static int64_t count_prefix(const rlm_layout_spec *s)
 {
     int64_t n = 2;
     n += s->text_count > 0 ? s->text_count + 2 : 0;
@@ -57,16 +57,21 @@ static int count_prefix(const rlm_layout_spec *s)
     n += s->source >= 0;
     n += res_id(s) >= 0;
     n += is_long(s);
-    return (int)n;
+    return n;
 }
 
-static int count_output(const rlm_layout_spec *s)
+static int64_t count_output(const rlm_layout_spec *s)
 {
     const rlm_task_info *info = rlm_task_get(s->task);
     int64_t n = 0;
     n += s->video_out.t > 0 ? grid_count(&s->video_out) + 2 : 0;
     n += s->audio_out.t > 0 ? grid_count(&s->audio_out) + 2 : 0;
-    return (int)(info->unfinished ? n - 1 : n + 1);
+    return info->unfinished ? n - 1 : n + 1;
+}
+
+int64_t rlm_layout_count(const rlm_layout_spec *spec)
+{
+    return count_prefix(spec) + count_output(spec);
 }
 
 static int check_axes(const char *name, const rlm_grid *g, rlm_error *err)
@@ -282,7 +287,7 @@ int rlm_layout_build(rlm_layout *l, const rlm_vocab *v, const rlm_layout_spec *s
 {
     memset(l, 0, sizeof *l);
     RLM_TRY(check_spec(v, spec, err));
-    int count = count_prefix(spec) + count_output(spec);
+    int count = (int)rlm_layout_count(spec);
     l->ids = rlm_alloc(rlm_size_mul((size_t)count, sizeof *l->ids));
     l->pos = rlm_alloc(rlm_size_mul((size_t)count, 3 * sizeof *l->pos));
     l->target = rlm_alloc((size_t)count);

@@ -63,6 +63,9 @@ typedef struct rlm_layout {
 int rlm_layout_build(rlm_layout *l, const rlm_vocab *v, const rlm_layout_spec *spec,
                      rlm_error *err);
 void rlm_layout_free(rlm_layout *l);
+/* How many tokens that would be, by the sizes of the grids alone: ids are not looked at. The task
+ * must exist. */
+int64_t rlm_layout_count(const rlm_layout_spec *spec);
 /* Where the output grids lie in ids: index of the first code, or -1. */
 int rlm_layout_video_at(const rlm_layout *l, const rlm_vocab *v, const rlm_layout_spec *spec);
 int rlm_layout_audio_at(const rlm_layout *l, const rlm_vocab *v, const rlm_layout_spec *spec);

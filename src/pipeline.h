@@ -98,8 +98,8 @@ void rlm_made_free(rlm_made *m);
 void rlm_ahead_free(rlm_ahead **ahead);
 /* spec: task and grids; text and source are filled in from the job. Stops early when cancelled. */
 int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, rlm_error *err);
-/* Positions of the sequence this spec makes; < 0: error. */
-int rlm_window_length(const rlm_job *j, const rlm_layout_spec *spec, rlm_error *err);
+/* The model has positions for the sequence this spec makes. Ids are not looked at. */
+bool rlm_window_fits(const rlm_job *j, const rlm_layout_spec *spec);
 
 /* Frames of sound codes that stand for `frames` pictures of the job's rate. */
 int rlm_sound_frames(const rlm_job *j, int frames);

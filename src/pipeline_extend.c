@@ -134,9 +134,8 @@ static int window_open(rlm_job *j, const rlm_clip *clip, int rest, int sound, wi
         for (; w->latents >= 1; w->latents--) {
             window_spec(w);
             RLM_TRY(window_paint(j, w, clip->video.count - w->past_frames, err));
-            int need = rlm_window_length(j, &w->spec, err);
-            if (need < 0 || need <= m->lm_config.max_len)
-                return need < 0 ? need : 0;
+            if (rlm_window_fits(j, &w->spec))
+                return 0;
         }
     }
     return rlm_fail(err, RLM_E_RANGE,

@@ -283,7 +283,6 @@ static int plan_latents(rlm_job *j, plan *p, int frames, rlm_error *err)
     p->spec.video_out.h = (j->r->height + side - 1) / side;
     p->spec.video_out.w = (j->r->width + side - 1) / side;
     for (int t = most; t >= 1; t--) {
-        int need;
         p->frames = 1 + (t - 1) * stride;
         p->frames = p->frames < frames ? p->frames : frames;
         p->spec.video_out.t = t;
@@ -293,10 +292,7 @@ static int plan_latents(rlm_job *j, plan *p, int frames, rlm_error *err)
         if (p->sound)
             p->spec.audio_out = (rlm_grid){m->lm_config.audio_levels,
                                            rlm_sound_frames(j, p->frames), 1, NULL, NULL};
-        need = rlm_window_length(j, &p->spec, err);
-        if (need < 0)
-            return need;
-        if (need <= m->lm_config.max_len)
+        if (rlm_window_fits(j, &p->spec))
             return 0;
     }
     return rlm_fail(err, RLM_E_RANGE,

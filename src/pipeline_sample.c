@@ -63,18 +63,10 @@ static rlm_layout_spec side_spec(const rlm_job *j, const rlm_layout_spec *spec, 
     return s;
 }
 
-int rlm_window_length(const rlm_job *j, const rlm_layout_spec *spec, rlm_error *err)
+bool rlm_window_fits(const rlm_job *j, const rlm_layout_spec *spec)
 {
-    rlm_layout l;
-    rlm_vocab vocab = job_vocab(j);
-    int most = 0;
-    for (int side = 0; side < 2; side++) {
-        rlm_layout_spec s = side_spec(j, spec, side);
-        RLM_TRY(rlm_layout_build(&l, &vocab, &s, err));
-        most = l.count > most ? l.count : most;
-        rlm_layout_free(&l);
-    }
-    return most;
+    rlm_layout_spec longer = side_spec(j, spec, j->negative_count > j->text_count);
+    return rlm_layout_count(&longer) <= j->s->engine->model.lm_config.max_len;
 }
 
 static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm_error *err)

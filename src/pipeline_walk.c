@@ -14,31 +14,20 @@ static int frames_of(const rlm_walk *w, int latents)
 /* Most latent frames of a window whose condition is as long as its output. */
 static int fit_latents(rlm_walk *w, int h, int width, rlm_error *err)
 {
-    const rlm_model *m = &w->j->s->engine->model;
-    size_t most = (size_t)RLM_WINDOW_LATENTS * (size_t)h * (size_t)width;
-    int32_t *none = rlm_calloc(most + 4096, sizeof *none);
-    if (!none)
-        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", most);
-    int need = 0, t = RLM_WINDOW_LATENTS;
-    for (; t >= 1; t--) {
+    const rlm_lm_config *c = &w->j->s->engine->model.lm_config;
+    for (int t = RLM_WINDOW_LATENTS; t >= 1; t--) {
         rlm_layout_spec s = {.task = w->task, .video_out = {t, h, width, NULL, NULL}, .source = -1};
         if (w->task == RLM_TASK_AUDIO_TO_VIDEO)
-            s.audio_in = (rlm_grid){m->lm_config.audio_levels,
-                                    rlm_sound_frames(w->j, frames_of(w, t)), 1, none, NULL};
+            s.audio_in =
+                (rlm_grid){c->audio_levels, rlm_sound_frames(w->j, frames_of(w, t)), 1, NULL, NULL};
         else
-            s.visual_in = (rlm_grid){t, h, width, none, NULL};
-        need = rlm_window_length(w->j, &s, err);
-        if (need < 0 || need <= m->lm_config.max_len)
-            break;
+            s.visual_in = s.video_out;
+        if (rlm_window_fits(w->j, &s))
+            return t;
     }
-    rlm_free(none);
-    if (need < 0)
-        return need;
-    if (t < 1)
-        return rlm_fail(err, RLM_E_RANGE,
-                        "a picture of %dx%d does not fit into the %d positions of this model",
-                        w->j->r->width, w->j->r->height, m->lm_config.max_len);
-    return t;
+    return rlm_fail(err, RLM_E_RANGE,
+                    "a picture of %dx%d does not fit into the %d positions of this model",
+                    w->j->r->width, w->j->r->height, c->max_len);
 }
 
 /* The codes of the pictures that the window shares with the one before it stand as they are. */

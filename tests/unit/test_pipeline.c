@@ -99,6 +99,21 @@ static void case_other_tasks(void)
     rlm_clip_free(&film);
 }
 
+/* So slow that the sound of a window's pictures fills the model: fewer pictures a window. */
+static void case_slow_pictures(void)
+{
+    rlm_clip film = make_clip(1, 16, 16, 8, 16000, 16000), sound = {.audio = film.audio};
+    plain_request();
+    request.width = request.height = 16;
+    request.frames = 5;
+    request.fps_den = 16;
+    request.condition = &sound;
+    request.task = RLM_TASK_AUDIO_TO_VIDEO;
+    rlm_clip a = generate(5, 16, 16, 16000);
+    rlm_clip_free(&a);
+    rlm_clip_free(&film);
+}
+
 /* Source pictures stay as they are; frames of another rate are chosen by time. */
 static void case_extend(void)
 {
@@ -391,6 +406,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_image);
     TEST_CASE(case_animate);
     TEST_CASE(case_other_tasks);
+    TEST_CASE(case_slow_pictures);
     TEST_CASE(case_extend);
     TEST_CASE(case_cancel);
     TEST_CASE(case_preview);

@@ -85,6 +85,7 @@ static void round_trip(const material *m, const rlm_layout_spec *s)
     rlm_error err = {0};
     CHECK(rlm_layout_build(&l, &vocab, s, &err) == 0);
     check_invariants(&l);
+    CHECK(rlm_layout_count(s) == l.count);
     CHECK(l.ids[0] == RLM_ID_BOS && l.ids[1] == RLM_ID_TASK + s->task);
     static int32_t video[16384], audio[4 * 300];
     CHECK(rlm_layout_parse(&l, &vocab, s, l.ids, video, audio, &err) == 0);
