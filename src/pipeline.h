@@ -129,7 +129,7 @@ struct rlm_walk {
         out; /* what is made so far; heap, the caller's after the run, whatever it returned */
     /* Condition of pictures [from, from + n), of which `past` are in out: fills the inputs of spec,
      * and ids and known of its output where it forces more than the past. What they point to lives
-     * until the next call. > 0: nothing is to be made there, `take` does it. */
+     * until the next call. > 0: all codes are known, nothing is to be made; `take` does it. */
     int (*open)(void *ctx, rlm_walk *w, int from, int past, int n, rlm_layout_spec *spec,
                 rlm_error *err);
     /* Pictures [from, from + n) stand in out (or are to be put there): finish them. NULL: nothing
@@ -152,6 +152,11 @@ int rlm_fill(float *pixels, const uint8_t *known, int h, int w, rlm_error *err);
 /* ---- pipeline_record.c -------------------------------------------------------------------------
  */
 
+/* Codes of the job's tokenizers as grids. ids are borrowed. frames: pictures shown, at most as many
+ * as t code frames have; samples 0: all that its frames have. */
+rlm_codes rlm_job_video_grid(const rlm_job *j, int t, int h, int w, int32_t *ids, int frames);
+rlm_codes rlm_job_audio_grid(const rlm_job *j, int levels, int frames, int32_t *ids,
+                             int64_t samples);
 /* A window is finished: of its pictures (samples) `skip` are shown by others, then `take` are its
  * own; take 0 keeps nothing. */
 int rlm_job_keep_video(rlm_job *j, const rlm_codes *grid, int skip, int take, rlm_error *err);
@@ -179,6 +184,10 @@ void rlm_job_preview(rlm_job *j, const rlm_layout_spec *spec, const int32_t *ids
 /* ---- pipeline_extend.c -------------------------------------------------------------------------
  */
 
+/* A window of sound `frames` long is made: keep it, save, decode, and put what lies behind `skip`
+ * samples into to[take], as far as it goes. */
+int rlm_take_sound(rlm_job *j, const rlm_made *made, int frames, int64_t skip, int64_t take,
+                   float *to, rlm_error *err);
 /* Cut the sound to `samples`, or fill it up with silence. */
 int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err);
 /* Sound for the pictures of a clip of the request's size and rate, window after window. */

@@ -191,6 +191,23 @@ static int append_video(rlm_job *j, const window *w, rlm_clip *clip, int most, r
     return 0;
 }
 
+int rlm_take_sound(rlm_job *j, const rlm_made *made, int frames, int64_t skip, int64_t take,
+                   float *to, rlm_error *err)
+{
+    rlm_clip sound = {0};
+    rlm_codes grid = rlm_job_audio_grid(j, made->levels, frames, made->audio, 0);
+    RLM_TRY(rlm_job_keep_audio(j, &grid, skip, take, err));
+    RLM_TRY(rlm_job_save(j, err));
+    double start = rlm_now();
+    RLM_TRY(rlm_decode(j->s, NULL, &grid, &sound, err));
+    int64_t have = sound.audio.count - skip, n = have < take ? have : take;
+    if (n > 0)
+        memcpy(to, sound.audio.samples + skip, (size_t)n * sizeof *to);
+    rlm_clip_free(&sound);
+    j->report.decode_s += rlm_now() - start;
+    return 0;
+}
+
 int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err)
 {
     if (samples > a->count) {
@@ -237,7 +254,6 @@ static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *
 {
     rlm_layout_spec spec;
     rlm_made made = {0};
-    rlm_clip sound = {0};
     int32_t *ids = NULL;
     uint8_t *known = NULL;
     int64_t before = clip->audio.count;
@@ -246,27 +262,9 @@ static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *
         code = sound_spec(j, w, &spec, &ids, &known, err);
     if (!code)
         code = rlm_window_sample(j, &spec, &made, err);
-    if (!code && made.levels) {
-        int frames = spec.audio_out.h;
-        rlm_codes all = {.dims = {made.levels, frames, 1},
-                         .count = (int64_t)made.levels * frames,
-                         .ids = made.audio,
-                         .rate = clip->audio.rate};
-        memcpy(all.tokenizer, j->s->engine->model.audio_sha, sizeof all.tokenizer);
-        /* the window's sound begins where its past began */
-        int64_t from = rlm_sound_samples(j, w->past_frames);
-        code = rlm_job_keep_audio(j, &all, from, clip->audio.count - before, err);
-        if (!code)
-            code = rlm_job_save(j, err);
-        if (!code)
-            code = rlm_decode(j->s, NULL, &all, &sound, err);
-        int64_t n = clip->audio.count - before, have = sound.audio.count - from;
-        n = n < have ? n : have;
-        if (!code && n > 0)
-            memcpy(clip->audio.samples + before, sound.audio.samples + from,
-                   (size_t)n * sizeof(float));
-    }
-    rlm_clip_free(&sound);
+    if (!code && made.levels) /* the window's sound begins where its past began */
+        code = rlm_take_sound(j, &made, spec.audio_out.h, rlm_sound_samples(j, w->past_frames),
+                              clip->audio.count - before, clip->audio.samples + before, err);
     rlm_made_free(&made);
     rlm_free(ids);
     rlm_free(known);

@@ -152,42 +152,19 @@ static int decode_told(void *cookie, int64_t done, int64_t total)
     return c->quiet ? 0 : rlm_job_tell(c->j, RLM_STAGE_DECODE, done, total, 1);
 }
 
-/* Grids around what was made: true sizes of `frames` pictures. ids stay with `made`. */
-static void made_codes(const rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made,
-                       int frames, rlm_codes *video, rlm_codes *audio)
-{
-    const rlm_model *m = &j->s->engine->model;
-    if (made->latents) {
-        const rlm_grid *g = &spec->video_out;
-        int most = 1 + (made->latents - 1) * rlm_video_stride_t(&m->video_config);
-        *video = (rlm_codes){.dims = {made->latents, g->h, g->w},
-                             .count = (int64_t)made->latents * g->h * g->w,
-                             .ids = made->video,
-                             .true_frames = frames < most ? frames : most,
-                             .true_height = j->r->height,
-                             .true_width = j->r->width,
-                             .fps_num = j->r->fps_num,
-                             .fps_den = j->r->fps_den};
-        memcpy(video->tokenizer, m->video_sha, sizeof video->tokenizer);
-    }
-    if (made->levels) {
-        *audio = (rlm_codes){.dims = {made->levels, spec->audio_out.h, 1},
-                             .count = (int64_t)made->levels * spec->audio_out.h,
-                             .ids = made->audio,
-                             .true_samples = rlm_sound_samples(j, frames),
-                             .rate = m->audio_config.rate};
-        memcpy(audio->tokenizer, m->audio_sha, sizeof audio->tokenizer);
-    }
-}
-
 /* What the first pass made, saved, then decoded. */
 static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made, int frames,
                      rlm_clip *clip, rlm_error *err)
 {
+    const rlm_grid *v = &spec->video_out, *a = &spec->audio_out;
     rlm_codes video = {0}, audio = {0};
     rlm_clip sound = {0};
     decode_cookie cookie = {j, j->cancelled};
-    made_codes(j, spec, made, frames, &video, &audio);
+    if (made->latents)
+        video = rlm_job_video_grid(j, made->latents, v->h, v->w, made->video, frames);
+    if (made->levels)
+        audio =
+            rlm_job_audio_grid(j, made->levels, a->h, made->audio, rlm_sound_samples(j, frames));
     if (video.count)
         RLM_TRY(rlm_job_keep_video(j, &video, 0, video.true_frames, err));
     if (audio.count)
@@ -391,33 +368,6 @@ static int hear_past(rlm_job *j, plan *p, int start, int from, const rlm_pcm *ma
     return code;
 }
 
-/* Codes made of pictures [start, end): saved, decoded, the samples behind those of `from` kept. */
-static int take_sound(rlm_job *j, const plan *p, const rlm_made *made, int start, int from, int end,
-                      rlm_pcm *to, rlm_error *err)
-{
-    const rlm_model *m = &j->s->engine->model;
-    int64_t at = rlm_sound_samples(j, from), skip = at - rlm_sound_samples(j, start);
-    int64_t take = rlm_sound_samples(j, end) - at;
-    rlm_clip sound = {0};
-    rlm_codes grid = {.dims = {made->levels, p->spec.audio_out.h, 1},
-                      .count = (int64_t)made->levels * p->spec.audio_out.h,
-                      .ids = made->audio,
-                      .rate = m->audio_config.rate};
-    memcpy(grid.tokenizer, m->audio_sha, sizeof grid.tokenizer);
-    RLM_TRY(rlm_job_keep_audio(j, &grid, skip, take, err));
-    RLM_TRY(rlm_job_save(j, err));
-    double began = rlm_now();
-    RLM_TRY(rlm_decode(j->s, NULL, &grid, &sound, err));
-    j->report.decode_s += rlm_now() - began;
-    int64_t have = sound.audio.count - skip;
-    if (have > 0)
-        memcpy(to->samples + at, sound.audio.samples + skip,
-               (size_t)(have < take ? have : take) * sizeof(float));
-    to->count = at + take;
-    rlm_clip_free(&sound);
-    return 0;
-}
-
 /* Sound of pictures [from, end), heard from `start` on. */
 static int sound_window(rlm_job *j, plan *p, int start, int from, int end, rlm_clip *out,
                         rlm_error *err)
@@ -438,8 +388,13 @@ static int sound_window(rlm_job *j, plan *p, int start, int from, int end, rlm_c
     if (from > start)
         RLM_TRY(hear_past(j, p, start, from, &out->audio, err));
     int code = rlm_window_sample(j, &p->spec, &made, err);
-    if (!code && made.levels)
-        code = take_sound(j, p, &made, start, from, end, &out->audio, err);
+    if (!code && made.levels) {
+        int64_t at = rlm_sound_samples(j, from), skip = at - rlm_sound_samples(j, start);
+        int64_t take = rlm_sound_samples(j, end) - at;
+        code =
+            rlm_take_sound(j, &made, p->spec.audio_out.h, skip, take, out->audio.samples + at, err);
+        out->audio.count = code ? out->audio.count : at + take;
+    }
     rlm_made_free(&made);
     return code;
 }
@@ -501,7 +456,7 @@ static int make_continuation(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     p->condition = (rlm_clip){0};
     int have = out->video.count, frames = have + j->r->frames;
     RLM_TRY(rlm_job_keys(j, have, frames - 1, frames, err));
-    return rlm_continue(j, out, out->video.count + j->r->frames, sound, err);
+    return rlm_continue(j, out, frames, sound, err);
 }
 
 /* Sound for pictures that were made without. */

@@ -2,6 +2,7 @@
  * share of time allowed for it pays for. */
 #include "src/pipeline.h"
 
+#include <limits.h>
 #include <string.h>
 
 /* The window's past, whose pictures are known, and what stands behind it. */
@@ -10,15 +11,8 @@ static int preview_codes(const rlm_job *j, const rlm_layout_spec *spec, const in
 {
     const rlm_grid *g = &spec->video_out;
     int past = j->past ? j->past->dims[0] : 0;
-    int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
     size_t plane = (size_t)g->h * (size_t)g->w;
-    *all = (rlm_codes){.dims = {past + latents, g->h, g->w},
-                       .count = (int64_t)(past + latents) * (int64_t)plane,
-                       .true_frames = 1 + (past + latents - 1) * stride,
-                       .true_height = j->r->height,
-                       .true_width = j->r->width,
-                       .fps_num = j->r->fps_num,
-                       .fps_den = j->r->fps_den};
+    *all = rlm_job_video_grid(j, past + latents, g->h, g->w, NULL, INT_MAX);
     all->ids = rlm_alloc((size_t)all->count * sizeof *all->ids);
     if (!all->ids)
         return RLM_E_NOMEM;

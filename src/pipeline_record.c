@@ -4,6 +4,35 @@
 
 #include <string.h>
 
+rlm_codes rlm_job_video_grid(const rlm_job *j, int t, int h, int w, int32_t *ids, int frames)
+{
+    const rlm_model *m = &j->s->engine->model;
+    int most = 1 + (t - 1) * rlm_video_stride_t(&m->video_config);
+    rlm_codes grid = {.dims = {t, h, w},
+                      .count = (int64_t)t * h * w,
+                      .ids = ids,
+                      .true_frames = frames < most ? frames : most,
+                      .true_height = j->r->height,
+                      .true_width = j->r->width,
+                      .fps_num = j->r->fps_num,
+                      .fps_den = j->r->fps_den};
+    memcpy(grid.tokenizer, m->video_sha, sizeof grid.tokenizer);
+    return grid;
+}
+
+rlm_codes rlm_job_audio_grid(const rlm_job *j, int levels, int frames, int32_t *ids,
+                             int64_t samples)
+{
+    const rlm_model *m = &j->s->engine->model;
+    rlm_codes grid = {.dims = {levels, frames, 1},
+                      .count = (int64_t)levels * frames,
+                      .ids = ids,
+                      .true_samples = samples,
+                      .rate = m->audio_config.rate};
+    memcpy(grid.tokenizer, m->audio_sha, sizeof grid.tokenizer);
+    return grid;
+}
+
 static int add_window(rlm_codes *to, int codes, int64_t skip, int64_t take, rlm_error *err)
 {
     size_t n = (size_t)to->window_count, one = sizeof *to->windows;

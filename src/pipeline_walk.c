@@ -55,35 +55,32 @@ static int force_past(rlm_walk *w, int past, rlm_layout_spec *spec, rlm_error *e
     return w->ids && w->known ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
 }
 
-/* Decode what was made and let the owner take its new pictures. */
-static int finish(rlm_walk *w, const rlm_layout_spec *spec, const rlm_made *made, int from,
-                  int past, int frames, rlm_error *err)
+/* Decode what was made, and its new pictures behind those that are there. */
+static int decode(rlm_walk *w, const rlm_codes *grid, int past, rlm_error *err)
 {
-    const rlm_model *m = &w->j->s->engine->model;
-    int most = frames_of(w, made->latents);
-    rlm_codes grid = {.dims = {made->latents, spec->video_out.h, spec->video_out.w},
-                      .count = (int64_t)made->latents * spec->video_out.h * spec->video_out.w,
-                      .ids = made->video,
-                      .true_frames = frames < most ? frames : most,
-                      .true_height = w->out.height,
-                      .true_width = w->out.width,
-                      .fps_num = w->out.fps_num,
-                      .fps_den = w->out.fps_den};
     rlm_frames pictures = {0};
-    memcpy(grid.tokenizer, m->video_sha, sizeof grid.tokenizer);
-    int fresh = grid.true_frames - past;
+    size_t one = (size_t)w->out.height * (size_t)w->out.width * 3;
+    int fresh = grid->true_frames - past;
+    RLM_TRY(rlm_video_decode(&w->j->s->run, w->j->s->engine->model.video, grid, &pictures, NULL,
+                             NULL, err));
+    memcpy(w->out.rgb + (size_t)w->out.count * one, pictures.rgb + (size_t)past * one,
+           (size_t)fresh * one);
+    rlm_free(pictures.rgb);
+    return 0;
+}
+
+/* Codes of a window: kept, decoded, and its new pictures left to the owner. */
+static int finish(rlm_walk *w, const rlm_codes *grid, int past, rlm_error *err)
+{
+    int fresh = grid->true_frames - past, at = w->out.count;
     if (fresh < 1)
         return 0;
-    RLM_TRY(rlm_job_keep_video(w->j, &grid, past, fresh, err));
+    RLM_TRY(rlm_job_keep_video(w->j, grid, past, fresh, err));
     RLM_TRY(rlm_job_save(w->j, err));
     double start = rlm_now();
-    RLM_TRY(rlm_video_decode(&w->j->s->run, m->video, &grid, &pictures, NULL, NULL, err));
-    size_t one = (size_t)w->out.height * (size_t)w->out.width * 3;
-    memcpy(w->out.rgb + (size_t)(from + past) * one, pictures.rgb + (size_t)past * one,
-           (size_t)fresh * one);
-    w->out.count = from + past + fresh;
-    int code = w->take ? w->take(w->ctx, w, from + past, fresh, err) : 0;
-    rlm_free(pictures.rgb);
+    RLM_TRY(decode(w, grid, past, err));
+    w->out.count = at + fresh;
+    int code = w->take ? w->take(w->ctx, w, at, fresh, err) : 0;
     w->j->report.decode_s += rlm_now() - start;
     rlm_job_tell(w->j, RLM_STAGE_DECODE, w->out.count, w->frames, 1);
     return code;
@@ -106,8 +103,9 @@ static int window(rlm_walk *w, int from, int past, int n, int h, int width, rlm_
         code = force_past(w, past, &spec, err);
         if (!code)
             code = rlm_window_sample(w->j, &spec, &made, err);
+        rlm_codes grid = rlm_job_video_grid(w->j, made.latents, h, width, made.video, n);
         if (!code && made.latents)
-            code = finish(w, &spec, &made, from, past, n, err);
+            code = finish(w, &grid, past, err);
     }
     w->j->past_frames = 0;
     rlm_made_free(&made);
