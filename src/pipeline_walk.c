@@ -69,8 +69,8 @@ static int decode(rlm_walk *w, const rlm_codes *grid, int past, rlm_error *err)
     return 0;
 }
 
-/* Codes of a window: kept, decoded, and its new pictures left to the owner. */
-static int finish(rlm_walk *w, const rlm_codes *grid, int past, rlm_error *err)
+/* Codes of a window, sampled or given: kept, decoded, and its new pictures left to the owner. */
+static int finish(rlm_walk *w, const rlm_codes *grid, int past, bool given, rlm_error *err)
 {
     int fresh = grid->true_frames - past, at = w->out.count;
     if (fresh < 1)
@@ -78,7 +78,8 @@ static int finish(rlm_walk *w, const rlm_codes *grid, int past, rlm_error *err)
     RLM_TRY(rlm_job_keep_video(w->j, grid, past, fresh, err));
     RLM_TRY(rlm_job_save(w->j, err));
     double start = rlm_now();
-    RLM_TRY(decode(w, grid, past, err));
+    if (!given)
+        RLM_TRY(decode(w, grid, past, err));
     w->out.count = at + fresh;
     int code = w->take ? w->take(w->ctx, w, at, fresh, err) : 0;
     w->j->report.decode_s += rlm_now() - start;
@@ -96,16 +97,18 @@ static int window(rlm_walk *w, int from, int past, int n, int h, int width, rlm_
     w->j->past_frames = past;
     w->j->first_picture = from + past;
     int code = w->open(w->ctx, w, from, past, n, &spec, err);
-    if (code > 0) { /* nothing to make here */
-        w->out.count = from + n;
-        code = w->take ? w->take(w->ctx, w, from + past, n - past, err) : 0;
+    if (code > 0) {
+        int32_t *ids = (int32_t *)(uintptr_t)spec.video_out.ids;
+        rlm_codes grid = rlm_job_video_grid(w->j, spec.video_out.t, h, width, ids, n);
+        w->j->video_window++; /* a file to resume from has it as well */
+        code = finish(w, &grid, past, true, err);
     } else if (!code) {
         code = force_past(w, past, &spec, err);
         if (!code)
             code = rlm_window_sample(w->j, &spec, &made, err);
         rlm_codes grid = rlm_job_video_grid(w->j, made.latents, h, width, made.video, n);
         if (!code && made.latents)
-            code = finish(w, &grid, past, err);
+            code = finish(w, &grid, past, false, err);
     }
     w->j->past_frames = 0;
     rlm_made_free(&made);

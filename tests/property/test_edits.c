@@ -389,6 +389,35 @@ static void case_resume(void)
     refuse(RLM_E_TOKENS, "settings it was made with");
 }
 
+/* A window without holes is not sampled; the token file has it, and resumes at the right one. */
+static void case_untouched_window(void)
+{
+    static const int spans[][2] = {{20, 25}, {2, 6}};
+    char path[128];
+    snprintf(path, sizeof path, "%s/painted.rtok", root);
+    rlm_clip film = make_clip(29, 40, 32, 8, 0, 0);
+    for (int i = 0; i < 2; i++) {
+        rlm_box box = {9, 5, 16, 15, spans[i][0], spans[i][1]};
+        rlm_codes v = {0};
+        edit_request(&film);
+        request.boxes = &box;
+        request.box_count = 1;
+        request.save_tokens = path;
+        rlm_clip a = generate(29, 40, 32, 0);
+        CHECK(!rlm_tokens_read(engine, path, &v, NULL, &err));
+        CHECK(v.window_count == 2 && v.true_frames == 29);
+        rlm_codes_free(&v);
+        request.save_tokens = NULL;
+        request.resume_tokens = path;
+        request.seed++; /* all is taken from the file, so it does not matter */
+        rlm_clip b = generate(29, 40, 32, 0);
+        CHECK(same_clip(&a, &b));
+        rlm_clip_free(&a);
+        rlm_clip_free(&b);
+    }
+    rlm_clip_free(&film);
+}
+
 /* ---- Filling -----------------------------------------------------------------------------------
  */
 
@@ -433,6 +462,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_soundtrack);
     TEST_CASE(case_backward);
     TEST_CASE(case_resume);
+    TEST_CASE(case_untouched_window);
     rig_close();
     return TEST_END();
 }
