@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "src/media/media.h"
-#include "src/reelm_train.h"
 
 enum { FILES_WINDOW = 16, FILES_SOUND_FRAMES = 16 * RLM_AUDIO_CHUNK };
 

@@ -314,6 +314,17 @@ RLM_API int rlm_encode(rlm_session *session, const rlm_clip *clip, rlm_codes *vi
                        rlm_codes *audio, rlm_error *err);
 RLM_API int rlm_decode(rlm_session *session, const rlm_codes *video, const rlm_codes *audio,
                        rlm_clip *out, rlm_error *err);
+/* A media file of any length to codes and back, a window at a time: memory holds the codes (a byte
+ * for 192 of the pictures'), of a decoded file its encoded bytes, and one window; the codes are
+ * those of the whole. want: what to read (rate and channels are the codec's); max_frames and
+ * max_seconds hold. Of what the file lacks, count is 0. */
+RLM_API int rlm_encode_file(rlm_session *session, const char *path, const rlm_want *want,
+                            rlm_codes *video, rlm_codes *audio, rlm_error *err);
+/* Containers (mp4 mov mkv webm) grow window by window; other files, and what was generated in
+ * several windows, are made whole. metadata: a JSON object to embed, or NULL. */
+RLM_API int rlm_decode_file(rlm_session *session, const rlm_codes *video, const rlm_codes *audio,
+                            const char *metadata, const char *path,
+                            const rlm_write_options *options, rlm_error *err);
 /* Token file (.rtok, docs/FORMATS.md). Reading checks the tokenizers against the engine's. Writing
  * stores codes->tokenizer, the engine's when that is "" (engine may then not be NULL). */
 RLM_API int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes *video,

@@ -46,20 +46,6 @@ int rlm_train(const rlm_train_options *o, rlm_error *err);
  * kept. */
 int rlm_model_assemble(const char *const *sources, int count, const char *out, rlm_error *err);
 
-/* ---- Files of any length ----------------------------------------------------------------------
- */
-/* A media file of any length to codes and back, a window at a time: memory holds the codes (a byte
- * for 192 of the pictures'), of a decoded file its encoded bytes, and one window; the codes
- * are those of the whole. want: what to read (rate and channels are the codec's); max_frames and
- * max_seconds hold. Of what the file lacks, count is 0. */
-RLM_API int rlm_encode_file(rlm_session *session, const char *path, const rlm_want *want,
-                            rlm_codes *video, rlm_codes *audio, rlm_error *err);
-/* Containers (mp4 mov mkv webm) grow window by window; other files, and what was generated in
- * several windows, are made whole. metadata: a JSON object to embed, or NULL. */
-RLM_API int rlm_decode_file(rlm_session *session, const rlm_codes *video, const rlm_codes *audio,
-                            const char *metadata, const char *path,
-                            const rlm_write_options *options, rlm_error *err);
-
 /* ---- Evaluation: media -> codes -> media, or two folders beside each other --------------------
  */
 enum { RLM_EVAL_VIDEO, RLM_EVAL_AUDIO };

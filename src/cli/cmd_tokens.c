@@ -6,7 +6,6 @@
 #include <cjson/cJSON.h>
 
 #include "src/cli/cli.h"
-#include "src/reelm_train.h"
 
 static int open_session(const cli_args *a, rlm_engine **engine, rlm_session **session,
                         rlm_error *err)

@@ -2,7 +2,6 @@
  */
 #include "src/media/media.h"
 #include "src/pipeline.h"
-#include "src/reelm_train.h"
 #include "tests/unit/pipeline_rig.h"
 
 /* Pieces of a stream put together again. */
