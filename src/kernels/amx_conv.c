@@ -19,6 +19,7 @@ typedef struct conv_job {
     int tl, hl, wl;    /* outputs of a box */
     int tb, hb, wb;    /* boxes along each axis */
     int tp, hp, wp;    /* panel */
+    int64_t plane;     /* values of one channel block of a panel */
     int segment;       /* chunks between visits of the accumulators */
     const size_t *off; /* bytes, one a chunk */
     size_t panel_bytes;
@@ -35,7 +36,8 @@ static void measure(conv_job *j)
     j->tp = (j->tl - 1) * s->st + s->kt;
     j->hp = (j->hl - 1) * s->sh + s->kh;
     j->wp = (j->wl - 1) * s->sw + (s->kw - 1) * s->dw + 1;
-    size_t values = (size_t)j->tp * j->hp * j->wp * j->cut.cblk * j->cut.blocks;
+    j->plane = (int64_t)j->tp * j->hp * j->wp * j->cut.cblk;
+    size_t values = (size_t)j->plane * j->cut.blocks;
     /* A tile of 16 rows and its 64-byte chunks may read past the end: into values that meet zero
      * weights but must be finite. */
     size_t slack = (size_t)32 * j->cut.cblk * 4 + 128;
@@ -78,13 +80,13 @@ static void plan_boxes(conv_job *j)
 static void chunk_offsets(const conv_job *j, size_t *off)
 {
     const rlm_conv_shape *s = &j->s;
-    int64_t row = j->wp, frame = row * j->hp, plane = frame * j->tp;
+    int64_t row = (int64_t)j->wp * j->cut.cblk, frame = row * j->hp;
     int i = 0;
     for (int blk = 0; blk < j->cut.blocks; blk++)
         for (int a = 0; a < s->kt; a++)
             for (int b = 0; b < s->kh; b++)
                 for (int r = 0; r < j->cut.run; r++) {
-                    int64_t at = (blk * plane + a * frame + b * row) * j->cut.cblk;
+                    int64_t at = blk * j->plane + a * frame + b * row;
                     at += j->cut.merged ? r * 32 : (int64_t)r * s->dw * j->cut.cblk;
                     off[i++] = (size_t)at * 2;
                 }
@@ -92,8 +94,7 @@ static void chunk_offsets(const conv_job *j, size_t *off)
 
 /* ---- Panels -------------------------------------------------------------------------------- */
 
-/* `count` positions of x into blocks of 32 channels, `plane` values apart; `step` floats and
- * `gap` values between neighbours. */
+/* `count` positions of x into blocks of 32 channels, `plane` values apart. */
 RLM_INLINE void blocked_row(rlm_act act, const float *x, int count, int c, const float *table,
                             int64_t plane, uint16_t *out)
 {
@@ -175,9 +176,8 @@ static void convert_row(rlm_act act, const row_job *r)
 /* Positions [from, to) of one panel row to zero. */
 static void clear(const conv_job *j, uint16_t *row, int from, int to)
 {
-    int64_t plane = (int64_t)j->tp * j->hp * j->wp * j->cut.cblk;
     for (int b = 0; b < j->cut.blocks && from < to; b++)
-        memset(row + b * plane + (int64_t)from * j->cut.cblk, 0,
+        memset(row + b * j->plane + (int64_t)from * j->cut.cblk, 0,
                (size_t)(to - from) * j->cut.cblk * 2);
 }
 
@@ -188,9 +188,7 @@ static void fill_row(const conv_job *j, const float *src, int w, const float *ta
     int uw = j->c.up[2], first = w - s->pw, cb = j->cut.cblk;
     int lo = first < 0 ? -first : 0, end = (s->w - 1) * uw + 1 - first;
     int hi = end < j->wp ? end : j->wp;
-    row_job r = {.table = table,
-                 .c = s->cin,
-                 .plane = j->cut.merged ? 0 : (int64_t)j->tp * j->hp * j->wp * cb};
+    row_job r = {.table = table, .c = s->cin, .plane = j->cut.merged ? 0 : j->plane};
     rlm_act act = j->c.prepare ? j->c.prepare->norm.act : RLM_ACT_NONE;
     if (!src || lo >= hi) {
         clear(j, row, 0, j->wp);
@@ -205,7 +203,8 @@ static void fill_row(const conv_job *j, const float *src, int w, const float *ta
         return;
     r.x = src + (int64_t)((first + start) / uw) * s->cin;
     r.count = uw == 1 ? hi - start : 1;
-    for (int p = start; p<hi; p += uw> 1 ? uw : hi - start, r.x += s->cin) {
+    int step = uw == 1 ? hi - start : uw;
+    for (int p = start; p < hi; p += step, r.x += s->cin) {
         r.out = row + (int64_t)p * cb;
         convert_row(act, &r);
     }
@@ -302,7 +301,7 @@ static void box_slice(void *ctx, int64_t begin, int64_t end, int worker)
     float *table =
         rlm_par_scratch(j->par, worker, 0, (size_t)j->s.cin * RLM_AMX_TABLE * sizeof(float));
     int all = j->tl * j->hl * rlm_div_up(j->wl, 16);
-    size_t values = (size_t)j->tp * j->hp * j->wp * j->cut.cblk * j->cut.blocks;
+    size_t values = (size_t)j->plane * j->cut.blocks;
     _Alignas(64) float block[GROUP / 2 * 1024];
     memset(panel + values * 2, 0, j->panel_bytes - values * 2);
     rlm_amx_begin();
