@@ -21,8 +21,7 @@ enum {
 /* One axis of a slab. */
 typedef struct slab_axis {
     int out, len, count; /* outputs; of a slab; slabs */
-    int stride, pad, size;
-    int phases, span; /* phases that taps use; panel places of one phase */
+    int phases, span;    /* phases that taps use; panel places of one phase */
 } slab_axis;
 
 typedef struct weight_job {
@@ -48,12 +47,10 @@ typedef struct weight_job {
 
 /* ---- Geometry ------------------------------------------------------------------------------ */
 
-static slab_axis axis_of(int size, int out, int stride, int pad, int reach)
+static slab_axis axis_of(int out, int stride, int reach)
 {
-    slab_axis a = {.out = out, .stride = stride, .pad = pad, .size = size};
-    a.phases = reach + 1 < stride ? reach + 1 : stride;
-    a.span = reach / stride;
-    return a;
+    return (slab_axis){
+        .out = out, .phases = reach + 1 < stride ? reach + 1 : stride, .span = reach / stride};
 }
 
 static void cut(slab_axis *a, int len)
@@ -73,9 +70,9 @@ static int even(int n)
 static void plan_slabs(weight_job *j)
 {
     const rlm_conv_shape *s = j->s;
-    j->t = axis_of(s->t, s->ot, s->st, s->pt, s->kt - 1);
-    j->h = axis_of(s->h, s->oh, s->sh, s->ph, s->kh - 1);
-    j->w = axis_of(s->w, s->ow, s->sw, s->pw, (s->kw - 1) * s->dw);
+    j->t = axis_of(s->ot, s->st, s->kt - 1);
+    j->h = axis_of(s->oh, s->sh, s->kh - 1);
+    j->w = axis_of(s->ow, s->sw, (s->kw - 1) * s->dw);
     int reach_w = j->w.span, frames = s->ot < 8 ? s->ot : 8;
     int row = s->ow + reach_w;
     if (s->oh == 1) {
@@ -194,7 +191,7 @@ static inline __mmask16 channels_left(int left)
     return left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
 }
 
-/* The slab's first output, then its place in x. */
+/* A slab's first output. */
 typedef struct slab_at {
     int64_t n;
     int t, h, w;

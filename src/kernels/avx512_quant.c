@@ -5,7 +5,11 @@
 
 #include "src/kernels/avx512.h"
 
-enum { AHEAD = 2048 /* bytes of weights asked for in advance */, CHUNK = 131072 /* a slice */ };
+enum {
+    ROWS = 8,
+    AHEAD = 2048,  /* bytes of weights asked for in advance */
+    CHUNK = 131072 /* bytes of weights a slice */
+};
 
 /* ---- Rows of x ------------------------------------------------------------------------------ */
 
@@ -54,7 +58,8 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-rlm_quant_x rlm_avx512_quant_x(rlm_par *par, int bits, int m, int k, const float *x)
+/* Rows of x [m][k] as int8, in scratch of the team that lives until the next product. */
+static rlm_quant_x rounded_rows(rlm_par *par, int bits, int m, int k, const float *x)
 {
     void *memory = rlm_par_scratch(par, 0, 3, rlm_quant_x_bytes(bits, m, k));
     rows_job j = {bits, k, x, rlm_quant_x_at(bits, m, k, memory)};
@@ -126,11 +131,11 @@ RLM_INLINE void panel(int bits, int m, const uint8_t *block, int groups, const r
                       int64_t row, float *y)
 {
     const int group = rlm_quant_group(bits), zero = bits == 8 ? 128 : 8;
-    __m512 sum[RLM_QUANT_ROWS_MAX][2];
+    __m512 sum[ROWS][2];
     for (int i = 0; i < m; i++)
         sum[i][0] = sum[i][1] = _mm512_setzero_ps();
     for (int g = 0; g < groups; g++, block += rlm_quant_block(bits)) {
-        __m512i acc[RLM_QUANT_ROWS_MAX][2];
+        __m512i acc[ROWS][2];
         int64_t at = row * groups + g;
         group_x gx = {x->q8 + at * group, (size_t)groups * (size_t)group};
         for (int i = 0; i < m; i++)
@@ -178,7 +183,7 @@ PANEL(4, 5)
 PANEL(4, 6)
 PANEL(4, 7)
 PANEL(4, 8)
-static const panel_fn panels[2][RLM_QUANT_ROWS_MAX] = {
+static const panel_fn panels[2][ROWS] = {
     {panel_8_1, panel_8_2, panel_8_3, panel_8_4, panel_8_5, panel_8_6, panel_8_7, panel_8_8},
     {panel_4_1, panel_4_2, panel_4_3, panel_4_4, panel_4_5, panel_4_6, panel_4_7, panel_4_8}};
 
@@ -210,12 +215,12 @@ static void quant_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const quant_job *j = ctx;
     int groups = rlm_quant_groups(j->bits, j->k);
-    _Alignas(64) float y[RLM_QUANT_ROWS_MAX * 32];
+    _Alignas(64) float y[ROWS * 32];
     (void)worker;
     for (int64_t p = begin; p < end; p++) {
         const uint8_t *block = j->pack + (size_t)p * (size_t)groups * rlm_quant_block(j->bits);
-        for (int row = 0; row < j->m; row += RLM_QUANT_ROWS_MAX) {
-            int m = j->m - row < RLM_QUANT_ROWS_MAX ? j->m - row : RLM_QUANT_ROWS_MAX;
+        for (int row = 0; row < j->m; row += ROWS) {
+            int m = j->m - row < ROWS ? j->m - row : ROWS;
             panels[j->bits == 4][m - 1](block, groups, &j->x, row, y);
             for (int i = 0; i < m; i++)
                 finish(j, row + i, (int)p * 32, y + 32 * i);
@@ -230,7 +235,7 @@ void rlm_avx512_linear_quant(rlm_par *par, int bits, int m, int n, int k, const 
                    .m = m,
                    .n = n,
                    .k = k,
-                   .x = rlm_avx512_quant_x(par, bits, m, k, x),
+                   .x = rounded_rows(par, bits, m, k, x),
                    .pack = quant,
                    .bias = bias,
                    .residual = residual,

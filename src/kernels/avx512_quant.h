@@ -5,8 +5,6 @@
 #include "src/kernels/kernels.h"
 #include "src/kernels/quant.h"
 
-/* Rows of x [m][k] as int8, in scratch of the team that lives until the next product. */
-rlm_quant_x rlm_avx512_quant_x(rlm_par *par, int bits, int m, int k, const float *x);
 void rlm_avx512_linear_quant(rlm_par *par, int bits, int m, int n, int k, const float *x,
                              const void *quant, const float *bias, const float *residual, float *y);
 void rlm_avx512_quant(rlm_kernels *k);

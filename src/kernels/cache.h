@@ -16,8 +16,6 @@
 
 #include "src/kernels/kernels.h"
 
-enum { RLM_CACHE_BLOCK = 16 };
-
 static inline size_t rlm_cache_keys(int capacity)
 {
     return ((size_t)capacity + 15) / 16 * 16;

@@ -16,7 +16,7 @@
 
 #include "src/base/par.h"
 
-enum { RLM_QUANT_COLUMNS = 32, RLM_QUANT_ROWS_MAX = 8 };
+enum { RLM_QUANT_COLUMNS = 32 };
 
 static inline int rlm_quant_group(int bits)
 {

@@ -24,7 +24,6 @@ typedef struct bench_net {
     int32_t *ids, *pos;
     uint8_t *target;
     int prefix[8], length[8];
-    int batch;
 } bench_net;
 
 static double conv_flops(double out, const rlm_conv_shape *s)
@@ -188,7 +187,7 @@ static void video_both(bench_net *n)
 
 static int video_rows(rlm_bench_state *b, rlm_error *err)
 {
-    bench_net n = {.b = b, .batch = 4};
+    bench_net n = {.b = b};
     rlm_video_config c;
     rlm_video_config_defaults(&c);
     int code = rlm_video_new(&n.video, &c, &n.params, err);
@@ -218,7 +217,7 @@ static int video_rows(rlm_bench_state *b, rlm_error *err)
 /* The paper's network: weights only, one clip there and back. */
 static int paper_row(rlm_bench_state *b, rlm_error *err)
 {
-    bench_net n = {.b = b, .batch = 1, .forward = video_both};
+    bench_net n = {.b = b, .forward = video_both};
     rlm_video_config c;
     rlm_video_config_paper(&c);
     int code = rlm_video_new(&n.video, &c, &n.params, err);
@@ -248,7 +247,7 @@ static void audio_both(bench_net *n)
 
 static int audio_rows(rlm_bench_state *b, rlm_error *err)
 {
-    bench_net n = {.b = b, .batch = 16, .forward = audio_both};
+    bench_net n = {.b = b, .forward = audio_both};
     rlm_audio_config c;
     rlm_audio_config_defaults(&c);
     int code = rlm_audio_new(&n.audio, &c, &n.params, err);
@@ -310,7 +309,7 @@ static int lm_rows(rlm_bench_state *b, const char *preset, int batch, rlm_error 
 {
     enum { LEN = 1792 };
     char name[96];
-    bench_net n = {.b = b, .batch = batch, .forward = lm_forward};
+    bench_net n = {.b = b, .forward = lm_forward};
     rlm_lm_config c;
     rlm_lm_config_defaults(&c);
     rlm_lm_config_preset(&c, preset);
