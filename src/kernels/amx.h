@@ -7,10 +7,7 @@
 #ifndef RLM_KERNELS_AMX_H
 #define RLM_KERNELS_AMX_H
 
-#include <immintrin.h>
-#include <string.h>
-
-#include "src/kernels/kernels.h"
+#include "src/kernels/avx512.h"
 
 enum { RLM_AMX_K = 32, RLM_AMX_TILE = 1024, RLM_AMX_BLOCK = 32 };
 
@@ -96,8 +93,7 @@ static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t ld
 static inline void rlm_amx_store(const float *block, int rows, int n, const float *bias,
                                  const float *residual, float *y, size_t ldy)
 {
-    __mmask16 m0 = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
-    __mmask16 m1 = n >= 32 ? 0xffff : n > 16 ? (__mmask16)((1u << (n - 16)) - 1) : 0;
+    __mmask16 m0 = v_tail(n), m1 = v_left(n - 16);
     __m512 b0 = bias ? _mm512_maskz_loadu_ps(m0, bias) : _mm512_setzero_ps();
     __m512 b1 = bias ? _mm512_maskz_loadu_ps(m1, bias + 16) : _mm512_setzero_ps();
     for (int r = 0; r < rows; r++) {
@@ -121,8 +117,7 @@ static inline void rlm_amx_to_bf16(const float *x, int n, uint16_t *y)
         _mm512_storeu_si512(y + i, (__m512i)v);
     }
     for (; i < n; i += 16) {
-        int k = n - i < 16 ? n - i : 16;
-        __mmask16 m = (__mmask16)((1u << k) - 1);
+        __mmask16 m = v_tail(n - i);
         __m256bh v = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(m, x + i));
         _mm256_mask_storeu_epi16(y + i, m, (__m256i)v);
     }
@@ -159,9 +154,10 @@ static inline void rlm_amx_transpose16(__m512i r[16])
 /* Two vectors of 16 f32 as 16 pairs of bf16, lo in the lower half. */
 static inline __m512i rlm_amx_pair(__m512 lo, __m512 hi)
 {
-    __m512i l = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(lo));
-    __m512i h = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(hi));
-    return _mm512_or_si512(l, _mm512_slli_epi32(h, 16));
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
 }
 
 /* How the K axis of a convolution is cut (a function of the weight's geometry only). BLOCKED:

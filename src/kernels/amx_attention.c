@@ -64,8 +64,8 @@ RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen,
         int left = seen - k;
         __mmask16 m0 = 0xffff, m1 = 0xffff;
         if (masked) {
-            m0 = left > 0 ? v_tail(left) : 0;
-            m1 = left > 16 ? v_tail(left - 16) : 0;
+            m0 = v_left(left);
+            m1 = v_left(left - 16);
         }
         __m512 a = att_exp2(m0, _mm512_sub_ps(_mm512_load_ps(score + k), max));
         __m512 b = att_exp2(m1, _mm512_sub_ps(_mm512_load_ps(score + k + 16), max));

@@ -9,7 +9,6 @@
 #define RLM_KERNELS_AMX_ATTENTION_H
 
 #include "src/kernels/amx.h"
-#include "src/kernels/avx512.h"
 
 enum { ATT_BLOCK = 128, ATT_MAX_DIM = 128 };
 
@@ -54,42 +53,6 @@ RLM_INLINE __m512i att_cvt(const float *x, __m512 scale)
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(_mm512_loadu_ps(x + 16), scale),
                                         _mm512_mul_ps(_mm512_loadu_ps(x), scale));
 }
-/* Two vectors of 16 floats as bf16, lanes interleaved: a0 b0 a1 b1 ... */
-RLM_INLINE __m512i att_mix(__m512 a, __m512 b)
-{
-    const __m512i order =
-        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
-}
-
-/* In-register transpose of 16 x 16 32-bit values. */
-RLM_INLINE void att_transpose(__m512i r[16])
-{
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-    }
-}
 
 /* Source of a conversion. */
 typedef struct att_rows {
@@ -123,7 +86,7 @@ static inline void att_pairs(const att_rows *a, uint16_t *out)
                 if (r + i < a->rows)
                     t[i] = att_cvt(a->x + (r + i) * a->stride + d, scale);
             }
-            att_transpose(t);
+            rlm_amx_transpose16(t);
             for (int i = 0; i < 16; i++)
                 _mm512_storeu_si512(out + i * 32, t[i]);
         }
@@ -142,7 +105,7 @@ static inline void att_mixed(const att_rows *a, uint16_t *out)
                     u = _mm512_mul_ps(_mm512_loadu_ps(x), scale);
                 if (r + i + 1 < a->rows)
                     v = _mm512_mul_ps(_mm512_loadu_ps(x + a->stride), scale);
-                _mm512_storeu_si512(out + i * 16, att_mix(u, v));
+                _mm512_storeu_si512(out + i * 16, rlm_amx_pair(u, v));
             }
         }
     }

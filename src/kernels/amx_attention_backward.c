@@ -109,8 +109,8 @@ static void piece(const bwd_work *w, int key, int query, uint16_t *p, uint16_t *
             _mm512_store_si512(ds + (r + i) * ATT_BLOCK,
                                (__m512i)_mm512_cvtne2ps_pbh(d[2 + i], d[i]));
         }
-        _mm512_store_si512(mixed + r * 16, att_mix(d[0], d[1]));
-        _mm512_store_si512(mixed + 512 + r * 16, att_mix(d[2], d[3]));
+        _mm512_store_si512(mixed + r * 16, rlm_amx_pair(d[0], d[1]));
+        _mm512_store_si512(mixed + 512 + r * 16, rlm_amx_pair(d[2], d[3]));
     }
 }
 
@@ -226,7 +226,7 @@ static void store_queries(const bwd_job *j, const bwd_work *w, int64_t batch, in
             __m512i t[16];
             for (int r = 0; r < 16; r++)
                 t[r] = _mm512_loadu_si512(w->dq + (int64_t)(d + r) * w->padded + i);
-            att_transpose(t);
+            rlm_amx_transpose16(t);
             for (int r = 0; r < 16 && i + r < s->len; r++) {
                 float *dq = j->dqkv + (batch * s->len + i + r) * 3 * width + head * s->dim + d;
                 _mm512_storeu_ps(dq, _mm512_fmadd_ps(_mm512_castsi512_ps(t[r]), v_set(s->scale),

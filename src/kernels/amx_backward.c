@@ -1,7 +1,6 @@
 /* AMX overlay, training side: backward data is the forward product with the reversed, transposed
  * weight; weight gradients are in amx_conv_weight.c. */
 #include "src/kernels/amx.h"
-#include "src/kernels/avx512.h"
 #include "src/kernels/blas.h"
 
 /* The convolution that carries gradients back: reversed, with zeros between strides. */

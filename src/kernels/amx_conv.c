@@ -107,7 +107,7 @@ RLM_INLINE void blocked_row(rlm_act act, const float *x, int count, int c, const
             _mm512_store_si512(to, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
         }
         if (i < c) {
-            __mmask16 m0 = v_tail(c - i), m1 = c - i > 16 ? v_tail(c - i - 16) : 0;
+            __mmask16 m0 = v_tail(c - i), m1 = v_left(c - i - 16);
             __m512 lo = _mm512_maskz_mov_ps(m0, rlm_amx_prepared(act, x, table, c, i, m0));
             __m512 hi = _mm512_maskz_mov_ps(m1, rlm_amx_prepared(act, x, table, c, i + 16, m1));
             _mm512_store_si512(to, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
@@ -262,7 +262,7 @@ static int tiles_from(const conv_job *j, const box *b, const uint8_t *panel, int
 /* block [rows][32] *= act'(x), x rows `ldx` floats apart. */
 static void times_slope(rlm_act act, int rows, int n, const float *x, int ldx, float *block)
 {
-    __mmask16 m[2] = {v_tail(n), n > 16 ? v_tail(n - 16) : 0};
+    __mmask16 m[2] = {v_tail(n), v_left(n - 16)};
     for (int r = 0; r < rows; r++)
         for (int h = 0; h < 2 && m[h]; h++) {
             float *b = block + r * 32 + h * 16;

@@ -172,25 +172,6 @@ static void plan_room(weight_job *j)
 
 /* ---- Panels -------------------------------------------------------------------------------- */
 
-/* 16 channels of two positions as 16 pairs. */
-static inline __m512i pair_of(const float *a, const float *b, __mmask16 m, __m512i order)
-{
-    __m512bh v = _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(m, b), _mm512_maskz_loadu_ps(m, a));
-    return _mm512_permutexvar_epi16(order, (__m512i)v);
-}
-
-static inline __m512i pair_order(void)
-{
-    __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return _mm512_or_si512(low,
-                           _mm512_slli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(16)), 16));
-}
-
-static inline __mmask16 channels_left(int left)
-{
-    return left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
-}
-
 /* A slab's first output. */
 typedef struct slab_at {
     int64_t n;
@@ -253,12 +234,6 @@ static void point_at_dy(const weight_job *j, slab_at p, const float *zeros, cons
     }
 }
 
-/* Two vectors of 16 channels as 16 pairs. */
-static inline __m512i pair_up(__m512 a, __m512 b, __m512i order)
-{
-    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
-}
-
 /* What fill_b turns: a run of positions that share a frame, from the even position `from` on. */
 typedef struct b_run {
     const float *const *at, *zeros, *table;
@@ -278,7 +253,6 @@ RLM_INLINE __m512 b_channels(rlm_act act, const b_run *r, int p, int i, __mmask1
 /* B: [ci tile][copy][pair][16][2]; four channel tiles at a time. */
 RLM_INLINE void b_run_as(rlm_act act, b_run *r, uint16_t *b)
 {
-    __m512i order = pair_order();
     for (int c = 0; c < r->tiles; c += 4) {
         int n = r->tiles - c < 4 ? r->tiles - c : 4;
         __m512 last[4];
@@ -288,11 +262,11 @@ RLM_INLINE void b_run_as(rlm_act act, b_run *r, uint16_t *b)
             uint16_t *out = b + c * r->tile + (int64_t)p * 16;
             for (int u = 0; u < n; u++, out += r->tile) {
                 int i = r->first + (c + u) * 16;
-                __mmask16 m = channels_left(r->cin - i);
+                __mmask16 m = v_left(r->cin - i);
                 __m512 even = b_channels(act, r, p, i, m), odd = b_channels(act, r, p + 1, i, m);
-                _mm512_store_si512(out, pair_up(even, odd, order));
+                _mm512_store_si512(out, rlm_amx_pair(even, odd));
                 if (r->copy && p > 0)
-                    _mm512_store_si512(out + r->copy - 32, pair_up(last[u], even, order));
+                    _mm512_store_si512(out + r->copy - 32, rlm_amx_pair(last[u], even));
                 last[u] = odd;
             }
         }
@@ -357,7 +331,7 @@ static void fill_b(const weight_job *j, slab_at place, const float *const *at, c
         if (!j->odd)
             continue;
         _mm512_store_si512(out + r.copy + (pairs - 1) * 32,
-                           pair_up(r.last[c], _mm512_setzero_ps(), pair_order()));
+                           rlm_amx_pair(r.last[c], _mm512_setzero_ps()));
         memset(out + r.copy + pairs * 32, 0, (size_t)spare * 64);
     }
 }
@@ -366,14 +340,14 @@ static void fill_b(const weight_job *j, slab_at place, const float *const *at, c
 static void fill_a(const weight_job *j, const float *const *at, int first, int tiles, uint16_t *a,
                    float *bias)
 {
-    __m512i order = pair_order(), r[16];
+    __m512i r[16];
     int chunks = j->runs * j->chunks;
     for (int k = 0; k < chunks; k++, at += 32)
         for (int c = 0; c < tiles; c++) {
             int from = first + c * 16;
-            __mmask16 m = channels_left(j->s->cout - from);
+            __mmask16 m = v_left(j->s->cout - from);
             for (int i = 0; i < 16; i++)
-                r[i] = pair_of(at[2 * i] + from, at[2 * i + 1] + from, m, order);
+                r[i] = rlm_amx_pair(v_load(at[2 * i] + from, m), v_load(at[2 * i + 1] + from, m));
             if (bias && m) {
                 __m512 sum = _mm512_maskz_loadu_ps(m, bias + from);
                 for (int i = 0; i < 32; i++)
@@ -491,7 +465,7 @@ static void reduce_slice(void *ctx, int64_t begin, int64_t end, int worker)
         int cob = (int)(co / 16) / j->co_block, c = (int)(co / 16) % j->co_block;
         for (int ci = 0; ci < j->ci_tiles; ci++) {
             int cib = ci / j->ci_block, i = ci % j->ci_block;
-            __mmask16 m = channels_left(j->s->cin - ci * 16);
+            __mmask16 m = v_left(j->s->cin - ci * 16);
             const float *from = j->acc + (cob * j->ci_blocks + cib) * block +
                                 ((int64_t)(c * j->ci_block + i) * j->taps) * 256 + co % 16 * 16;
             for (int tap = 0; tap < j->taps; tap++) {

@@ -75,8 +75,7 @@ static void pack_chunk_any(const pack_job *p, int nb, int chunk, uint16_t *out)
 static void pack_forward(const pack_job *p, int nb, int64_t at, int left, uint16_t *out)
 {
     int64_t pitch = (int64_t)p->g.kt * p->g.kh * p->g.kw * p->g.cin;
-    __mmask16 m0 = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-    __mmask16 m1 = left >= 32 ? 0xffff : left > 16 ? (__mmask16)((1u << (left - 16)) - 1) : 0;
+    __mmask16 m0 = v_tail(left), m1 = v_left(left - 16);
     for (int tile = 0; tile < 2; tile++) {
         __m512i r[16];
         for (int j = 0; j < 16; j++) {
@@ -100,8 +99,8 @@ static void pack_transposed(const pack_job *p, int nb, int64_t tap, int first, u
 {
     int64_t pitch = (int64_t)p->g.kt * p->g.kh * p->g.kw * p->g.cin;
     for (int tile = 0; tile < 2; tile++) {
-        int column = nb * RLM_AMX_BLOCK + tile * 16, n = p->columns - column;
-        __mmask16 m = n >= 16 ? 0xffff : n > 0 ? (__mmask16)((1u << n) - 1) : 0;
+        int column = nb * RLM_AMX_BLOCK + tile * 16;
+        __mmask16 m = v_left(p->columns - column);
         for (int k = 0; k < RLM_AMX_K; k += 2) {
             const float *w = p->w + (first + k) * pitch + tap * p->g.cin + column;
             __m512 lo = _mm512_setzero_ps(), hi = lo;

@@ -21,7 +21,7 @@ typedef struct att_work {
 static void weights_row(float *p, float *ds, int n, int end, float lse, float delta, float scale)
 {
     for (int i = 0; i < end; i += 16) {
-        __mmask16 m = i < n ? v_tail(n - i) : 0;
+        __mmask16 m = v_left(n - i);
         __m512 e = v_exp(_mm512_sub_ps(_mm512_loadu_ps(p + i), v_set(lse)));
         e = _mm512_maskz_mov_ps(m, e);
         __m512 d = _mm512_maskz_sub_ps(m, _mm512_loadu_ps(ds + i), v_set(delta));

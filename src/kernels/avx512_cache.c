@@ -63,7 +63,7 @@ static void weigh_16(const int32_t *p, const uint8_t *v, int n, int dim, float *
         __m512 a[4], b[4];
         __mmask16 m[4];
         for (int c = 0; c < 4; c++) {
-            m[c] = dim - d - 16 * c > 0 ? v_tail(dim - d - 16 * c) : 0;
+            m[c] = v_left(dim - d - 16 * c);
             a[c] = v_load(acc + d + 16 * c, m[c]);
             b[c] = _mm512_setzero_ps();
         }
@@ -160,7 +160,7 @@ static void weigh_8(const int32_t *high, const int32_t *low, float one, const ui
         __mmask16 m[4];
         const uint8_t *from = v + (size_t)d * 4;
         for (int c = 0; c < 4; c++) {
-            m[c] = dim - d - 16 * c > 0 ? v_tail(dim - d - 16 * c) : 0;
+            m[c] = v_left(dim - d - 16 * c);
             a[c] = b[c] = _mm512_setzero_si512();
         }
         for (int i = 0; i < (n + 3) / 4; i++, from += (size_t)dim * 4) {
