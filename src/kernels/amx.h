@@ -123,6 +123,19 @@ static inline void rlm_amx_to_bf16(const float *x, int n, uint16_t *y)
     }
 }
 
+/* A row of k floats into its place in tiles [chunk][16][32] bf16, zeros past k; x NULL: zeros. */
+static inline void rlm_amx_row(const float *x, int k, int chunks, uint8_t *tile)
+{
+    int c = 0;
+    for (; x && c < k / 32; c++, tile += RLM_AMX_TILE)
+        rlm_amx_to_bf16(x + c * 32, 32, (uint16_t *)tile);
+    for (; c < chunks; c++, tile += RLM_AMX_TILE) {
+        memset(tile, 0, 64);
+        if (x && c == k / 32)
+            rlm_amx_to_bf16(x + c * 32, k % 32, (uint16_t *)tile);
+    }
+}
+
 /* 16 registers of 16 x 32 bit, transposed in place. */
 static inline void rlm_amx_transpose16(__m512i r[16])
 {

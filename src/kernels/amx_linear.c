@@ -25,26 +25,10 @@ enum {
 /* Rows [row, row + count) of x as tiles [tile][chunk][16][32] bf16, missing rows and K zero. */
 static void convert_rows(const gemm_job *j, int row, int count, uint8_t *out)
 {
-    int padded = rlm_div_up(count, 32) * 32, tail = j->k % 32;
-    for (int r = 0; r < padded; r++) {
-        uint8_t *tile = out + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE + (r % 16) * 64;
-        if (r >= count) {
-            for (int c = 0; c < j->chunks; c++)
-                memset(tile + (size_t)c * RLM_AMX_TILE, 0, 64);
-            continue;
-        }
-        const float *x = j->x + (int64_t)(row + r) * j->k;
-        for (int c = 0; c < j->k / 32; c++) {
-            __m512bh v =
-                _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + c * 32 + 16), _mm512_loadu_ps(x + c * 32));
-            _mm512_store_si512(tile + (size_t)c * RLM_AMX_TILE, (__m512i)v);
-        }
-        if (tail) {
-            uint16_t *last = (uint16_t *)(tile + (size_t)(j->chunks - 1) * RLM_AMX_TILE);
-            memset(last, 0, 64);
-            rlm_amx_to_bf16(x + j->k - tail, tail, last);
-        }
-    }
+    int padded = rlm_div_up(count, 32) * 32;
+    for (int r = 0; r < padded; r++)
+        rlm_amx_row(r < count ? j->x + (int64_t)(row + r) * j->k : NULL, j->k, j->chunks,
+                    out + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE + (r % 16) * 64);
 }
 
 /* Up to GROUP tiles of rows against one column block; where K is long, the weights of a segment

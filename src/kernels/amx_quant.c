@@ -22,15 +22,9 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const quant_job *j = ctx;
     (void)worker;
-    for (int64_t r = begin; r < end; r++) {
-        uint8_t *tile = j->a + (size_t)(r / 16) * (size_t)j->chunks * RLM_AMX_TILE + r % 16 * 64;
-        for (int c = 0; c < j->chunks; c++, tile += RLM_AMX_TILE) {
-            int n = r < j->m ? j->k - 32 * c : 0;
-            memset(tile, 0, 64);
-            if (n > 0)
-                rlm_amx_to_bf16(j->x + r * j->k + 32 * c, n < 32 ? n : 32, (uint16_t *)tile);
-        }
-    }
+    for (int64_t r = begin; r < end; r++)
+        rlm_amx_row(r < j->m ? j->x + r * j->k : NULL, j->k, j->chunks,
+                    j->a + (size_t)(r / 16) * (size_t)j->chunks * RLM_AMX_TILE + r % 16 * 64);
 }
 
 /* Two k-pairs of 16 columns: bytes of four k, `zero` stands for 0; out: two rows of a tile. */
@@ -50,17 +44,13 @@ static inline void four_k(__m512i v, int zero, __m512 scale, uint8_t *out)
 static void unpack_group(int bits, const uint8_t *block, int half, uint8_t *b)
 {
     const __m512i low = _mm512_set1_epi8(15);
+    __m512 scale = rlm_quant_scales(bits, block, half);
     if (bits == 8) {
-        __m512 scale = _mm512_load_ps(block + 64 * half);
         for (int r = 0; r < 32; r++)
             four_k(_mm512_load_si512(block + 128 + 128 * r + 64 * half), 128, scale,
                    b + r / 8 * 2 * RLM_AMX_TILE + r % 8 * 128);
         return;
     }
-    __m512 scale = _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_load_si256(
-                              (const __m256i *)(const void *)(block + 32 * half))),
-                          16));
     for (int r = 0; r < 4; r++) {
         __m512i v = _mm512_load_si512(block + 64 + 128 * r + 64 * half);
         four_k(_mm512_and_si512(v, low), 8, scale, b + r * 128);
@@ -140,6 +130,7 @@ void rlm_amx_linear_quant(rlm_par *par, int bits, int m, int n, int k, const flo
         off[i] = (size_t)i * RLM_AMX_TILE;
     j.off = off;
     j.a = scratch + table;
+    rlm_amx_room(par, 1, (size_t)j.panels * (size_t)j.chunks * 2 * RLM_AMX_TILE);
     rlm_par_for(par, padded, 1 + 32768 / k, rows_fn, &j);
     rlm_par_for(par, rlm_quant_panels(n), j.panels, panels_fn, &j);
 }

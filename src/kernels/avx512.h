@@ -180,6 +180,20 @@ RLM_INLINE __m512 v_unbf16(const uint16_t *p, __mmask16 m)
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p)), 16));
 }
 
+/* Largest magnitude of n floats, compared as integers, so that a NaN is the largest of all. */
+RLM_INLINE float v_top(const float *x, int n)
+{
+    __m512i top = _mm512_setzero_si512(), magnitude = _mm512_set1_epi32(0x7fffffff);
+    for (int i = 0; i < n; i += 16) {
+        __m512i v = _mm512_castps_si512(v_load(x + i, v_tail(n - i)));
+        top = _mm512_max_epi32(top, _mm512_and_si512(v, magnitude));
+    }
+    int bits = _mm512_reduce_max_epi32(top);
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
 /* y += x, y = x over n floats of one row. */
 RLM_INLINE void v_row_add(float *y, const float *x, int64_t n)
 {

@@ -100,13 +100,7 @@ static void weigh_16(const int32_t *p, const uint8_t *v, int n, int dim, float *
 /* One row in 8 bits; returns its scale. */
 static float round_8(const float *x, int n, int8_t *q)
 {
-    __m512i top = _mm512_setzero_si512(), magnitude = _mm512_set1_epi32(0x7fffffff);
-    for (int i = 0; i < n; i += 16)
-        top = _mm512_max_epi32(
-            top, _mm512_and_si512(_mm512_castps_si512(v_load(x + i, v_tail(n - i))), magnitude));
-    int bits = _mm512_reduce_max_epi32(top);
-    float most;
-    memcpy(&most, &bits, 4);
+    float most = v_top(x, n);
     bool fine = isfinite(most), tiny = most < 1e-30f;
     __m512 inverse = v_set(fine && !tiny ? 127.0f / most : 0.0f);
     for (int i = 0; i < n; i += 16) {
@@ -204,7 +198,8 @@ static float split_weights(const float *p, const float *scales, int n, uint8_t *
 
 /* ---- A span --------------------------------------------------------------------------------- */
 
-/* e^(score - max) in place and as bf16; sets max and sum. Lanes past n become 0. */
+/* e^(score - max) in place and, if p is not NULL, as bf16; sets max and sum. Lanes past n become 0.
+ */
 static void softmax(float *score, int n, uint16_t *p, span_sum *o)
 {
     __m512 top = v_set(-INFINITY), sum = _mm512_setzero_ps();
@@ -217,7 +212,8 @@ static void softmax(float *score, int n, uint16_t *p, span_sum *o)
         e = _mm512_maskz_mov_ps(v_tail(n - i), v_exp(e));
         sum = _mm512_add_ps(sum, e);
         _mm512_storeu_ps(score + i, e);
-        _mm256_storeu_si256((__m256i *)(void *)(p + i), (__m256i)_mm512_cvtneps_pbh(e));
+        if (p)
+            _mm256_storeu_si256((__m256i *)(void *)(p + i), (__m256i)_mm512_cvtneps_pbh(e));
     }
     o->sum = _mm512_reduce_add_ps(sum);
 }
@@ -254,7 +250,6 @@ static void span_8(const rlm_cache_shape *s, const float *q, uint8_t *head, int 
 {
     _Alignas(64) float score[SPAN];
     _Alignas(64) uint8_t high[SPAN], low[SPAN];
-    uint16_t p[SPAN];
     query_8 x = {.sum = 0};
     int width = (int)rlm_cache_width(s->dim);
     const float *scales = rlm_cache_scales(s, head) + from;
@@ -266,7 +261,7 @@ static void span_8(const rlm_cache_shape *s, const float *q, uint8_t *head, int 
     for (int d = 0; d < s->dim; d++)
         x.sum += ((const int8_t *)x.quad)[d];
     scores_8(&x, keys, scales, n, width / 4, score);
-    softmax(score, n, p, o);
+    softmax(score, n, NULL, o);
     float one = split_weights(score, scales + rlm_cache_keys(s->capacity), n, high, low);
     weigh_8((const int32_t *)(const void *)high, (const int32_t *)(const void *)low, one, values, n,
             s->dim, o->acc);

@@ -3,8 +3,6 @@
  * instruction, so memory is what binds. More rows meet a panel while it is in the cache. */
 #include "src/kernels/avx512_quant.h"
 
-#include "src/kernels/avx512.h"
-
 enum {
     ROWS = 8,
     AHEAD = 2048,  /* bytes of weights asked for in advance */
@@ -19,20 +17,6 @@ typedef struct rows_job {
     rlm_quant_x q;
 } rows_job;
 
-/* Compared as integers, so that a NaN is the largest of all. */
-RLM_INLINE float group_top(const float *x, int n)
-{
-    __m512i top = _mm512_setzero_si512(), magnitude = _mm512_set1_epi32(0x7fffffff);
-    for (int i = 0; i < n; i += 16) {
-        __m512i v = _mm512_castps_si512(v_load(x + i, v_tail(n - i)));
-        top = _mm512_max_epi32(top, _mm512_and_si512(v, magnitude));
-    }
-    int bits = _mm512_reduce_max_epi32(top);
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
 static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const rows_job *j = ctx;
@@ -42,7 +26,7 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int from = (int)(item % groups) * group;
         const float *x = j->x + item / groups * j->k + from;
         int n = j->k - from < group ? j->k - from : group;
-        float top = group_top(x, n);
+        float top = v_top(x, n);
         bool tiny = top < 1e-30f;
         __m512 inverse = v_set(tiny ? 0.0f : 127.0f / top);
         __m512i sum = _mm512_setzero_si512();
@@ -119,13 +103,6 @@ RLM_INLINE void group_4(int m, const uint8_t *w, const group_x *x, __m512i acc[]
     }
 }
 
-RLM_INLINE __m512 scales(int bits, const uint8_t *block, int half)
-{
-    if (bits == 8)
-        return _mm512_load_ps(block + 64 * half);
-    return v_unbf16((const uint16_t *)(const void *)(block + 32 * half), 0xffff);
-}
-
 /* y [m][32] = rows [row, row + m) of x times a panel. bits and m are constants where it counts. */
 RLM_INLINE void panel(int bits, int m, const uint8_t *block, int groups, const rlm_quant_x *x,
                       int64_t row, float *y)
@@ -144,7 +121,7 @@ RLM_INLINE void panel(int bits, int m, const uint8_t *block, int groups, const r
             group_8(m, block + 128, &gx, acc);
         else
             group_4(m, block + 64, &gx, acc);
-        __m512 s0 = scales(bits, block, 0), s1 = scales(bits, block, 1);
+        __m512 s0 = rlm_quant_scales(bits, block, 0), s1 = rlm_quant_scales(bits, block, 1);
         for (int i = 0; i < m; i++) {
             __m512 f = v_set(x->scale[at + i * groups]);
             sum[i][0] =
