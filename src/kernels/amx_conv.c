@@ -138,39 +138,13 @@ typedef struct row_job {
     uint16_t *out;
 } row_job;
 
-RLM_INLINE void row_as(rlm_act act, const row_job *r)
+RLM_INLINE void row_as(rlm_act act, void *ctx)
 {
+    const row_job *r = ctx;
     if (r->plane)
         blocked_row(act, r->x, r->count, r->c, r->table, r->plane, r->out);
     else
         merged_row(act, r->x, r->count, r->c, r->table, r->out);
-}
-
-static void convert_row(rlm_act act, const row_job *r)
-{
-    switch (act) {
-    case RLM_ACT_SILU:
-        row_as(RLM_ACT_SILU, r);
-        break;
-    case RLM_ACT_ELU:
-        row_as(RLM_ACT_ELU, r);
-        break;
-    case RLM_ACT_LEAKY:
-        row_as(RLM_ACT_LEAKY, r);
-        break;
-    case RLM_ACT_GELU:
-        row_as(RLM_ACT_GELU, r);
-        break;
-    case RLM_ACT_TANH:
-        row_as(RLM_ACT_TANH, r);
-        break;
-    case RLM_ACT_RELU:
-        row_as(RLM_ACT_RELU, r);
-        break;
-    case RLM_ACT_NONE:
-        row_as(RLM_ACT_NONE, r);
-        break;
-    }
 }
 
 /* Positions [from, to) of one panel row to zero. */
@@ -206,7 +180,7 @@ static void fill_row(const conv_job *j, const float *src, int w, const float *ta
     int step = uw == 1 ? hi - start : uw;
     for (int p = start; p < hi; p += step, r.x += s->cin) {
         r.out = row + (int64_t)p * cb;
-        convert_row(act, &r);
+        v_by_act(act, row_as, &r);
     }
 }
 

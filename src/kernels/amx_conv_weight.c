@@ -240,7 +240,8 @@ typedef struct b_run {
     int from, count; /* even */
     int first, tiles, cin;
     int64_t tile, copy; /* values of a channel tile; of its first copy, 0: there is no second */
-    __m512 last[64];    /* prepared channels of position from - 1 */
+    uint16_t *b;
+    __m512 last[64]; /* prepared channels of position from - 1 */
 } b_run;
 
 RLM_INLINE __m512 b_channels(rlm_act act, const b_run *r, int p, int i, __mmask16 m)
@@ -251,15 +252,16 @@ RLM_INLINE __m512 b_channels(rlm_act act, const b_run *r, int p, int i, __mmask1
 }
 
 /* B: [ci tile][copy][pair][16][2]; four channel tiles at a time. */
-RLM_INLINE void b_run_as(rlm_act act, b_run *r, uint16_t *b)
+RLM_INLINE void b_run_as(rlm_act act, void *ctx)
 {
+    b_run *r = ctx;
     for (int c = 0; c < r->tiles; c += 4) {
         int n = r->tiles - c < 4 ? r->tiles - c : 4;
         __m512 last[4];
         for (int u = 0; u < n; u++)
             last[u] = r->last[c + u];
         for (int p = r->from; p < r->from + r->count; p += 2) {
-            uint16_t *out = b + c * r->tile + (int64_t)p * 16;
+            uint16_t *out = r->b + c * r->tile + (int64_t)p * 16;
             for (int u = 0; u < n; u++, out += r->tile) {
                 int i = r->first + (c + u) * 16;
                 __mmask16 m = v_left(r->cin - i);
@@ -272,33 +274,6 @@ RLM_INLINE void b_run_as(rlm_act act, b_run *r, uint16_t *b)
         }
         for (int u = 0; u < n; u++)
             r->last[c + u] = last[u];
-    }
-}
-
-static void b_run_fill(rlm_act act, b_run *r, uint16_t *b)
-{
-    switch (act) {
-    case RLM_ACT_SILU:
-        b_run_as(RLM_ACT_SILU, r, b);
-        break;
-    case RLM_ACT_ELU:
-        b_run_as(RLM_ACT_ELU, r, b);
-        break;
-    case RLM_ACT_LEAKY:
-        b_run_as(RLM_ACT_LEAKY, r, b);
-        break;
-    case RLM_ACT_GELU:
-        b_run_as(RLM_ACT_GELU, r, b);
-        break;
-    case RLM_ACT_TANH:
-        b_run_as(RLM_ACT_TANH, r, b);
-        break;
-    case RLM_ACT_RELU:
-        b_run_as(RLM_ACT_RELU, r, b);
-        break;
-    case RLM_ACT_NONE:
-        b_run_as(RLM_ACT_NONE, r, b);
-        break;
     }
 }
 
@@ -316,14 +291,15 @@ static void fill_b(const weight_job *j, slab_at place, const float *const *at, c
                .tiles = tiles,
                .cin = s->cin,
                .tile = j->b_tile * (1 + j->odd),
-               .copy = j->odd ? j->b_tile : 0};
+               .copy = j->odd ? j->b_tile : 0,
+               .b = b};
     for (int f = 0; f < j->positions / j->plane; f++) {
         int t = f % j->t.span, phase = f / j->t.span / j->w.phases / j->h.phases;
         int source = (place.t + t) * s->st - s->pt + phase;
         bool in = source >= 0 && source < s->t;
         r.table = in ? rlm_amx_frame_table(j->prepare, place.n * s->t + source, room) : NULL;
         r.from = f * j->plane;
-        b_run_fill(act, &r, b);
+        v_by_act(act, b_run_as, &r);
     }
     for (int c = 0; c < tiles; c++) { /* the last pair of the second copy ends in nothing */
         uint16_t *out = b + c * r.tile;

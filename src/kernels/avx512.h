@@ -173,6 +173,36 @@ RLM_INLINE __m512 v_dact(rlm_act act, __m512 x)
     return one;
 }
 
+/* fn(act, ctx), where act is a constant if fn is one: a loop an activation, nothing to decide in
+ * it. */
+typedef void (*v_act_fn)(rlm_act act, void *ctx);
+RLM_INLINE void v_by_act(rlm_act act, v_act_fn fn, void *ctx)
+{
+    switch (act) {
+    case RLM_ACT_SILU:
+        fn(RLM_ACT_SILU, ctx);
+        break;
+    case RLM_ACT_ELU:
+        fn(RLM_ACT_ELU, ctx);
+        break;
+    case RLM_ACT_LEAKY:
+        fn(RLM_ACT_LEAKY, ctx);
+        break;
+    case RLM_ACT_GELU:
+        fn(RLM_ACT_GELU, ctx);
+        break;
+    case RLM_ACT_TANH:
+        fn(RLM_ACT_TANH, ctx);
+        break;
+    case RLM_ACT_RELU:
+        fn(RLM_ACT_RELU, ctx);
+        break;
+    case RLM_ACT_NONE:
+        fn(RLM_ACT_NONE, ctx);
+        break;
+    }
+}
+
 /* 16 bf16 as floats. */
 RLM_INLINE __m512 v_unbf16(const uint16_t *p, __mmask16 m)
 {

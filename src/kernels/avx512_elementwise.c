@@ -5,8 +5,19 @@
 /* Bytes above which a fill would only push useful lines out of the caches. */
 #define FILL_STREAM_BYTES (8 << 20)
 
-RLM_INLINE void act_slice(rlm_act act, const float *x, float *y, int64_t i, int64_t end)
+typedef struct act_job {
+    rlm_act act;
+    const float *x;
+    float *y;
+    int64_t begin, end; /* of a slice */
+} act_job;
+
+RLM_INLINE void act_slice(rlm_act act, void *ctx)
 {
+    const act_job *j = ctx;
+    const float *x = j->x;
+    float *y = j->y;
+    int64_t i = j->begin, end = j->end;
     for (; i + 32 <= end; i += 32) {
         __m512 a = v_act(act, _mm512_loadu_ps(x + i));
         __m512 b = v_act(act, _mm512_loadu_ps(x + i + 16));
@@ -19,45 +30,19 @@ RLM_INLINE void act_slice(rlm_act act, const float *x, float *y, int64_t i, int6
     }
 }
 
-typedef struct act_job {
-    rlm_act act;
-    const float *x;
-    float *y;
-} act_job;
-
 static void act_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const act_job j = *(const act_job *)ctx;
+    act_job j = *(const act_job *)ctx;
     (void)worker;
-    switch (j.act) {
-    case RLM_ACT_SILU:
-        act_slice(RLM_ACT_SILU, j.x, j.y, begin, end);
-        break;
-    case RLM_ACT_ELU:
-        act_slice(RLM_ACT_ELU, j.x, j.y, begin, end);
-        break;
-    case RLM_ACT_LEAKY:
-        act_slice(RLM_ACT_LEAKY, j.x, j.y, begin, end);
-        break;
-    case RLM_ACT_GELU:
-        act_slice(RLM_ACT_GELU, j.x, j.y, begin, end);
-        break;
-    case RLM_ACT_TANH:
-        act_slice(RLM_ACT_TANH, j.x, j.y, begin, end);
-        break;
-    case RLM_ACT_RELU:
-        act_slice(RLM_ACT_RELU, j.x, j.y, begin, end);
-        break;
-    case RLM_ACT_NONE:
-        if (j.x != j.y)
-            act_slice(RLM_ACT_NONE, j.x, j.y, begin, end);
-        break;
-    }
+    j.begin = begin;
+    j.end = end;
+    if (j.act != RLM_ACT_NONE || j.x != j.y)
+        v_by_act(j.act, act_slice, &j);
 }
 
 static void act_forward(rlm_par *par, rlm_act act, int64_t n, const float *x, float *y)
 {
-    act_job j = {act, x, y};
+    act_job j = {.act = act, .x = x, .y = y};
     rlm_par_for(par, n, RLM_GRAIN, act_fn, &j);
 }
 

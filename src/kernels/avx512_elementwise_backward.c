@@ -6,6 +6,7 @@ typedef struct act_job {
     const float *x, *dy;
     float *dx;
     bool add;
+    int64_t begin, end; /* of a slice */
 } act_job;
 
 /* The lanes of what dx holds already that count: all or none. */
@@ -14,8 +15,10 @@ RLM_INLINE __mmask16 old_lanes(bool add, __mmask16 m)
     return add ? m : 0;
 }
 
-RLM_INLINE void act_slice(rlm_act act, const act_job *j, int64_t i, int64_t end)
+RLM_INLINE void act_slice(rlm_act act, void *ctx)
 {
+    const act_job *j = ctx;
+    int64_t i = j->begin, end = j->end;
     __mmask16 old = old_lanes(j->add, 0xffff);
     for (; i + 16 <= end; i += 16) {
         __m512 d = v_dact(act, _mm512_loadu_ps(j->x + i));
@@ -31,37 +34,17 @@ RLM_INLINE void act_slice(rlm_act act, const act_job *j, int64_t i, int64_t end)
 
 static void act_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const act_job j = *(const act_job *)ctx;
+    act_job j = *(const act_job *)ctx;
     (void)worker;
-    switch (j.act) {
-    case RLM_ACT_SILU:
-        act_slice(RLM_ACT_SILU, &j, begin, end);
-        break;
-    case RLM_ACT_ELU:
-        act_slice(RLM_ACT_ELU, &j, begin, end);
-        break;
-    case RLM_ACT_LEAKY:
-        act_slice(RLM_ACT_LEAKY, &j, begin, end);
-        break;
-    case RLM_ACT_GELU:
-        act_slice(RLM_ACT_GELU, &j, begin, end);
-        break;
-    case RLM_ACT_TANH:
-        act_slice(RLM_ACT_TANH, &j, begin, end);
-        break;
-    case RLM_ACT_RELU:
-        act_slice(RLM_ACT_RELU, &j, begin, end);
-        break;
-    case RLM_ACT_NONE:
-        act_slice(RLM_ACT_NONE, &j, begin, end);
-        break;
-    }
+    j.begin = begin;
+    j.end = end;
+    v_by_act(j.act, act_slice, &j);
 }
 
 static void act_backward(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy,
                          float *dx, bool add)
 {
-    act_job j = {act, x, dy, dx, add};
+    act_job j = {.act = act, .x = x, .dy = dy, .dx = dx, .add = add};
     if (dx)
         rlm_par_for(par, n, RLM_GRAIN, act_fn, &j);
 }

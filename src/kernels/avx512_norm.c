@@ -148,10 +148,21 @@ static void frame_stats(const gn_job *j, int64_t frame)
     }
 }
 
+typedef struct apply_job {
+    const float *x, *table;
+    float *y;
+    int64_t rows;
+    int c;
+} apply_job;
+
 /* y = act((x - mean) * rstd * gain + bias); table as norm_frame_table, rstd already times gain. */
-RLM_INLINE void apply_rows(rlm_act act, const float *x, float *y, int64_t rows, int c,
-                           const float *table)
+RLM_INLINE void apply_rows(rlm_act act, void *ctx)
 {
+    const apply_job *j = ctx;
+    const float *x = j->x, *table = j->table;
+    float *y = j->y;
+    int64_t rows = j->rows;
+    int c = j->c;
     for (int64_t r = 0; r < rows; r++, x += c, y += c) {
         int i = 0;
         for (; i + 16 <= c; i += 16) {
@@ -171,32 +182,9 @@ RLM_INLINE void apply_rows(rlm_act act, const float *x, float *y, int64_t rows, 
 
 static void apply(const gn_job *j, int64_t frame, int64_t row, int64_t rows, const float *table)
 {
-    int c = j->s.c;
-    const float *x = j->x + (frame * j->s.hw + row) * c;
-    float *y = j->y + (frame * j->s.hw + row) * c;
-    switch (j->s.act) {
-    case RLM_ACT_SILU:
-        apply_rows(RLM_ACT_SILU, x, y, rows, c, table);
-        break;
-    case RLM_ACT_ELU:
-        apply_rows(RLM_ACT_ELU, x, y, rows, c, table);
-        break;
-    case RLM_ACT_LEAKY:
-        apply_rows(RLM_ACT_LEAKY, x, y, rows, c, table);
-        break;
-    case RLM_ACT_GELU:
-        apply_rows(RLM_ACT_GELU, x, y, rows, c, table);
-        break;
-    case RLM_ACT_TANH:
-        apply_rows(RLM_ACT_TANH, x, y, rows, c, table);
-        break;
-    case RLM_ACT_RELU:
-        apply_rows(RLM_ACT_RELU, x, y, rows, c, table);
-        break;
-    case RLM_ACT_NONE:
-        apply_rows(RLM_ACT_NONE, x, y, rows, c, table);
-        break;
-    }
+    int64_t at = (frame * j->s.hw + row) * j->s.c;
+    apply_job a = {.x = j->x + at, .table = table, .y = j->y + at, .rows = rows, .c = j->s.c};
+    v_by_act(j->s.act, apply_rows, &a);
 }
 
 static const float *forward_table(const gn_job *j, int64_t frame, int worker)

@@ -220,41 +220,15 @@ typedef struct gn_rows {
     bool add;
 } gn_rows;
 
-RLM_INLINE void gn_rows_as(rlm_act act, const gn_rows *g)
+RLM_INLINE void gn_rows_as(rlm_act act, void *ctx)
 {
+    const gn_rows *g = ctx;
     if (g->dx)
         dx_rows(act, g->x, g->dy, g->dx, g->rows, g->c, g->table, false, g->add);
     else if (g->keep)
         sums_rows(act, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
     else
         sums_rows(act, g->x, g->dy, g->rows, g->c, g->table, g->part, NULL);
-}
-
-static void gn_rows_run(rlm_act act, const gn_rows *g)
-{
-    switch (act) {
-    case RLM_ACT_SILU:
-        gn_rows_as(RLM_ACT_SILU, g);
-        break;
-    case RLM_ACT_ELU:
-        gn_rows_as(RLM_ACT_ELU, g);
-        break;
-    case RLM_ACT_LEAKY:
-        gn_rows_as(RLM_ACT_LEAKY, g);
-        break;
-    case RLM_ACT_GELU:
-        gn_rows_as(RLM_ACT_GELU, g);
-        break;
-    case RLM_ACT_TANH:
-        gn_rows_as(RLM_ACT_TANH, g);
-        break;
-    case RLM_ACT_RELU:
-        gn_rows_as(RLM_ACT_RELU, g);
-        break;
-    case RLM_ACT_NONE:
-        gn_rows_as(RLM_ACT_NONE, g);
-        break;
-    }
 }
 
 static float *gn_table(const gn_job *j, int64_t frame, int worker)
@@ -300,7 +274,7 @@ static void gn_slice(const gn_job *j, int64_t frame, int64_t slice, const float 
     g.dx = sums ? NULL : j->dx + at;
     g.keep = keep ? keep + row * c : NULL;
     g.part = j->part + (frame * j->cut.slices + slice) * 2 * c;
-    gn_rows_run(j->s.act, &g);
+    v_by_act(j->s.act, gn_rows_as, &g);
 }
 
 /* A whole frame stays in the L2 cache; dz is kept there instead of being computed twice. */
