@@ -1,10 +1,7 @@
-/* The perceptual distance of SqueezeNet's features (squeezenet.h). The layers are the project's
- * own; the distance itself is a loop here, as nothing learns through it (perceptual_loss.c does).
- * The kernels stay at f32 so that a distance is the same on every machine. */
+/* The perceptual distance of SqueezeNet's features (squeezenet.h) between frames of bytes. The
+ * kernels stay at f32 so that a distance is the same on every machine. */
 #include "src/train/eval.h"
 #include "src/train/squeezenet.h"
-
-#include <math.h>
 
 enum { SIDE_MIN = 32, SIDE_MAX = 4096 };
 static const size_t ARENA_RESERVE = (size_t)1 << 36;
@@ -15,7 +12,6 @@ struct rlm_perceptual {
     rlm_run run;
     rlm_squeezenet net;
     int planned_h, planned_w; /* size the arena was committed for */
-    bool dry;                 /* planning: no element may be touched */
 };
 
 int rlm_perceptual_open(rlm_perceptual **out, const char *path, rlm_par *par, rlm_error *err)
@@ -54,44 +50,6 @@ void rlm_perceptual_close(rlm_perceptual **pp)
 /* ---- Forward ----------------------------------------------------------------------------------
  */
 
-/* The pair of features x [2][1][.][.][c], of which h x w count. */
-static double compare(const rlm_perceptual *p, const rlm_tensor *x, int64_t h, int64_t w)
-{
-    int64_t c = x->shape[4], plane = x->shape[2] * x->shape[3];
-    double sum = 0;
-    for (int64_t i = 0; i < h * w && !p->dry; i++) {
-        const float *a = rlm_f32(x) + (i / w * x->shape[3] + i % w) * c, *b = a + plane * c;
-        double aa = 0, bb = 0, ab = 0;
-        for (int64_t k = 0; k < c; k++) {
-            aa += (double)a[k] * a[k];
-            bb += (double)b[k] * b[k];
-            ab += (double)a[k] * b[k];
-        }
-        double na = sqrt(aa) + 1e-10, nb = sqrt(bb) + 1e-10;
-        double d = aa / (na * na) + bb / (nb * nb) - 2 * ab / (na * nb);
-        sum += d > 0 ? d : 0;
-    }
-    return sum / (double)(h * w);
-}
-
-/* x [2][1][h][w][3], sides even: real sides are h0, w0. Returns the distance of its halves. */
-static double distance(rlm_perceptual *p, const rlm_tensor *x, int h0, int w0)
-{
-    /* conv1 has no padding: of "same" with a zero behind, all places but those that see it */
-    int64_t h = (h0 - 3) / 2 + 1, w = (w0 - 3) / 2 + 1;
-    rlm_tensor y = rlm_squeezenet_conv(&p->run, &p->net.conv1, x);
-    double sum = compare(p, &y, h, w);
-    for (int i = 0; i < RLM_FIRES; i++) {
-        if (rlm_squeezenet_pools(i))
-            y = rlm_squeezenet_pool(&p->run, &y, h, w, p->dry);
-        h = y.shape[2];
-        w = y.shape[3];
-        y = rlm_squeezenet_fire(&p->run, &p->net.fires[i], &y);
-        sum += compare(p, &y, h, w);
-    }
-    return sum;
-}
-
 static void fill_picture(const rlm_frames *f, int index, int h, int w, float *out)
 {
     for (int y = 0; y < h; y++)
@@ -111,15 +69,23 @@ static double pair(rlm_perceptual *p, const rlm_frames *a, const rlm_frames *b, 
                    int w)
 {
     int even_h = (h + 1) & ~1, even_w = (w + 1) & ~1;
+    rlm_tap taps[RLM_TAPS];
+    double sum = 0;
     rlm_arena_rewind(&p->arena, 0);
-    p->dry = !a;
     p->run.k = a ? &p->k : &p->empty;
     rlm_tensor x = rlm_tensor_new5(&p->run, 2, 1, even_h, even_w, 3);
     if (a) {
         fill_picture(a, index, even_h, even_w, rlm_f32(&x));
         fill_picture(b, index, even_h, even_w, rlm_f32(&x) + (size_t)even_h * even_w * 3);
     }
-    return distance(p, &x, h, w);
+    rlm_squeezenet_features(&p->run, &p->net, &x, h, w, !a, NULL, NULL, taps);
+    for (int i = 0; i < RLM_TAPS && a; i++) {
+        rlm_tap first = taps[i], second = taps[i];
+        first.x.shape[0] = second.x.shape[0] = 1;
+        second.x.data = rlm_f32(&first.x) + rlm_tensor_count(&first.x);
+        sum += rlm_squeezenet_compare(&first, &second, 0);
+    }
+    return sum;
 }
 
 int rlm_perceptual_score(rlm_perceptual *p, const rlm_frames *a, const rlm_frames *b, double *score,

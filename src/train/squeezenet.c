@@ -1,5 +1,6 @@
-/* SqueezeNet v1.1: declaring, loading, and the pieces of its forward pass. Pooling is a loop here:
- * nothing but the perceptual loss ever looks back through it. */
+/* SqueezeNet v1.1: declaring, loading, its features and the distance of two sets of them. Pooling
+ * and the distance are loops here, with their gradients: they serve a few small pictures a step,
+ * and nothing but the perceptual loss ever looks back through them. */
 #include "src/train/squeezenet.h"
 
 #include <math.h>
@@ -69,7 +70,9 @@ int rlm_squeezenet_load(rlm_squeezenet *net, const char *path, rlm_error *err)
     return code;
 }
 
-rlm_tensor rlm_squeezenet_conv(rlm_run *run, const rlm_conv *c, const rlm_tensor *x)
+/* ---- Forward ---- */
+
+static rlm_tensor conv(rlm_run *run, const rlm_conv *c, const rlm_tensor *x)
 {
     rlm_tensor y = rlm_conv_forward(run, c, x);
     return rlm_act_forward(run, RLM_ACT_RELU, &y);
@@ -87,11 +90,11 @@ static void put_columns(rlm_run *run, const rlm_tensor *x, const rlm_tensor *y, 
                                                .u.columns = {.count = c, .to = to}});
 }
 
-rlm_tensor rlm_squeezenet_fire(rlm_run *run, const rlm_fire *f, const rlm_tensor *x)
+static rlm_tensor fire(rlm_run *run, const rlm_fire *f, const rlm_tensor *x)
 {
-    rlm_tensor s = rlm_squeezenet_conv(run, &f->squeeze, x);
-    rlm_tensor one = rlm_squeezenet_conv(run, &f->expand1, &s);
-    rlm_tensor three = rlm_squeezenet_conv(run, &f->expand3, &s);
+    rlm_tensor s = conv(run, &f->squeeze, x);
+    rlm_tensor one = conv(run, &f->expand1, &s);
+    rlm_tensor three = conv(run, &f->expand3, &s);
     int c = f->expand1.cout;
     rlm_tensor y = rlm_tensor_new5(run, x->shape[0], 1, x->shape[2], x->shape[3], 2 * c);
     put_columns(run, &one, &y, 0);
@@ -99,12 +102,8 @@ rlm_tensor rlm_squeezenet_fire(rlm_run *run, const rlm_fire *f, const rlm_tensor
     return y;
 }
 
-bool rlm_squeezenet_pools(int i)
-{
-    return i == 0 || i == 2 || i == 4;
-}
-
-rlm_tensor rlm_squeezenet_pool(rlm_run *run, const rlm_tensor *x, int64_t h, int64_t w, bool dry)
+/* x [n][1][.][.][c], of which h x w count; dry: only the shape. */
+static rlm_tensor pool(rlm_run *run, const rlm_tensor *x, int64_t h, int64_t w, bool dry)
 {
     int64_t c = x->shape[4], oh = (h - 2) / 2 + 1, ow = (w - 2) / 2 + 1;
     rlm_tensor y = rlm_tensor_new5(run, x->shape[0], 1, oh, ow, c);
@@ -122,4 +121,86 @@ rlm_tensor rlm_squeezenet_pool(rlm_run *run, const rlm_tensor *x, int64_t h, int
                 }
         }
     return y;
+}
+
+void rlm_squeezenet_features(rlm_run *run, const rlm_squeezenet *net, const rlm_tensor *x,
+                             int64_t h, int64_t w, bool dry, rlm_tape *tapes,
+                             rlm_tensor pooled[RLM_STRETCHES], rlm_tap taps[RLM_TAPS])
+{
+    /* conv1 has no padding: of "same" with a zero behind, all places but those that see it */
+    h = (h - 3) / 2 + 1;
+    w = (w - 3) / 2 + 1;
+    run->tape = tapes;
+    rlm_tensor y = conv(run, &net->conv1, x);
+    taps[0] = (rlm_tap){y, h, w};
+    for (int i = 0, stretch = 0; i < RLM_FIRES; i++) {
+        if (i == 0 || i == 2 || i == 4) {
+            run->tape = tapes ? &tapes[++stretch] : NULL;
+            y = pool(run, &y, h, w, dry);
+            if (tapes)
+                pooled[stretch] = y;
+            h = y.shape[2];
+            w = y.shape[3];
+        }
+        y = fire(run, &net->fires[i], &y);
+        taps[1 + i] = (rlm_tap){y, h, w};
+    }
+}
+
+static const float *place(const rlm_tensor *x, const float *data, int64_t n, int64_t r, int64_t s)
+{
+    return data + ((n * x->shape[2] + r) * x->shape[3] + s) * x->shape[4];
+}
+
+/* The gradient goes to the first place of a window that holds its maximum. */
+void rlm_squeezenet_pool_backward(const rlm_tap *in, const rlm_tensor *y)
+{
+    const rlm_tensor *x = &in->x;
+    int64_t c = x->shape[4], oh = y->shape[2], ow = y->shape[3];
+    for (int64_t at = 0; at < x->shape[0] * oh * ow; at++) {
+        int64_t n = at / (oh * ow), top = at / ow % oh * 2, left = at % ow * 2;
+        for (int64_t k = 0; k < c; k++) {
+            float best = rlm_f32(y)[at * c + k];
+            bool found = false;
+            for (int64_t r = top; r < top + 3 && r < in->h && !found; r++)
+                for (int64_t s = left; s < left + 3 && s < in->w && !found; s++) {
+                    if (place(x, rlm_f32(x), n, r, s)[k] != best)
+                        continue;
+                    ((float *)place(x, x->grad, n, r, s))[k] += y->grad[at * c + k];
+                    found = true;
+                }
+        }
+    }
+}
+
+/* ---- The distance ---- */
+
+/* Of two rows of c features, adding scale * gradient for b to db (NULL: none). Two rows of nothing
+ * are 0 apart, one of nothing and one of something 1, two that share nothing 2. */
+static double row_distance(int64_t c, const float *a, const float *b, double scale, float *db)
+{
+    double aa = 0, bb = 0, ab = 0;
+    for (int64_t k = 0; k < c; k++) {
+        aa += (double)a[k] * a[k];
+        bb += (double)b[k] * b[k];
+        ab += (double)a[k] * b[k];
+    }
+    double na = sqrt(aa + 1e-12), nb = sqrt(bb + 1e-12), cosine = ab / (na * nb);
+    double size_a = aa / (na * na), size_b = bb / (nb * nb); /* 1, or 0 of a row of nothing */
+    for (int64_t k = 0; k < c && db; k++)
+        db[k] += (float)(scale * 2.0 / nb * ((cosine + 1 - size_b) * b[k] / nb - a[k] / na));
+    return fmax(size_a + size_b - 2 * cosine, 0);
+}
+
+double rlm_squeezenet_compare(const rlm_tap *a, const rlm_tap *b, double scale)
+{
+    int64_t c = a->x.shape[4], n = a->x.shape[0], plane = a->h * a->w;
+    double sum = 0, each = 1.0 / (double)(n * plane);
+    for (int64_t i = 0; i < n * plane; i++) {
+        int64_t clip = i / plane, r = i / a->w % a->h, s = i % a->w;
+        float *db = b->x.grad ? (float *)place(&b->x, b->x.grad, clip, r, s) : NULL;
+        sum += row_distance(c, place(&a->x, rlm_f32(&a->x), clip, r, s),
+                            place(&b->x, rlm_f32(&b->x), clip, r, s), scale * each, db);
+    }
+    return sum * each;
 }

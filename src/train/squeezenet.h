@@ -3,13 +3,16 @@
  *
  *   BGR 0..255 less means -> conv1 3x3 / 2, ReLU -> pool -> fire2, fire3 -> pool -> fire4, fire5
  *     -> pool -> fire6 .. fire9;  fire(x) = [relu(expand1x1(s)), relu(expand3x3(s))],
- *   s = relu(squeeze1x1(x));  pool: maximum of 3x3, stride 2, the last window cut at the border */
+ *   s = relu(squeeze1x1(x));  pool: maximum of 3x3, stride 2, the last window cut at the border
+ *
+ * Features are tapped behind conv1 and behind each fire. Pools cut the stack into four stretches.
+ */
 #ifndef RLM_TRAIN_SQUEEZENET_H
 #define RLM_TRAIN_SQUEEZENET_H
 
 #include "src/train/train.h"
 
-enum { RLM_FIRES = 8 };
+enum { RLM_FIRES = 8, RLM_TAPS = 1 + RLM_FIRES, RLM_STRETCHES = 4 };
 
 typedef struct rlm_fire {
     rlm_conv squeeze, expand1, expand3;
@@ -25,12 +28,21 @@ typedef struct rlm_squeezenet {
 extern const float rlm_squeezenet_mean[3];
 /* path: squeezenet_v1.1.safetensors (conv1, fireN.squeeze1x1, ...: [out][in][kh][kw]). */
 int rlm_squeezenet_load(rlm_squeezenet *net, const char *path, rlm_error *err);
-/* relu(c(x)); fires and this record on run->tape when it is set. */
-rlm_tensor rlm_squeezenet_conv(rlm_run *run, const rlm_conv *c, const rlm_tensor *x);
-rlm_tensor rlm_squeezenet_fire(rlm_run *run, const rlm_fire *f, const rlm_tensor *x);
-/* A pool stands in front of fire i. */
-bool rlm_squeezenet_pools(int i);
-/* x [n][1][.][.][c], of which h x w count, pooled; dry: only the shape (planning). Not recorded. */
-rlm_tensor rlm_squeezenet_pool(rlm_run *run, const rlm_tensor *x, int64_t h, int64_t w, bool dry);
+
+typedef struct rlm_tap {
+    rlm_tensor x;
+    int64_t h, w; /* places that count */
+} rlm_tap;
+/* x [n][1][.][.][3], sides even, of which h x w count. tapes: one a stretch, and the inputs of
+ * stretches 1.. into pooled (pools are not recorded); NULL: features only. dry: kernels are empty.
+ */
+void rlm_squeezenet_features(rlm_run *run, const rlm_squeezenet *net, const rlm_tensor *x,
+                             int64_t h, int64_t w, bool dry, rlm_tape *tapes,
+                             rlm_tensor pooled[RLM_STRETCHES], rlm_tap taps[RLM_TAPS]);
+/* y->grad through the pool behind `in`, into its gradient. */
+void rlm_squeezenet_pool_backward(const rlm_tap *in, const rlm_tensor *y);
+/* Channels of each place scaled to length 1, squared difference summed over channels, mean over
+ * places and pictures. scale * gradient is added to b's gradient, when it has one. */
+double rlm_squeezenet_compare(const rlm_tap *a, const rlm_tap *b, double scale);
 
 #endif

@@ -255,15 +255,16 @@ static void add_random(rlm_st_writer *w, const char *name, const char *what, int
     kept[kept_count++] = t.data;
 }
 
-static void write_network(const char *path)
+/* stem: of the first layer's weights, a factor. */
+static void write_network(const char *path, float stem)
 {
     static const int SQUEEZE[8] = {16, 16, 32, 32, 48, 48, 64, 64};
     static const char *const PARTS[3] = {"squeeze1x1", "expand1x1", "expand3x3"};
     rlm_st_writer w;
     rlm_error err;
     rlm_st_writer_init(&w);
-    add_random(&w, "conv1", "weight", 4, (int64_t[]){64, 3, 3, 3}, 0.02f, 1);
-    add_random(&w, "conv1", "bias", 1, (int64_t[]){64}, 0.1f, 2);
+    add_random(&w, "conv1", "weight", 4, (int64_t[]){64, 3, 3, 3}, stem * 0.02f, 1);
+    add_random(&w, "conv1", "bias", 1, (int64_t[]){64}, stem * 0.1f, 2);
     for (int i = 0, in = 64; i < 8; in = 8 * SQUEEZE[i++])
         for (int part = 0; part < 3; part++) {
             char name[64];
@@ -296,22 +297,33 @@ static double perceptual(rlm_run *run, const rlm_tensor *x, void *ctx, float sca
     return rlm_loss_perceptual(run, c->loss, x, c->target, AT, scale);
 }
 
-/* Frame 1 of clip 0 and frame 0 of clip 1 are looked at, and only they get a gradient. */
-static void case_loss_perceptual(void)
+/* False: the case has failed. */
+static bool open_perceptual(perceptual_ctx *c, float stem)
 {
     char path[] = "/tmp/reelm_squeezenet_XXXXXX";
     rlm_error err;
-    perceptual_ctx c = {0};
     int file = mkstemp(path);
     CHECK(file >= 0);
     close(file);
-    write_network(path);
-    if (rlm_perceptual_loss_open(&c.loss, path, &world.reference, world.par, &err) ||
-        rlm_arena_reserve(&c.arena, (size_t)1 << 32, &err) ||
-        rlm_arena_commit(&c.arena, (size_t)1 << 27, &err)) {
+    write_network(path, stem);
+    *c = (perceptual_ctx){0};
+    int code = rlm_perceptual_loss_open(&c->loss, path, &world.reference, world.par, &err);
+    if (!code)
+        code = rlm_arena_reserve(&c->arena, (size_t)1 << 32, &err);
+    if (!code)
+        code = rlm_arena_commit(&c->arena, (size_t)1 << 27, &err);
+    unlink(path);
+    if (code)
         TEST_FAILED("%s", err.text);
+    return !code;
+}
+
+/* Frame 1 of clip 0 and frame 0 of clip 1 are looked at, and only they get a gradient. */
+static void case_loss_perceptual(void)
+{
+    perceptual_ctx c;
+    if (!open_perceptual(&c, 1))
         return;
-    }
     enum { SIDE = 34, PLANE = SIDE * SIDE * 3 };
     rlm_tensor x = new_tensor(5, (int64_t[]){2, 2, SIDE, SIDE, 3});
     float *target = copy_of(rlm_f32(&x), 4 * PLANE);
@@ -328,7 +340,25 @@ static void case_loss_perceptual(void)
     rlm_arena_release(&c.arena);
     rlm_free(target);
     free_tensor(&x);
-    unlink(path);
+}
+
+/* Places where no feature answers are no distance apart: of a network that sees nothing, none are.
+ */
+static void case_loss_perceptual_blind(void)
+{
+    perceptual_ctx c;
+    if (!open_perceptual(&c, 0))
+        return;
+    rlm_tensor x = new_tensor(5, (int64_t[]){2, 2, 32, 32, 3});
+    float *target = copy_of(rlm_f32(&x), rlm_tensor_count(&x));
+    c.target = target;
+    rlm_f32(&x)[0] += 0.5f;
+    rlm_run run = {&world.reference, NULL, world.par, NULL};
+    CHECK(fabs(perceptual(&run, &x, &c, 1.0f)) < 1e-5);
+    rlm_perceptual_loss_close(&c.loss);
+    rlm_arena_release(&c.arena);
+    rlm_free(target);
+    free_tensor(&x);
 }
 
 int main(int argc, char **argv)
@@ -346,6 +376,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_loss_mel);
     TEST_CASE(case_loss_cross_entropy);
     TEST_CASE(case_loss_perceptual);
+    TEST_CASE(case_loss_perceptual_blind);
     rlm_par_close(&world.par);
     return TEST_END();
 }
