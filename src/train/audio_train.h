@@ -97,9 +97,11 @@ typedef struct rlm_audio_scores {
 } rlm_audio_scores;
 /* Scale-invariant signal to distortion of y against x, dB. */
 double rlm_si_sdr(int64_t n, const float *x, const float *y);
-/* run_dir/samples/step_..._NAME.wav (original, then coded) and .png (their spectrograms, original
- * above). */
-int rlm_audio_sample_write(rlm_run *run, const char *run_dir, int64_t step, int number, int rate,
-                           int count, const float *original, const float *coded, rlm_error *err);
+/* run_dir/samples/audio_STEP_NUMBER_original.wav, _coded.wav and .png (their spectrograms, original
+ * above). ears: of that rate. */
+struct rlm_ears;
+int rlm_audio_sample_write(struct rlm_ears *ears, const char *run_dir, int64_t step, int number,
+                           int rate, int count, const float *original, const float *coded,
+                           rlm_error *err);
 
 #endif

@@ -32,6 +32,8 @@ int rlm_eval_list_open(rlm_eval_list *l, const rlm_eval_options *o, const rlm_lo
 void rlm_eval_list_free(rlm_eval_list *l);
 /* Its name without extension, '/' and '%' as '_'. */
 void rlm_eval_flat_name(const rlm_eval_item *item, char *out, size_t bytes);
+/* A shorter clip holds its last frame; f has one. */
+int rlm_frames_hold(rlm_frames *f, int count, rlm_error *err);
 /* The clip of an item by the protocol, or of its pair. heap, rlm_clip_free. */
 int rlm_eval_read(const rlm_eval_list *l, const rlm_eval_options *o, const rlm_eval_item *item,
                   bool of_pair, rlm_clip *out, rlm_error *err);
@@ -79,8 +81,11 @@ typedef struct rlm_heard {
 } rlm_heard;
 /* a [n] is the original. */
 void rlm_ears_score(rlm_ears *e, int64_t n, const float *a, const float *b, rlm_heard *heard);
-/* Spectrogram of the middle two seconds, low frequencies below, 0 to -80 dB; rgb heap. */
-int rlm_ears_picture(rlm_ears *e, int64_t n, const float *x, rlm_frames *out, rlm_error *err);
+/* A column of the sheet: spectrograms of the middle two seconds, low frequencies below, 0 to -80
+ * dB. */
+typedef struct rlm_eval_sheet rlm_eval_sheet;
+int rlm_ears_show(rlm_ears *e, rlm_eval_sheet *s, int64_t n, const float *a, const float *b,
+                  rlm_error *err);
 
 /* ---- eval_codes.c: use of bits and codes ----------------------------------------------------- */
 enum { RLM_EVAL_BITS = 24 };
@@ -95,6 +100,8 @@ int rlm_bit_use_add(rlm_bit_use *u, const rlm_codes *codes, rlm_error *err);
  * many of them differ. Sorts the ids. NULL: out of memory. */
 struct cJSON *rlm_bit_use_json(rlm_bit_use *u);
 void rlm_bit_use_free(rlm_bit_use *u);
+/* How many of the ids differ; sorts them. */
+int64_t rlm_ids_distinct(int32_t *ids, int64_t count);
 
 typedef struct rlm_code_use {
     int levels, codes;
@@ -106,14 +113,15 @@ int rlm_code_use_add(rlm_code_use *u, const rlm_codes *codes, rlm_error *err);
 /* Of each level the share of its codes seen, and the perplexity of their counts. */
 struct cJSON *rlm_code_use_json(const rlm_code_use *u);
 void rlm_code_use_free(rlm_code_use *u);
+double rlm_code_use_perplexity(const rlm_code_use *u, int level); /* NAN: no frame yet */
 
 /* ---- eval_sheet.c: originals above reconstructions ------------------------------------------- */
-enum { RLM_EVAL_COLUMNS = 8 };
-typedef struct rlm_eval_sheet {
-    rlm_frames cells[RLM_EVAL_COLUMNS][2]; /* up to three frames each; heap */
+enum { RLM_SHEET_COLUMNS = 12 };
+struct rlm_eval_sheet {
+    rlm_frames cells[RLM_SHEET_COLUMNS][2]; /* up to three frames each; heap */
     int count;
-} rlm_eval_sheet;
-/* Keep frames first, middle and last of both. */
+};
+/* Keep frames first, middle and last of both; nothing when it is full. */
 int rlm_eval_sheet_add(rlm_eval_sheet *s, const rlm_frames *original, const rlm_frames *made,
                        rlm_error *err);
 /* A column a clip; for each frame kept a row of originals and a row of reconstructions. */
@@ -169,6 +177,7 @@ const char *rlm_eval_video_protocol(const rlm_eval_options *o);
 int rlm_eval_audio_open(rlm_eval_job *j, rlm_error *err);
 int rlm_eval_audio_judge(rlm_eval_job *j, int index, const rlm_clip *clip, rlm_error *err);
 const char *rlm_eval_audio_protocol(const rlm_eval_options *o);
+enum { RLM_EVAL_COLUMNS = 8 };
 /* Whether file `index` gets one of the sheet's columns, which are spread evenly. */
 bool rlm_eval_shown(const rlm_eval_job *j, int index);
 

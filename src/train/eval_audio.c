@@ -64,19 +64,6 @@ static int make_other(rlm_eval_job *j, const rlm_eval_item *item, const rlm_clip
     return rlm_decode(j->session, NULL, codes, out, err);
 }
 
-static int add_to_sheet(rlm_eval_job *j, int64_t n, const float *a, const float *b, rlm_error *err)
-{
-    rlm_frames pictures[2] = {{0}, {0}};
-    int code = rlm_ears_picture(j->ears, n, a, &pictures[0], err);
-    if (!code)
-        code = rlm_ears_picture(j->ears, n, b, &pictures[1], err);
-    if (!code)
-        code = rlm_eval_sheet_add(&j->sheet, &pictures[0], &pictures[1], err);
-    rlm_free(pictures[0].rgb);
-    rlm_free(pictures[1].rgb);
-    return code;
-}
-
 static void measure(rlm_eval_job *j, int64_t n, const float *a, const float *b, double *v)
 {
     rlm_heard heard;
@@ -108,7 +95,7 @@ static int compare(rlm_eval_job *j, int index, const rlm_clip *clip, const rlm_c
     v[RATE] = v[BITS] / v[SECONDS];
     rlm_tally_add(&j->tally, item->name, item->label, v, j->items);
     if (j->o->sheet && rlm_eval_shown(j, index))
-        RLM_TRY(add_to_sheet(j, n, a->samples, b->samples, err));
+        RLM_TRY(rlm_ears_show(j->ears, &j->sheet, n, a->samples, b->samples, err));
     return codes->count ? rlm_code_use_add(&j->use, codes, err) : 0;
 }
 

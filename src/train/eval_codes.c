@@ -44,6 +44,16 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+int64_t rlm_ids_distinct(int32_t *ids, int64_t count)
+{
+    int64_t distinct = count > 0;
+    if (count > 0)
+        qsort(ids, (size_t)count, sizeof *ids, by_value);
+    for (int64_t i = 1; i < count; i++)
+        distinct += ids[i] != ids[i - 1];
+    return distinct;
+}
+
 /* Pearson's r of two bits; NAN when one of them never changes. */
 static double correlation(const rlm_bit_use *u, int a, int b)
 {
@@ -76,16 +86,12 @@ cJSON *rlm_bit_use_json(rlm_bit_use *u)
             }
         }
     }
-    qsort(u->ids, (size_t)u->count, sizeof *u->ids, by_value);
-    int64_t distinct = u->count > 0;
-    for (int64_t i = 1; i < u->count; i++)
-        distinct += u->ids[i] != u->ids[i - 1];
     cJSON_AddNumberToObject(o, "least_mean", digits4(least));
     cJSON_AddNumberToObject(o, "most_mean", digits4(most));
     cJSON_AddNumberToObject(o, "max_correlation", digits4(worst));
     cJSON_AddItemToObject(o, "max_correlation_bits", cJSON_CreateIntArray(pair, 2));
     cJSON_AddNumberToObject(o, "codes", n);
-    cJSON_AddNumberToObject(o, "different_codes", (double)distinct);
+    cJSON_AddNumberToObject(o, "different_codes", (double)rlm_ids_distinct(u->ids, u->count));
     return o;
 }
 
@@ -110,21 +116,28 @@ int rlm_code_use_add(rlm_code_use *u, const rlm_codes *codes, rlm_error *err)
     return 0;
 }
 
+double rlm_code_use_perplexity(const rlm_code_use *u, int level)
+{
+    double entropy = 0;
+    for (int c = 0; c < u->codes; c++) {
+        double share = (double)u->hits[level * u->codes + c] / (double)u->frames;
+        entropy -= share > 0 ? share * log(share) : 0;
+    }
+    return u->frames ? exp(entropy) : NAN;
+}
+
 cJSON *rlm_code_use_json(const rlm_code_use *u)
 {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddNumberToObject(o, "frames", (double)u->frames);
     cJSON *used = cJSON_AddArrayToObject(o, "used"), *p = cJSON_AddArrayToObject(o, "perplexity");
     for (int level = 0; level < u->levels; level++) {
-        double entropy = 0;
         int seen = 0;
-        for (int c = 0; c < u->codes; c++) {
-            double share = (double)u->hits[level * u->codes + c] / (double)u->frames;
-            seen += share > 0;
-            entropy -= share > 0 ? share * log(share) : 0;
-        }
+        for (int c = 0; c < u->codes; c++)
+            seen += u->hits[level * u->codes + c] > 0;
         cJSON_AddItemToArray(used, cJSON_CreateNumber(digits4((double)seen / u->codes)));
-        cJSON_AddItemToArray(p, cJSON_CreateNumber(round(exp(entropy) * 10) / 10));
+        double perplexity = rlm_code_use_perplexity(u, level);
+        cJSON_AddItemToArray(p, cJSON_CreateNumber(round(perplexity * 10) / 10));
     }
     return o;
 }

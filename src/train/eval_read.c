@@ -10,8 +10,7 @@
 
 enum { AUDIO_SECONDS = 600, PATH_ROOM = 4096 };
 
-/* A shorter clip holds its last frame. */
-static int hold_last(rlm_frames *f, int count, rlm_error *err)
+int rlm_frames_hold(rlm_frames *f, int count, rlm_error *err)
 {
     size_t one = (size_t)f->height * (size_t)f->width * 3;
     if (f->count >= count)
@@ -129,7 +128,7 @@ int rlm_eval_read(const rlm_eval_list *l, const rlm_eval_options *o, const rlm_e
     if (!out->video.count)
         code = rlm_fail(err, RLM_E_MEDIA, "%s: no frame in it", path);
     else if (!o->native && item->kind == RLM_MEDIA_VIDEO && !rlm_is_dir(path))
-        code = hold_last(&out->video, RLM_EVAL_FRAMES, err);
+        code = rlm_frames_hold(&out->video, RLM_EVAL_FRAMES, err);
     else if (item->kind == RLM_MEDIA_IMAGE)
         out->video.count = 1;
     if (code)

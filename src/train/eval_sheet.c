@@ -24,7 +24,7 @@ static int keep_frames(const rlm_frames *f, rlm_frames *out, rlm_error *err)
 int rlm_eval_sheet_add(rlm_eval_sheet *s, const rlm_frames *original, const rlm_frames *made,
                        rlm_error *err)
 {
-    if (s->count == RLM_EVAL_COLUMNS)
+    if (s->count == RLM_SHEET_COLUMNS)
         return 0;
     rlm_frames *cell = s->cells[s->count];
     RLM_TRY(keep_frames(original, &cell[0], err));
@@ -34,7 +34,7 @@ int rlm_eval_sheet_add(rlm_eval_sheet *s, const rlm_frames *original, const rlm_
 
 void rlm_eval_sheet_free(rlm_eval_sheet *s)
 {
-    for (int i = 0; i < RLM_EVAL_COLUMNS; i++)
+    for (int i = 0; i < RLM_SHEET_COLUMNS; i++)
         for (int k = 0; k < 2; k++)
             rlm_free(s->cells[i][k].rgb);
     memset(s, 0, sizeof *s);

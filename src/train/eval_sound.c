@@ -204,7 +204,8 @@ static void heat(double u, uint8_t rgb[3])
     }
 }
 
-int rlm_ears_picture(rlm_ears *e, int64_t n, const float *x, rlm_frames *out, rlm_error *err)
+/* rgb: heap. */
+static int picture(rlm_ears *e, int64_t n, const float *x, rlm_frames *out, rlm_error *err)
 {
     const bank *b = &e->banks[PICTURE_BANK];
     int64_t most = (int64_t)PICTURE_SECONDS * e->rate;
@@ -229,4 +230,18 @@ int rlm_ears_picture(rlm_ears *e, int64_t n, const float *x, rlm_frames *out, rl
             }
     }
     return RLM_OK;
+}
+
+int rlm_ears_show(rlm_ears *e, rlm_eval_sheet *s, int64_t n, const float *a, const float *b,
+                  rlm_error *err)
+{
+    rlm_frames pictures[2] = {{0}, {0}};
+    int code = picture(e, n, a, &pictures[0], err);
+    if (!code)
+        code = picture(e, n, b, &pictures[1], err);
+    if (!code)
+        code = rlm_eval_sheet_add(s, &pictures[0], &pictures[1], err);
+    rlm_free(pictures[0].rgb);
+    rlm_free(pictures[1].rgb);
+    return code;
 }

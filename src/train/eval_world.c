@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/train/eval.h"
 #include "src/train/judge.h"
 
 static const double MEAN_NEEDED = 0.97, LEAST_NEEDED = 0.90;
@@ -165,22 +166,11 @@ static int fit_clip(const char *path, rlm_clip *clip, rlm_error *err)
     want.rate = SOUND_RATE;
     want.channels = 1;
     RLM_TRY(rlm_media_read(path, &want, clip, err));
-    rlm_frames *v = &clip->video;
-    size_t frame = (size_t)JUDGE_SIDE * JUDGE_SIDE * 3;
-    uint8_t *rgb = v->count ? rlm_alloc(JUDGE_FRAMES * frame) : NULL;
-    if (!rgb) {
-        int none = !v->count;
+    int code = clip->video.count ? rlm_frames_hold(&clip->video, JUDGE_FRAMES, err)
+                                 : rlm_fail(err, RLM_E_MEDIA, "%s: has no picture to judge", path);
+    if (code)
         rlm_clip_free(clip);
-        return none ? rlm_fail(err, RLM_E_MEDIA, "%s: has no picture to judge", path)
-                    : rlm_fail(err, RLM_E_NOMEM, "%s: no memory", path);
-    }
-    for (int f = 0; f < JUDGE_FRAMES; f++)
-        memcpy(rgb + (size_t)f * frame, v->rgb + (size_t)(f < v->count ? f : v->count - 1) * frame,
-               frame);
-    rlm_free(v->rgb);
-    v->rgb = rgb;
-    v->count = JUDGE_FRAMES;
-    return 0;
+    return code;
 }
 
 static int judge_clip(job *j, const char *path, const char *name, const cJSON *facts,

@@ -9,6 +9,7 @@
 #include "src/train/audio_train.h"
 
 #include "src/base/rng.h"
+#include "src/train/eval.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -49,6 +50,7 @@ typedef struct trainer {
     rlm_sounds sounds;
     rlm_loader *loader;
     rlm_mel *mel, *val_mel;
+    rlm_ears *ears; /* of the samples; NULL before the first */
     rlm_journal *journal;
     rlm_checkpoint checkpoint;
     int crop, frames, val_length;
@@ -225,6 +227,7 @@ static void close_all(trainer *t)
         rlm_journal_close(&t->journal);
     rlm_mel_free(&t->mel);
     rlm_mel_free(&t->val_mel);
+    rlm_ears_close(&t->ears);
     rlm_sounds_free(&t->sounds);
     rlm_rvq_free(&t->rvq);
     rlm_optim_free(&t->optim);
@@ -364,34 +367,24 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
 
 /* ---- Reports ---- */
 
-static double perplexity(const int64_t *counts, int codes, int64_t total)
-{
-    double h = 0;
-    for (int i = 0; i < codes; i++) {
-        double p = (double)counts[i] / (double)total;
-        h -= p > 0 ? p * log(p) : 0;
-    }
-    return exp(h);
-}
-
 /* One validation clip through the codec as users run it; its codes are counted. */
-static int score_clip(trainer *t, int i, float *wave, int64_t *counts, rlm_audio_scores *s,
-                      int sample, rlm_error *err)
+static int score_clip(trainer *t, int i, float *wave, rlm_code_use *use, rlm_audio_scores *s,
+                      bool sample, rlm_error *err)
 {
-    int n = t->val_length, levels = t->config.levels;
+    int n = t->val_length;
     rlm_pcm in = {.count = n, .channels = 1, .rate = t->config.rate, .samples = wave}, out = {0};
     rlm_codes codes = {0};
     rlm_sounds_val(&t->sounds, i, n, wave);
     RLM_TRY(rlm_audio_encode(&t->run, t->audio, &in, &codes, err));
     int code = rlm_audio_decode(&t->run, t->audio, &codes, &out, err);
+    if (!code)
+        code = rlm_code_use_add(use, &codes, err);
     if (!code) {
         rlm_tensor y = rlm_tensor_view(out.samples, RLM_F32, 5, (int64_t[5]){1, 1, 1, n, 1});
         s->si_sdr += rlm_si_sdr(n, wave, out.samples);
         s->mel += rlm_loss_mel(&t->run, t->val_mel, &y, wave, 1.0f);
-        for (int64_t j = 0; j < codes.count; j++)
-            counts[j / (codes.count / levels) * t->config.codes + codes.ids[j]]++;
         if (sample)
-            code = rlm_audio_sample_write(&t->run, t->o->run_dir, t->step, i, t->config.rate, n,
+            code = rlm_audio_sample_write(t->ears, t->o->run_dir, t->step, i, t->config.rate, n,
                                           wave, out.samples, err);
     }
     rlm_free(out.samples);
@@ -399,27 +392,25 @@ static int score_clip(trainer *t, int i, float *wave, int64_t *counts, rlm_audio
     return code;
 }
 
-/* Scores of the averaged weights over validation clips, evenly chosen. */
-static int score(trainer *t, int sample, rlm_audio_scores *s, rlm_error *err)
+/* Scores over validation clips, evenly chosen; there are some. */
+static int score(trainer *t, bool sample, rlm_audio_scores *s, rlm_error *err)
 {
     int clips = t->sounds.val_count < VAL_CLIPS ? t->sounds.val_count : VAL_CLIPS;
-    int64_t cells = (int64_t)t->config.levels * t->config.codes;
-    int64_t *counts = rlm_calloc((size_t)cells, sizeof *counts);
+    rlm_code_use use = {.levels = t->config.levels, .codes = t->config.codes};
     float *wave = rlm_alloc((size_t)t->val_length * sizeof(float));
     memset(s, 0, sizeof *s);
-    int code = counts && wave ? 0 : rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
+    int code = wave ? 0 : rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
     t->run.tape = NULL;
     rlm_arena_rewind(&t->arena, 0);
     for (int i = 0; i < clips && !code; i++) {
         int at = (int)((int64_t)i * t->sounds.val_count / clips);
-        code = score_clip(t, at, wave, counts, s, sample && i < SAMPLES, err);
+        code = score_clip(t, at, wave, &use, s, sample && i < SAMPLES, err);
     }
-    int64_t total = (int64_t)clips * (t->val_length / rlm_audio_hop(&t->config));
-    for (int q = 0; q < t->config.levels && !code && clips; q++)
-        s->used[q] = perplexity(counts + (int64_t)q * t->config.codes, t->config.codes, total);
-    s->si_sdr /= clips ? clips : 1;
-    s->mel /= clips ? clips : 1;
-    rlm_free(counts);
+    for (int q = 0; q < t->config.levels && !code; q++)
+        s->used[q] = rlm_code_use_perplexity(&use, q);
+    s->si_sdr /= clips;
+    s->mel /= clips;
+    rlm_code_use_free(&use);
     rlm_free(wave);
     return code;
 }
@@ -430,7 +421,10 @@ static int look(void *cookie, int what, rlm_error *err)
     rlm_audio_scores s;
     if (!t->sounds.val_count || !t->rvq.started)
         return 0;
-    RLM_TRY(score(t, what & RLM_LOOK_SAMPLE, &s, err));
+    bool sample = what & RLM_LOOK_SAMPLE;
+    if (sample && !t->ears)
+        RLM_TRY(rlm_ears_open(&t->ears, t->config.rate, t->par, err));
+    RLM_TRY(score(t, sample, &s, err));
     rlm_journal_put(t->journal, t->step, "val_si_sdr", s.si_sdr, "val_mel", s.mel,
                     "val_codes_first", s.used[0], "val_codes_last", s.used[t->config.levels - 1],
                     NULL);

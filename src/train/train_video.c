@@ -252,15 +252,20 @@ static int look(void *cookie, int what, rlm_error *err)
 {
     trainer *t = cookie;
     rlm_video_scores s;
-    bool sheet = what & RLM_LOOK_SAMPLE;
+    char sheet[4096];
+    bool sample = what & RLM_LOOK_SAMPLE;
+    snprintf(sheet, sizeof sheet, "%s/samples", t->o->run_dir);
+    if (sample)
+        RLM_TRY(rlm_mkdirs(sheet, err));
+    snprintf(sheet, sizeof sheet, "%s/samples/step_%07lld.png", t->o->run_dir, (long long)t->step);
     t->run.tape = NULL;
     rlm_arena_rewind(&t->arena, 0);
-    RLM_TRY(rlm_video_val_score(&t->val, &t->run, t->video, &s, sheet, err));
+    RLM_TRY(rlm_video_val_score(&t->val, &t->run, t->video, &s, sample ? sheet : NULL, err));
     rlm_journal_put(t->journal, t->step, "val_psnr", s.psnr[RLM_VAL_REAL], "val_psnr_photo",
                     s.psnr[RLM_VAL_PHOTO], "val_psnr_world", s.psnr[RLM_VAL_WORLD],
                     "val_psnr_control", s.psnr[RLM_VAL_CONTROL], "val_distinct", s.distinct, NULL);
     rlm_logf(&t->log, 2, "%s", rlm_journal_line(t->journal, t->recipe.steps));
-    return sheet ? rlm_video_sheet_write(&t->val, t->o->run_dir, t->step, err) : 0;
+    return 0;
 }
 
 static int save(void *cookie, const char *dir, rlm_error *err)

@@ -53,12 +53,11 @@ int rlm_clips_sample(rlm_clips *c, uint64_t seed, int64_t index, bool clip, floa
 int rlm_clips_val(rlm_clips *c, bool clip, int i, rlm_frames *out);
 
 /* ---- video_report.c: quality on held-out recordings, and what a person looks at -------------- */
-enum { RLM_SHEET_CLIPS = 12, RLM_VAL_MOST = 24 };
+enum { RLM_VAL_MOST = 24 };
 enum { RLM_VAL_REAL, RLM_VAL_PHOTO, RLM_VAL_WORLD, RLM_VAL_CONTROL, RLM_VAL_KINDS };
 typedef struct rlm_video_val {
     rlm_frames clips[RLM_VAL_KINDS][RLM_VAL_MOST];
     int count[RLM_VAL_KINDS];
-    uint8_t *sheet; /* [6 * side][RLM_SHEET_CLIPS * side][3] */
 } rlm_video_val;
 typedef struct rlm_video_scores {
     double psnr[RLM_VAL_KINDS]; /* dB, mean over clips; 0: none */
@@ -66,11 +65,9 @@ typedef struct rlm_video_scores {
 } rlm_video_scores;
 int rlm_video_val_open(rlm_video_val *v, rlm_clips *c, rlm_error *err);
 void rlm_video_val_free(rlm_video_val *v);
-/* Through the tokenizer's own door: bytes to codes to bytes. sheet: also draw it. */
-int rlm_video_val_score(rlm_video_val *v, rlm_run *run, const rlm_video *video, rlm_video_scores *s,
-                        bool sheet, rlm_error *err);
-/* run_dir/samples/step_0001000.png: frames 0, 8, 16; originals above reconstructions. */
-int rlm_video_sheet_write(const rlm_video_val *v, const char *run_dir, int64_t step,
-                          rlm_error *err);
+/* Through the tokenizer's own door: bytes to codes to bytes. sheet: PNG to write, of some clips
+ * frames 0, 8, 16, originals above reconstructions; NULL: none. */
+int rlm_video_val_score(const rlm_video_val *v, rlm_run *run, const rlm_video *video,
+                        rlm_video_scores *s, const char *sheet, rlm_error *err);
 
 #endif
