@@ -91,6 +91,8 @@ static int json_leaf(rlm_form *f, const char *name, cJSON *node, rlm_refusal *r)
     if (cJSON_IsBool(node))
         return add(f, name, RLM_FIELD_BOOL, cJSON_IsTrue(node) ? "true" : "false",
                    cJSON_IsTrue(node) ? 4 : 5, r);
+    if (cJSON_IsRaw(node)) /* of rlm_json_integer */
+        return add(f, name, RLM_FIELD_NUMBER, node->valuestring, strlen(node->valuestring), r);
     /* A number's text is kept with the node, which owns it. */
     if (!isfinite(node->valuedouble))
         return rlm_refuse(r, 400, "invalid_number", name, "'%.80s' is not a finite number.", name);
@@ -128,17 +130,34 @@ static int json_flatten(rlm_form *f, const char *prefix, cJSON *node, rlm_refusa
     return 0;
 }
 
+static int take_tree(rlm_form *f, cJSON *tree, rlm_refusal *r)
+{
+    f->storage = tree;
+    if (!cJSON_IsObject(tree))
+        return rlm_refuse(r, 400, "invalid_json", "", "The body is not a JSON object.");
+    return json_flatten(f, "", tree, r);
+}
+
 static int parse_json(rlm_form *f, char *body, size_t bytes, rlm_refusal *r)
 {
     if (json_scan(body, bytes, r))
         return -1;
     body[bytes] = 0;
     const char *end = NULL;
-    cJSON *tree = cJSON_ParseWithLengthOpts(body, bytes + 1, &end, 1);
-    f->storage = tree;
-    if (!cJSON_IsObject(tree))
-        return rlm_refuse(r, 400, "invalid_json", "", "The body is not a JSON object.");
-    return json_flatten(f, "", tree, r);
+    return take_tree(f, cJSON_ParseWithLengthOpts(body, bytes + 1, &end, 1), r);
+}
+
+int rlm_form_from_json(rlm_form *f, const cJSON *object, rlm_refusal *r)
+{
+    f->count = 0;
+    return take_tree(f, cJSON_Duplicate(object, 1), r);
+}
+
+void rlm_json_integer(cJSON *o, const char *name, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    cJSON_AddRawToObject(o, name, text);
 }
 
 /* ---- multipart/form-data (RFC 7578) ------------------------------------------------------------

@@ -6,6 +6,8 @@
 
 #include "src/server/bytes.h"
 
+struct cJSON;
+
 enum {
     RLM_FORM_FIELDS = 96,
     RLM_FORM_FILES = 16,
@@ -35,6 +37,10 @@ typedef struct rlm_form {
  * room for one more byte. Fails with 400 or 415. The form must be freed in any case. */
 int rlm_form_parse(rlm_form *form, const char *content_type, char *body, size_t bytes,
                    rlm_refusal *refusal);
+/* The same from an object, which is left as it is. */
+int rlm_form_from_json(rlm_form *form, const struct cJSON *object, rlm_refusal *refusal);
 void rlm_form_free(rlm_form *form);
+/* Add a number with all its digits, of which cJSON keeps 15. */
+void rlm_json_integer(struct cJSON *object, const char *name, int64_t value);
 
 #endif

@@ -126,7 +126,7 @@ cJSON *rlm_jobs_video(const rlm_jobs *q, const job *j)
     } else {
         cJSON_AddNullToObject(o, "error");
     }
-    cJSON_AddNumberToObject(o, "seed", (double)w->seed);
+    rlm_json_integer(o, "seed", w->seed);
     cJSON_AddStringToObject(o, "format", rlm_format_get(w->format)->name);
     cJSON_AddItemToObject(o, "settings", rlm_wish_settings(w));
     cJSON *inputs = cJSON_AddArrayToObject(o, "inputs");

@@ -464,7 +464,7 @@ static void add_row(cJSON *o, const rlm_wish *w, const row *row)
             cJSON_AddNumberToObject(o, row->name, number);
         break;
     case SEED:
-        cJSON_AddNumberToObject(o, row->name, (double)*(const int64_t *)at);
+        rlm_json_integer(o, row->name, *(const int64_t *)at);
         break;
     case NUMBER:
         if (*(const double *)at > 0 || (*(const double *)at == 0 && row->min == 0))
@@ -548,23 +548,14 @@ int rlm_wish_load(rlm_wish *w, const cJSON *saved, rlm_refusal *r)
     const cJSON *settings = cJSON_GetObjectItemCaseSensitive(saved, "settings");
     const cJSON *from = cJSON_GetObjectItemCaseSensitive(saved, "remixed_from");
     wish_defaults(w, saved_int(saved, "kind", 0, RLM_WISH_EXTEND));
-    char *text = cJSON_PrintUnformatted(settings), *copy = NULL;
     rlm_form *form = calloc(1, sizeof *form);
-    int code = -1;
-    if (text)
-        copy = malloc(strlen(text) + 2);
-    if (!copy || !form) {
-        rlm_refuse(r, 500, "out_of_memory", "", "The saved settings cannot be read.");
-    } else {
-        memcpy(copy, text, strlen(text) + 1);
-        code = rlm_form_parse(form, "application/json", copy, strlen(text), r);
-        if (!code)
-            code = take_fields(w, form, 1, r);
+    int code = form ? rlm_form_from_json(form, settings, r)
+                    : rlm_refuse(r, 500, "out_of_memory", "", "Out of memory.");
+    if (!code)
+        code = take_fields(w, form, 1, r);
+    if (form)
         rlm_form_free(form);
-    }
-    free(copy);
     free(form);
-    cJSON_free(text);
     w->asked_width = saved_int(saved, "asked_width", 0, 8192);
     w->asked_height = saved_int(saved, "asked_height", 0, 8192);
     w->asked_frames = saved_int(saved, "asked_frames", 0, 4096);

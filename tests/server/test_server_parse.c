@@ -253,6 +253,24 @@ static void case_wish_saves_and_loads(void)
     rlm_wish_free(&again);
 }
 
+/* Through text, as a job's file is read: every bit of the seed stays. */
+static void case_wish_keeps_its_seed(void)
+{
+    rlm_wish w, again;
+    rlm_refusal r = {0};
+    CHECK(!wish_of(&w, RLM_WISH_CREATE, "{\"prompt\":\"p\",\"seed\":9007199254740991}", &r));
+    cJSON *saved = rlm_wish_save(&w);
+    char *text = cJSON_Print(saved);
+    cJSON *read = cJSON_Parse(text);
+    CHECK(!rlm_wish_load(&again, read, &r));
+    CHECK(w.seed == 9007199254740991 && again.seed == w.seed);
+    cJSON_Delete(saved);
+    cJSON_Delete(read);
+    cJSON_free(text);
+    rlm_wish_free(&w);
+    rlm_wish_free(&again);
+}
+
 static void case_wish_inputs(void)
 {
     rlm_wish w;
@@ -352,6 +370,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_forms_refuse);
     TEST_CASE(case_wish_defaults_and_ranges);
     TEST_CASE(case_wish_saves_and_loads);
+    TEST_CASE(case_wish_keeps_its_seed);
     TEST_CASE(case_wish_inputs);
     TEST_CASE(case_keys);
     TEST_CASE(case_hosts_and_origins);
