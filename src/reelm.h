@@ -289,6 +289,14 @@ typedef struct rlm_request {
     double preview_share;
 } rlm_request;
 RLM_API void rlm_request_defaults(rlm_request *request);
+/* The request as the JSON object that output and token files carry (docs/FORMATS.md), without what
+ * only the program knows: its verb, its files. *json is heap, free with rlm_string_free. */
+RLM_API int rlm_request_settings(const rlm_engine *engine, const rlm_request *request, char **json,
+                                 rlm_error *err);
+/* Frames a second as a fraction in lowest terms: whole, a multiple of 1000 / 1001, else
+ * thousandths.
+ */
+RLM_API void rlm_fps_fraction(double fps, int *num, int *den);
 
 /* What was really done, seconds of wall clock; of a dry run: what would be, from a probe of a
  * second or two on this machine as it is now (decode_s: all but sampling). */

@@ -277,7 +277,8 @@ function fillForm(s) {
   if (s.generate_sound !== undefined) $("sound").checked = s.generate_sound === true || s.generate_sound === "true";
   if (s.audio !== undefined) $("sound").checked = s.audio === true;
   if (s.output_format) $("format").value = s.output_format;
-  setValue("mask_box", s.mask_box);
+  const boxes = (s.mask_boxes || []).map((b) => b.replace(/@(\d+)-(\d+)$/, (_, from, last) => `@${from}-${Number(last) + 1}`));
+  setValue("mask_box", s.mask_box || boxes.join(";")); // a file names the last frame, the API the one behind
   setValue("outpaint", s.outpaint);
   refresh();
 }

@@ -70,10 +70,8 @@ static int read_want(job *j)
         w->width = (int)a->width;
     if (a->height)
         w->height = (int)a->height;
-    if (a->fps > 0) {
-        w->fps_num = (int)(a->fps * 1000 + 0.5);
-        w->fps_den = 1000;
-    }
+    if (a->fps > 0)
+        rlm_fps_fraction(a->fps, &w->fps_num, &w->fps_den);
     if (a->frames)
         w->frames = (int)a->frames;
     else if (a->seconds > 0) {

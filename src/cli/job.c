@@ -35,13 +35,6 @@ static int read_prompt(cli_job *j)
     return 0;
 }
 
-/* Frames a second as a fraction of small integers. */
-static void set_fps(rlm_request *r, double fps)
-{
-    r->fps_den = fabs(fps - round(fps)) < 1e-9 ? 1 : 1001;
-    r->fps_num = (int)lround(fps * r->fps_den);
-}
-
 /* Seconds become whole frames; --strict refuses to round. */
 static int set_length(cli_job *j)
 {
@@ -71,7 +64,7 @@ int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
     if (a->height)
         r->height = (int)a->height;
     if (a->fps > 0)
-        set_fps(r, a->fps);
+        rlm_fps_fraction(a->fps, &r->fps_num, &r->fps_den);
     int code = set_length(j);
     if (code)
         return code;

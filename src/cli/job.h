@@ -72,14 +72,12 @@ void cli_job_close(cli_job *j);
  * ------------------------------------------------
  */
 
-/* A new object; the caller deletes it. */
+/* A new object, NULL without memory; the caller deletes it. */
 struct cJSON *cli_settings(const cli_job *j);
 /* --from-metadata and --resume: what no flag gave is taken from the file they name. */
 int cli_settings_recall(cli_args *a);
 /* The settings in a media, token or sidecar file: heap (free), or NULL after saying why. */
 char *cli_settings_read(const char *path, int *exit_code);
-void cli_add_float(struct cJSON *o, const char *key,
-                   float value); /* the shortest that reads back */
 
 /* ---- batch.c: --prompts-file and --batch-count
  * ---------------------------------------------------

@@ -11,87 +11,24 @@
 
 enum { SETTINGS_LIMIT = 1 << 20 };
 
-void cli_add_float(cJSON *o, const char *key, float value)
-{
-    char text[32];
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value)
-            break;
-    }
-    cJSON_AddRawToObject(o, key, text);
-}
-
-/* Name of the model's folder and the sums of its parts. */
-static void add_model(cJSON *o, const cli_job *j)
-{
-    static const char *const parts[] = {"video", "audio", "lm"};
-    char *text = NULL;
-    if (!j->engine || rlm_engine_info(j->engine, &text, NULL))
-        return;
-    cJSON *info = cJSON_Parse(text), *model = cJSON_AddObjectToObject(o, "model");
-    const char *dir = cJSON_GetStringValue(cJSON_GetObjectItem(info, "model"));
-    const char *slash = dir ? strrchr(dir, '/') : NULL;
-    if (dir)
-        cJSON_AddStringToObject(model, "name", slash && slash[1] ? slash + 1 : dir);
-    for (int i = 0; i < 3; i++) {
-        const cJSON *part = cJSON_GetObjectItem(info, parts[i]);
-        const char *sha = cJSON_GetStringValue(cJSON_GetObjectItem(part, "sha256"));
-        if (sha)
-            cJSON_AddStringToObject(model, parts[i], sha);
-    }
-    cJSON_Delete(info);
-    rlm_string_free(&text);
-}
-
-/* What the verb's own options say; the files they name are the user's to give again. */
-static void add_conditions(cJSON *o, const cli_job *j)
-{
-    const cli_args *a = j->args;
-    if (a->backward)
-        cJSON_AddBoolToObject(o, "backward", 1);
-    if (a->outpaint)
-        cJSON_AddStringToObject(o, "outpaint", a->outpaint);
-    cJSON *boxes = a->mask_boxes.count ? cJSON_AddArrayToObject(o, "mask_boxes") : NULL;
-    for (int i = 0; i < a->mask_boxes.count; i++)
-        cJSON_AddItemToArray(boxes, cJSON_CreateString(a->mask_boxes.items[i]));
-}
-
 cJSON *cli_settings(const cli_job *j)
 {
-    const rlm_request *r = &j->request;
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "schema", "reelm.settings/1");
-    cJSON_AddStringToObject(o, "generator", "reelm " RLM_VERSION);
-    if (!j->args->no_ai_mark)
+    const cli_args *a = j->args;
+    char *text = NULL, seed[24];
+    (void)rlm_request_settings(j->engine, &j->request, &text, NULL);
+    cJSON *o = cJSON_Parse(text);
+    rlm_string_free(&text);
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)j->request.seed);
+    cJSON_ReplaceItemInObject(o, "seed", cJSON_CreateRaw(seed)); /* a number loses digits */
+    if (!a->no_ai_mark)
         cJSON_AddBoolToObject(o, "ai_generated", 1);
-    cJSON_AddStringToObject(o, "mode", j->args->verb_name);
-    if (r->prompt)
-        cJSON_AddStringToObject(o, "prompt", r->prompt);
-    if (r->negative_prompt)
-        cJSON_AddStringToObject(o, "negative_prompt", r->negative_prompt);
-    cJSON_AddNumberToObject(o, "seed", (double)r->seed);
-    cJSON_AddNumberToObject(o, "width", r->width);
-    cJSON_AddNumberToObject(o, "height", r->height);
-    if (j->args->verb == CLI_EXTEND)
-        cJSON_AddNumberToObject(o, "seconds", j->args->seconds);
-    else
-        cJSON_AddNumberToObject(o, "frames", r->frames);
-    cJSON_AddNumberToObject(o, "fps", (double)r->fps_num / r->fps_den);
-    cJSON_AddBoolToObject(o, "audio", r->audio);
-    cli_add_float(o, "temperature", r->video.temperature);
-    cli_add_float(o, "audio_temperature", r->audio_sampling.temperature);
-    cJSON_AddNumberToObject(o, "top_k", r->video.top_k);
-    cli_add_float(o, "top_p", r->video.top_p);
-    cli_add_float(o, "min_p", r->video.min_p);
-    cli_add_float(o, "cfg_scale", r->cfg_scale);
-    if (j->args->source)
-        cJSON_AddStringToObject(o, "source", j->args->source);
-    cJSON_AddBoolToObject(o, "deterministic", j->args->deterministic);
-    add_conditions(o, j);
+    cJSON_AddStringToObject(o, "mode", a->verb_name);
+    if (a->verb == CLI_EXTEND) { /* as long as the source and so much */
+        cJSON_DeleteItemFromObject(o, "frames");
+        cJSON_AddNumberToObject(o, "seconds", a->seconds);
+    }
     if (j->source_sha[0])
         cJSON_AddStringToObject(o, "source_sha256", j->source_sha);
-    add_model(o, j);
     return o;
 }
 

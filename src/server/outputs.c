@@ -1,7 +1,5 @@
 /* A job's files: the clip with its settings inside, a thumbnail, a sheet of frames. */
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,36 +9,8 @@
 
 enum { THUMBNAIL_SIDE = 512, SHEET_SIDE = 160, SHEET_FRAMES = 16, SHEET_COLUMNS = 4 };
 
-/* ---- Settings: the keys that the command line writes and reads back, then what the API adds
- * ------
+/* ---- Settings: as the command line writes and reads them, and two words of the API -------------
  */
-
-/* A float in as few digits as tell it from its neighbours. */
-static void add_float(cJSON *o, const char *key, float value)
-{
-    char text[32];
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value)
-            break;
-    }
-    cJSON_AddRawToObject(o, key, text);
-}
-
-static void add_model(cJSON *o, const rlm_worker *w)
-{
-    static const char *const parts[] = {"video", "audio", "lm"};
-    cJSON *info = w->info ? cJSON_Parse(w->info) : NULL;
-    cJSON *model = cJSON_AddObjectToObject(o, "model");
-    cJSON_AddStringToObject(model, "name", w->name);
-    for (int i = 0; i < 3; i++) {
-        const cJSON *part = cJSON_GetObjectItemCaseSensitive(info, parts[i]);
-        const cJSON *sha = cJSON_GetObjectItemCaseSensitive(part, "sha256");
-        if (cJSON_IsString(sha))
-            cJSON_AddStringToObject(model, parts[i], sha->valuestring);
-    }
-    cJSON_Delete(info);
-}
 
 /* The verb that makes the same. */
 static const char *mode_of(const rlm_wish *w)
@@ -67,50 +37,25 @@ static void add_source(cJSON *o, const rlm_work *work)
     }
 }
 
-static char *settings_text(const rlm_work *work, const rlm_worker *worker, const rlm_request *r,
-                           const rlm_clip *clip)
+static char *settings_text(const rlm_work *work, const rlm_worker *worker, const rlm_request *r)
 {
     const rlm_wish *w = work->wish;
-    cJSON *o = cJSON_CreateObject(), *more = rlm_wish_settings(w), *item;
-    cJSON_AddStringToObject(o, "schema", "reelm.settings/1");
-    cJSON_AddStringToObject(o, "generator", "reelm " RLM_VERSION);
+    char *text = NULL;
+    (void)rlm_request_settings(worker->engine, r, &text, NULL);
+    cJSON *o = cJSON_Parse(text);
+    rlm_string_free(&text);
+    cJSON_DeleteItemFromObject(o, "seed"); /* as a number it may lose digits */
+    rlm_json_integer(o, "seed", w->seed);
     cJSON_AddBoolToObject(o, "ai_generated", 1);
     cJSON_AddStringToObject(o, "mode", mode_of(w));
-    if (r->prompt)
-        cJSON_AddStringToObject(o, "prompt", r->prompt);
-    if (r->negative_prompt)
-        cJSON_AddStringToObject(o, "negative_prompt", r->negative_prompt);
-    cJSON_AddNumberToObject(o, "seed", (double)r->seed);
-    cJSON_AddNumberToObject(o, "width", clip->video.width);
-    cJSON_AddNumberToObject(o, "height", clip->video.height);
-    if (w->kind == RLM_WISH_EXTEND)
+    if (w->kind == RLM_WISH_EXTEND) { /* as long as the source and so much */
+        cJSON_DeleteItemFromObject(o, "frames");
         cJSON_AddNumberToObject(o, "seconds", w->seconds);
-    else
-        cJSON_AddNumberToObject(o, "frames", r->frames);
-    cJSON_AddNumberToObject(o, "fps", (double)r->fps_num / r->fps_den);
-    cJSON_AddBoolToObject(o, "audio", r->audio);
-    add_float(o, "temperature", r->video.temperature);
-    add_float(o, "audio_temperature", r->audio_sampling.temperature);
-    cJSON_AddNumberToObject(o, "top_k", r->video.top_k);
-    add_float(o, "top_p", r->video.top_p);
-    add_float(o, "min_p", r->video.min_p);
-    add_float(o, "cfg_scale", r->cfg_scale);
-    cJSON_AddBoolToObject(o, "deterministic", worker->deterministic);
-    add_source(o, work);
-    add_model(o, worker);
-    cJSON_DeleteItemFromObject(more, "user");
-    cJSON_DeleteItemFromObject(more, "generate_sound");
-    cJSON_DeleteItemFromObject(more, "guidance_scale");
-    cJSON_DeleteItemFromObject(more, "num_frames");
-    while (more && (item = more->child)) {
-        cJSON_DetachItemViaPointer(more, item);
-        if (cJSON_HasObjectItem(o, item->string))
-            cJSON_Delete(item);
-        else
-            cJSON_AddItemToObject(o, item->string, item);
     }
-    cJSON_Delete(more);
-    char *text = cJSON_PrintUnformatted(o);
+    add_source(o, work);
+    cJSON_AddStringToObject(o, "task", rlm_wish_task_name(w->task));
+    cJSON_AddStringToObject(o, "output_format", rlm_format_get(w->format)->name);
+    text = cJSON_PrintUnformatted(o);
     cJSON_Delete(o);
     return text;
 }
@@ -143,7 +88,7 @@ int rlm_outputs_write(rlm_work *work, const rlm_worker *worker, const rlm_reques
         .format = format, .crf = 18, .no_metadata = work->wish->no_metadata};
     snprintf(name, sizeof name, "output.%s", format);
     rlm_store_file_path(work->store, work->id, name, path);
-    char *text = settings_text(work, worker, request, clip);
+    char *text = settings_text(work, worker, request);
     clip->metadata = text;
     int code = rlm_media_write(path, clip, &options, err);
     clip->metadata = NULL;

@@ -184,8 +184,6 @@ static void add_defaults(cJSON *o, const rlm_wish_limits *l)
 
 enum MHD_Result rlm_route_props(rlm_exchange *x, const char *id)
 {
-    static const char *const tasks[] = {"auto",    "video", "image",     "predict",  "paint",
-                                        "stylize", "sound", "visualize", "continue", NULL};
     const rlm_serve_options *p = x->server->options;
     const rlm_wish_limits *l = &x->server->worker.limits;
     (void)id;
@@ -193,8 +191,10 @@ enum MHD_Result rlm_route_props(rlm_exchange *x, const char *id)
     cJSON_AddStringToObject(o, "build", "reelm " RLM_VERSION);
     cJSON_AddStringToObject(o, "model", x->server->worker.name);
     add_defaults(o, l);
-    add_strings(o, "tasks", tasks);
-    cJSON *f = cJSON_AddArrayToObject(o, "output_formats");
+    cJSON *f = cJSON_AddArrayToObject(o, "tasks");
+    for (int i = 0; rlm_wish_task_name(i); i++)
+        cJSON_AddItemToArray(f, cJSON_CreateString(rlm_wish_task_name(i)));
+    f = cJSON_AddArrayToObject(o, "output_formats");
     for (int i = 0; i < RLM_FORMATS; i++)
         cJSON_AddItemToArray(f, cJSON_CreateString(rlm_format_get(i)->name));
     f = cJSON_AddArrayToObject(o, "fields");

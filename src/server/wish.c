@@ -67,6 +67,11 @@ const rlm_format *rlm_format_get(int format)
     return &formats[format >= 0 && format < RLM_FORMATS ? format : 0];
 }
 
+const char *rlm_wish_task_name(int task)
+{
+    return task >= 0 && task < RLM_TASK_COUNT ? task_names[task] : NULL;
+}
+
 const char *rlm_wish_field_name(int index)
 {
     return index >= 0 && index < ROWS ? rows[index].name : rlm_input_field_name(index - ROWS);

@@ -46,6 +46,7 @@ typedef struct rlm_format {
     const char *name, *mime;
 } rlm_format;
 const rlm_format *rlm_format_get(int format);
+const char *rlm_wish_task_name(int task); /* RLM_TASK_*; NULL at the end */
 
 /* Numbers that were not given are 0, or negative where 0 has a meaning; rlm_wish_settle fills them
  * in. Ranges: the table in wish.c. */

@@ -1,6 +1,5 @@
 #include "src/server/worker.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +46,6 @@ int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *opt
     *w = (rlm_worker){0};
     rlm_request_defaults(&plain);
     base_name(model_dir, w->name, sizeof w->name);
-    w->deterministic = options->deterministic;
     int code = rlm_open(&w->engine, model_dir, options, err);
     if (!code)
         code = rlm_session_open(&w->session, w->engine, err);
@@ -109,12 +107,6 @@ static const rlm_clip *clip_of(const making *m, int role)
         if (m->work->wish->inputs[i].role == role)
             return &m->clips[i];
     return NULL;
-}
-
-static void set_fps(rlm_request *r, double fps)
-{
-    r->fps_den = fabs(fps - round(fps)) < 1e-9 ? 1 : 1001;
-    r->fps_num = (int)lround(fps * r->fps_den);
 }
 
 static int decode_input(making *m, int index, const rlm_want *want, rlm_clip *out, rlm_error *err)
@@ -261,7 +253,7 @@ static void fill_request(making *m)
     r->width = w->width;
     r->height = w->height;
     r->frames = w->frames ? w->frames : r->frames;
-    set_fps(r, w->fps);
+    rlm_fps_fraction(w->fps, &r->fps_num, &r->fps_den);
     r->audio = w->sound != 0;
     r->seed = (uint64_t)w->seed;
     if (w->temperature >= 0)

@@ -11,7 +11,6 @@ typedef struct rlm_worker {
     char name[80]; /* of the model: the last part of its folder */
     char *info;    /* rlm_engine_info's JSON without the folder; heap */
     rlm_wish_limits limits;
-    int deterministic;
 } rlm_worker;
 
 int rlm_worker_open(rlm_worker *worker, const char *model_dir, const rlm_options *options,

@@ -305,6 +305,24 @@ def n9_the_command_line_makes_the_same_from_the_file():
         check(re.fullmatch("[0-9a-f]{64}", v["token_sha256"]), str(v))
 
 
+def n9_the_command_line_makes_an_edit_again():
+    s = shared.get()
+    first = s.make(num_frames=5, size="32x32", seed=9)
+    fields = {"prompt": "a blue ball", "video": {"id": first["id"]}, "mask_box": "0,0,16,32@1-4;4,4,8,8", "seed": 1}
+    clip = s.content(s.wait(s.json("POST", "/v1/videos/edits", {**fields, "seconds": 0.625})))[1]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in (("source", s.content(first)[1]), ("edit", clip)):
+            with open(f"{folder}/{name}.mp4", "wb") as f:
+                f.write(data)
+        command = [REELM, "edit", f"{folder}/source.mp4", "--from-metadata", f"{folder}/edit.mp4", "-t", "1", "-q"]
+        subprocess.run([*command, "-o", f"{folder}/o.mp4"], check=True)
+        for name in ("edit", "o"):
+            told = subprocess.run([REELM, "metadata", "--json", f"{folder}/{name}.mp4"], capture_output=True, check=True)
+            told = json.loads(told.stdout)
+            check(told["mode"] == "edit" and told["mask_boxes"] == ["0,0,16,32@1-3", "4,4,8,8"], f"{name}: {told}")
+            check("mask_box" not in told, f"{name}: {told}")
+
+
 def s1_files_say_that_they_are_generated():
     s = shared.get()
     for fields in ({}, {"no_metadata": True}, {"output_format": "png"}):
