@@ -77,9 +77,9 @@ typedef struct rlm_job {
     rlm_codes given_video, given_audio; /* of resume_tokens */
     int video_window, audio_window;     /* how many windows were begun */
     rlm_key *keys;                      /* [key_count] */
-    int key_count;
-    double probe_s, unmade_s; /* dry run: s spent on probes; s of work left out */
-    int unmade;               /* dry run: pictures left out */
+    int key_count, key_base;            /* pictures of a source, which the record lacks */
+    double probe_s, unmade_s;           /* dry run: s spent on probes; s of work left out */
+    int unmade;                         /* dry run: pictures left out */
 } rlm_job;
 /* Dry run: a window was made, from when `before` was the report, `made` pictures long; the `rest`
  * that follow it cost as much each. */
@@ -109,13 +109,26 @@ int64_t rlm_sound_samples(const rlm_job *j, int frames);
  */
 
 enum { RLM_WINDOW_LATENTS = 5 /* of one pass: what training saw */ };
-/* The request's keyframes, encoded; of the result's `frames` pictures first..last are free. */
-int rlm_job_keys(rlm_job *j, int first, int last, int frames, rlm_error *err);
+/* The request's keyframes, encoded; of the result's `frames` pictures first..last are free, and the
+ * record begins at picture `base`. */
+int rlm_job_keys(rlm_job *j, int base, int first, int last, int frames, rlm_error *err);
 void rlm_job_keys_free(rlm_job *j);
 /* How many keyframes stand in latent frames [past, latents) of a window that begins at picture
  * `base`; their codes into ids [latents][h][w] and known, unless ids is NULL. */
 int rlm_window_keys(rlm_job *j, int base, int past, int latents, int h, int w, int32_t *ids,
                     uint8_t *known);
+/* The keyframes among the true_frames of the record as its stills: heap, the caller's. */
+int rlm_job_stills(const rlm_job *j, rlm_codes *record, rlm_error *err);
+/* They stand in the pictures of the result as decoding the record shows them. */
+int rlm_job_show_keys(rlm_job *j, rlm_frames *result, rlm_error *err);
+
+/* ---- pipeline_stills.c -------------------------------------------------------------------------
+ */
+
+/* TOKENS when the codes' stills do not lie in their pictures. what: begins the sentence. */
+int rlm_stills_check(const rlm_codes *c, const char *what, rlm_error *err);
+/* Put the stills of `c` into the pictures decoded from it, and lead those around to them. */
+int rlm_stills_show(rlm_session *s, const rlm_codes *c, rlm_frames *pictures, rlm_error *err);
 
 /* ---- pipeline_walk.c ---------------------------------------------------------------------------
  */

@@ -9,6 +9,8 @@ void rlm_codes_free(rlm_codes *codes)
         return;
     rlm_free(codes->ids);
     rlm_free(codes->windows);
+    rlm_free(codes->still_frames);
+    rlm_free(codes->stills);
     memset(codes, 0, sizeof *codes);
 }
 
@@ -24,6 +26,10 @@ static int one_piece(const rlm_codes *c, const char *what, rlm_error *err)
         return rlm_fail(err, RLM_E_UNSUPPORTED,
                         "%s: the clip was made in %d windows, each decoded on its own", what,
                         c->window_count);
+    if (c->still_count)
+        return rlm_fail(err, RLM_E_UNSUPPORTED,
+                        "%s: the clip shows %d keyframes, each decoded on its own", what,
+                        c->still_count);
     return 0;
 }
 

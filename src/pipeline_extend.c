@@ -366,6 +366,8 @@ static int extend_backward(rlm_job *j, rlm_clip *clip, int frames, int sound, rl
     j->no_preview = 1;
     turn_round(&clip->video);
     int code = rlm_continue(j, clip, frames, 0, err);
+    if (!code)
+        code = rlm_job_show_keys(j, &clip->video, err);
     turn_round(&clip->video);
     clip->audio = heard;
     if (!code && sound)
@@ -378,8 +380,8 @@ static int extend_backward(rlm_job *j, rlm_clip *clip, int frames, int sound, rl
 static int extend_keys(rlm_job *j, int before, int frames, rlm_error *err)
 {
     if (!j->r->backward)
-        return rlm_job_keys(j, before, frames - 1, frames, err);
-    RLM_TRY(rlm_job_keys(j, 0, frames - before - 1, frames, err));
+        return rlm_job_keys(j, before, before, frames - 1, frames, err);
+    RLM_TRY(rlm_job_keys(j, before, 0, frames - before - 1, frames, err));
     for (int i = 0; i < j->key_count; i++)
         j->keys[i].frame = frames - 1 - j->keys[i].frame;
     return 0;
@@ -414,6 +416,8 @@ int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *sourc
     if (!code)
         code = request->backward ? extend_backward(&j, &clip, frames, sound, err)
                                  : rlm_continue(&j, &clip, frames, sound, err);
+    if (!code && !request->backward)
+        code = rlm_job_show_keys(&j, &clip.video, err);
     if (!code && j.cancelled)
         code = rlm_fail(err, RLM_E_CANCELLED, "stopped after %d of %d frames", clip.video.count,
                         frames);

@@ -207,8 +207,9 @@ int rlm_decode_file(rlm_session *s, const rlm_codes *video, const rlm_codes *aud
     audio = audio && audio->count ? audio : NULL;
     if (!video && !audio)
         return rlm_fail(err, RLM_E_TOKENS, "there are no codes to decode");
-    bool windows = (video && video->window_count) || (audio && audio->window_count);
-    if (windows || !rlm_media_out_serves(path, options ? options->format : NULL)) {
+    bool whole =
+        (video && (video->window_count || video->still_count)) || (audio && audio->window_count);
+    if (whole || !rlm_media_out_serves(path, options ? options->format : NULL)) {
         rlm_clip clip = {0};
         RLM_TRY(rlm_decode(s, video, audio, &clip, err));
         clip.metadata = (char *)metadata;

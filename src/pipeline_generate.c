@@ -306,7 +306,7 @@ static int plan_keys(rlm_job *j, plan *p, rlm_error *err)
     int h = (j->r->height + side - 1) / side, w = (j->r->width + side - 1) / side;
     if (!j->r->keyframe_count)
         return 0;
-    RLM_TRY(rlm_job_keys(j, first, j->r->frames - 1, j->r->frames, err));
+    RLM_TRY(rlm_job_keys(j, 0, first, j->r->frames - 1, j->r->frames, err));
     if (!rlm_window_keys(j, 0, first, RLM_WINDOW_LATENTS, h, w, NULL, NULL))
         return 0;
     p->seen = rlm_calloc((size_t)RLM_WINDOW_LATENTS * (size_t)h * (size_t)w, sizeof *p->seen);
@@ -455,8 +455,9 @@ static int make_continuation(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     *out = p->condition;
     p->condition = (rlm_clip){0};
     int have = out->video.count, frames = have + j->r->frames;
-    RLM_TRY(rlm_job_keys(j, have, frames - 1, frames, err));
-    return rlm_continue(j, out, frames, sound, err);
+    RLM_TRY(rlm_job_keys(j, have, have, frames - 1, frames, err));
+    RLM_TRY(rlm_continue(j, out, frames, sound, err));
+    return rlm_job_show_keys(j, &out->video, err);
 }
 
 /* Sound for pictures that were made without. */
@@ -491,7 +492,7 @@ static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
         code = rlm_dub(j, out, err);
     if (!code && !whole && !j->cancelled)
         code = rlm_continue(j, out, j->r->frames, (p->sound || p->dub) && out->audio.count, err);
-    return code;
+    return code ? code : rlm_job_show_keys(j, &out->video, err);
 }
 
 int rlm_generate(rlm_session *s, const rlm_request *request, rlm_clip *out, rlm_report *report,

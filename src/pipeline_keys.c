@@ -35,7 +35,7 @@ static int encode_still(rlm_job *j, const rlm_clip *image, rlm_codes *codes, rlm
     return code;
 }
 
-int rlm_job_keys(rlm_job *j, int first, int last, int frames, rlm_error *err)
+int rlm_job_keys(rlm_job *j, int base, int first, int last, int frames, rlm_error *err)
 {
     const rlm_request *r = j->r;
     int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
@@ -45,6 +45,7 @@ int rlm_job_keys(rlm_job *j, int first, int last, int frames, rlm_error *err)
                         KEYS_MAX);
     if (!r->keyframe_count)
         return 0;
+    j->key_base = base;
     j->keys = rlm_calloc((size_t)r->keyframe_count, sizeof *j->keys);
     if (!j->keys)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %d keyframes", r->keyframe_count);
@@ -105,4 +106,54 @@ int rlm_window_keys(rlm_job *j, int base, int past, int latents, int h, int w, i
         forced++;
     }
     return forced;
+}
+
+int rlm_job_stills(const rlm_job *j, rlm_codes *record, rlm_error *err)
+{
+    size_t plane = (size_t)record->dims[1] * (size_t)record->dims[2];
+    size_t room = (size_t)j->key_count;
+    if (!room || !record->count)
+        return 0;
+    record->still_frames = rlm_alloc(room * sizeof *record->still_frames);
+    record->stills = rlm_alloc(rlm_size_mul(room * plane, sizeof *record->stills));
+    if (!record->still_frames || !record->stills) {
+        rlm_free(record->still_frames);
+        rlm_free(record->stills);
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %d keyframes", j->key_count);
+    }
+    for (int i = 0; i < j->key_count; i++) { /* sorted in */
+        int at = j->keys[i].frame - j->key_base, n = record->still_count;
+        if (at < 0 || at >= record->true_frames)
+            continue;
+        for (; n > 0 && record->still_frames[n - 1] > at; n--) {
+            record->still_frames[n] = record->still_frames[n - 1];
+            memcpy(record->stills + (size_t)n * plane, record->stills + (size_t)(n - 1) * plane,
+                   plane * sizeof *record->stills);
+        }
+        record->still_frames[n] = at;
+        /* a still clip begins with its picture alone */
+        memcpy(record->stills + (size_t)n * plane, j->keys[i].codes.ids,
+               plane * sizeof *record->stills);
+        record->still_count++;
+    }
+    return 0;
+}
+
+int rlm_job_show_keys(rlm_job *j, rlm_frames *result, rlm_error *err)
+{
+    rlm_frames part = *result;
+    if (!j->key_count || result->count <= j->key_base)
+        return 0;
+    double start = rlm_now();
+    const int *d = j->keys[0].codes.dims;
+    part.count -= j->key_base;
+    part.rgb += (size_t)j->key_base * (size_t)part.height * (size_t)part.width * 3;
+    rlm_codes record = rlm_job_video_grid(j, d[0], d[1], d[2], NULL, 0);
+    record.true_frames = part.count;
+    RLM_TRY(rlm_job_stills(j, &record, err));
+    int code = rlm_stills_show(j->s, &record, &part, err);
+    rlm_free(record.still_frames);
+    rlm_free(record.stills);
+    j->report.decode_s += rlm_now() - start;
+    return code;
 }

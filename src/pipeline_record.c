@@ -122,7 +122,12 @@ int rlm_job_save(rlm_job *j, rlm_error *err)
     rlm_codes video = plain(&j->made_video), audio = plain(&j->made_audio);
     if (!j->r->save_tokens || (!video.count && !audio.count))
         return 0;
-    return rlm_tokens_save(j->s->engine, j->r->save_tokens, &video, &audio, j->r->settings, err);
+    RLM_TRY(rlm_job_stills(j, &video, err));
+    int code =
+        rlm_tokens_save(j->s->engine, j->r->save_tokens, &video, &audio, j->r->settings, err);
+    rlm_free(video.still_frames);
+    rlm_free(video.stills);
+    return code;
 }
 
 int rlm_job_resume(rlm_job *j, rlm_error *err)

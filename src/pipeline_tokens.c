@@ -10,6 +10,7 @@
 
 enum { PLAN_FRAMES = 16 * RLM_AUDIO_CHUNK }; /* no chunk looks further back */
 enum { TOKENS_FRAMES_MAX = 1 << 20, TOKENS_SIDE_MAX = 16384, WINDOWS_MAX = 4096 };
+enum { TOKENS_STILLS_MAX = 64 };
 
 /* ---- Clips <-> grids ---------------------------------------------------------------------------
  */
@@ -168,6 +169,9 @@ static int cut_sound(const rlm_codes *all, int from, int codes, rlm_codes *piece
     *piece = *all;
     piece->windows = NULL;
     piece->window_count = 0;
+    piece->still_frames = NULL;
+    piece->stills = NULL;
+    piece->still_count = 0;
     piece->dims[1] = codes;
     piece->count = (int64_t)all->dims[0] * codes;
     piece->ids = rlm_alloc((size_t)piece->count * sizeof *piece->ids);
@@ -226,11 +230,13 @@ int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, r
     if (video && video->count) {
         RLM_TRY(rlm_session_need(s, RLM_PART_VIDEO, err));
         RLM_TRY(rlm_codes_belong("video", video, m->video_sha, err));
+        RLM_TRY(rlm_stills_check(video, "video", err));
         RLM_TRY(decode_video(s, video, &made.video, err));
+        code = rlm_stills_show(s, video, &made.video, err);
         if (made.video.fps_num < 1 || made.video.fps_den < 1)
             made.video.fps_num = 8, made.video.fps_den = 1;
     }
-    if (audio && audio->count) {
+    if (!code && audio && audio->count) {
         code = rlm_session_need(s, RLM_PART_AUDIO, err);
         if (!code)
             code = rlm_codes_belong("audio", audio, m->audio_sha, err);
@@ -280,6 +286,25 @@ static bool put_windows(rlm_st_writer *w, const char *key, const rlm_codes *c)
     return text != NULL;
 }
 
+/* "4,16" and their codes; false when there is no memory. */
+static bool put_stills(rlm_st_writer *w, const rlm_codes *c)
+{
+    enum { ROOM = 12 };
+    if (!c->still_count)
+        return true;
+    char *text = rlm_alloc((size_t)c->still_count * ROOM);
+    size_t n = 0;
+    int64_t shape[3] = {c->still_count, c->dims[1], c->dims[2]};
+    for (int i = 0; text && i < c->still_count; i++)
+        n += (size_t)snprintf(text + n, ROOM, "%s%d", i ? "," : "", c->still_frames[i]);
+    if (text)
+        rlm_st_add_meta(w, "still_frames", text);
+    rlm_tensor t = rlm_tensor_view(c->stills, RLM_I32, 3, shape);
+    rlm_st_add(w, "stills", &t, RLM_I32);
+    rlm_free(text);
+    return text != NULL;
+}
+
 int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes *video,
                     const rlm_codes *audio, const char *settings, rlm_error *err)
 {
@@ -293,7 +318,8 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
     rlm_st_add_meta(&w, "schema", "reelm.tokens");
     bool windows = (has_video && video->window_count) || (has_audio && audio->window_count);
     bool stored = true;
-    rlm_st_add_meta(&w, "version", windows ? "2" : "1");
+    bool stills = has_video && video->still_count;
+    rlm_st_add_meta(&w, "version", stills ? "3" : windows ? "2" : "1");
     if (settings && *settings)
         rlm_st_add_meta(&w, "settings", settings);
     if (has_video) {
@@ -307,7 +333,7 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
         put_number(&w, "width", video->true_width);
         snprintf(fps, sizeof fps, "%d/%d", video->fps_num, video->fps_den);
         rlm_st_add_meta(&w, "fps", fps);
-        stored = put_windows(&w, "video_windows", video);
+        stored = put_windows(&w, "video_windows", video) && put_stills(&w, video);
     }
     if (has_audio) {
         int64_t shape[2] = {audio->dims[0], audio->dims[1]};
@@ -413,6 +439,39 @@ static int read_windows(const rlm_safetensors *st, const char *key, int total, i
     return check_windows(c, total, length, st->path, err);
 }
 
+/* Frame numbers of the metadata, and the codes of the tensor "stills". */
+static int read_stills(const rlm_safetensors *st, rlm_codes *c, rlm_error *err)
+{
+    const rlm_tensor *t = rlm_st_find(st, "stills");
+    const char *text = rlm_st_meta(st, "still_frames");
+    rlm_codes grid = {0};
+    if (!t)
+        return 0;
+    if (!text || t->rank != 3 || t->shape[0] > TOKENS_STILLS_MAX)
+        return rlm_fail(err, RLM_E_FORMAT, "%s: \"stills\" are not 1 to %d grids with their frames",
+                        st->path, TOKENS_STILLS_MAX);
+    int code = read_ids(st, t, "stills", 3, RLM_VIDEO_CODES, &grid, err);
+    c->stills = grid.ids;
+    RLM_TRY(code);
+    if (grid.dims[1] != c->dims[1] || grid.dims[2] != c->dims[2])
+        return rlm_fail(err, RLM_E_FORMAT, "%s: a still is %d x %d codes, the video %d x %d",
+                        st->path, grid.dims[1], grid.dims[2], c->dims[1], c->dims[2]);
+    c->still_frames = rlm_calloc((size_t)grid.dims[0], sizeof *c->still_frames);
+    if (!c->still_frames)
+        return rlm_fail(err, RLM_E_NOMEM, "%s: no memory for %d stills", st->path, grid.dims[0]);
+    c->still_count = grid.dims[0];
+    for (int i = 0; i < c->still_count; i++) {
+        int used = 0;
+        if (sscanf(text, "%9d%n", &c->still_frames[i], &used) != 1 ||
+            text[used] != (i + 1 < c->still_count ? ',' : 0))
+            return rlm_fail(err, RLM_E_FORMAT,
+                            "%s: \"still_frames\" is not like 4,16 for %d stills", st->path,
+                            c->still_count);
+        text += used + 1;
+    }
+    return rlm_stills_check(c, st->path, err);
+}
+
 static int read_video(const rlm_safetensors *st, const rlm_engine *e, rlm_codes *c, rlm_error *err)
 {
     int64_t frames, height, width;
@@ -432,7 +491,8 @@ static int read_video(const rlm_safetensors *st, const rlm_engine *e, rlm_codes 
         c->fps_den < 1)
         return rlm_fail(err, RLM_E_FORMAT, "%s: \"fps\" is %s, expected like 8/1", st->path,
                         fps ? fps : "missing");
-    return read_windows(st, "video_windows", c->dims[0], c->true_frames, c, err);
+    RLM_TRY(read_windows(st, "video_windows", c->dims[0], c->true_frames, c, err));
+    return read_stills(st, c, err);
 }
 
 static int read_audio(const rlm_safetensors *st, const rlm_engine *e, rlm_codes *c, rlm_error *err)
@@ -463,8 +523,8 @@ int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video
                         schema ? schema : "missing");
     if (!code)
         code = meta_number(&st, "version", 1, 1 << 20, &version, err);
-    if (!code && version > 2)
-        code = rlm_fail(err, RLM_E_VERSION, "%s: version %lld, this program reads 1 and 2", path,
+    if (!code && version > 3)
+        code = rlm_fail(err, RLM_E_VERSION, "%s: version %lld, this program reads 1 to 3", path,
                         (long long)version);
     if (!code)
         code = read_video(&st, engine, &v, err);

@@ -110,11 +110,17 @@ typedef struct rlm_codes {
     char tokenizer[65];  /* sha256 of the weights that made the codes, or "" */
     rlm_window *windows; /* heap; NULL: one piece */
     int window_count;
+    /* Keyframes: pictures that are shown as their own codes decode alone, as a clip of one frame;
+     * those around them are led there. Heap or NULL. */
+    int still_count;   /* 0..64 */
+    int *still_frames; /* ascending, in 0..true_frames - 1 */
+    int32_t *stills;   /* [still_count][h][w] */
 } rlm_codes;
 
 RLM_API void rlm_codes_free(rlm_codes *codes);
 /* Keep code frames [from, to) of a video grid; b appended to a along time (grids must match). On
- * failure the codes are unchanged; several windows cannot be cut or joined (UNSUPPORTED). */
+ * failure the codes are unchanged; several windows, and pictures shown as stills, cannot be cut or
+ * joined (UNSUPPORTED). */
 RLM_API int rlm_codes_cut(rlm_codes *video, int from, int to, rlm_error *err);
 RLM_API int rlm_codes_join(rlm_codes *a, const rlm_codes *b, rlm_error *err);
 
@@ -233,7 +239,8 @@ typedef struct rlm_progress {
     double elapsed_s, eta_s;
 } rlm_progress;
 
-/* The picture that must stand at a frame: its codes are forced. */
+/* The picture that must stand at a frame: the others are sampled around its codes, and it is shown
+ * as the tokenizer gives it back alone. */
 typedef struct rlm_keyframe {
     const rlm_clip *image; /* first frame of it; borrowed during the call */
     int frame;             /* of the result, 0 is the first; negative: from the end, -1 the last */
@@ -329,7 +336,7 @@ RLM_API int rlm_decode(rlm_session *session, const rlm_codes *video, const rlm_c
 RLM_API int rlm_encode_file(rlm_session *session, const char *path, const rlm_want *want,
                             rlm_codes *video, rlm_codes *audio, rlm_error *err);
 /* Containers (mp4 mov mkv webm) grow window by window; other files, and what was generated in
- * several windows, are made whole. metadata: a JSON object to embed, or NULL. */
+ * several windows or with keyframes, are made whole. metadata: a JSON object to embed, or NULL. */
 RLM_API int rlm_decode_file(rlm_session *session, const rlm_codes *video, const rlm_codes *audio,
                             const char *metadata, const char *path,
                             const rlm_write_options *options, rlm_error *err);

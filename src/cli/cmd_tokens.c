@@ -27,6 +27,9 @@ static cJSON *describe(const rlm_codes *video, const rlm_codes *audio)
         cJSON_AddNumberToObject(v, "height", video->true_height);
         cJSON_AddNumberToObject(v, "width", video->true_width);
         cJSON_AddNumberToObject(v, "fps", (double)video->fps_num / video->fps_den);
+        if (video->still_count)
+            cJSON_AddItemToObject(v, "keyframes",
+                                  cJSON_CreateIntArray(video->still_frames, video->still_count));
     }
     if (audio->count) {
         cJSON *s = cJSON_AddObjectToObject(o, "audio");

@@ -180,9 +180,50 @@ static void still_codes(const rlm_clip *image, int at, int32_t *to)
     rlm_clip_free(&still);
 }
 
-/* first, middle and last pictures stand in the codes of a clip of two windows. */
+/* Picture `frame` of the clip is the image as the tokenizer gives it back alone, to the bit. */
+static void check_still(const rlm_clip *clip, int frame, const rlm_clip *image)
+{
+    rlm_codes codes = {0};
+    rlm_clip back = {0}, one = *image;
+    one.video.count = 1;
+    CHECK(!rlm_encode(session, &one, &codes, NULL, &err));
+    CHECK(!rlm_decode(session, &codes, NULL, &back, &err));
+    size_t n = pixels(&image->video);
+    CHECK(frame < clip->video.count && back.video.count == 1 &&
+          !memcmp(clip->video.rgb + (size_t)frame * n, back.video.rgb, n));
+    rlm_codes_free(&codes);
+    rlm_clip_free(&back);
+}
+
+/* What the file says of stills, and pictures [from, ..) of the clip; then the file is hurt. */
+static void check_stills(const char *path, const rlm_clip *clip, int from, int count,
+                         const int *frames)
+{
+    rlm_codes v = {0};
+    rlm_clip back = {0};
+    size_t n = pixels(&clip->video);
+    CHECK(!rlm_tokens_read(engine, path, &v, NULL, &err));
+    CHECK(v.still_count == count && v.true_frames == clip->video.count - from);
+    CHECK(v.still_count != count || !memcmp(v.still_frames, frames, (size_t)count * sizeof(int)));
+    CHECK(!rlm_decode(session, &v, NULL, &back, &err));
+    CHECK(
+        back.video.count == v.true_frames &&
+        !memcmp(back.video.rgb, clip->video.rgb + (size_t)from * n, (size_t)back.video.count * n));
+    rlm_clip_free(&back);
+    CHECK(rlm_codes_cut(&v, 0, 1, &err) == RLM_E_UNSUPPORTED);
+    v.still_frames[v.still_count - 1] = v.true_frames;
+    CHECK(rlm_decode(session, &v, NULL, &back, &err) == RLM_E_TOKENS);
+    CHECK(!rlm_tokens_write(NULL, path, &v, NULL, &err));
+    rlm_codes_free(&v);
+    CHECK(rlm_tokens_read(engine, path, &v, NULL, &err) == RLM_E_TOKENS);
+    CHECK_HAS(err.text, "a still at frame");
+}
+
+/* first, middle and last pictures stand in the codes of a clip of two windows, and are shown as
+ * stills; taken up again from its tokens it is the same. */
 static void case_keyframes(void)
 {
+    static const int frames[] = {0, 7, 24};
     char path[128];
     int32_t want[20];
     rlm_codes v = {0};
@@ -197,8 +238,17 @@ static void case_keyframes(void)
     request.keyframe_count = 3;
     request.frames = 25;
     rlm_clip a = generate(25, 40, 32, 50000);
-    rlm_clip_free(&a);
+    for (int i = 0; i < 3; i++)
+        check_still(&a, keys[i].frame < 0 ? 24 : keys[i].frame, keys[i].image);
+    request.save_tokens = NULL;
+    request.resume_tokens = path;
+    rlm_clip b = generate(25, 40, 32, 50000);
+    CHECK(same_clip(&a, &b));
+    rlm_clip_free(&b);
+    request.resume_tokens = NULL;
     CHECK(!rlm_tokens_read(engine, path, &v, NULL, &err));
+    check_stills(path, &a, 0, 3, frames);
+    rlm_clip_free(&a);
     CHECK(v.window_count == 2 && v.dims[0] == 10 && v.dims[1] == 4 && v.dims[2] == 5);
     static const int latent[3] = {2, 9, 0}, in_window[3] = {2, 4, 0};
     for (int i = 0; i < 3 && v.count == 200; i++) {
@@ -214,13 +264,39 @@ static void case_keyframes(void)
     a = generate(5, 40, 32, 10000);
     request.keyframe_count = 0;
     request.condition = &image;
-    rlm_clip b = generate(5, 40, 32, 10000);
+    b = generate(5, 40, 32, 10000);
     CHECK(!memcmp(a.video.rgb, b.video.rgb, pixels(&a.video)));
     rlm_clip_free(&a);
     rlm_clip_free(&b);
     rlm_clip_free(&image);
     other.video.rgb -= pixels(&other.video);
     rlm_clip_free(&other);
+}
+
+/* Continuing a film leaves it alone, whatever stands near its end; the file holds what is new. */
+static void case_keyframe_behind(void)
+{
+    static const int frames[] = {1, 9};
+    char path[128];
+    rlm_clip film = make_clip(9, 32, 32, 8, 0, 0), image = make_clip(1, 32, 32, 8, 0, 0), out = {0};
+    rlm_keyframe keys[2] = {{&image, -1}, {&image, 10}};
+    memset(image.video.rgb, 200, pixels(&image.video) / 2);
+    snprintf(path, sizeof path, "%s/behind.rtok", root);
+    plain_request();
+    request.width = request.height = 32;
+    request.keyframes = keys;
+    request.keyframe_count = 2;
+    request.save_tokens = path;
+    if (rlm_extend(session, &request, &film, 1.25, &out, NULL, &err))
+        TEST_FAILED("extend: %s", err.text);
+    CHECK(out.video.count == 19);
+    CHECK(!memcmp(out.video.rgb, film.video.rgb, 9 * pixels(&film.video)));
+    check_still(&out, 10, &image);
+    check_still(&out, 18, &image);
+    check_stills(path, &out, 9, 2, frames);
+    rlm_clip_free(&out);
+    rlm_clip_free(&film);
+    rlm_clip_free(&image);
 }
 
 /* ---- Controls ----------------------------------------------------------------------------------
@@ -309,6 +385,7 @@ static void case_backward(void)
         CHECK(!memcmp(out.video.rgb + 12 * pixels(&out.video), film.video.rgb,
                       9 * pixels(&film.video)));
         CHECK(!memcmp(out.audio.samples + 24000, film.audio.samples, 18000 * sizeof(float)));
+        check_still(&out, 0, &film);
     }
     rlm_clip_free(&out);
     key.frame = 12; /* the film's own first picture */
@@ -457,6 +534,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_borders);
     TEST_CASE(case_refusals);
     TEST_CASE(case_keyframes);
+    TEST_CASE(case_keyframe_behind);
     TEST_CASE(case_stylize);
     TEST_CASE(case_visualize);
     TEST_CASE(case_soundtrack);
