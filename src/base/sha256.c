@@ -116,7 +116,7 @@ void rlm_sha256_hex(const void *data, size_t bytes, char out[65])
 {
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}; /* 5.3.3 */
-    const uint8_t *p = data;
+    const uint8_t *p = bytes ? data : (const uint8_t *)""; /* NULL may not move, even by 0 */
     size_t left = bytes % 64;
     blocks(state, p, bytes / 64);
     p += bytes - left;

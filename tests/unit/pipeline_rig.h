@@ -15,7 +15,7 @@ static rlm_session *session;
 static rlm_request request;
 static rlm_error err;
 
-static const char *in_root(const char *name)
+static inline const char *in_root(const char *name)
 {
     static char path[128];
     snprintf(path, sizeof path, "%s/%s", root, name);
@@ -75,7 +75,7 @@ static int save_model(void)
     return code;
 }
 
-static rlm_clip make_clip(int count, int w, int h, int fps, int64_t samples, int rate)
+static inline rlm_clip make_clip(int count, int w, int h, int fps, int64_t samples, int rate)
 {
     rlm_clip c = {0};
     c.video = (rlm_frames){count, h, w, fps, 1, NULL};
@@ -100,7 +100,7 @@ static inline void plain_request(void)
     request.seed = 11;
 }
 
-static int same_clip(const rlm_clip *a, const rlm_clip *b)
+static inline int same_clip(const rlm_clip *a, const rlm_clip *b)
 {
     size_t n = (size_t)a->video.count * a->video.width * a->video.height * 3;
     return a->video.count == b->video.count && a->video.width == b->video.width &&
