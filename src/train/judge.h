@@ -1,9 +1,10 @@
 /* The judge: small networks that say which facts of the playground a clip shows.
  *
- *   17 frames of 128 x 128, 8 a second --> trunk --> queries: scene, camera, event, contacts,
- *                                           |                a body of each colour
+ *   17 frames of 128 x 128, 8 a second --> trunk --> queries: scene, camera, event, a body of each
+ *                                           |                colour
  *                                           |-> cells: which colour is where
  *   32 x 32 cut out around a body ----------> its shape and material; the style
+ *   seven frames of it --------------------> when it touches something
  *   40 bands of sound, 100 times a second --------> onsets of impacts
  *
  * No two bodies of a scene share a colour, so a colour names a body. docs/JUDGE.md. */
@@ -70,10 +71,9 @@ void rlm_judge_net_free(rlm_judge_net **net);
 void rlm_judge_net_initialise(rlm_judge_net *net, rlm_params *p, uint64_t seed);
 
 /* Logits of n clips. cell [n][CELLS][classes]; clip [n][classes]; body
- * [n * COLOURS][classes]; contacts [n * 4 * GROUPS][1 + SPAN_PARTS] (gap g - 4 of frames; those of
- * group 0 mean nothing), class 0: none; heard [n * HEARD][2], tick t at row t + AHEAD. */
+ * [n * COLOURS][classes]; heard [n * HEARD][2], tick t at row t + AHEAD. */
 typedef struct rlm_judge_logits {
-    rlm_tensor cell[BODY_KINDS], clip[CLIP_KINDS], body[BODY_KINDS], contacts, heard;
+    rlm_tensor cell[BODY_KINDS], clip[CLIP_KINDS], body[BODY_KINDS], heard;
 } rlm_judge_logits;
 /* pixels [n][17][128][128][3] in [-1, 1], bands [n][HEARD][BANDS]; NULL with empty kernels. Index
  * tables live in the net, which serves batches of up to `most`. */
@@ -81,33 +81,38 @@ int rlm_judge_net_plan(rlm_judge_net *net, int most, rlm_error *err);
 void rlm_judge_forward(rlm_run *run, const rlm_judge_net *net, int n, const float *pixels,
                        const float *bands, rlm_judge_logits *out);
 
-/* ---- judge_crop.c ---------------------------------------------------------------------------- */
+/* ---- judge_crop.c -----------------------------------------------------------------------------
+ */
 
-enum { CROP_COLOUR, CROP_SHAPE, CROP_MATERIAL, CROP_STYLE, CROP_KINDS };
-enum {
-    CROP_SIDE = 32,
-    CROP_CHANNELS = 6,
-    CROP_MOMENTS = 3,
-    CROP_FRAME = 8 /* frames 0, 8, 16; moments 0, 2, 4 */
-};
-enum { CROP_FLOATS = CROP_SIDE * CROP_SIDE * CROP_CHANNELS };
-int rlm_judge_crop_classes(int kind);
+/* Looks at squares around a body: in one frame, for what it is; in the frames of a moment and one
+ * on each side, for contacts in the moment's four gaps (class 0: none, else in which part of the
+ * gap). */
+enum { LOOK_BODY, LOOK_CONTACT, LOOKS };
+enum { CROP_COLOUR, CROP_SHAPE, CROP_MATERIAL, CROP_STYLE, CROP_KINDS = 4 };
+enum { CROP_SIDE = 32, CROP_MOMENTS = 4 /* at most */ };
+int rlm_judge_crop_classes(int look, int kind);
+/* Moments of a clip that are looked at: 3 (frames 0, 8, 16) or 4. */
+int rlm_judge_crop_moments(int look);
+size_t rlm_judge_crop_floats(int look); /* of a crop */
 typedef struct rlm_judge_crop rlm_judge_crop;
-int rlm_judge_crop_new(rlm_judge_crop **out, rlm_params *p, rlm_error *err);
+int rlm_judge_crop_new(rlm_judge_crop **out, int look, rlm_params *p, rlm_error *err);
 void rlm_judge_crop_free(rlm_judge_crop **net);
-/* crops [m][32][32][6], or NULL with empty kernels -> logits [m][classes]. */
+/* crops [m][32][32][channels], or NULL with empty kernels -> logits [m][classes]. */
 void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *net, int m, const float *crops,
                             rlm_tensor out[CROP_KINDS]);
 typedef struct rlm_judge_square {
     float x, y, side; /* middle and side, pixels */
 } rlm_judge_square;
-/* The square of a frame of pixels [17][128][128][3] as crop [32][32][6]. */
-void rlm_judge_cut(const float *pixels, int frame, const rlm_judge_square *s, float *crop);
+/* The square of moment m of pixels [17][128][128][3] as crop [32][32][channels]. */
+void rlm_judge_cut(int look, const float *pixels, int moment, const rlm_judge_square *s,
+                   float *crop);
 void rlm_judge_tremble(uint64_t seed, uint64_t index, rlm_judge_square *s);
 /* Where a colour is: p [16][16] probabilities, `stride` floats apart. 0: nowhere. */
 int rlm_judge_find(const float *p, int stride, rlm_judge_square *s);
+/* The moment of the trunk in which the cells of a look's moment lie. */
+int rlm_judge_crop_group(int look, int moment);
 /* Bytes that rlm_judge_look_again takes of the arena besides the network. */
-enum { JUDGE_CROP_SCRATCH = 1 << 20 };
+enum { JUDGE_CROP_SCRATCH = 4 << 20 };
 
 /* ---- judge_sample.c -------------------------------------------------------------------------- */
 
@@ -115,13 +120,13 @@ enum { JUDGE_CROP_SCRATCH = 1 << 20 };
 typedef struct rlm_judge_truth {
     int8_t cell[BODY_KINDS][JUDGE_CELLS]; /* class, -1: nothing to learn there */
     int8_t clip[CLIP_KINDS];
-    int8_t body[BODY_KINDS][COLOURS]; /* of BODY_COLOUR: visible 1, not 0, hardly -1 */
-    int8_t contact[4 * JUDGE_GROUPS]; /* as rlm_judge_logits.contacts */
-    int8_t heard[JUDGE_HEARD];        /* 1 an onset, -1 near one or too soft */
-    rlm_judge_square square[CROP_MOMENTS][MAX_OBJECTS]; /* side 0: not to be seen */
+    int8_t body[BODY_KINDS][COLOURS];         /* of BODY_COLOUR: visible 1, not 0, hardly -1 */
+    int8_t contact[MAX_OBJECTS][JUDGE_SPANS]; /* of a body in a gap: 0 none, 1 .. 8 in which part */
+    int8_t heard[JUDGE_HEARD];                /* 1 an onset, -1 near one or too soft */
+    rlm_judge_square square[LOOKS][CROP_MOMENTS][MAX_OBJECTS]; /* side 0: not to be seen */
     rlm_scene scene;
-    int contacts; /* visible ones */
-    float contact_s[MAX_CONTACTS];
+    int contacts, faint; /* visible ones; the rest, which may be seen or not */
+    float contact_s[MAX_CONTACTS], faint_s[MAX_CONTACTS];
 } rlm_judge_truth;
 /* A body is visible when it covers SEEN_PIXELS in SEEN_FRAMES frames; a contact, when it is between
  * two frames of the clip, at SEEN_SPEED or more, of a visible body. */
@@ -160,13 +165,14 @@ typedef struct rlm_judge_view {
     int contacts, onsets;
     float contact_s[JUDGE_SPANS], onset_s[JUDGE_TICKS / 4];
 } rlm_judge_view;
-/* Clip `index` of the batch: probabilities and onsets; shape and material as the trunk sees them.
- */
+/* Clip `index` of the batch: probabilities and onsets; shape and material as the trunk sees them,
+ * no contacts. */
 void rlm_judge_read(const rlm_judge_logits *l, int index, rlm_judge_view *view);
-/* Shape and material of the bodies of clip `index`, and its style, looked at once more; scratch
- * from run. */
-void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_judge_logits *l,
-                          int index, const float *pixels, rlm_judge_view *view);
+/* Shape, material and contacts of the bodies of clip `index`, and its style, looked at more
+ * closely; scratch from run. */
+void rlm_judge_look_again(rlm_run *run, rlm_judge_crop *const crops[LOOKS],
+                          const rlm_judge_logits *l, int index, const float *pixels,
+                          rlm_judge_view *view);
 
 /* The mean of a view and one of the mirrored clip, into a. */
 void rlm_judge_merge(rlm_judge_view *a, const rlm_judge_view *mirrored);
@@ -177,7 +183,7 @@ typedef struct rlm_judge {
     rlm_judge_config config;
     rlm_params params;
     rlm_judge_net *net;
-    rlm_judge_crop *crop;
+    rlm_judge_crop *crops[LOOKS];
     rlm_kernels kernels;
     rlm_par *par;
     rlm_arena arena;
@@ -215,7 +221,7 @@ enum {
     SCORE_WEATHER,
     SCORE_STYLE,
     SCORE_CAMERA,
-    SCORE_CONTACT, /* the clip's visible contacts, no more, no less, within 60 ms */
+    SCORE_CONTACT, /* all visible contacts, and none where nothing meets, within 60 ms */
     SCORE_SOUND,   /* in step or not; half of the questions have the sound taken away or moved */
     SCORES
 };

@@ -1,10 +1,12 @@
-/* The judge's second look: a body cut out and brought to one size, for its shape and material and
- * for the style.
+/* The judge's closer looks: squares around a body brought to one size.
  *
- *   17 frames, a square around a body in frame 0, 8 and 16 -> 32 x 32 -> convolutions -> heads
+ *   body     frame 0, 8, 16                        -> colour, shape, material; the style
+ *   contact  the four gaps of a moment: seven frames -> in which eighth of each gap it meets
+ * something 32 x 32 -> convolutions -> 4 heads
  *
- * Six channels: the pixels, and four times what they differ from the mean around them; outlines,
- * grain and highlights are small beside the colours, and learnt late without it.
+ * A pixel of a body's look: its colour, and four times what it differs from the mean around it;
+ * outlines, grain and highlights are small beside the colours, and learnt late without it. Of a
+ * contact's: the mean of the seven frames, and twice what each differs from it.
  * In training the squares come from the masks and tremble; when judging, from the cells that show
  * the body's colour. */
 #include <math.h>
@@ -13,19 +15,61 @@
 #include "src/base/rng.h"
 #include "src/train/judge.h"
 
-enum { GROUPS = 8, LEVELS = 3 };
-static const int WIDTHS[LEVELS + 1] = {24, 48, 96, 128};
+enum {
+    GROUPS = 8,
+    LEVELS = 3,
+    BODY_FRAME = 8,  /* frames between the moments of a body's look */
+    SPAN_FRAMES = 7, /* of a contact's: one before the five of the gaps, one behind */
+    PIXELS = CROP_SIDE * CROP_SIDE
+};
+static const float ROOM = 1.5f; /* around a body in motion */
+
+static const struct look {
+    const char *name, *heads[CROP_KINDS];
+    int classes[CROP_KINDS];
+    int channels, moments, hidden, widths[LEVELS + 1];
+} looks[LOOKS] = {
+    {"crop",
+     {"colour", "shape", "material", "style"},
+     {COLOURS, SHAPES, MATERIALS, STYLES},
+     6,
+     3,
+     96,
+     {24, 48, 96, 128}},
+    {"meet",
+     {"gap0", "gap1", "gap2", "gap3"},
+     {1 + JUDGE_SPAN_PARTS, 1 + JUDGE_SPAN_PARTS, 1 + JUDGE_SPAN_PARTS, 1 + JUDGE_SPAN_PARTS},
+     3 * (1 + SPAN_FRAMES),
+     4,
+     128,
+     {48, 64, 96, 128}},
+};
 
 struct rlm_judge_crop {
+    int channels;
     rlm_conv stem, down[LEVELS], space[LEVELS], flat;
     rlm_groupnorm norm[LEVELS], last, hidden;
     rlm_linear heads[CROP_KINDS];
 };
 
-int rlm_judge_crop_classes(int kind)
+int rlm_judge_crop_classes(int look, int kind)
 {
-    static const int classes[CROP_KINDS] = {COLOURS, SHAPES, MATERIALS, STYLES};
-    return classes[kind];
+    return looks[look].classes[kind];
+}
+
+int rlm_judge_crop_moments(int look)
+{
+    return looks[look].moments;
+}
+
+size_t rlm_judge_crop_floats(int look)
+{
+    return (size_t)PIXELS * (size_t)looks[look].channels;
+}
+
+int rlm_judge_crop_group(int look, int moment)
+{
+    return look == LOOK_BODY ? 2 * moment : 1 + moment;
 }
 
 static void conv(rlm_conv *c, rlm_params *p, const char *name, int cin, int cout, int k)
@@ -34,29 +78,41 @@ static void conv(rlm_conv *c, rlm_params *p, const char *name, int cin, int cout
     rlm_conv_declare(c, p, name, &s);
 }
 
-int rlm_judge_crop_new(rlm_judge_crop **out, rlm_params *p, rlm_error *err)
+/* "look.part" or "look.part2", into a buffer that the next call overwrites. */
+static const char *name_of(char name[64], const struct look *l, const char *part, int index)
 {
-    static const char *const kinds[CROP_KINDS] = {"crop.colour", "crop.shape", "crop.material",
-                                                  "crop.style"};
+    if (index < 0)
+        snprintf(name, 64, "%s.%s", l->name, part);
+    else
+        snprintf(name, 64, "%s.%s%d", l->name, part, index);
+    return name;
+}
+
+int rlm_judge_crop_new(rlm_judge_crop **out, int look, rlm_params *p, rlm_error *err)
+{
+    const struct look *l = &looks[look];
+    const int *w = l->widths;
     rlm_judge_crop *n = rlm_calloc(1, sizeof *n);
-    char name[64];
+    char s[64];
     *out = n;
     if (!n)
         return rlm_fail(err, RLM_E_NOMEM, "judge: no memory");
-    conv(&n->stem, p, "crop.stem", CROP_CHANNELS, WIDTHS[0], 3);
+    n->channels = l->channels;
+    conv(&n->stem, p, name_of(s, l, "stem", -1), l->channels, w[0], 3);
     for (int i = 0; i < LEVELS; i++) {
-        snprintf(name, sizeof name, "crop.down%d", i);
-        conv(&n->down[i], p, name, 4 * WIDTHS[i], WIDTHS[i + 1], 1);
-        snprintf(name, sizeof name, "crop.norm%d", i);
-        rlm_groupnorm_declare(&n->norm[i], p, name, WIDTHS[i + 1], GROUPS, RLM_ACT_SILU, true);
-        snprintf(name, sizeof name, "crop.space%d", i);
-        conv(&n->space[i], p, name, WIDTHS[i + 1], WIDTHS[i + 1], 3);
+        conv(&n->down[i], p, name_of(s, l, "down", i), 4 * w[i], w[i + 1], 1);
+        rlm_groupnorm_declare(&n->norm[i], p, name_of(s, l, "norm", i), w[i + 1], GROUPS,
+                              RLM_ACT_SILU, true);
+        conv(&n->space[i], p, name_of(s, l, "space", i), w[i + 1], w[i + 1], 3);
     }
-    rlm_groupnorm_declare(&n->last, p, "crop.last", WIDTHS[LEVELS], GROUPS, RLM_ACT_SILU, true);
-    conv(&n->flat, p, "crop.flat", 16 * WIDTHS[LEVELS], 96, 1);
-    rlm_groupnorm_declare(&n->hidden, p, "crop.hidden", 96, GROUPS, RLM_ACT_SILU, true);
+    rlm_groupnorm_declare(&n->last, p, name_of(s, l, "last", -1), w[LEVELS], GROUPS, RLM_ACT_SILU,
+                          true);
+    conv(&n->flat, p, name_of(s, l, "flat", -1), 16 * w[LEVELS], l->hidden, 1);
+    rlm_groupnorm_declare(&n->hidden, p, name_of(s, l, "hidden", -1), l->hidden, GROUPS,
+                          RLM_ACT_SILU, true);
     for (int i = 0; i < CROP_KINDS; i++) {
-        rlm_linear_declare(&n->heads[i], p, kinds[i], 96, rlm_judge_crop_classes(i), true, 0.5f);
+        rlm_linear_declare(&n->heads[i], p, name_of(s, l, l->heads[i], -1), l->hidden,
+                           l->classes[i], true, 0.5f);
         if (n->heads[i].w)
             n->heads[i].w->matrix = false;
     }
@@ -72,7 +128,7 @@ void rlm_judge_crop_free(rlm_judge_crop **net)
 void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *n, int m, const float *crops,
                             rlm_tensor out[CROP_KINDS])
 {
-    int64_t shape[5] = {m, 1, CROP_SIDE, CROP_SIDE, CROP_CHANNELS};
+    int64_t shape[5] = {m, 1, CROP_SIDE, CROP_SIDE, n->channels};
     rlm_tensor h = rlm_tensor_view((void *)crops, RLM_F32, 5, shape);
     h = rlm_conv_forward(run, &n->stem, &h);
     for (int i = 0; i < LEVELS; i++) {
@@ -91,29 +147,12 @@ void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *n, int m, const 
 
 /* ---- Cutting out ----------------------------------------------------------------------------- */
 
-/* Channels 3 .. 5: contrast with the mean of up to 5 x 5. */
-static void add_contrast(float *crop)
+/* A square of frame f [128][128][3] into three channels of crop, `channels` floats a pixel. */
+static void cut_frame(const float *f, const rlm_judge_square *s, int channels, float *to)
 {
-    for (int j = 0; j < CROP_SIDE; j++)
-        for (int i = 0; i < CROP_SIDE; i++) {
-            float sum[3] = {0}, *here = crop + (size_t)(j * CROP_SIDE + i) * CROP_CHANNELS;
-            int count = 0;
-            for (int y = j > 2 ? j - 2 : 0; y <= j + 2 && y < CROP_SIDE; y++)
-                for (int x = i > 2 ? i - 2 : 0; x <= i + 2 && x < CROP_SIDE; x++, count++)
-                    for (int k = 0; k < 3; k++)
-                        sum[k] += crop[(size_t)(y * CROP_SIDE + x) * CROP_CHANNELS + k];
-            for (int k = 0; k < 3; k++)
-                here[3 + k] = 4 * (here[k] - sum[k] / (float)count);
-        }
-}
-
-void rlm_judge_cut(const float *pixels, int frame, const rlm_judge_square *s, float *crop)
-{
-    float *to = crop;
-    const float *f = pixels + (size_t)frame * JUDGE_SIDE * JUDGE_SIDE * 3;
     float step = s->side / CROP_SIDE;
     for (int j = 0; j < CROP_SIDE; j++)
-        for (int i = 0; i < CROP_SIDE; i++, to += CROP_CHANNELS) {
+        for (int i = 0; i < CROP_SIDE; i++, to += channels) {
             float x = s->x + ((float)i + 0.5f - CROP_SIDE / 2) * step - 0.5f;
             float y = s->y + ((float)j + 0.5f - CROP_SIDE / 2) * step - 0.5f;
             x = x < 0 ? 0 : x > JUDGE_SIDE - 1.001f ? JUDGE_SIDE - 1.001f : x;
@@ -126,7 +165,55 @@ void rlm_judge_cut(const float *pixels, int frame, const rlm_judge_square *s, fl
                 to[k] = (1 - fy) * ((1 - fx) * a[k] + fx * a[k + 3]) +
                         fy * ((1 - fx) * b[k] + fx * b[k + 3]);
         }
-    add_contrast(crop);
+}
+
+/* Channels 3 .. 5: contrast with the mean of up to 5 x 5. */
+static void add_contrast(float *crop, int channels)
+{
+    for (int j = 0; j < CROP_SIDE; j++)
+        for (int i = 0; i < CROP_SIDE; i++) {
+            float sum[3] = {0}, *here = crop + (size_t)(j * CROP_SIDE + i) * (size_t)channels;
+            int count = 0;
+            for (int y = j > 2 ? j - 2 : 0; y <= j + 2 && y < CROP_SIDE; y++)
+                for (int x = i > 2 ? i - 2 : 0; x <= i + 2 && x < CROP_SIDE; x++, count++)
+                    for (int k = 0; k < 3; k++)
+                        sum[k] += crop[(size_t)(y * CROP_SIDE + x) * (size_t)channels + (size_t)k];
+            for (int k = 0; k < 3; k++)
+                here[3 + k] = 4 * (here[k] - sum[k] / (float)count);
+        }
+}
+
+/* Channels 0 .. 2 become the mean of the frames in the others, those what they differ from it. */
+static void take_mean(float *crop, int channels)
+{
+    for (int i = 0; i < PIXELS; i++, crop += channels)
+        for (int k = 0; k < 3; k++) {
+            float sum = 0;
+            for (int f = 1; f <= SPAN_FRAMES; f++)
+                sum += crop[3 * f + k];
+            crop[k] = sum / SPAN_FRAMES;
+            for (int f = 1; f <= SPAN_FRAMES; f++)
+                crop[3 * f + k] = 2 * (crop[3 * f + k] - crop[k]);
+        }
+}
+
+void rlm_judge_cut(int look, const float *pixels, int moment, const rlm_judge_square *s,
+                   float *crop)
+{
+    const size_t frame = (size_t)JUDGE_SIDE * JUDGE_SIDE * 3;
+    int channels = looks[look].channels;
+    if (look == LOOK_BODY) {
+        cut_frame(pixels + frame * (size_t)(moment * BODY_FRAME), s, channels, crop);
+        add_contrast(crop, channels);
+        return;
+    }
+    rlm_judge_square wide = {s->x, s->y, ROOM * s->side};
+    for (int f = 0; f < SPAN_FRAMES; f++) {
+        int at = 4 * moment - 1 + f;
+        at = at < 0 ? 0 : at > JUDGE_FRAMES - 1 ? JUDGE_FRAMES - 1 : at;
+        cut_frame(pixels + frame * (size_t)at, &wide, channels, crop + 3 * (1 + f));
+    }
+    take_mean(crop, channels);
 }
 
 void rlm_judge_tremble(uint64_t seed, uint64_t index, rlm_judge_square *s)

@@ -56,55 +56,93 @@ static void read_bodies(const rlm_judge_logits *l, int index, rlm_judge_view *v)
     }
 }
 
-/* Up to three crops of each colour that is there, in one batch; each speaks as loudly as it is of
- * that colour. */
-void rlm_judge_look_again(rlm_run *run, const rlm_judge_crop *crop, const rlm_judge_logits *l,
-                          int index, const float *pixels, rlm_judge_view *v)
+/* Crops of the colours that are there, in every moment of a look: what a network says of them. */
+typedef struct closer {
+    rlm_tensor out[CROP_KINDS];
+    int count, owner[COLOURS * CROP_MOMENTS], moment[COLOURS * CROP_MOMENTS]; /* of a crop */
+} closer;
+
+static void look_closer(rlm_run *run, const rlm_judge_crop *net, int look,
+                        const rlm_judge_logits *l, int index, const float *pixels,
+                        const rlm_judge_view *v, closer *c)
 {
-    enum { MOST = COLOURS * CROP_MOMENTS, CELLS = JUDGE_GRID * JUDGE_GRID };
-    int owner[MOST], count = 0;
-    size_t mark = rlm_arena_mark(run->arena);
+    enum { CELLS = JUDGE_GRID * JUDGE_GRID };
+    int moments = rlm_judge_crop_moments(look);
+    size_t floats = rlm_judge_crop_floats(look);
     float *p = rlm_arena_alloc(run->arena, sizeof(float) * CELLS * (1 + COLOURS));
-    float *crops = rlm_arena_alloc(run->arena, sizeof(float) * MOST * CROP_FLOATS);
-    for (int m = 0; m < CROP_MOMENTS; m++) {
-        int64_t row = (int64_t)index * JUDGE_CELLS + 2 * m * CELLS;
+    float *crops = rlm_arena_alloc(run->arena, sizeof(float) * COLOURS * (size_t)moments * floats);
+    c->count = 0;
+    for (int m = 0; m < moments; m++) {
+        int64_t row = (int64_t)index * JUDGE_CELLS + rlm_judge_crop_group(look, m) * CELLS;
         for (int i = 0; i < CELLS; i++)
             softmax(rows_of(&l->cell[BODY_COLOUR], row + i), 1 + COLOURS, p + i * (1 + COLOURS));
-        for (int c = 0; c < COLOURS; c++) {
+        for (int k = 0; k < COLOURS; k++) {
             rlm_judge_square s;
-            if (!rlm_judge_there(v, c) || !rlm_judge_find(p + 1 + c, 1 + COLOURS, &s))
+            if (!rlm_judge_there(v, k) || !rlm_judge_find(p + 1 + k, 1 + COLOURS, &s))
                 continue;
-            rlm_judge_cut(pixels, m * CROP_FRAME, &s, crops + (size_t)count * CROP_FLOATS);
-            owner[count++] = c;
+            rlm_judge_cut(look, pixels, m, &s, crops + (size_t)c->count * floats);
+            c->owner[c->count] = k;
+            c->moment[c->count++] = m;
         }
     }
-    rlm_tensor out[CROP_KINDS];
+    if (c->count)
+        rlm_judge_crop_forward(run, net, c->count, crops, c->out);
+}
+
+/* Each crop speaks as loudly as it is of its owner's colour. */
+static void read_crops(const closer *c, rlm_judge_view *v)
+{
     float votes[COLOURS][CROP_KINDS][8] = {{{0}}}, weight[COLOURS] = {0}, style[8] = {0}, all = 0;
-    if (count)
-        rlm_judge_crop_forward(run, crop, count, crops, out);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < c->count; i++) {
         float q[8], sure;
-        softmax(rows_of(&out[CROP_COLOUR], i), COLOURS, q);
-        sure = q[owner[i]] + 1e-3f;
-        weight[owner[i]] += sure;
+        softmax(rows_of(&c->out[CROP_COLOUR], i), COLOURS, q);
+        sure = q[c->owner[i]] + 1e-3f;
+        weight[c->owner[i]] += sure;
         all += sure;
         for (int k = CROP_SHAPE; k < CROP_KINDS; k++) {
-            int n = rlm_judge_crop_classes(k);
-            softmax(rows_of(&out[k], i), n, q);
+            int n = rlm_judge_crop_classes(LOOK_BODY, k);
+            softmax(rows_of(&c->out[k], i), n, q);
             for (int j = 0; j < n; j++)
-                votes[owner[i]][k][j] += sure * q[j];
+                votes[c->owner[i]][k][j] += sure * q[j];
             for (int j = 0; j < n && k == CROP_STYLE; j++)
                 style[j] += sure * q[j];
         }
     }
     for (int j = 0; j < STYLES && all > 0; j++)
         v->clip[CLIP_STYLE][j] = 0.5f * v->clip[CLIP_STYLE][j] + 0.5f * style[j] / all;
-    for (int c = 0; c < COLOURS; c++)
-        for (int j = 0; j < 8 && weight[c] > 0; j++) {
-            v->body[c].p[BODY_SHAPE][j] = votes[c][CROP_SHAPE][j] / weight[c];
-            v->body[c].p[BODY_MATERIAL][j] = votes[c][CROP_MATERIAL][j] / weight[c];
+    for (int k = 0; k < COLOURS; k++)
+        for (int j = 0; j < 8 && weight[k] > 0; j++) {
+            v->body[k].p[BODY_SHAPE][j] = votes[k][CROP_SHAPE][j] / weight[k];
+            v->body[k].p[BODY_MATERIAL][j] = votes[k][CROP_MATERIAL][j] / weight[k];
         }
-    rlm_arena_rewind(run->arena, mark);
+}
+
+/* A gap is as the body says that is surest of a contact. */
+static void read_contacts(const closer *c, rlm_judge_view *v)
+{
+    for (int i = 0; i < c->count; i++)
+        for (int gap = 0; gap < 4; gap++) {
+            float q[1 + JUDGE_SPAN_PARTS], *span = v->span[4 * c->moment[i] + gap];
+            softmax(rows_of(&c->out[gap], i), 1 + JUDGE_SPAN_PARTS, q);
+            if (q[0] < span[0])
+                memcpy(span, q, sizeof q);
+        }
+}
+
+void rlm_judge_look_again(rlm_run *run, rlm_judge_crop *const crops[LOOKS],
+                          const rlm_judge_logits *l, int index, const float *pixels,
+                          rlm_judge_view *v)
+{
+    for (int look = 0; look < LOOKS; look++) {
+        closer c;
+        size_t mark = rlm_arena_mark(run->arena);
+        look_closer(run, crops[look], look, l, index, pixels, v, &c);
+        if (look == LOOK_BODY)
+            read_crops(&c, v);
+        else
+            read_contacts(&c, v);
+        rlm_arena_rewind(run->arena, mark);
+    }
 }
 
 /* A gap between frames has a contact when "none" is not likelier than all its parts; the time is
@@ -193,22 +231,26 @@ void rlm_judge_read(const rlm_judge_logits *l, int index, rlm_judge_view *v)
     for (int k = 0; k < CLIP_KINDS; k++)
         softmax(rows_of(&l->clip[k], index), rlm_judge_clip_classes(k), v->clip[k]);
     for (int i = 0; i < JUDGE_SPANS; i++)
-        softmax(rows_of(&l->contacts, (int64_t)index * 4 * JUDGE_GROUPS + 4 + i),
-                1 + JUDGE_SPAN_PARTS, v->span[i]);
+        v->span[i][0] = 1;
     read_onsets(l, index, v);
+}
+
+/* Is one of the times within IN_STEP of s? */
+static bool in_reach(float s, const float *times, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (fabsf(s - times[i]) <= (float)IN_STEP)
+            return true;
+    return false;
 }
 
 int rlm_judge_in_step(const rlm_judge_view *v)
 {
     if (!v->contacts)
         return -1;
-    for (int i = 0; i < v->contacts; i++) {
-        int heard = 0;
-        for (int k = 0; k < v->onsets; k++)
-            heard |= fabs((double)v->contact_s[i] - (double)v->onset_s[k]) <= IN_STEP;
-        if (!heard)
+    for (int i = 0; i < v->contacts; i++)
+        if (!in_reach(v->contact_s[i], v->onset_s, v->onsets))
             return 0;
-    }
     return 1;
 }
 
@@ -231,12 +273,15 @@ static void ask(rlm_judge_score *s, int what, bool right)
     s->right[what] += right;
 }
 
+/* Faint contacts may be seen; two within a gap may be seen as one. */
 static bool contacts_right(const rlm_judge_truth *t, const rlm_judge_view *v)
 {
-    if (v->contacts != t->contacts)
-        return false;
     for (int i = 0; i < t->contacts; i++)
-        if (fabsf(v->contact_s[i] - t->contact_s[i]) > (float)IN_STEP)
+        if (!in_reach(t->contact_s[i], v->contact_s, v->contacts))
+            return false;
+    for (int i = 0; i < v->contacts; i++)
+        if (!in_reach(v->contact_s[i], t->contact_s, t->contacts) &&
+            !in_reach(v->contact_s[i], t->faint_s, t->faint))
             return false;
     return true;
 }
@@ -324,7 +369,8 @@ static int plan(rlm_judge *j, rlm_error *err)
     j->run = (rlm_run){.k = &empty, .arena = &j->arena, .par = j->par};
     rlm_judge_forward(&j->run, j->net, 1, NULL, NULL, &l);
     rlm_arena_alloc(&j->arena, JUDGE_CROP_SCRATCH);
-    rlm_judge_crop_forward(&j->run, j->crop, COLOURS * CROP_MOMENTS, NULL, out);
+    for (int i = 0; i < LOOKS; i++)
+        rlm_judge_crop_forward(&j->run, j->crops[i], COLOURS * CROP_MOMENTS, NULL, out);
     rlm_arena_rewind(&j->arena, 0);
     j->run.k = &j->kernels;
     return rlm_arena_commit(&j->arena, j->arena.peak, err);
@@ -339,7 +385,8 @@ static int open_all(rlm_judge *j, const rlm_safetensors *st, const char *path, i
     RLM_TRY(rlm_kernels_init(&j->kernels, cpu_mask, err));
     RLM_TRY(rlm_par_open(&j->par, threads, err));
     RLM_TRY(rlm_judge_net_new(&j->net, &j->config, &j->params, err));
-    RLM_TRY(rlm_judge_crop_new(&j->crop, &j->params, err));
+    for (int i = 0; i < LOOKS; i++)
+        RLM_TRY(rlm_judge_crop_new(&j->crops[i], i, &j->params, err));
     RLM_TRY(rlm_params_allocate(&j->params, false, err));
     RLM_TRY(rlm_params_load(&j->params, st, "", err));
     RLM_TRY(rlm_params_pack(&j->params, &j->kernels, j->par, false, err));
@@ -373,7 +420,8 @@ void rlm_judge_close(rlm_judge **judge)
     if (!j)
         return;
     rlm_judge_net_free(&j->net);
-    rlm_judge_crop_free(&j->crop);
+    for (int i = 0; i < LOOKS; i++)
+        rlm_judge_crop_free(&j->crops[i]);
     rlm_params_free(&j->params);
     if (j->arena.base)
         rlm_arena_release(&j->arena);
@@ -393,7 +441,7 @@ static void look_once(rlm_judge *j, rlm_judge_view *view)
     rlm_arena_rewind(&j->arena, 0);
     rlm_judge_forward(&j->run, j->net, 1, j->pixels, j->bands, &l);
     rlm_judge_read(&l, 0, view);
-    rlm_judge_look_again(&j->run, j->crop, &l, 0, j->pixels, view);
+    rlm_judge_look_again(&j->run, j->crops, &l, 0, j->pixels, view);
 }
 
 void rlm_judge_look(rlm_judge *j, const rlm_clip *clip, rlm_judge_view *view)

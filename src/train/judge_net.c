@@ -1,12 +1,11 @@
 /* The judge's networks.
  *
  *   pixels -> Haar, two levels -> 1x1 -> blocks at 32 -> blocks at 16 -> blocks at 8
- *      320 places and 16 queries -> attention -> queries: heads of the clip and the bodies
+ *      320 places and 11 queries -> attention -> queries: heads of the clip and the bodies
  *                                             -> places: up to 16 -> heads of the cells
  *   bands -> convolutions in time -> onsets
  *
- * Queries: one for each moment's contacts, scene, camera, event, one for a body of each colour. The
- * cells say where a colour is. */
+ * Queries: scene, camera, event, one for a body of each colour. The cells say where a colour is. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +15,7 @@ enum {
     GROUPS = 8, /* of group norm */
     COARSE = 8,
     PLACES = JUDGE_GROUPS * COARSE * COARSE,
-    QUERY_CONTACTS = 0, /* one a moment */
-    QUERY_SCENE = JUDGE_GROUPS,
+    QUERY_SCENE = 0,
     QUERY_CAMERA,
     QUERY_EVENT,
     QUERY_BODIES, /* one a colour */
@@ -54,11 +52,11 @@ struct rlm_judge_net {
     rlm_embedding place, query;
     rlm_groupnorm cell_norm, heard_norm;
     rlm_rmsnorm norm;
-    rlm_linear contacts, scene, camera, event, body;
+    rlm_linear scene, camera, event, body;
     /* Index tables for batches up to `most`. */
     int most;
     int32_t *sequence, *places, *queries, *grid; /* [most][LENGTH] */
-    int32_t *ask[QUERY_BODIES + 1]; /* rows of a query; [0]: the moments, last: the colours */
+    int32_t *ask[QUERY_BODIES + 1];              /* rows of a query; last: of the colours */
     int *prefix;
     float *angle;
 };
@@ -222,7 +220,6 @@ static void declare(rlm_judge_net *n, rlm_params *p)
     conv(&n->cells, p, "cells.out", w[1], CLASSES_CELL, 1, 1, 0.5f);
     if (n->cells.w)
         n->cells.w->matrix = false;
-    head(&n->contacts, p, "contacts", w[2], 4 * (1 + JUDGE_SPAN_PARTS));
     head(&n->scene, p, "scene", w[2], CLASSES_SCENE);
     head(&n->camera, p, "camera", w[2], CAMERAS);
     head(&n->event, p, "event", w[2], EVENTS + DIRECTIONS);
@@ -284,8 +281,6 @@ static void fill_tables(rlm_judge_net *n)
         }
         for (int i = 0; i < PLACES; i++)
             n->grid[b * PLACES + i] = b * LENGTH + i;
-        for (int i = 0; i < JUDGE_GROUPS; i++)
-            n->ask[QUERY_CONTACTS][b * JUDGE_GROUPS + i] = b * LENGTH + PLACES + i;
         for (int i = QUERY_SCENE; i < QUERY_BODIES; i++)
             n->ask[i][b] = b * LENGTH + PLACES + i;
         for (int i = 0; i < COLOURS; i++)
@@ -386,12 +381,7 @@ static void split(rlm_run *run, const rlm_tensor *y, int kinds, int (*classes)(i
 static void clip_heads(rlm_run *run, const rlm_judge_net *n, const rlm_tensor *s, int batch,
                        rlm_judge_logits *out)
 {
-    rlm_tensor h =
-        rlm_gather_forward(run, s, n->ask[QUERY_CONTACTS], (int64_t)batch * JUDGE_GROUPS);
-    h = rlm_linear_forward(run, &n->contacts, &h);
-    int64_t spans[2] = {(int64_t)batch * JUDGE_GROUPS * 4, 1 + JUDGE_SPAN_PARTS};
-    out->contacts = rlm_tensor_reshape(&h, 2, spans);
-    h = rlm_gather_forward(run, s, n->ask[QUERY_SCENE], batch);
+    rlm_tensor h = rlm_gather_forward(run, s, n->ask[QUERY_SCENE], batch);
     h = rlm_linear_forward(run, &n->scene, &h);
     split(run, &h, 4, rlm_judge_clip_classes, CLIP_FLOOR, &out->clip[CLIP_FLOOR]);
     h = rlm_gather_forward(run, s, n->ask[QUERY_CAMERA], batch);

@@ -73,50 +73,71 @@ static void body_truth(const rlm_object *o, int seen, rlm_judge_truth *t)
             t->body[k][o->colour] = (int8_t)values[k];
 }
 
-/* Squares a third larger than the bodies. */
+/* A third larger than what a body covers from one frame to another; side 0: too little. */
+static rlm_judge_square square_of(const uint8_t *mask, int from, int to, int object)
+{
+    int x0 = JUDGE_SIDE, y0 = JUDGE_SIDE, x1 = 0, y1 = 0, most = 0;
+    for (int f = from; f <= to; f++) {
+        const uint8_t *p = mask + (size_t)f * JUDGE_SIDE * JUDGE_SIDE;
+        int pixels = 0;
+        for (int y = 0; y < JUDGE_SIDE; y++)
+            for (int x = 0; x < JUDGE_SIDE; x++)
+                if (p[y * JUDGE_SIDE + x] == 1 + object) {
+                    x0 = x < x0 ? x : x0;
+                    x1 = x > x1 ? x : x1;
+                    y0 = y < y0 ? y : y0;
+                    y1 = y > y1 ? y : y1;
+                    pixels++;
+                }
+        most = pixels > most ? pixels : most;
+    }
+    int side = x1 - x0 > y1 - y0 ? x1 - x0 : y1 - y0;
+    if (most < JUDGE_SEEN_PIXELS)
+        return (rlm_judge_square){0};
+    return (rlm_judge_square){0.5f * (float)(x0 + x1 + 1), 0.5f * (float)(y0 + y1 + 1),
+                              1.3f * (float)(side + 1)};
+}
+
 static void square_truth(const uint8_t *mask, rlm_judge_truth *t)
 {
     memset(t->square, 0, sizeof t->square);
     for (int i = 0; i < t->scene.count; i++)
-        for (int m = 0; m < CROP_MOMENTS; m++) {
-            const uint8_t *p = mask + (size_t)m * CROP_FRAME * JUDGE_SIDE * JUDGE_SIDE;
-            int x0 = JUDGE_SIDE, y0 = JUDGE_SIDE, x1 = 0, y1 = 0, pixels = 0;
-            for (int y = 0; y < JUDGE_SIDE; y++)
-                for (int x = 0; x < JUDGE_SIDE; x++)
-                    if (p[y * JUDGE_SIDE + x] == 1 + i) {
-                        x0 = x < x0 ? x : x0;
-                        x1 = x > x1 ? x : x1;
-                        y0 = y < y0 ? y : y0;
-                        y1 = y > y1 ? y : y1;
-                        pixels++;
-                    }
-            int side = x1 - x0 > y1 - y0 ? x1 - x0 : y1 - y0;
-            if (pixels >= JUDGE_SEEN_PIXELS)
-                t->square[m][i] =
-                    (rlm_judge_square){0.5f * (float)(x0 + x1 + 1), 0.5f * (float)(y0 + y1 + 1),
-                                       1.3f * (float)(side + 1)};
-        }
+        for (int look = 0; look < LOOKS; look++)
+            for (int m = 0; m < rlm_judge_crop_moments(look); m++) {
+                int to = 4 * rlm_judge_crop_group(look, m);
+                int from = look == LOOK_BODY ? to : to - 3;
+                t->square[look][m][i] = square_of(mask, from, to, i);
+            }
+}
+
+/* A body's contact; the first one of a gap, and plain ones before faint ones. */
+static void mark_contact(int8_t *gap, double parts, bool plain)
+{
+    if (plain && *gap <= 0)
+        *gap = (int8_t)(1 + (int)parts % JUDGE_SPAN_PARTS);
+    else if (!plain && *gap == 0)
+        *gap = -1;
 }
 
 static void contact_truth(const rlm_motion *m, const int *seen, rlm_judge_truth *t)
 {
     memset(t->contact, 0, sizeof t->contact);
-    memset(t->contact, -1, 4); /* the moment of the first frame has no gaps */
     memset(t->heard, 0, sizeof t->heard);
     memset(t->heard, -1, JUDGE_AHEAD);
-    t->contacts = 0;
+    t->contacts = t->faint = 0;
     for (int i = 0; i < m->contacts; i++) {
         const rlm_contact *c = &m->contact[i];
-        int span = 4 + (int)(c->t * JUDGE_FPS), tick = (int)(c->t * 100 + 0.5) + JUDGE_AHEAD;
-        int part = 1 + (int)(c->t * JUDGE_FPS * JUDGE_SPAN_PARTS) % JUDGE_SPAN_PARTS;
-        bool plain = c->speed >= JUDGE_SEEN_SPEED && seen[c->a] == 1;
-        if (span < 4 + JUDGE_SPANS && plain) {
-            if (t->contact[span] <= 0)
-                t->contact[span] = (int8_t)part;
+        int span = (int)(c->t * JUDGE_FPS), tick = (int)(c->t * 100 + 0.5) + JUDGE_AHEAD;
+        double parts = c->t * JUDGE_FPS * JUDGE_SPAN_PARTS;
+        bool inside = span < JUDGE_SPANS, plain = c->speed >= JUDGE_SEEN_SPEED && seen[c->a] == 1;
+        if (inside)
+            mark_contact(&t->contact[c->a][span], parts, plain);
+        if (inside && c->b >= 0)
+            mark_contact(&t->contact[c->b][span], parts, plain);
+        if (inside && plain)
             t->contact_s[t->contacts++] = (float)c->t;
-        } else if (span < 4 + JUDGE_SPANS && !t->contact[span]) {
-            t->contact[span] = -1;
-        }
+        else
+            t->faint_s[t->faint++] = (float)c->t;
         for (int k = tick - 3; k <= tick + 3; k++)
             if (k >= JUDGE_AHEAD && k < JUDGE_HEARD && t->heard[k] != 1) {
                 bool near = k >= tick - 1 && k <= tick + 1 && c->speed >= 0.4;
@@ -270,9 +291,10 @@ void rlm_judge_mirror(float *pixels, rlm_judge_truth *t)
                 *a = *b;
                 *b = keep;
             }
-    for (int m = 0; m < CROP_MOMENTS; m++)
-        for (int i = 0; i < MAX_OBJECTS; i++)
-            t->square[m][i].x = JUDGE_SIDE - t->square[m][i].x;
+    for (int look = 0; look < LOOKS; look++)
+        for (int m = 0; m < CROP_MOMENTS; m++)
+            for (int i = 0; i < MAX_OBJECTS; i++)
+                t->square[look][m][i].x = JUDGE_SIDE - t->square[look][m][i].x;
     t->clip[CLIP_DIRECTION] = swapped(t->clip[CLIP_DIRECTION], LEFT, RIGHT);
     t->clip[CLIP_CAMERA] = swapped(t->clip[CLIP_CAMERA], PAN_LEFT, PAN_RIGHT);
 }

@@ -16,7 +16,7 @@
 enum { LOADER_DEPTH = 3, LOADER_THREADS = 1, VALIDATION = 48, REPLAY = 16, JUDGE_STREAM = 0x10d6e };
 static const uint64_t TEST_FROM = 1u << 20; /* test seeds of the judge's training start here */
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
-static const double HEADS = 2 + 2 * BODY_KINDS + CLIP_KINDS + CROP_KINDS;
+static const double HEADS = 2 + 2 * BODY_KINDS + CLIP_KINDS + CROP_KINDS; /* gaps are one */
 
 /* A batch; in a loader's slot pixels, bands and truth lie behind each other. */
 typedef struct samples {
@@ -38,8 +38,8 @@ typedef struct trainer {
     rlm_judge_config config;
     rlm_params params;
     rlm_judge_net *net;
-    rlm_judge_crop *crop;
-    float *crops; /* [batch * MAX_OBJECTS * CROP_MOMENTS][32][32][6] */
+    rlm_judge_crop *looks[LOOKS];
+    float *crops[LOOKS]; /* [crops_of][32][32][channels] */
     rlm_optim optim;
     rlm_loader *loader;
     rlm_journal *journal;
@@ -164,7 +164,8 @@ static int open_network(trainer *t, rlm_error *err)
 {
     RLM_TRY(read_config(t, err));
     RLM_TRY(rlm_judge_net_new(&t->net, &t->config, &t->params, err));
-    RLM_TRY(rlm_judge_crop_new(&t->crop, &t->params, err));
+    for (int i = 0; i < LOOKS; i++)
+        RLM_TRY(rlm_judge_crop_new(&t->looks[i], i, &t->params, err));
     RLM_TRY(rlm_params_allocate(&t->params, true, err));
     rlm_judge_net_initialise(t->net, &t->params, t->recipe.seed);
     if (t->o->init)
@@ -188,7 +189,8 @@ static int plan_scratch(trainer *t, rlm_error *err)
     RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
     t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
     rlm_judge_forward(&t->run, t->net, t->recipe.batch, NULL, NULL, &l);
-    rlm_judge_crop_forward(&t->run, t->crop, crops_of(t), NULL, out);
+    for (int i = 0; i < LOOKS; i++)
+        rlm_judge_crop_forward(&t->run, t->looks[i], crops_of(t), NULL, out);
     rlm_arena_alloc(&t->arena, JUDGE_CROP_SCRATCH);
     rlm_backward_plan(&t->run, &t->tape);
     rlm_tape_clear(&t->tape);
@@ -221,9 +223,12 @@ static int open_memory(trainer *t, rlm_error *err)
     size_t batch = (size_t)t->recipe.batch, rows = batch * JUDGE_CELLS;
     t->loss = rlm_alloc(rows * sizeof(float));
     t->target = rlm_alloc(rows * sizeof(int32_t));
-    t->crops = rlm_alloc(rlm_size_mul((size_t)crops_of(t), (size_t)CROP_FLOATS * sizeof(float)));
+    for (int i = 0; i < LOOKS; i++)
+        t->crops[i] =
+            rlm_alloc(rlm_size_mul((size_t)crops_of(t), rlm_judge_crop_floats(i) * sizeof(float)));
     t->held = in_slot(rlm_alloc(slot_bytes(VALIDATION)), VALIDATION);
-    if (!t->loss || !t->target || !t->crops || !t->held.pixels)
+    if (!t->loss || !t->target || !t->crops[LOOK_BODY] || !t->crops[LOOK_CONTACT] ||
+        !t->held.pixels)
         return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory for batches of %zu", batch);
     for (int i = 0; i < VALIDATION; i++)
         if (make_sample(t, rlm_world_seed(RLM_SPLIT_VALIDATION, (uint64_t)i + 100000), 0, &t->held,
@@ -280,7 +285,10 @@ static void close_all(trainer *t)
     rlm_world_close(&t->world);
     rlm_optim_free(&t->optim);
     rlm_judge_net_free(&t->net);
-    rlm_judge_crop_free(&t->crop);
+    for (int i = 0; i < LOOKS; i++) {
+        rlm_judge_crop_free(&t->looks[i]);
+        rlm_free(t->crops[i]);
+    }
     rlm_params_free(&t->params);
     rlm_tape_free(&t->tape);
     if (t->arena.base)
@@ -289,7 +297,6 @@ static void close_all(trainer *t)
         rlm_par_close(&t->par);
     rlm_free(t->loss);
     rlm_free(t->target);
-    rlm_free(t->crops);
     rlm_free(t->held.pixels);
     for (int i = 0; i < REPLAY; i++)
         rlm_free(t->replay[i]);
@@ -355,54 +362,60 @@ static double clip_losses(trainer *t, const rlm_judge_logits *l, const rlm_judge
                 t->target[b * COLOURS + c] = truth[b].body[k][c];
         sum += head_loss(t, &l->body[k], body_weight[k], &t->correct[k]);
     }
-    enum { SPANS = 4 * JUDGE_GROUPS };
-    for (int b = 0; b < t->recipe.batch; b++)
-        for (int i = 0; i < SPANS; i++)
-            t->target[b * SPANS + i] = truth[b].contact[i];
-    sum += head_loss(t, &l->contacts, 4.0, NULL);
     for (int b = 0; b < t->recipe.batch; b++)
         for (int i = 0; i < JUDGE_HEARD; i++)
             t->target[b * JUDGE_HEARD + i] = truth[b].heard[i];
     return sum + head_loss(t, &l->heard, 2.0, NULL);
 }
 
-/* Squares around the bodies of the batch; returns how many. target [kind][crops_of]. */
-static int cut_crops(trainer *t, const samples *s, int32_t *target)
+static void crop_targets(const rlm_judge_truth *truth, int look, int moment, int object,
+                         int32_t target[CROP_KINDS])
 {
-    int count = 0, most = crops_of(t);
+    const rlm_object *o = &truth->scene.object[object];
+    for (int gap = 0; gap < CROP_KINDS && look == LOOK_CONTACT; gap++)
+        target[gap] = truth->contact[object][4 * moment + gap];
+    if (look == LOOK_CONTACT)
+        return;
+    target[CROP_COLOUR] = o->colour;
+    target[CROP_SHAPE] = o->shape;
+    target[CROP_MATERIAL] = truth->scene.style == PHOTO ? o->material : -1;
+    target[CROP_STYLE] = truth->scene.style;
+}
+
+/* Squares around the bodies of the batch; returns how many. target [crops_of][CROP_KINDS]. */
+static int cut_crops(trainer *t, const samples *s, int look, int32_t *target)
+{
+    int count = 0;
     for (int b = 0; b < t->recipe.batch; b++)
         for (int i = 0; i < s->truth[b].scene.count; i++)
-            for (int m = 0; m < CROP_MOMENTS; m++) {
-                const rlm_object *o = &s->truth[b].scene.object[i];
-                rlm_judge_square at = s->truth[b].square[m][i];
+            for (int m = 0; m < rlm_judge_crop_moments(look); m++) {
+                rlm_judge_square at = s->truth[b].square[look][m][i];
                 if (at.side == 0)
                     continue;
                 rlm_judge_tremble(t->recipe.seed + (uint64_t)t->step, (uint64_t)count, &at);
-                rlm_judge_cut(s->pixels + (size_t)b * JUDGE_FLOATS, m * CROP_FRAME, &at,
-                              t->crops + (size_t)count * CROP_FLOATS);
-                target[count] = o->colour;
-                target[most + count] = o->shape;
-                target[2 * most + count] = s->truth[b].scene.style == PHOTO ? o->material : -1;
-                target[3 * most + count] = s->truth[b].scene.style;
+                rlm_judge_cut(look, s->pixels + (size_t)b * JUDGE_FLOATS, m, &at,
+                              t->crops[look] + (size_t)count * rlm_judge_crop_floats(look));
+                crop_targets(&s->truth[b], look, m, i, target + count * CROP_KINDS);
                 count++;
             }
     return count;
 }
 
-static double crop_losses(trainer *t, const samples *s)
+static double crop_losses(trainer *t, const samples *s, int look)
 {
-    static const double weight[CROP_KINDS] = {0.3, 1.0, 1.5, 0.5};
-    int most = crops_of(t);
-    int32_t *target = t->target + most; /* behind what head_loss reads */
-    int count = cut_crops(t, s, target);
+    static const double weight[LOOKS][CROP_KINDS] = {{0.3, 1.0, 1.5, 0.5}, {1.0, 1.0, 1.0, 1.0}};
+    int32_t *target = t->target + crops_of(t); /* behind what head_loss reads */
+    int count = cut_crops(t, s, look, target);
     double sum = 0;
     if (!count)
         return 0;
     rlm_tensor out[CROP_KINDS];
-    rlm_judge_crop_forward(&t->run, t->crop, count, t->crops, out);
+    rlm_judge_crop_forward(&t->run, t->looks[look], count, t->crops[look], out);
     for (int k = 0; k < CROP_KINDS; k++) {
-        memcpy(t->target, target + (size_t)k * (size_t)most, (size_t)count * sizeof *target);
-        sum += head_loss(t, &out[k], weight[k], &t->correct[BODY_KINDS + CLIP_KINDS + k]);
+        for (int i = 0; i < count; i++)
+            t->target[i] = target[i * CROP_KINDS + k];
+        sum += head_loss(t, &out[k], weight[look][k],
+                         look == LOOK_BODY ? &t->correct[BODY_KINDS + CLIP_KINDS + k] : NULL);
     }
     return sum;
 }
@@ -415,7 +428,8 @@ static void learn(trainer *t, const samples *s)
     t->run.tape = &t->tape;
     rlm_judge_forward(&t->run, t->net, t->recipe.batch, s->pixels, s->bands, &l);
     t->total += cell_losses(t, &l, s->truth) + clip_losses(t, &l, s->truth);
-    t->total += crop_losses(t, s);
+    for (int i = 0; i < LOOKS; i++)
+        t->total += crop_losses(t, s, i);
     rlm_backward(&t->run, &t->tape);
 }
 
@@ -475,7 +489,7 @@ static void score_held(trainer *t, rlm_judge_score *score)
         const float *pixels = t->held.pixels + (size_t)i * JUDGE_FLOATS;
         rlm_judge_forward(&t->run, t->net, 1, pixels, t->held.bands + (size_t)i * SOUND_FLOATS, &l);
         rlm_judge_read(&l, 0, &view);
-        rlm_judge_look_again(&t->run, t->crop, &l, 0, pixels, &view);
+        rlm_judge_look_again(&t->run, t->looks, &l, 0, pixels, &view);
         rlm_judge_settle(&view);
         rlm_judge_count(&t->held.truth[i], &view, score);
     }

@@ -3,7 +3,7 @@
 #include "src/train/judge.h"
 #include "tests/test.h"
 
-enum { TENSORS = 2 * BODY_KINDS + CLIP_KINDS + 2, PROBES = 2 };
+enum { TENSORS = 2 * BODY_KINDS + CLIP_KINDS + 1, PROBES = 2 };
 
 typedef struct rig {
     rlm_kernels k;
@@ -22,13 +22,13 @@ static double loss(rig *r, bool seed_gradients)
     rlm_arena_rewind(&r->arena, 0);
     rlm_tape_clear(&r->tape);
     rlm_judge_forward(&r->run, r->net, 1, r->pixels, r->bands, &l);
-    rlm_tensor *out[TENSORS] = {&l.contacts, &l.heard};
+    rlm_tensor *out[TENSORS] = {&l.heard};
     for (int i = 0; i < BODY_KINDS; i++) {
-        out[2 + i] = &l.cell[i];
-        out[2 + BODY_KINDS + i] = &l.body[i];
+        out[1 + i] = &l.cell[i];
+        out[1 + BODY_KINDS + i] = &l.body[i];
     }
     for (int i = 0; i < CLIP_KINDS; i++)
-        out[2 + 2 * BODY_KINDS + i] = &l.clip[i];
+        out[1 + 2 * BODY_KINDS + i] = &l.clip[i];
     double sum = 0;
     for (int k = 0; k < TENSORS; k++) {
         int64_t n = rlm_tensor_count(out[k]);

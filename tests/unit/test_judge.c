@@ -42,11 +42,12 @@ static void case_truth(void)
             cells += colour >= 0;
         }
         for (int k = 0; k < t->contacts; k++) {
-            int span = 4 + (int)(t->contact_s[k] * JUDGE_FPS), tick = (int)(t->contact_s[k] * 100);
-            double nearest = 1;
+            int span = (int)(t->contact_s[k] * JUDGE_FPS), tick = (int)(t->contact_s[k] * 100);
+            const rlm_contact *c = NULL;
             for (int n = 0; n < m->contacts; n++)
-                nearest = fmin(nearest, fabs(m->contact[n].t - (double)t->contact_s[k]));
-            CHECK(nearest < 1e-6 && t->contact[span] > 0);
+                if (fabs(m->contact[n].t - (double)t->contact_s[k]) < 1e-6)
+                    c = &m->contact[n];
+            CHECK(c && t->contact[c->a][span] > 0 && (c->b < 0 || t->contact[c->b][span] > 0));
             CHECK(t->heard[tick + JUDGE_AHEAD] == 1 || t->heard[tick + 1 + JUDGE_AHEAD] == 1);
             contacts++;
         }
@@ -172,6 +173,34 @@ static void case_answers(void)
     cJSON_Delete(rows);
 }
 
+/* Faint contacts are neither asked nor counted against the judge; two in a gap may be one. */
+static void case_contacts(void)
+{
+    static const struct {
+        float seen[3];
+        int count, right;
+    } views[] = {{{0.52f, 1.22f}, 2, 1}, {{0.52f, 0.90f, 1.22f}, 3, 1}, {{0.52f}, 1, 0},
+                 {{0.58f, 1.22f}, 2, 0}, {{0.52f, 0.70f, 1.22f}, 3, 0}, {{0}, 0, 0}};
+    rlm_judge_truth *t = calloc(1, sizeof *t);
+    t->contacts = 3;
+    t->contact_s[0] = 0.5f;
+    t->contact_s[1] = 1.2f;
+    t->contact_s[2] = 1.25f;
+    t->faint = 1;
+    t->faint_s[0] = 0.88f;
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
+        rlm_judge_view v;
+        rlm_judge_score score = {0};
+        memset(&v, 0, sizeof v);
+        v.contacts = views[i].count;
+        memcpy(v.contact_s, views[i].seen, sizeof views[i].seen);
+        rlm_judge_count(t, &v, &score);
+        if (score.asked[SCORE_CONTACT] != 1 || score.right[SCORE_CONTACT] != views[i].right)
+            TEST_FAILED("view %d", (int)i);
+    }
+    free(t);
+}
+
 /* The facts of `reelm world` say what its scene says. */
 static void case_facts(void)
 {
@@ -199,10 +228,10 @@ static int random_judge(const char *path, const char *note, rlm_error *err)
     rlm_judge_config c = {.width = {16, 16, 16}, .heads = 1, .sound = 8};
     rlm_params p = {0};
     rlm_judge_net *net = NULL;
-    rlm_judge_crop *crop = NULL;
+    rlm_judge_crop *looks[LOOKS] = {NULL};
     int code = rlm_judge_net_new(&net, &c, &p, err);
-    if (!code)
-        code = rlm_judge_crop_new(&crop, &p, err);
+    for (int i = 0; i < LOOKS && !code; i++)
+        code = rlm_judge_crop_new(&looks[i], i, &p, err);
     if (!code)
         code = rlm_params_allocate(&p, false, err);
     if (!code) {
@@ -210,7 +239,8 @@ static int random_judge(const char *path, const char *note, rlm_error *err)
         code = rlm_judge_save(path, &c, &p, NULL, note, err);
     }
     rlm_judge_net_free(&net);
-    rlm_judge_crop_free(&crop);
+    for (int i = 0; i < LOOKS; i++)
+        rlm_judge_crop_free(&looks[i]);
     rlm_params_free(&p);
     return code;
 }
@@ -323,6 +353,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_merge);
     TEST_CASE(case_bands);
     TEST_CASE(case_answers);
+    TEST_CASE(case_contacts);
     TEST_CASE(case_facts);
     TEST_CASE(case_folder);
     TEST_CASE(case_bundled);
