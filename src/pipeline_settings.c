@@ -19,7 +19,7 @@ void rlm_fps_fraction(double fps, int *num, int *den)
 }
 
 /* In as few digits as tell the float from its neighbours. */
-static void add_float(cJSON *o, const char *key, float value)
+static bool add_float(cJSON *o, const char *key, float value)
 {
     char text[32];
     for (int digits = 6; digits <= 9; digits++) {
@@ -27,29 +27,35 @@ static void add_float(cJSON *o, const char *key, float value)
         if (strtof(text, NULL) == value)
             break;
     }
-    cJSON_AddRawToObject(o, key, text);
+    return cJSON_AddRawToObject(o, key, text);
 }
 
-/* What is painted anew, in pixels of the condition: the files are the user's to give again. */
-static void add_paint(cJSON *o, const rlm_request *r)
+/* These tell whether there was memory for all of it: cJSON leaves out what it has none for.
+ * What is painted anew, in pixels of the condition: the files are the user's to give again. */
+static bool add_paint(cJSON *o, const rlm_request *r)
 {
     char text[96];
     const int *border = r->outpaint;
+    bool whole = true;
     snprintf(text, sizeof text, "%d,%d,%d,%d", border[0], border[1], border[2], border[3]);
     if (border[0] | border[1] | border[2] | border[3])
-        cJSON_AddStringToObject(o, "outpaint", text);
+        whole = cJSON_AddStringToObject(o, "outpaint", text);
     cJSON *boxes = r->box_count ? cJSON_AddArrayToObject(o, "mask_boxes") : NULL;
-    for (int i = 0; i < r->box_count; i++) {
+    for (int i = 0; i < r->box_count && whole; i++) {
         const rlm_box *b = &r->boxes[i];
         int n = snprintf(text, sizeof text, "%d,%d,%d,%d", b->x, b->y, b->width, b->height);
         if (b->to)
             snprintf(text + n, sizeof text - (size_t)n, "@%d-%d", b->from, b->to - 1);
-        cJSON_AddItemToArray(boxes, cJSON_CreateString(text));
+        cJSON *box = cJSON_CreateString(text);
+        whole = box && cJSON_AddItemToArray(boxes, box);
+        if (!whole)
+            cJSON_Delete(box);
     }
+    return whole;
 }
 
 /* Name of the model's folder, not where it is, and the sums of its parts. */
-static void add_model(cJSON *o, const rlm_model *m)
+static bool add_model(cJSON *o, const rlm_model *m)
 {
     char name[256];
     cJSON *model = cJSON_AddObjectToObject(o, "model");
@@ -60,46 +66,43 @@ static void add_model(cJSON *o, const rlm_model *m)
     while (start && m->dir[start - 1] != '/')
         start--;
     snprintf(name, sizeof name, "%.*s", (int)(end - start), m->dir + start);
-    cJSON_AddStringToObject(model, "name", name);
-    if (m->video)
-        cJSON_AddStringToObject(model, "video", m->video_sha);
-    if (m->audio)
-        cJSON_AddStringToObject(model, "audio", m->audio_sha);
-    if (m->lm)
-        cJSON_AddStringToObject(model, "lm", m->lm_sha);
+    return cJSON_AddStringToObject(model, "name", name) &&
+           (!m->video || cJSON_AddStringToObject(model, "video", m->video_sha)) &&
+           (!m->audio || cJSON_AddStringToObject(model, "audio", m->audio_sha)) &&
+           (!m->lm || cJSON_AddStringToObject(model, "lm", m->lm_sha));
+}
+
+static bool add_request(cJSON *o, const rlm_request *r)
+{
+    char seed[24];
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)r->seed); /* cJSON keeps 15 digits */
+    return cJSON_AddStringToObject(o, "schema", "reelm.settings/1") &&
+           cJSON_AddStringToObject(o, "generator", "reelm " RLM_VERSION) &&
+           (!r->prompt || cJSON_AddStringToObject(o, "prompt", r->prompt)) &&
+           (!r->negative_prompt ||
+            cJSON_AddStringToObject(o, "negative_prompt", r->negative_prompt)) &&
+           cJSON_AddRawToObject(o, "seed", seed) && cJSON_AddNumberToObject(o, "width", r->width) &&
+           cJSON_AddNumberToObject(o, "height", r->height) &&
+           cJSON_AddNumberToObject(o, "frames", r->frames) &&
+           cJSON_AddNumberToObject(o, "fps", (double)r->fps_num / r->fps_den) &&
+           cJSON_AddBoolToObject(o, "audio", r->audio) &&
+           add_float(o, "temperature", r->video.temperature) &&
+           add_float(o, "audio_temperature", r->audio_sampling.temperature) &&
+           cJSON_AddNumberToObject(o, "top_k", r->video.top_k) &&
+           add_float(o, "top_p", r->video.top_p) && add_float(o, "min_p", r->video.min_p) &&
+           add_float(o, "cfg_scale", r->cfg_scale) &&
+           (r->source == RLM_SOURCE_NONE ||
+            cJSON_AddStringToObject(o, "source", r->source ? "playground" : "real"));
 }
 
 int rlm_request_settings(const rlm_engine *e, const rlm_request *r, char **json, rlm_error *err)
 {
-    char seed[24];
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "schema", "reelm.settings/1");
-    cJSON_AddStringToObject(o, "generator", "reelm " RLM_VERSION);
-    if (r->prompt)
-        cJSON_AddStringToObject(o, "prompt", r->prompt);
-    if (r->negative_prompt)
-        cJSON_AddStringToObject(o, "negative_prompt", r->negative_prompt);
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)r->seed);
-    cJSON_AddRawToObject(o, "seed", seed); /* cJSON keeps 15 digits of a number */
-    cJSON_AddNumberToObject(o, "width", r->width);
-    cJSON_AddNumberToObject(o, "height", r->height);
-    cJSON_AddNumberToObject(o, "frames", r->frames);
-    cJSON_AddNumberToObject(o, "fps", (double)r->fps_num / r->fps_den);
-    cJSON_AddBoolToObject(o, "audio", r->audio);
-    add_float(o, "temperature", r->video.temperature);
-    add_float(o, "audio_temperature", r->audio_sampling.temperature);
-    cJSON_AddNumberToObject(o, "top_k", r->video.top_k);
-    add_float(o, "top_p", r->video.top_p);
-    add_float(o, "min_p", r->video.min_p);
-    add_float(o, "cfg_scale", r->cfg_scale);
-    if (r->source != RLM_SOURCE_NONE)
-        cJSON_AddStringToObject(o, "source", r->source ? "playground" : "real");
-    cJSON_AddBoolToObject(o, "deterministic", e->options.deterministic);
-    if (r->backward)
-        cJSON_AddBoolToObject(o, "backward", 1);
-    add_paint(o, r);
-    add_model(o, &e->model);
-    char *printed = cJSON_PrintUnformatted(o);
+    bool whole = o && add_request(o, r) &&
+                 cJSON_AddBoolToObject(o, "deterministic", e->options.deterministic) &&
+                 (!r->backward || cJSON_AddBoolToObject(o, "backward", 1)) && add_paint(o, r) &&
+                 add_model(o, &e->model);
+    char *printed = whole ? cJSON_PrintUnformatted(o) : NULL;
     cJSON_Delete(o);
     *json = printed ? rlm_strdup(printed) : NULL;
     cJSON_free(printed);

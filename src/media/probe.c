@@ -109,10 +109,10 @@ static void probe_tags(cJSON *to, const rlm_input *in)
                         ? NULL
                         : rlm_metadata_copy(e->value);
         cJSON *object = own ? cJSON_Parse(own) : NULL;
-        if (object)
-            cJSON_AddItemToObject(to, "metadata", object);
-        else
+        if (!object)
             probe_text(tags, e->key, e->value);
+        else if (!cJSON_AddItemToObject(to, "metadata", object))
+            cJSON_Delete(object);
         rlm_free(own);
     }
 }
@@ -132,7 +132,7 @@ static char *probe_print(const rlm_input *in)
     cJSON_AddBoolToObject(root, "still", in->still);
     streams = cJSON_AddArrayToObject(root, "streams");
     for (unsigned i = 0; streams && i < in->fmt->nb_streams; i++)
-        cJSON_AddItemToArray(streams, probe_stream(in, (int)i));
+        cJSON_AddItemToArray(streams, probe_stream(in, (int)i)); /* NULL: left out */
     int w, h;
     rlm_input_true_size(in, &w, &h);
     if (w) {

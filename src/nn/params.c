@@ -43,10 +43,11 @@ rlm_param *rlm_params_add(rlm_params *p, const char *name, int rank, const int64
 {
     int64_t count = shape_count(rank, shape);
     rlm_param *item = NULL;
-    if (count > 0 && strlen(name) < sizeof item->name && !rlm_params_find(p, name) && grow(p))
+    bool sound = count > 0 && strlen(name) < sizeof item->name && !rlm_params_find(p, name);
+    if (sound && grow(p))
         item = rlm_calloc(1, sizeof *item);
     if (!item) {
-        p->failed = true;
+        p->failed = sound ? RLM_E_NOMEM : RLM_E_INTERNAL;
         return NULL;
     }
     snprintf(item->name, sizeof item->name, "%s", name);
@@ -84,10 +85,10 @@ rlm_param *rlm_params_find(const rlm_params *p, const char *name)
 int rlm_params_lay_out(rlm_params *p, rlm_error *err)
 {
     if (p->failed)
-        return rlm_fail(err, RLM_E_INTERNAL,
-                        "parameter %d could not be declared: no memory, a bad shape or a name that "
-                        "is too long or was used before",
-                        p->count);
+        return rlm_fail(err, p->failed, "parameter %d could not be declared: %s", p->count,
+                        p->failed == RLM_E_NOMEM
+                            ? "no memory"
+                            : "a bad shape or a name that is too long or was used before");
     size_t total = 0;
     for (int i = 0; i < p->count; i++)
         total = rlm_size_add(total, rlm_size_align((size_t)p->items[i]->count, ALIGN_FLOATS));

@@ -28,7 +28,7 @@ typedef struct rlm_param {
 typedef struct rlm_params {
     rlm_param **items; /* in order of declaration */
     int count, capacity;
-    bool failed;        /* sticky: a declaration ran out of memory or had a bad shape */
+    int failed;         /* sticky: NOMEM, or INTERNAL: bad shape or name of a declaration; 0 */
     int64_t total;      /* elements of the block, gaps of alignment (always 0) included */
     float *data, *grad; /* one block each; items point into them, 64-byte aligned */
     void *packs;

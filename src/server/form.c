@@ -153,11 +153,20 @@ int rlm_form_from_json(rlm_form *f, const cJSON *object, rlm_refusal *r)
     return take_tree(f, cJSON_Duplicate(object, 1), r);
 }
 
-void rlm_json_integer(cJSON *o, const char *name, int64_t value)
+int rlm_json_integer(cJSON *o, const char *name, int64_t value)
 {
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)value);
-    cJSON_AddRawToObject(o, name, text);
+    return cJSON_AddRawToObject(o, name, text) != NULL;
+}
+
+int rlm_json_append_text(cJSON *array, const char *text)
+{
+    cJSON *item = cJSON_CreateString(text);
+    if (item && cJSON_AddItemToArray(array, item))
+        return 1;
+    cJSON_Delete(item);
+    return 0;
 }
 
 /* ---- multipart/form-data (RFC 7578) ------------------------------------------------------------

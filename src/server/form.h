@@ -40,7 +40,9 @@ int rlm_form_parse(rlm_form *form, const char *content_type, char *body, size_t 
 /* The same from an object, which is left as it is. */
 int rlm_form_from_json(rlm_form *form, const struct cJSON *object, rlm_refusal *refusal);
 void rlm_form_free(rlm_form *form);
-/* Add a number with all its digits, of which cJSON keeps 15. */
-void rlm_json_integer(struct cJSON *object, const char *name, int64_t value);
+/* Add a number with all its digits, of which cJSON keeps 15. 1, or 0 without memory. */
+int rlm_json_integer(struct cJSON *object, const char *name, int64_t value);
+/* Put a text at the end of an array (may be NULL). 1, or 0 without memory. */
+int rlm_json_append_text(struct cJSON *array, const char *text);
 
 #endif

@@ -101,7 +101,7 @@ void rlm_jobs_weigh(rlm_jobs *q, job *j)
 int rlm_jobs_save(rlm_jobs *q, job *j, rlm_error *err)
 {
     cJSON *o = rlm_jobs_saved(j);
-    char *text = cJSON_Print(o);
+    char *text = o ? cJSON_Print(o) : NULL;
     cJSON_Delete(o);
     int code = text ? rlm_store_write(q->options.store, j->id, "job.json", text, strlen(text), err)
                     : rlm_serve_fail(err, RLM_E_NOMEM, "job: out of memory");

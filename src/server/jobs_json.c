@@ -74,9 +74,9 @@ static void add_warnings(cJSON *o, const job *j)
     const rlm_wish *w = &j->wish;
     cJSON *list = cJSON_AddArrayToObject(o, "warnings");
     for (int i = 0; i < w->warning_count; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateString(w->warnings[i]));
+        rlm_json_append_text(list, w->warnings[i]);
     if (j->result.note[0])
-        cJSON_AddItemToArray(list, cJSON_CreateString(j->result.note));
+        rlm_json_append_text(list, j->result.note);
 }
 
 static void add_shape(cJSON *o, const job *j)
@@ -131,7 +131,7 @@ cJSON *rlm_jobs_video(const rlm_jobs *q, const job *j)
     cJSON_AddItemToObject(o, "settings", rlm_wish_settings(w));
     cJSON *inputs = cJSON_AddArrayToObject(o, "inputs");
     for (int i = 0; i < w->input_count; i++)
-        cJSON_AddItemToArray(inputs, cJSON_CreateString(rlm_input_role_name(w->inputs[i].role)));
+        rlm_json_append_text(inputs, rlm_input_role_name(w->inputs[i].role));
     add_requested(o, w);
     add_warnings(o, j);
     if (open && eta >= 0)
@@ -174,29 +174,35 @@ static const number_row numbers[] = {
 };
 enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
 
+/* NULL when there is no memory for all of it: a job's file is whole or is the one before. */
 cJSON *rlm_jobs_saved(const job *j)
 {
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "version", 1);
-    cJSON_AddStringToObject(o, "status", status_names[j->status]);
-    cJSON_AddNumberToObject(o, "attempts", j->attempts);
-    cJSON_AddNumberToObject(o, "created", j->created);
-    cJSON_AddNumberToObject(o, "completed", (double)j->completed);
-    cJSON_AddNumberToObject(o, "expires", (double)j->expires);
-    cJSON_AddStringToObject(o, "error_code", j->error_code);
-    cJSON_AddStringToObject(o, "error_text", j->error_text);
-    cJSON_AddItemToObject(o, "wish", rlm_wish_save(&j->wish));
+    cJSON *o = cJSON_CreateObject(), *wish = rlm_wish_save(&j->wish);
+    int whole = wish && cJSON_AddItemToObject(o, "wish", wish);
+    if (!whole)
+        cJSON_Delete(wish);
     cJSON *t = cJSON_AddObjectToObject(o, "result");
-    cJSON_AddStringToObject(t, "note", j->result.note);
-    cJSON_AddStringToObject(t, "token_sha256", j->result.token_sha256);
-    for (int i = 0; i < NUMBERS; i++) {
+    whole = whole && t && cJSON_AddNumberToObject(o, "version", 1) &&
+            cJSON_AddStringToObject(o, "status", status_names[j->status]) &&
+            cJSON_AddNumberToObject(o, "attempts", j->attempts) &&
+            cJSON_AddNumberToObject(o, "created", j->created) &&
+            cJSON_AddNumberToObject(o, "completed", (double)j->completed) &&
+            cJSON_AddNumberToObject(o, "expires", (double)j->expires) &&
+            cJSON_AddStringToObject(o, "error_code", j->error_code) &&
+            cJSON_AddStringToObject(o, "error_text", j->error_text) &&
+            cJSON_AddStringToObject(t, "note", j->result.note) &&
+            cJSON_AddStringToObject(t, "token_sha256", j->result.token_sha256);
+    for (int i = 0; i < NUMBERS && whole; i++) {
         const void *at = (const char *)&j->result + numbers[i].at;
         double v = numbers[i].kind == 0   ? *(const int *)at
                    : numbers[i].kind == 1 ? (double)*(const int64_t *)at
                                           : *(const double *)at;
-        cJSON_AddNumberToObject(t, numbers[i].name, v);
+        whole = cJSON_AddNumberToObject(t, numbers[i].name, v) != NULL;
     }
-    return o;
+    if (whole)
+        return o;
+    cJSON_Delete(o);
+    return NULL;
 }
 
 static double number_of(const cJSON *o, const char *name)

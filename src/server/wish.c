@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -430,8 +431,10 @@ void rlm_wish_free(rlm_wish *w)
 /* ---- JSON -------------------------------------------------------------------------------------
  */
 
-static void add_boxes(cJSON *o, const rlm_wish *w)
+/* These tell whether there was memory for all of it: cJSON leaves out what it has none for. */
+static bool add_boxes(cJSON *o, const rlm_wish *w)
 {
+    bool whole = true;
     char text[RLM_WISH_BOXES * 48] = "";
     size_t n = 0;
     for (int i = 0; i < w->box_count; i++) {
@@ -442,14 +445,15 @@ static void add_boxes(cJSON *o, const rlm_wish *w)
             n += (size_t)snprintf(text + n, sizeof text - n, "@%d-%d", b->from, b->to);
     }
     if (w->box_count)
-        cJSON_AddStringToObject(o, "mask_box", text);
+        whole = cJSON_AddStringToObject(o, "mask_box", text);
     const int *p = w->outpaint;
     snprintf(text, sizeof text, "%d,%d,%d,%d", p[0], p[1], p[2], p[3]);
     if (p[0] | p[1] | p[2] | p[3])
-        cJSON_AddStringToObject(o, "outpaint", text);
+        whole = cJSON_AddStringToObject(o, "outpaint", text) && whole;
+    return whole;
 }
 
-static void add_row(cJSON *o, const rlm_wish *w, const row *row)
+static bool add_row(cJSON *o, const rlm_wish *w, const row *row)
 {
     const void *at = (const char *)w + row->at;
     const char *text = row->kind == PROMPT ? *(char *const *)at : at;
@@ -457,40 +461,56 @@ static void add_row(cJSON *o, const rlm_wish *w, const row *row)
     switch (row->kind) {
     case PROMPT:
     case NAME:
-        if (text && *text)
-            cJSON_AddStringToObject(o, row->name, text);
-        break;
+        return !text || !*text || cJSON_AddStringToObject(o, row->name, text);
     case FLAG:
-        if (number >= 0 && (number || row->at == AT(sound)))
-            cJSON_AddBoolToObject(o, row->name, number);
-        break;
+        return number < 0 || (!number && row->at != AT(sound)) ||
+               cJSON_AddBoolToObject(o, row->name, number);
     case INTEGER:
-        if (number > 0 || (number == 0 && row->at == AT(top_k)))
-            cJSON_AddNumberToObject(o, row->name, number);
-        break;
+        return number < 0 || (!number && row->at != AT(top_k)) ||
+               cJSON_AddNumberToObject(o, row->name, number);
     case SEED:
-        rlm_json_integer(o, row->name, *(const int64_t *)at);
-        break;
+        return rlm_json_integer(o, row->name, *(const int64_t *)at);
     case NUMBER:
         if (*(const double *)at > 0 || (*(const double *)at == 0 && row->min == 0))
-            cJSON_AddNumberToObject(o, row->name, *(const double *)at);
-        break;
+            return cJSON_AddNumberToObject(o, row->name, *(const double *)at);
+        return true;
     case CHOICE:
-        cJSON_AddStringToObject(o, row->name,
-                                row->at == AT(task) ? task_names[*(const int *)at]
-                                                    : formats[*(const int *)at].name);
+        return cJSON_AddStringToObject(o, row->name,
+                                       row->at == AT(task) ? task_names[*(const int *)at]
+                                                           : formats[*(const int *)at].name);
     }
+    return true;
+}
+
+/* o, or NULL when it is not whole. */
+static cJSON *whole_or_none(cJSON *o, bool whole)
+{
+    if (whole)
+        return o;
+    cJSON_Delete(o);
+    return NULL;
 }
 
 cJSON *rlm_wish_settings(const rlm_wish *w)
 {
     cJSON *o = cJSON_CreateObject();
-    for (int i = 0; i < ROWS && o; i++)
+    bool whole = o && add_boxes(o, w);
+    for (int i = 0; i < ROWS && whole; i++)
         if (rows[i].kind != SPECIAL)
-            add_row(o, w, &rows[i]);
-    if (o)
-        add_boxes(o, w);
-    return o;
+            whole = add_row(o, w, &rows[i]);
+    return whole_or_none(o, whole);
+}
+
+static bool save_input(cJSON *list, const rlm_wish_input *input)
+{
+    cJSON *in = cJSON_CreateObject();
+    if (!in || !cJSON_AddItemToArray(list, in)) {
+        cJSON_Delete(in);
+        return false;
+    }
+    return cJSON_AddNumberToObject(in, "role", input->role) &&
+           cJSON_AddNumberToObject(in, "frame", input->frame) &&
+           cJSON_AddStringToObject(in, "video_id", input->video_id);
 }
 
 cJSON *rlm_wish_save(const rlm_wish *w)
@@ -498,23 +518,21 @@ cJSON *rlm_wish_save(const rlm_wish *w)
     cJSON *o = cJSON_CreateObject();
     cJSON *inputs = cJSON_AddArrayToObject(o, "inputs");
     cJSON *warnings = cJSON_AddArrayToObject(o, "warnings");
-    cJSON_AddNumberToObject(o, "kind", w->kind);
-    cJSON_AddStringToObject(o, "remixed_from", w->remixed_from);
-    cJSON_AddNumberToObject(o, "asked_width", w->asked_width);
-    cJSON_AddNumberToObject(o, "asked_height", w->asked_height);
-    cJSON_AddNumberToObject(o, "asked_frames", w->asked_frames);
-    cJSON_AddNumberToObject(o, "asked_seconds", w->asked_seconds);
-    cJSON_AddItemToObject(o, "settings", rlm_wish_settings(w));
-    for (int i = 0; i < w->input_count; i++) {
-        cJSON *in = cJSON_CreateObject();
-        cJSON_AddNumberToObject(in, "role", w->inputs[i].role);
-        cJSON_AddNumberToObject(in, "frame", w->inputs[i].frame);
-        cJSON_AddStringToObject(in, "video_id", w->inputs[i].video_id);
-        cJSON_AddItemToArray(inputs, in);
-    }
-    for (int i = 0; i < w->warning_count; i++)
-        cJSON_AddItemToArray(warnings, cJSON_CreateString(w->warnings[i]));
-    return o;
+    cJSON *settings = rlm_wish_settings(w);
+    bool whole = inputs && warnings && settings && cJSON_AddItemToObject(o, "settings", settings);
+    if (!whole)
+        cJSON_Delete(settings);
+    whole = whole && cJSON_AddNumberToObject(o, "kind", w->kind) &&
+            cJSON_AddStringToObject(o, "remixed_from", w->remixed_from) &&
+            cJSON_AddNumberToObject(o, "asked_width", w->asked_width) &&
+            cJSON_AddNumberToObject(o, "asked_height", w->asked_height) &&
+            cJSON_AddNumberToObject(o, "asked_frames", w->asked_frames) &&
+            cJSON_AddNumberToObject(o, "asked_seconds", w->asked_seconds);
+    for (int i = 0; i < w->input_count && whole; i++)
+        whole = save_input(inputs, &w->inputs[i]);
+    for (int i = 0; i < w->warning_count && whole; i++)
+        whole = rlm_json_append_text(warnings, w->warnings[i]);
+    return whole_or_none(o, whole);
 }
 
 /* A whole number of a saved object, kept within what the field may be. */
