@@ -6,7 +6,8 @@
 
 static void walk(rlm_run *run, const rlm_tape *tape, bool all)
 {
-    assert(!tape->failed);
+    if (tape->failed) /* no memory to record it: who planned it says so */
+        return;
     const rlm_backward_rule *rules = rlm_backward_rules();
     for (int i = tape->count - 1; i >= 0; i--) {
         const rlm_record *r = &tape->items[i];
@@ -24,4 +25,9 @@ void rlm_backward(rlm_run *run, const rlm_tape *tape)
 void rlm_backward_plan(rlm_run *run, const rlm_tape *tape)
 {
     walk(run, tape, true);
+}
+
+int rlm_tape_check(const rlm_tape *tape, rlm_error *err)
+{
+    return tape->failed ? rlm_fail(err, RLM_E_NOMEM, "no memory to record a training step") : 0;
 }

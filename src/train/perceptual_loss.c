@@ -100,5 +100,7 @@ double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tenso
     rlm_arena_rewind(run->arena, mark);
     run->tape = outer;
     run->lazy = lazy;
+    for (int i = 0; i < RLM_STRETCHES && outer; i++)
+        outer->failed = outer->failed || p->tapes[i].failed;
     return sum;
 }

@@ -11,8 +11,10 @@
  * the output tensors' grad before. Does not clear the tape. */
 void rlm_backward(rlm_run *run, const rlm_tape *tape);
 /* The scratch of rlm_backward without its arithmetic: run->k are empty kernels, nothing is seeded.
- */
+ * A tape keeps its length: one that was planned does not grow, and so cannot fail, in a step. */
 void rlm_backward_plan(rlm_run *run, const rlm_tape *tape);
+/* NOMEM when there was no memory to record a planned step. */
+int rlm_tape_check(const rlm_tape *tape, rlm_error *err);
 
 /* ---- losses.c: each returns its value and ADDS scale * gradient into x->grad ------------------
  */

@@ -146,12 +146,18 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_tensor wave = rlm_tensor_new5(&t->run, t->recipe.batch, 1, 1, t->crop, 1);
     rlm_tensor z = rlm_audio_encode_forward(&t->run, t->audio, &wave);
     rlm_tensor q = rlm_tensor_like(&t->run, &z);
+    t->run.tape = &t->decoder_tape;
     rlm_tensor y = rlm_audio_decode_forward(&t->run, t->audio, &q);
+    rlm_backward_plan(&t->run, &t->decoder_tape);
     rlm_backward_plan(&t->run, &t->encoder_tape);
+    rlm_tape_clear(&t->decoder_tape);
     rlm_tape_clear(&t->encoder_tape);
+    t->run.tape = &t->critic_tape;
     if (uses_critics(t))
         rlm_critics_plan(&t->run, t->critics, (t->recipe.batch + 1) / 2, y.shape[3]);
-    rlm_tape_clear(&t->encoder_tape);
+    RLM_TRY(rlm_tape_check(&t->encoder_tape, err));
+    RLM_TRY(rlm_tape_check(&t->decoder_tape, err));
+    RLM_TRY(rlm_tape_check(&t->critic_tape, err));
     rlm_arena_rewind(&t->arena, 0);
     t->run.k = &t->k;
     return rlm_arena_commit(&t->arena, t->arena.peak, err);

@@ -193,6 +193,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
         rlm_judge_crop_forward(&t->run, t->looks[i], crops_of(t), NULL, out);
     rlm_arena_alloc(&t->arena, JUDGE_CROP_SCRATCH);
     rlm_backward_plan(&t->run, &t->tape);
+    RLM_TRY(rlm_tape_check(&t->tape, err));
     rlm_tape_clear(&t->tape);
     rlm_arena_rewind(&t->arena, 0);
     t->run.k = &t->k;

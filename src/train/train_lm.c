@@ -116,6 +116,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_tensor h = rlm_lm_forward(&dry, t->lm, t->plan);
     rlm_lm_heads_forward(&dry, t->lm, t->plan, &h);
     rlm_backward_plan(&dry, &t->tape);
+    RLM_TRY(rlm_tape_check(&t->tape, err));
     rlm_tape_clear(&t->tape);
     rlm_arena_rewind(&t->arena, 0);
     size_t slack = (size_t)1 << 20; /* alignment of batches with more, smaller groups */

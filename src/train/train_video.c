@@ -125,6 +125,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
             rlm_loss_perceptual(&t->run, t->ruler, &y, NULL, t->looked_at, 0);
     }
     rlm_backward_plan(&t->run, &t->tape);
+    RLM_TRY(rlm_tape_check(&t->tape, err));
     rlm_tape_clear(&t->tape);
     rlm_arena_rewind(&t->arena, 0);
     t->run.k = &t->k;

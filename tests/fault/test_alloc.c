@@ -350,8 +350,10 @@ static int fail_one(int scene, int64_t at, int rest, digest want)
     const char *name = scenes[scene].name;
     if (code && (code >= 0 || !why.text[0]))
         TEST_FAILED("%s: allocation %lld: code %d, \"%s\"", name, (long long)at, code, why.text);
-    /* cJSON cannot tell a text that is no JSON from one that it had no memory for */
-    if (code && code != RLM_E_NOMEM && !strstr(why.text, "JSON"))
+    /* cJSON cannot tell a text that is no JSON from one that it had no memory for; training leaves
+     * out, and names in its log, a file that it has no memory for, as it does a damaged one */
+    if (code && code != RLM_E_NOMEM && !strstr(why.text, "JSON") &&
+        !strstr(why.text, "no sound in"))
         TEST_FAILED("%s: allocation %lld is called %s: %s", name, (long long)at,
                     rlm_error_name(code), why.text);
     if (!code && missed && d != want)

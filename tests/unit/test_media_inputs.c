@@ -1,5 +1,7 @@
 /* Media of others: inputs of all shapes made with the ffmpeg program when there is one, and files
  * that are damaged or cut off, or must be refused with a sentence. */
+#include <sys/resource.h>
+
 #include "tests/unit/media_rig.h"
 
 /* ---- Inputs of other programs -------------------------------------------------------------------
@@ -306,6 +308,82 @@ static void case_damaged(void)
     }
 }
 
+/* Bytes from `at` behind the first box of that type on. */
+static char *box_at(char *data, size_t bytes, const char *type, size_t at)
+{
+    for (size_t i = 0; i + 4 + at + 4 <= bytes; i++)
+        if (!memcmp(data + i, type, 4))
+            return data + i + 4 + at;
+    return NULL;
+}
+
+static long peak_kib(void)
+{
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return use.ru_maxrss;
+}
+
+/* An MP4 of three frames whose tables say otherwise: ten thousand frames, no time or backwards,
+ * offsets and sizes outside the file, a picture of 30,000 x 30,000. What comes is bounded by the
+ * file and by the wish. */
+static void case_tables_lie(void)
+{
+    static const struct {
+        const char *type; /* box */
+        size_t at;        /* of the number, behind the type: version and flags come first */
+        uint32_t value;   /* big endian there */
+    } lies[] = {
+        {"stsz", 8, 10000},
+        {"stsz", 8, 0xffffffff},
+        {"stsz", 4, 0x7fffffff},
+        {"stts", 4, 10000},
+        {"stts", 8, 10000},
+        {"stts", 12, 0},
+        {"stts", 12, 0xffffff00},
+        {"stts", 12, 0x7fffffff},
+        {"ctts", 12, 0x80000000},
+        {"stco", 8, 0xfffffff0},
+        {"stco", 4, 10000},
+        {"stsc", 12, 0x7fffffff},
+        {"mdhd", 16, 0xffffffff},
+        {"mdhd", 12, 0},
+        {"mvhd", 16, 0xffffffff},
+        {"tkhd", 76, 30000u << 16},
+        {"avc1", 24, 30000u << 16 | 30000},
+        {"elst", 12, 0x80000000},
+    };
+    rlm_clip in = make_clip(3, 64, 48, 8, 0.375, 16000, 1);
+    char *data = NULL;
+    size_t bytes = 0;
+    int patched = 0;
+    if (!write_ok(in_folder("three.mp4"), &in, NULL))
+        return;
+    CHECK(!rlm_file_read(in_folder("three.mp4"), 1 << 20, &data, &bytes, NULL));
+    long before = peak_kib();
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0] && data; i++) {
+        rlm_clip out = {0};
+        rlm_error err = {0};
+        char *copy = rlm_alloc(bytes);
+        memcpy(copy, data, bytes);
+        uint8_t *to = (uint8_t *)box_at(copy, bytes, lies[i].type, lies[i].at);
+        for (int k = 0; k < 4 && to; k++)
+            to[k] = (uint8_t)(lies[i].value >> (24 - 8 * k));
+        patched += to != NULL;
+        put_file("lies", copy, bytes);
+        rlm_free(copy);
+        int code = rlm_media_read(in_folder("lies"), NULL, &out, &err);
+        if (code ? code != RLM_E_MEDIA && code != RLM_E_NOMEM : out.video.count > 4096)
+            TEST_FAILED("%s + %zu: code %d %s, %d frames", lies[i].type, lies[i].at, code, err.text,
+                        out.video.count);
+        rlm_clip_free(&out);
+    }
+    CHECK(patched >= 14);
+    CHECK(peak_kib() - before < 256 << 10);
+    rlm_free(data);
+    rlm_clip_free(&in);
+}
+
 int main(int argc, char **argv)
 {
     if (folder_make())
@@ -318,6 +396,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_refused);
     TEST_CASE(case_bad_folder);
     TEST_CASE(case_truncated);
+    TEST_CASE(case_tables_lie);
     TEST_CASE(case_damaged);
     folder_remove();
     return TEST_END();

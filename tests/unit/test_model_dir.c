@@ -1,4 +1,5 @@
 /* Model directories: what is saved comes back, and what is wrong is refused with a sentence. */
+#include "src/base/rng.h"
 #include "src/json_fields.h"
 #include "src/model_config.h"
 #include "src/model_dir.h"
@@ -208,6 +209,38 @@ static void case_damaged_weights(void)
     CHECK(open_dir(&m, "m6", RLM_PART_AUDIO, &err) == RLM_E_MODEL);
 }
 
+/* Any bit of the weights, their names and shapes included, the other codec's file, or none. */
+static void case_any_bit(void)
+{
+    rlm_model m;
+    rlm_error err = {0};
+    save_audio("m7", 1);
+    save_audio("m8", 2);
+    char *path = path_in("m7/audio.safetensors"), *other = path_in("m8/audio.safetensors"), *data;
+    size_t bytes, swapped;
+    CHECK(rlm_file_read(path, 1 << 26, &data, &bytes, NULL) == 0);
+    for (uint64_t i = 0; i < 64; i++) {
+        size_t at = i < 16 ? (size_t)i * 8 : (size_t)(rlm_rng(9, 9, i) % bytes);
+        data[at] ^= (char)(1 << i % 8);
+        CHECK(rlm_file_write(path, data, bytes, NULL) == 0);
+        int code = open_dir(&m, "m7", RLM_PART_AUDIO, &err);
+        if (code >= 0 || !strstr(err.text, "audio.safetensors"))
+            TEST_FAILED("bit %d of byte %zu: code %d \"%s\"", (int)(i % 8), at, code, err.text);
+        data[at] ^= (char)(1 << i % 8);
+    }
+    rlm_free(data);
+    CHECK(rlm_file_read(other, 1 << 26, &data, &swapped, NULL) == 0);
+    CHECK(rlm_file_write(path, data, swapped, NULL) == 0);
+    CHECK(open_dir(&m, "m7", RLM_PART_AUDIO, &err) == RLM_E_MODEL);
+    CHECK_HAS(err.text, "audio.safetensors: sha256");
+    CHECK(unlink(path) == 0);
+    CHECK(open_dir(&m, "m7", RLM_PART_AUDIO, &err) < 0);
+    CHECK_HAS(err.text, "audio.safetensors");
+    rlm_free(data);
+    rlm_free(path);
+    rlm_free(other);
+}
+
 static void case_training_config(void)
 {
     rlm_audio_config a, tiny;
@@ -272,6 +305,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_save_again);
     TEST_CASE(case_refused);
     TEST_CASE(case_damaged_weights);
+    TEST_CASE(case_any_bit);
     TEST_CASE(case_training_config);
     TEST_CASE(case_tables_cover);
     char command[128];
