@@ -10,7 +10,7 @@
 #include "src/base/file.h"
 #include "src/base/mem.h"
 
-enum { JSON_LIMIT = 1 << 20, DEPTH_MAX = 32, KEY_MAX = 64, NAMES_MAX = 64 };
+enum { JSON_LIMIT = 1 << 20, DEPTH_MAX = 32, KEY_MAX = 64, NAMES_MAX = 64, KEYS_MAX = 1024 };
 
 /* Levenshtein distance of two names shorter than KEY_MAX. */
 static int distance(const char *a, const char *b)
@@ -203,6 +203,23 @@ static bool too_deep(const char *text)
     return false;
 }
 
+/* A key that stands twice in one object, at any depth, "" when there are too many keys to compare;
+ * NULL: none. Two readers of such a text would each take another value. */
+static const char *repeated_key(const cJSON *o)
+{
+    if (cJSON_IsObject(o) && cJSON_GetArraySize(o) > KEYS_MAX)
+        return "";
+    for (const cJSON *v = o->child; v; v = v->next) {
+        for (const cJSON *w = cJSON_IsObject(o) ? v->next : NULL; w; w = w->next)
+            if (!strcmp(v->string, w->string))
+                return v->string;
+        const char *below = repeated_key(v);
+        if (below)
+            return below;
+    }
+    return NULL;
+}
+
 int rlm_json_read(const char *path, void **object, rlm_error *err)
 {
     char *text;
@@ -219,6 +236,11 @@ int rlm_json_read(const char *path, void **object, rlm_error *err)
         cJSON_Delete(o);
         code =
             rlm_fail(err, RLM_E_FORMAT, "%s: not one JSON object (stopped at line %d)", path, line);
+    } else if (repeated_key(o)) {
+        code = rlm_fail(err, RLM_E_FORMAT,
+                        "%s: \"%.64s\" stands twice in one object, or more than %d keys do", path,
+                        repeated_key(o), KEYS_MAX);
+        cJSON_Delete(o);
     } else {
         *object = o;
     }

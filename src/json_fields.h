@@ -37,8 +37,8 @@ int rlm_fields_write(void *object, const rlm_field *fields, int count, const voi
 /* The known name nearest to `key` (edit distance at most a third of its length + 1), or NULL. */
 const char *rlm_fields_nearest(const char *key, const char *const *names, int count);
 
-/* A file of at most 1 MiB holding one JSON object, nested at most 32 deep: *object is freed with
- * rlm_json_free. FORMAT names the line where parsing stopped. */
+/* A file of at most 1 MiB holding one JSON object, nested at most 32 deep, no key twice in an
+ * object: *object is freed with rlm_json_free. FORMAT names the line where parsing stopped. */
 int rlm_json_read(const char *path, void **object, rlm_error *err);
 void rlm_json_free(void *object);
 

@@ -91,6 +91,11 @@ static int read_entry(rlm_safetensors *st, const cJSON *v, const uint8_t *data, 
     return e->name ? 0 : rlm_fail(err, RLM_E_NOMEM, "%s: no memory for its header", st->path);
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static int read_meta(rlm_safetensors *st, const cJSON *meta, rlm_error *err)
 {
     int n = cJSON_GetArraySize(meta);
@@ -111,6 +116,11 @@ static int read_meta(rlm_safetensors *st, const cJSON *meta, rlm_error *err)
         if (!pair[0] || !pair[1])
             return rlm_fail(err, RLM_E_NOMEM, "%s: no memory for its header", st->path);
     }
+    qsort(st->meta, (size_t)st->meta_count, 2 * sizeof *st->meta, by_key);
+    for (int i = 1; i < st->meta_count; i++)
+        if (!strcmp(st->meta[2 * i - 2], st->meta[2 * i]))
+            return rlm_fail(err, RLM_E_FORMAT, "%s: __metadata__ has %.64s twice", st->path,
+                            st->meta[2 * i]);
     return 0;
 }
 

@@ -16,7 +16,7 @@ typedef struct rlm_safetensors {
     const char *path; /* copy, for messages */
     rlm_st_entry *entries;
     int count;
-    char **meta; /* key, value, key, value ... */
+    char **meta; /* key, value, key, value ... sorted by key */
     int meta_count;
     char sha256[65]; /* of the whole file; filled by rlm_st_hash */
 } rlm_safetensors;

@@ -174,6 +174,9 @@ static void case_refused(void)
         {"audio.safetensors", "missing.safetensors", RLM_E_MODEL, "missing.safetensors"},
         {"\"sha256\":\t\"", "\"sha256\":\t\"0", RLM_E_MODEL, "64 hexadecimal"},
         {"{", "[", RLM_E_MODEL, "JSON"},
+        {"\"version\":\t1", "\"version\":\t1, \"version\": 1", RLM_E_MODEL,
+         "\"version\" stands twice"},
+        {"\"dim\":", "\"rate\": 16000, \"dim\":", RLM_E_MODEL, "\"rate\" stands twice"},
     };
     for (size_t i = 0; i < sizeof EDITS / sizeof *EDITS; i++) {
         rlm_model m;

@@ -146,6 +146,7 @@ static void damaged_files_are_refused(void)
         {"{\"__metadata__\":{\"a\":1}}", "no text", 0, UINT64_MAX},
         {"{\"__metadata__\":[]}", "no object", 0, UINT64_MAX},
         {"{\"__metadata__\":{\"a\":\"b\"},\"__metadata__\":{}}", "twice", 0, UINT64_MAX},
+        {"{\"__metadata__\":{\"a\":\"b\",\"c\":\"d\",\"a\":\"b\"}}", "has a twice", 0, UINT64_MAX},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         rlm_error err = {0};
