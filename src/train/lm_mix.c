@@ -26,8 +26,8 @@ static const double SOURCE_DROP = 0.25; /* so that the words alone may say which
 
 /* Share of batches; of kinds with sound only where clips have it. */
 static const double WISH[RLM_LM_MIXES] = {
-    [RLM_LM_MIX_VIDEO] = 0.24,    [RLM_LM_MIX_VIDEO_SOUND] = 0.22, [RLM_LM_MIX_ANIMATE] = 0.12,
-    [RLM_LM_MIX_PREDICT] = 0.11,  [RLM_LM_MIX_IMAGE] = 0.08,       [RLM_LM_MIX_PAINT] = 0.06,
+    [RLM_LM_MIX_VIDEO] = 0.22,    [RLM_LM_MIX_VIDEO_SOUND] = 0.20, [RLM_LM_MIX_ANIMATE] = 0.10,
+    [RLM_LM_MIX_PREDICT] = 0.09,  [RLM_LM_MIX_IMAGE] = 0.16,       [RLM_LM_MIX_PAINT] = 0.06,
     [RLM_LM_MIX_STYLIZE] = 0.06,  [RLM_LM_MIX_TO_SOUND] = 0.05,    [RLM_LM_MIX_FROM_SOUND] = 0.03,
     [RLM_LM_MIX_CONTINUE] = 0.03,
 };
