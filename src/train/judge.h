@@ -84,15 +84,16 @@ void rlm_judge_forward(rlm_run *run, const rlm_judge_net *net, int n, const floa
 /* ---- judge_crop.c -----------------------------------------------------------------------------
  */
 
-/* Looks at squares around a body: in one frame, for what it is; in the frames of a moment and one
- * on each side, for contacts in the moment's four gaps (class 0: none, else in which part of the
- * gap). */
+/* Looks at squares around a body: in one frame, for what it is; in four gaps between frames and
+ * what is beside them, for contacts there (class 0: none, else in which part of the gap). */
 enum { LOOK_BODY, LOOK_CONTACT, LOOKS };
 enum { CROP_COLOUR, CROP_SHAPE, CROP_MATERIAL, CROP_STYLE, CROP_KINDS = 4 };
-enum { CROP_SIDE = 32, CROP_MOMENTS = 4 /* at most */ };
+enum { CROP_SIDE = 32, CROP_MOMENTS = JUDGE_SPANS - 3 /* at most */ };
 int rlm_judge_crop_classes(int look, int kind);
-/* Moments of a clip that are looked at: 3 (frames 0, 8, 16) or 4. */
+/* Moments of a clip that are looked at, and the frames [from, to] whose square is cut out: frame 0,
+ * 8 or 16; the four frames behind the gaps m .. m + 3. */
 int rlm_judge_crop_moments(int look);
+void rlm_judge_crop_frames(int look, int moment, int *from, int *to);
 size_t rlm_judge_crop_floats(int look); /* of a crop */
 typedef struct rlm_judge_crop rlm_judge_crop;
 int rlm_judge_crop_new(rlm_judge_crop **out, int look, rlm_params *p, rlm_error *err);
@@ -109,10 +110,8 @@ void rlm_judge_cut(int look, const float *pixels, int moment, const rlm_judge_sq
 void rlm_judge_tremble(uint64_t seed, uint64_t index, rlm_judge_square *s);
 /* Where a colour is: p [16][16] probabilities, `stride` floats apart. 0: nowhere. */
 int rlm_judge_find(const float *p, int stride, rlm_judge_square *s);
-/* The moment of the trunk in which the cells of a look's moment lie. */
-int rlm_judge_crop_group(int look, int moment);
 /* Bytes that rlm_judge_look_again takes of the arena besides the network. */
-enum { JUDGE_CROP_SCRATCH = 4 << 20 };
+enum { JUDGE_CROP_SCRATCH = 12 << 20 };
 
 /* ---- judge_sample.c -------------------------------------------------------------------------- */
 

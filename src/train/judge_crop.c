@@ -1,7 +1,7 @@
 /* The judge's closer looks: squares around a body brought to one size.
  *
  *   body     frame 0, 8, 16                        -> colour, shape, material; the style
- *   contact  the four gaps of a moment: seven frames -> in which eighth of each gap it meets
+ *   contact  four gaps, seven frames -> in which eighth of each gap it meets
  * something 32 x 32 -> convolutions -> 4 heads
  *
  * A pixel of a body's look: its colour, and four times what it differs from the mean around it;
@@ -40,7 +40,7 @@ static const struct look {
      {"gap0", "gap1", "gap2", "gap3"},
      {1 + JUDGE_SPAN_PARTS, 1 + JUDGE_SPAN_PARTS, 1 + JUDGE_SPAN_PARTS, 1 + JUDGE_SPAN_PARTS},
      3 * (1 + SPAN_FRAMES),
-     4,
+     CROP_MOMENTS,
      128,
      {48, 64, 96, 128}},
 };
@@ -67,9 +67,10 @@ size_t rlm_judge_crop_floats(int look)
     return (size_t)PIXELS * (size_t)looks[look].channels;
 }
 
-int rlm_judge_crop_group(int look, int moment)
+void rlm_judge_crop_frames(int look, int moment, int *from, int *to)
 {
-    return look == LOOK_BODY ? 2 * moment : 1 + moment;
+    *from = look == LOOK_BODY ? moment * BODY_FRAME : moment + 1;
+    *to = look == LOOK_BODY ? *from : moment + 4;
 }
 
 static void conv(rlm_conv *c, rlm_params *p, const char *name, int cin, int cout, int k)
@@ -209,7 +210,7 @@ void rlm_judge_cut(int look, const float *pixels, int moment, const rlm_judge_sq
     }
     rlm_judge_square wide = {s->x, s->y, ROOM * s->side};
     for (int f = 0; f < SPAN_FRAMES; f++) {
-        int at = 4 * moment - 1 + f;
+        int at = moment - 1 + f;
         at = at < 0 ? 0 : at > JUDGE_FRAMES - 1 ? JUDGE_FRAMES - 1 : at;
         cut_frame(pixels + frame * (size_t)at, &wide, channels, crop + 3 * (1 + f));
     }

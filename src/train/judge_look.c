@@ -62,23 +62,55 @@ typedef struct closer {
     int count, owner[COLOURS * CROP_MOMENTS], moment[COLOURS * CROP_MOMENTS]; /* of a crop */
 } closer;
 
+/* Where the colours that are there are, moment by moment of the trunk; side 0: nowhere. */
+static void find_all(rlm_run *run, const rlm_judge_logits *l, int index, const rlm_judge_view *v,
+                     rlm_judge_square at[JUDGE_GROUPS][COLOURS])
+{
+    enum { CELLS = JUDGE_GRID * JUDGE_GRID };
+    float *p = rlm_arena_alloc(run->arena, sizeof(float) * CELLS * (1 + COLOURS));
+    memset(at, 0, sizeof(rlm_judge_square) * JUDGE_GROUPS * COLOURS);
+    for (int g = 0; g < JUDGE_GROUPS; g++) {
+        int64_t row = (int64_t)index * JUDGE_CELLS + g * CELLS;
+        for (int i = 0; i < CELLS; i++)
+            softmax(rows_of(&l->cell[BODY_COLOUR], row + i), 1 + COLOURS, p + i * (1 + COLOURS));
+        for (int k = 0; k < COLOURS; k++)
+            if (rlm_judge_there(v, k))
+                rlm_judge_find(p + 1 + k, 1 + COLOURS, &at[g][k]);
+    }
+}
+
+/* The square around both. */
+static rlm_judge_square around(rlm_judge_square a, rlm_judge_square b)
+{
+    if (a.side == 0 || b.side == 0)
+        return a.side == 0 ? b : a;
+    float x0 = fminf(a.x - a.side / 2, b.x - b.side / 2);
+    float x1 = fmaxf(a.x + a.side / 2, b.x + b.side / 2);
+    float y0 = fminf(a.y - a.side / 2, b.y - b.side / 2);
+    float y1 = fmaxf(a.y + a.side / 2, b.y + b.side / 2);
+    return (rlm_judge_square){(x0 + x1) / 2, (y0 + y1) / 2, fmaxf(x1 - x0, y1 - y0)};
+}
+
+static int group_of(int frame)
+{
+    return (frame + 3) / 4;
+}
+
 static void look_closer(rlm_run *run, const rlm_judge_crop *net, int look,
                         const rlm_judge_logits *l, int index, const float *pixels,
                         const rlm_judge_view *v, closer *c)
 {
-    enum { CELLS = JUDGE_GRID * JUDGE_GRID };
-    int moments = rlm_judge_crop_moments(look);
+    int moments = rlm_judge_crop_moments(look), from, to;
     size_t floats = rlm_judge_crop_floats(look);
-    float *p = rlm_arena_alloc(run->arena, sizeof(float) * CELLS * (1 + COLOURS));
+    rlm_judge_square at[JUDGE_GROUPS][COLOURS];
+    find_all(run, l, index, v, at);
     float *crops = rlm_arena_alloc(run->arena, sizeof(float) * COLOURS * (size_t)moments * floats);
     c->count = 0;
     for (int m = 0; m < moments; m++) {
-        int64_t row = (int64_t)index * JUDGE_CELLS + rlm_judge_crop_group(look, m) * CELLS;
-        for (int i = 0; i < CELLS; i++)
-            softmax(rows_of(&l->cell[BODY_COLOUR], row + i), 1 + COLOURS, p + i * (1 + COLOURS));
+        rlm_judge_crop_frames(look, m, &from, &to);
         for (int k = 0; k < COLOURS; k++) {
-            rlm_judge_square s;
-            if (!rlm_judge_there(v, k) || !rlm_judge_find(p + 1 + k, 1 + COLOURS, &s))
+            rlm_judge_square s = around(at[group_of(from)][k], at[group_of(to)][k]);
+            if (s.side == 0)
                 continue;
             rlm_judge_cut(look, pixels, m, &s, crops + (size_t)c->count * floats);
             c->owner[c->count] = k;
@@ -117,16 +149,25 @@ static void read_crops(const closer *c, rlm_judge_view *v)
         }
 }
 
-/* A gap is as the body says that is surest of a contact. */
+/* A gap is as all looks at it say in the mean, of the body that is surest of a contact. */
 static void read_contacts(const closer *c, rlm_judge_view *v)
 {
+    float sum[COLOURS][JUDGE_SPANS][1 + JUDGE_SPAN_PARTS] = {{{0}}};
+    int looks[COLOURS][JUDGE_SPANS] = {{0}};
     for (int i = 0; i < c->count; i++)
-        for (int gap = 0; gap < 4; gap++) {
-            float q[1 + JUDGE_SPAN_PARTS], *span = v->span[4 * c->moment[i] + gap];
+        for (int gap = 0; gap < CROP_KINDS; gap++) {
+            float q[1 + JUDGE_SPAN_PARTS];
+            int k = c->owner[i], span = c->moment[i] + gap;
             softmax(rows_of(&c->out[gap], i), 1 + JUDGE_SPAN_PARTS, q);
-            if (q[0] < span[0])
-                memcpy(span, q, sizeof q);
+            for (int j = 0; j <= JUDGE_SPAN_PARTS; j++)
+                sum[k][span][j] += q[j];
+            looks[k][span]++;
         }
+    for (int k = 0; k < COLOURS; k++)
+        for (int i = 0; i < JUDGE_SPANS; i++)
+            if (looks[k][i] && sum[k][i][0] / (float)looks[k][i] < v->span[i][0])
+                for (int j = 0; j <= JUDGE_SPAN_PARTS; j++)
+                    v->span[i][j] = sum[k][i][j] / (float)looks[k][i];
 }
 
 void rlm_judge_look_again(rlm_run *run, rlm_judge_crop *const crops[LOOKS],

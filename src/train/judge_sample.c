@@ -104,8 +104,8 @@ static void square_truth(const uint8_t *mask, rlm_judge_truth *t)
     for (int i = 0; i < t->scene.count; i++)
         for (int look = 0; look < LOOKS; look++)
             for (int m = 0; m < rlm_judge_crop_moments(look); m++) {
-                int to = 4 * rlm_judge_crop_group(look, m);
-                int from = look == LOOK_BODY ? to : to - 3;
+                int from, to;
+                rlm_judge_crop_frames(look, m, &from, &to);
                 t->square[look][m][i] = square_of(mask, from, to, i);
             }
 }

@@ -174,10 +174,18 @@ static int open_network(trainer *t, rlm_error *err)
     return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
 }
 
-/* Crops a batch may give. */
-static int crops_of(const trainer *t)
+/* Of the many overlapping moments of contacts every other one is looked at, in turns. */
+static bool passed_over(const trainer *t, int look, int moment, int object)
 {
-    return t->recipe.batch * MAX_OBJECTS * CROP_MOMENTS;
+    return look == LOOK_CONTACT && (moment + object + t->step) % 2;
+}
+
+/* Crops a batch may give; no less than one clip that is judged. */
+static int crops_of(const trainer *t, int look)
+{
+    int moments = rlm_judge_crop_moments(look), most = t->recipe.batch * MAX_OBJECTS * moments;
+    most = look == LOOK_CONTACT ? (most + 1) / 2 + t->recipe.batch * MAX_OBJECTS : most;
+    return most > COLOURS * moments ? most : COLOURS * moments;
 }
 
 static int plan_scratch(trainer *t, rlm_error *err)
@@ -190,7 +198,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
     t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
     rlm_judge_forward(&t->run, t->net, t->recipe.batch, NULL, NULL, &l);
     for (int i = 0; i < LOOKS; i++)
-        rlm_judge_crop_forward(&t->run, t->looks[i], crops_of(t), NULL, out);
+        rlm_judge_crop_forward(&t->run, t->looks[i], crops_of(t, i), NULL, out);
     rlm_arena_alloc(&t->arena, JUDGE_CROP_SCRATCH);
     rlm_backward_plan(&t->run, &t->tape);
     RLM_TRY(rlm_tape_check(&t->tape, err));
@@ -225,8 +233,8 @@ static int open_memory(trainer *t, rlm_error *err)
     t->loss = rlm_alloc(rows * sizeof(float));
     t->target = rlm_alloc(rows * sizeof(int32_t));
     for (int i = 0; i < LOOKS; i++)
-        t->crops[i] =
-            rlm_alloc(rlm_size_mul((size_t)crops_of(t), rlm_judge_crop_floats(i) * sizeof(float)));
+        t->crops[i] = rlm_alloc(
+            rlm_size_mul((size_t)crops_of(t, i), rlm_judge_crop_floats(i) * sizeof(float)));
     t->held = in_slot(rlm_alloc(slot_bytes(VALIDATION)), VALIDATION);
     if (!t->loss || !t->target || !t->crops[LOOK_BODY] || !t->crops[LOOK_CONTACT] ||
         !t->held.pixels)
@@ -374,7 +382,7 @@ static void crop_targets(const rlm_judge_truth *truth, int look, int moment, int
 {
     const rlm_object *o = &truth->scene.object[object];
     for (int gap = 0; gap < CROP_KINDS && look == LOOK_CONTACT; gap++)
-        target[gap] = truth->contact[object][4 * moment + gap];
+        target[gap] = truth->contact[object][moment + gap];
     if (look == LOOK_CONTACT)
         return;
     target[CROP_COLOUR] = o->colour;
@@ -391,7 +399,7 @@ static int cut_crops(trainer *t, const samples *s, int look, int32_t *target)
         for (int i = 0; i < s->truth[b].scene.count; i++)
             for (int m = 0; m < rlm_judge_crop_moments(look); m++) {
                 rlm_judge_square at = s->truth[b].square[look][m][i];
-                if (at.side == 0)
+                if (at.side == 0 || passed_over(t, look, m, i))
                     continue;
                 rlm_judge_tremble(t->recipe.seed + (uint64_t)t->step, (uint64_t)count, &at);
                 rlm_judge_cut(look, s->pixels + (size_t)b * JUDGE_FLOATS, m, &at,
@@ -405,7 +413,7 @@ static int cut_crops(trainer *t, const samples *s, int look, int32_t *target)
 static double crop_losses(trainer *t, const samples *s, int look)
 {
     static const double weight[LOOKS][CROP_KINDS] = {{0.3, 1.0, 1.5, 0.5}, {1.0, 1.0, 1.0, 1.0}};
-    int32_t *target = t->target + crops_of(t); /* behind what head_loss reads */
+    int32_t *target = t->target + crops_of(t, look); /* behind what head_loss reads */
     int count = cut_crops(t, s, look, target);
     double sum = 0;
     if (!count)
