@@ -186,30 +186,35 @@ void rlm_judge_look_again(rlm_run *run, rlm_judge_crop *const crops[LOOKS],
     }
 }
 
-/* A gap between frames has a contact when "none" is not likelier than all its parts; the time is
- * the mean over the parts. Two neighbours half a gap apart are one contact on their border. */
+/* Probability over time in parts of gaps. A contact is a window of 11 parts, 0.17 s, in which it is
+ * likelier than SURE, the likeliest first; its time is the window's mean. What a window explains,
+ * and what is near its mean, is no other contact. */
 static void settle_contacts(rlm_judge_view *v)
 {
-    float weight = 0;
-    v->contacts = 0;
-    for (int i = 0; i < JUDGE_SPANS; i++) {
-        float any = 0, at = 0;
-        const float *p = v->span[i];
-        for (int k = 0; k < JUDGE_SPAN_PARTS; k++) {
-            any += p[1 + k];
-            at += p[1 + k] * ((float)k + 0.5f) / JUDGE_SPAN_PARTS;
+    enum { PARTS = JUDGE_SPANS * JUDGE_SPAN_PARTS, HALF = 5 };
+    static const float SURE = 0.35f;
+    float p[PARTS];
+    for (int i = 0; i < PARTS; i++)
+        p[i] = v->span[i / JUDGE_SPAN_PARTS][1 + i % JUDGE_SPAN_PARTS];
+    for (v->contacts = 0; v->contacts < JUDGE_SPANS; v->contacts++) {
+        float most = SURE, mean = 0;
+        for (int i = 0; i < PARTS; i++) {
+            float sum = 0, at = 0;
+            for (int k = i > HALF ? i - HALF : 0; k <= i + HALF && k < PARTS; k++) {
+                sum += p[k];
+                at += p[k] * ((float)k + 0.5f);
+            }
+            if (sum > most) {
+                most = sum;
+                mean = at / sum;
+            }
         }
-        if (any < 0.3f)
-            continue;
-        float s = ((float)i + at / any) / JUDGE_FPS;
-        if (v->contacts && s - v->contact_s[v->contacts - 1] < 0.075f) {
-            float *last = &v->contact_s[v->contacts - 1];
-            *last = (*last * weight + s * any) / (weight + any);
-            weight += any;
-        } else if (any >= 0.5f) {
-            v->contact_s[v->contacts++] = s;
-            weight = any;
-        }
+        if (mean == 0)
+            break;
+        v->contact_s[v->contacts] = mean / (JUDGE_SPAN_PARTS * JUDGE_FPS);
+        for (int k = (int)mean - HALF; k <= (int)mean + HALF; k++)
+            if (k >= 0 && k < PARTS)
+                p[k] = 0;
     }
 }
 
