@@ -91,7 +91,8 @@ int rlm_audio_file_read(rlm_source *source, const rlm_want *want, rlm_sound *s, 
     SNDFILE *file = sf_open_virtual(&io, SFM_READ, &info, source);
     if (!file)
         return rlm_fail(err, RLM_E_MEDIA, "%s: %s", s->name, sf_strerror(NULL));
-    if (info.channels < 1 || info.channels > 64 || info.samplerate < 1000) {
+    if (info.channels < 1 || info.channels > RLM_SOUND_CHANNELS || info.samplerate < 1000 ||
+        info.samplerate > RLM_SOUND_RATE) {
         sf_close(file);
         return rlm_fail(err, RLM_E_MEDIA, "%s: sound of %d Hz and %d channels is not supported",
                         s->name, info.samplerate, info.channels);

@@ -17,6 +17,8 @@
 
 #include "src/base/diag.h"
 
+enum { RLM_SOUND_CHANNELS = 16, RLM_SOUND_RATE = 768000 }; /* most that is read */
+
 /* ---- media_input.c: bytes and containers ----------------------------------------------------- */
 
 /* Random access to the bytes of a regular file, or of a pipe read to its end. */

@@ -242,6 +242,10 @@ int rlm_decoder_open(AVCodecContext **out, const rlm_input *in, int stream, int6
     if (par->codec_type == AVMEDIA_TYPE_VIDEO && pixels > max_pixels)
         return rlm_fail(err, RLM_E_MEDIA, "%s: is %dx%d, more than the limit of %lld pixels", name,
                         par->width, par->height, (long long)max_pixels);
+    if (par->codec_type == AVMEDIA_TYPE_AUDIO &&
+        (par->ch_layout.nb_channels > RLM_SOUND_CHANNELS || par->sample_rate > RLM_SOUND_RATE))
+        return rlm_fail(err, RLM_E_MEDIA, "%s: sound of %d Hz and %d channels is not supported",
+                        name, par->sample_rate, par->ch_layout.nb_channels);
     const AVCodec *codec = avcodec_find_decoder(par->codec_id);
     if (!codec)
         return rlm_fail(err, RLM_E_MEDIA, "%s: there is no decoder for %s", name,

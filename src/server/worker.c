@@ -52,6 +52,8 @@ int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *opt
     if (!code)
         code = rlm_engine_info(w->engine, &json, err);
     cJSON *info = code ? NULL : cJSON_Parse(json);
+    if (!code && !info)
+        code = rlm_serve_fail(err, RLM_E_NOMEM, "%s: no memory for what it says", w->name);
     const cJSON *lm = cJSON_GetObjectItemCaseSensitive(info, "lm");
     const cJSON *positions = cJSON_GetObjectItemCaseSensitive(lm, "positions");
     w->limits = (rlm_wish_limits){

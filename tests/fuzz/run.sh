@@ -16,7 +16,7 @@ build=$dir/build
 kept=${FUZZ_KEEP:-0}
 mkdir -p "$dir/findings" "$dir/logs" "$dir/small"
 if [ ! -f "$build/build.ninja" ]; then
-  CC=${CC:-clang} CXX=${CXX:-clang++} meson setup "$build" -Dfuzz=true --buildtype=debugoptimized \
+  CC=${CC:-clang} CXX=${CXX:-clang++} meson setup "$build" -Dfuzz=true -Doverlays=false --buildtype=debugoptimized \
     -Doptimization=1 -Db_lundef=false >"$dir/setup.log"
 fi
 known=$(ninja -C "$build" -t targets all | sed -n 's|^tests/fuzz_\([a-z_0-9]*\):.*|\1|p' | sort -u)

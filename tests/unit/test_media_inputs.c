@@ -214,6 +214,15 @@ static void case_refused(void)
     const char *hls = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n";
     put_file("hls.mp4", hls, strlen(hls));
     must_refuse(in_folder("hls.mp4"), NULL, RLM_E_MEDIA, "hls.mp4");
+    /* 1 MHz, and 17 channels */
+    uint8_t wav[60] =
+        "RIFF4\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x42\x0f\0\x80\x84\x1e\0\x02\0\x10\0"
+        "data\x10";
+    put_file("fast.wav", (const char *)wav, sizeof wav);
+    must_refuse(in_folder("fast.wav"), NULL, RLM_E_MEDIA, "1000000 Hz");
+    memcpy(wav + 22, "\x11\0\x40\x1f\0\0\x80\x3e\0\0\x22\0\x10\0", 14);
+    put_file("wide.wav", (const char *)wav, sizeof wav);
+    must_refuse(in_folder("wide.wav"), NULL, RLM_E_MEDIA, "17 channels");
     const char *lie = "YUV4MPEG2 W30000 H30000 F25:1 C420jpeg\nFRAME\nabc";
     put_file("lie.y4m", lie, strlen(lie));
     must_refuse(in_folder("lie.y4m"), NULL, RLM_E_MEDIA, "lie.y4m");

@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/base/rng.h"
@@ -175,6 +176,31 @@ static void put_file(const char *path, const char *data, size_t bytes)
 }
 
 /* Every truncation of a good file, and flips of every header byte, never crash. */
+/* The most tensors that are read: no loop is square in their number. */
+static void many_tensors_open_at_once(void)
+{
+    enum { MANY = 65536 };
+    static const uint8_t byte = 7;
+    const int64_t shape[1] = {1};
+    rlm_tensor t = rlm_tensor_view((void *)(uintptr_t)&byte, RLM_U8, 1, shape);
+    rlm_st_writer w;
+    rlm_safetensors st;
+    rlm_error err = {0};
+    char name[32];
+    rlm_st_writer_init(&w);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "t%d", i * 7919 % MANY);
+        rlm_st_add(&w, name, &t, RLM_U8);
+    }
+    CHECK(rlm_st_commit(&w, in_scratch("many.safetensors"), &err) == 0);
+    rlm_st_writer_free(&w);
+    clock_t begin = clock();
+    CHECK(rlm_st_open(&st, in_scratch("many.safetensors"), &err) == 0);
+    CHECK(st.count == MANY && rlm_st_find(&st, "t65535"));
+    CHECK(clock() - begin < 5 * CLOCKS_PER_SEC);
+    rlm_st_close(&st);
+}
+
 static void truncations_are_refused(void)
 {
     float f[8] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -445,6 +471,7 @@ int main(int argc, char **argv)
         return 1;
     TEST_CASE(written_tensors_are_read);
     TEST_CASE(damaged_files_are_refused);
+    TEST_CASE(many_tensors_open_at_once);
     TEST_CASE(truncations_are_refused);
     TEST_CASE(files_without_memory_fail_cleanly);
     TEST_CASE(parameters_are_declared_and_initialised);

@@ -1,0 +1,1 @@
+#define cJSON_ArrayForEach(e, a) for (e = (a)->child; e; e = e->next) /* for cppcheck */

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# tests/coverage.sh [meson test options]: lines that the suites reach, without the kernels for processor
+# features (they have check_kernels). Needs lcov. Builds in $COVERAGE_DIR (/tmp/reelm-coverage).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build=${COVERAGE_DIR:-/tmp/reelm-coverage}
+[ -f "$build/build.ninja" ] ||
+  meson setup "$build" --buildtype=debugoptimized -Doptimization=1 -Db_coverage=true -Doverlays=false >/dev/null
+ninja -C "$build" --quiet
+lcov --quiet --directory "$build" --zerocounters
+meson test -C "$build" --no-rebuild --num-processes 2 --timeout-multiplier 8 "$@" || true
+lcov --quiet --directory "$build" --base-directory "$PWD" --capture --output-file "$build/all.info" \
+  --rc geninfo_unexecuted_blocks=0 2>/dev/null
+lcov --quiet --extract "$build/all.info" "$PWD/src/*" "$PWD/model/*" "$PWD/tokenizers/*" "$PWD/prompts/*" \
+  --output-file "$build/own.info"
+lcov --list "$build/own.info" | sort -t'|' -k2 -n | head -${COVERAGE_LINES:-40}
+lcov --summary "$build/own.info" 2>&1 | grep lines
