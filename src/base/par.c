@@ -60,7 +60,7 @@ struct rlm_par {
     _Alignas(RLM_ALIGN) _Atomic int sleeping;    /* workers in or about to enter the wait */
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool stop;
+    atomic_bool stop;
 };
 
 /* The team whose slice this thread runs; non-NULL makes nested calls run inline. */

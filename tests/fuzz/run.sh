@@ -30,13 +30,13 @@ export UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=1
 turn() {
   local name=$1 seconds=$2 log=$dir/logs/$1.log before after found=0 runs
   mkdir -p "$dir/corpus/$name"
-  before=$(find "$dir/findings" -name "$name-*" | wc -l)
+  before=$(find "$dir/findings" -name "$name-*" ! -name "*-slow-unit-*" | wc -l)
   local times
   times=$( { TIMEFORMAT='%U %S %R'; time "$build/tests/fuzz_$name" -max_total_time="$seconds" \
     -max_len=16384 -rss_limit_mb=2048 -timeout=25 -print_final_stats=1 \
     -artifact_prefix="$dir/findings/$name-" "$dir/corpus/$name" "tests/fuzz/corpus/$name" \
     >"$log" 2>&1 || true; } 2>&1 | tail -1)
-  after=$(find "$dir/findings" -name "$name-*" | wc -l)
+  after=$(find "$dir/findings" -name "$name-*" ! -name "*-slow-unit-*" | wc -l)
   found=$((after - before))
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
   awk -v d="$(date -u +%FT%TZ)" -v t="$name" -v r="${runs:-0}" -v f="$found" -v x="$times" 'BEGIN {
