@@ -110,9 +110,10 @@ void rlm_eval_world_defaults(rlm_eval_world_options *o);
  * it was right in 97 of 100 answers on renders, and in 90 of 100 about every single fact. */
 int rlm_eval_world(const rlm_eval_world_options *o, char **json, rlm_error *err);
 
-/* Kernel and step benchmarks as text or one JSON object (heap; rlm_string_free). */
-int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick, char **out,
-              rlm_error *err);
+/* Kernel and step benchmarks as text or one JSON object (heap; rlm_string_free): the rows whose
+ * names contain all of `words`. */
+int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick,
+              const char *const *words, int word_count, char **out, rlm_error *err);
 
 #ifdef __cplusplus
 }

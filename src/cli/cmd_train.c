@@ -110,7 +110,7 @@ int cmd_bench(const cli_args *a)
     rlm_error err = {0};
     char *text = NULL;
     cli_library_options(a, &o);
-    if (rlm_bench(cli_model_dir(a), &o, a->json, a->quick, &text, &err))
+    if (rlm_bench(cli_model_dir(a), &o, a->json, a->quick, a->inputs, a->input_count, &text, &err))
         return cli_error(&err);
     fputs(text, stdout);
     rlm_string_free(&text);

@@ -89,22 +89,29 @@ static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t ld
     _tile_stored(3, out + 16 * 32 + 16, 128);
 }
 
-/* y rows (stride ldy) = block rows + bias + residual, n <= 32 columns; residual may be y itself. */
+/* y rows (stride ldy) = block rows + bias + residual, n <= 32 columns; residual may be y itself.
+ * stream: past the caches, which wants whole lines: y aligned, n 16 or 32. */
 static inline void rlm_amx_store(const float *block, int rows, int n, const float *bias,
-                                 const float *residual, float *y, size_t ldy)
+                                 const float *residual, float *y, size_t ldy, bool stream)
 {
     __mmask16 m0 = v_tail(n), m1 = v_left(n - 16);
     __m512 b0 = bias ? _mm512_maskz_loadu_ps(m0, bias) : _mm512_setzero_ps();
     __m512 b1 = bias ? _mm512_maskz_loadu_ps(m1, bias + 16) : _mm512_setzero_ps();
-    for (int r = 0; r < rows; r++) {
-        __m512 v0 = _mm512_add_ps(_mm512_load_ps(block + r * 32), b0);
-        __m512 v1 = _mm512_add_ps(_mm512_load_ps(block + r * 32 + 16), b1);
+    for (int r = 0; r < rows; r++, block += 32, y += ldy) {
+        __m512 v0 = _mm512_add_ps(_mm512_load_ps(block), b0);
+        __m512 v1 = _mm512_add_ps(_mm512_load_ps(block + 16), b1);
         if (residual) {
             v0 = _mm512_add_ps(v0, _mm512_maskz_loadu_ps(m0, residual + r * ldy));
             v1 = _mm512_add_ps(v1, _mm512_maskz_loadu_ps(m1, residual + r * ldy + 16));
         }
-        _mm512_mask_storeu_ps(y + r * ldy, m0, v0);
-        _mm512_mask_storeu_ps(y + r * ldy + 16, m1, v1);
+        if (stream) {
+            _mm512_stream_ps(y, v0);
+            if (m1)
+                _mm512_stream_ps(y + 16, v1);
+        } else {
+            _mm512_mask_storeu_ps(y, m0, v0);
+            _mm512_mask_storeu_ps(y + 16, m1, v1);
+        }
     }
 }
 

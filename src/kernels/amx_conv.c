@@ -264,7 +264,7 @@ static void multiply(const conv_job *j, const tile *t, int count, int c, float *
         if (j->c.slope)
             times_slope(j->c.act, t[i].rows, n, j->c.slope + at, s->cout, block + i * 512);
         rlm_amx_store(block + i * 512, t[i].rows, n, j->c.bias ? j->c.bias + c : NULL,
-                      j->c.residual ? j->c.residual + at : NULL, j->c.y + at, s->cout);
+                      j->c.residual ? j->c.residual + at : NULL, j->c.y + at, s->cout, false);
     }
 }
 

@@ -1,13 +1,16 @@
-/* AMX overlay: dense products. A task converts its rows to bf16 tiles once and meets all of its
- * column blocks; a few rows (decode) still stream every weight exactly once. */
+/* AMX overlay: dense products. A task turns its rows into bf16 tiles in the L2 cache, a depth of K
+ * at a time, and streams the weights past them; a few rows (decode) still stream every weight
+ * exactly once. */
 #include "src/kernels/amx.h"
 #include "src/kernels/blas.h"
 
 typedef struct gemm_job {
     int m, n, k, chunks;
     int m_block, n_block; /* rows and columns of a task, multiples of 32 */
-    int n_tasks, segment;
-    size_t room; /* bytes of a worker's rows */
+    int n_tasks;
+    int depth, segment; /* chunks of K that stay in L2 and L1 */
+    bool stream;        /* y is larger than what the caches hold: write past them */
+    size_t rows_bytes, sums_bytes;
     const float *x;
     const uint8_t *pack;
     const size_t *off;
@@ -17,60 +20,109 @@ typedef struct gemm_job {
 } gemm_job;
 
 enum {
-    M_BLOCK = 256,
-    GROUP = 8,   /* tiles of 16 rows */
-    SEGMENT = 12 /* chunks of K */
+    GROUP = 8,              /* tiles of 16 rows */
+    SEGMENT = 12,           /* chunks of K */
+    ROWS_BYTES = 768 << 10, /* of a task's rows as tiles */
+    SUMS_BYTES = 1 << 20,   /* of a task's sums between depths */
+    M_LEAST = 256, M_MOST = 512,
+    STREAM_BYTES = 24 << 20
 };
 
-/* Rows [row, row + count) of x as tiles [tile][chunk][16][32] bf16, missing rows and K zero. */
-static void convert_rows(const gemm_job *j, int row, int count, uint8_t *out)
+/* Chunks [from, from + depth) of rows [row, row + count) of x as tiles [tile][depth][16][32] bf16,
+ * missing rows and K zero. */
+static void convert_rows(const gemm_job *j, int row, int count, int from, int depth, uint8_t *out)
 {
-    int padded = rlm_div_up(count, 32) * 32;
+    int padded = rlm_div_up(count, 32) * 32, left = j->k - from * 32;
+    int k = left < depth * 32 ? left : depth * 32;
     for (int r = 0; r < padded; r++)
-        rlm_amx_row(r < count ? j->x + (int64_t)(row + r) * j->k : NULL, j->k, j->chunks,
-                    out + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE + (r % 16) * 64);
+        rlm_amx_row(r < count ? j->x + (int64_t)(row + r) * j->k + from * 32 : NULL, k, depth,
+                    out + (size_t)(r / 16) * depth * RLM_AMX_TILE + (r % 16) * 64);
 }
 
-/* Up to GROUP tiles of rows against one column block; where K is long, the weights of a segment
- * stay in the L1 cache and the sums of a pair wait in `block`. */
-static void gemm_group(const gemm_job *j, const uint8_t *a, int row, int rows, int c, float *block)
+/* sums [rows][32] (+)= tiles of rows x `depth` chunks of one column block. The weights of a segment
+ * stay in the L1 cache while GROUP tiles of rows meet them. */
+static void panel_sums(const gemm_job *j, const uint8_t *a, int rows, const uint8_t *b, int depth,
+                       bool narrow, bool add, float *sums)
 {
-    const uint8_t *b = j->pack + (size_t)(c / 32) * j->chunks * 2 * RLM_AMX_TILE;
-    size_t tile = (size_t)j->chunks * RLM_AMX_TILE;
-    int n = j->n - c < 32 ? j->n - c : 32;
-    for (int k = 0; k < j->chunks; k += j->segment) {
-        int run = j->chunks - k < j->segment ? j->chunks - k : j->segment;
+    size_t tile = (size_t)depth * RLM_AMX_TILE;
+    for (int k = 0; k < depth; k += j->segment) {
+        int run = depth - k < j->segment ? depth - k : j->segment;
         for (int r = 0; r < rows; r += 32) {
             const uint8_t *a0 = a + (size_t)(r / 16) * tile;
             rlm_amx_block(a0, r + 16 < rows ? a0 + tile : a0, 64, j->off + k,
-                          b + (size_t)k * 2 * RLM_AMX_TILE, run, n <= 16, k > 0, block + r * 32);
+                          b + (size_t)k * 2 * RLM_AMX_TILE, run, narrow, add || k > 0,
+                          sums + r * 32);
         }
     }
-    int64_t at = (int64_t)row * j->n + c;
-    rlm_amx_store(block, rows, n, j->bias ? j->bias + c : NULL,
-                  j->residual ? j->residual + at : NULL, j->y + at, j->n);
 }
 
-static void gemm_task(const gemm_job *j, int row, int column, uint8_t *a)
+static void gemm_task(const gemm_job *j, int row, int column, uint8_t *a, float *sums)
 {
     _Alignas(64) float block[GROUP * 512];
     int rows = j->m - row < j->m_block ? j->m - row : j->m_block;
     int last = column + j->n_block < j->n ? column + j->n_block : j->n;
-    convert_rows(j, row, rows, a);
-    for (int c = column; c < last; c += 32)
-        for (int r = 0; r < rows; r += GROUP * 16)
-            gemm_group(j, a + (size_t)(r / 16) * j->chunks * RLM_AMX_TILE, row + r,
-                       rows - r < GROUP * 16 ? rows - r : GROUP * 16, c, block);
+    for (int from = 0; from < j->chunks; from += j->depth) {
+        int depth = j->chunks - from < j->depth ? j->chunks - from : j->depth;
+        bool whole = depth == j->chunks, done = from + depth == j->chunks;
+        convert_rows(j, row, rows, from, depth, a);
+        for (int c = column; c < last; c += 32) {
+            const uint8_t *b = j->pack + ((size_t)(c / 32) * j->chunks + from) * 2 * RLM_AMX_TILE;
+            int n = j->n - c < 32 ? j->n - c : 32;
+            for (int r = 0; r < rows; r += GROUP * 16) {
+                int count = rows - r < GROUP * 16 ? rows - r : GROUP * 16;
+                float *to = whole ? block : sums + ((size_t)(c - column) * j->m_block + r * 32);
+                int64_t at = (int64_t)(row + r) * j->n + c;
+                panel_sums(j, a + (size_t)(r / 16) * depth * RLM_AMX_TILE, count, b, depth, n <= 16,
+                           from > 0, to);
+                if (done)
+                    rlm_amx_store(to, count, n, j->bias ? j->bias + c : NULL,
+                                  j->residual ? j->residual + at : NULL, j->y + at, j->n,
+                                  j->stream);
+            }
+        }
+    }
 }
 
 static void gemm_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const gemm_job *j = ctx;
-    uint8_t *a = rlm_par_scratch(j->par, worker, 3, j->room);
+    uint8_t *a = rlm_par_scratch(j->par, worker, 3, j->rows_bytes + j->sums_bytes);
     rlm_amx_begin();
     for (int64_t i = begin; i < end; i++)
-        gemm_task(j, (int)(i / j->n_tasks) * j->m_block, (int)(i % j->n_tasks) * j->n_block, a);
+        gemm_task(j, (int)(i / j->n_tasks) * j->m_block, (int)(i % j->n_tasks) * j->n_block, a,
+                  (float *)(void *)(a + j->rows_bytes));
     rlm_amx_end();
+    if (j->stream)
+        _mm_sfence();
+}
+
+/* Rows of a task: as many as L2 holds, cut evenly, and work for everybody. Few rows are cut along m
+ * before n, since a task along n turns its rows anew. */
+static void plan_tasks(gemm_job *j)
+{
+    int row_bytes = j->chunks * 64, threads = rlm_par_threads(j->par);
+    int most = ROWS_BYTES / row_bytes / 32 * 32;
+    most = most < M_LEAST ? M_LEAST : most > M_MOST ? M_MOST : most;
+    int least = j->m >= 2048 ? 8 : 4, tasks = rlm_div_up(j->m, most);
+    tasks = tasks < least ? least : rlm_div_up(tasks, threads) * threads;
+    j->m_block = rlm_div_up(rlm_div_up(j->m, tasks), 32) * 32;
+    j->m_block = j->m < 256 ? rlm_div_up(j->m, 32) * 32 : j->m_block;
+    j->depth = ROWS_BYTES / (j->m_block * 64);
+    j->depth = rlm_div_up(j->chunks, rlm_div_up(j->chunks, j->depth));
+    if (j->m <= 32)
+        j->depth = j->chunks;
+    int m_tasks = rlm_div_up(j->m, j->m_block), columns = rlm_div_up(j->n, 32);
+    int few = j->m >= 256 ? 4 : 8;
+    int want = m_tasks >= few ? 1 : rlm_div_up(few, m_tasks); /* tasks along n */
+    j->n_block = rlm_div_up(columns, want) * 32;
+    if (j->depth < j->chunks) {
+        int fit = SUMS_BYTES / (j->m_block * 128) * 32;
+        j->n_block = j->n_block < fit ? j->n_block : fit;
+        j->sums_bytes = (size_t)j->m_block * j->n_block * sizeof(float);
+    }
+    j->n_tasks = rlm_div_up(j->n, j->n_block);
+    j->segment = j->m <= 32 ? j->depth : rlm_div_up(j->depth, rlm_div_up(j->depth, SEGMENT));
+    j->rows_bytes = (size_t)j->m_block * j->depth * 64;
 }
 
 void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void *pack,
@@ -86,21 +138,15 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
                   .y = y,
                   .par = par,
                   .chunks = rlm_div_up(k, 32)};
-    size_t *off = rlm_par_scratch(par, 0, 2, (size_t)j.chunks * sizeof *off);
-    for (int i = 0; i < j.chunks; i++)
+    plan_tasks(&j);
+    j.stream = (int64_t)m * n * (int64_t)sizeof(float) > STREAM_BYTES && n % 16 == 0 &&
+               (uintptr_t)y % 64 == 0;
+    size_t *off = rlm_par_scratch(par, 0, 2, (size_t)j.depth * sizeof *off);
+    for (int i = 0; i < j.depth; i++)
         off[i] = (size_t)i * RLM_AMX_TILE;
     j.off = off;
-    /* A task along n converts its rows anew: few rows are cut along m first. */
-    j.m_block = m >= 8 * M_BLOCK ? M_BLOCK : m >= 256 ? 128 : rlm_div_up(m, 32) * 32;
-    int m_tasks = rlm_div_up(m, j.m_block), columns = rlm_div_up(n, 32);
-    int least = m >= 256 ? 4 : 8;
-    int want = m_tasks >= least ? 1 : rlm_div_up(least, m_tasks); /* tasks along n */
-    j.n_block = rlm_div_up(columns, want) * 32;
-    j.n_tasks = rlm_div_up(n, j.n_block);
-    j.segment = m <= 32 ? j.chunks : rlm_div_up(j.chunks, rlm_div_up(j.chunks, SEGMENT));
-    j.room = (size_t)(m < M_BLOCK ? rlm_div_up(m, 32) * 32 : M_BLOCK) * j.chunks * 64;
-    rlm_amx_room(par, 3, j.room);
-    rlm_par_for(par, (int64_t)m_tasks * j.n_tasks, 1, gemm_slice, &j);
+    rlm_amx_room(par, 3, j.rows_bytes + j.sums_bytes);
+    rlm_par_for(par, (int64_t)rlm_div_up(m, j.m_block) * j.n_tasks, 1, gemm_slice, &j);
 }
 
 void rlm_amx_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,

@@ -77,7 +77,7 @@ static void product(const quant_job *j, int row, int panel, const uint8_t *b)
     int64_t at = (int64_t)row * j->n + column;
     rlm_amx_block(a, a + rows, 64, j->off, b, j->chunks, n <= 16, false, block);
     rlm_amx_store(block, j->m - row < 32 ? j->m - row : 32, n, j->bias ? j->bias + column : NULL,
-                  j->residual ? j->residual + at : NULL, j->y + at, (size_t)j->n);
+                  j->residual ? j->residual + at : NULL, j->y + at, (size_t)j->n, false);
 }
 
 /* One task: some panels, unpacked once, against every row: the rows pass once a task. */

@@ -73,7 +73,7 @@ static void panels_fn(void *ctx, int64_t begin, int64_t end, int worker)
             int64_t at = (int64_t)row * j->n + column;
             some_rows(m, w, j->chunks, j->x + (size_t)row * (size_t)j->chunks * 32, block);
             rlm_amx_store(block, m, n, j->bias ? j->bias + column : NULL,
-                          j->residual ? j->residual + at : NULL, j->y + at, (size_t)j->n);
+                          j->residual ? j->residual + at : NULL, j->y + at, (size_t)j->n, false);
         }
     }
 }

@@ -24,6 +24,14 @@ void rlm_bench_add(rlm_bench_state *b, const char *name, double seconds, double 
     r->units = units;
 }
 
+bool rlm_bench_wants(const rlm_bench_state *b, const char *name)
+{
+    for (int i = 0; i < b->word_count; i++)
+        if (!strstr(name, b->words[i]))
+            return false;
+    return true;
+}
+
 static int compare_double(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -158,6 +166,8 @@ static void product_rows(rlm_bench_state *b, const char *name, const rlm_conv_sh
         for (p.pass = 0; p.pass < 3; p.pass++) {
             char text_name[96];
             snprintf(text_name, sizeof text_name, "%s %s", name, pass[p.pass]);
+            if (!rlm_bench_wants(b, text_name))
+                continue;
             rlm_bench_add(b, text_name, rlm_bench_time(b, run_product, &p),
                           2.0 * (double)ny * s->kt * s->kh * s->kw * s->cin, 0, NULL, 0);
         }
@@ -230,8 +240,8 @@ static void kernel_rows(rlm_bench_state *b)
 
 /* ---- All ------------------------------------------------------------------------------------ */
 
-int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick, char **out,
-              rlm_error *err)
+int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick,
+              const char *const *words, int word_count, char **out, rlm_error *err)
 {
     rlm_bench_state *b = rlm_calloc(1, sizeof *b);
     rlm_kernels kernels;
@@ -240,6 +250,8 @@ int rlm_bench(const char *model_dir, const rlm_options *options, int json, int q
     if (!b)
         return rlm_fail(err, RLM_E_NOMEM, "bench: no memory");
     b->quick = quick;
+    b->words = words;
+    b->word_count = word_count;
     int code = rlm_kernels_init_training(&kernels, options->cpu_mask, err);
     if (!code)
         code = rlm_par_open(&b->run.par, options->threads, err);
@@ -255,7 +267,7 @@ int rlm_bench(const char *model_dir, const rlm_options *options, int json, int q
         kernel_rows(b);
         code = rlm_bench_networks(b, err);
     }
-    if (!code && model_dir)
+    if (!code && model_dir && rlm_bench_wants(b, RLM_BENCH_GENERATE))
         code = rlm_bench_generate(b, model_dir, options, err);
     if (!code) {
         json ? report_json(b, &t) : report_text(b, &t);

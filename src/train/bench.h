@@ -5,6 +5,7 @@
 #include "src/train/train.h"
 
 enum { RLM_BENCH_ROWS = 192 };
+#define RLM_BENCH_GENERATE "generate: "
 
 typedef struct rlm_bench_row {
     char name[96], unit[16];
@@ -20,10 +21,13 @@ typedef struct rlm_bench_state {
     double peak_amx, peak_f32, peak_read;
     rlm_bench_row rows[RLM_BENCH_ROWS];
     int count;
+    const char *const *words; /* rows to measure: names with all of these */
+    int word_count;
 } rlm_bench_state;
 
 void rlm_bench_add(rlm_bench_state *b, const char *name, double seconds, double flops, double bytes,
                    const char *unit, double units);
+bool rlm_bench_wants(const rlm_bench_state *b, const char *name);
 /* Median seconds of fn over 3 to 15 calls after one that warms up. */
 double rlm_bench_time(const rlm_bench_state *b, void (*fn)(void *), void *ctx);
 

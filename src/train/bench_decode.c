@@ -15,7 +15,7 @@ typedef struct decode_net {
     rlm_params params;
     rlm_lm *lm;
     rlm_lm_cache *cache;
-    rlm_weights weights;
+    rlm_weights weights, opened; /* asked for; in `block` */
     uint8_t *block;               /* all weights */
     size_t block_bytes, streamed; /* streamed: matrices of the layers, read by every step */
     int batch, bits;              /* bits of the cache */
@@ -92,11 +92,13 @@ static size_t place(decode_net *n, rlm_param *item, size_t at)
     return packed + (whole ? plain : 0);
 }
 
-static int open_weights(decode_net *n, rlm_weights weights, rlm_error *err)
+static int open_weights(decode_net *n, rlm_error *err)
 {
+    if (n->opened == n->weights)
+        return 0;
     rlm_free(n->block);
     n->block = NULL;
-    n->weights = weights;
+    n->opened = n->weights;
     for (int pass = 0; pass < 2; pass++) {
         size_t at = 0;
         n->streamed = 0;
@@ -160,6 +162,7 @@ static int prepare(decode_net *n, int batch, void (*run)(decode_net *), rlm_erro
     rlm_kernels empty;
     rlm_bench_state *b = n->b;
     const rlm_kernels *real = b->run.k;
+    RLM_TRY(open_weights(n, err));
     n->batch = batch;
     n->run = run;
     n->bits = n->weights >= RLM_WEIGHTS_INT8 ? 8 : 16;
@@ -183,11 +186,13 @@ static int step_row(decode_net *n, const char *preset, int batch, rlm_error *err
 {
     char name[96];
     const rlm_lm_config *c = &n->config;
+    snprintf(name, sizeof name, "lm %s decode, batch %d, depth %d, %s", preset, batch, DEPTH,
+             rlm_weights_name(n->weights));
+    if (!rlm_bench_wants(n->b, name))
+        return 0;
     RLM_TRY(prepare(n, batch, one_step, err));
     double row = (double)c->dim * n->bits / 8 + (n->bits == 8 ? 4.0 * c->heads : 0);
     double bytes = (double)n->streamed + 2.0 * c->layers * row * DEPTH * batch;
-    snprintf(name, sizeof name, "lm %s decode, batch %d, depth %d, %s", preset, batch, DEPTH,
-             rlm_weights_name(n->weights));
     rlm_bench_add(n->b, name, rlm_bench_time(n->b, run_once, n), 0, bytes, "tokens", batch);
     note_memory(n);
     return 0;
@@ -197,9 +202,11 @@ static int clip_rows(decode_net *n, const char *preset, rlm_error *err)
 {
     char name[96];
     for (int batch = 1; batch <= 2; batch++) {
-        RLM_TRY(prepare(n, batch, whole_clip, err));
         snprintf(name, sizeof name, "lm %s clip of %d, %s, %s", preset, CLIP,
                  batch == 2 ? "guided" : "unguided", rlm_weights_name(n->weights));
+        if (!rlm_bench_wants(n->b, name))
+            continue;
+        RLM_TRY(prepare(n, batch, whole_clip, err));
         rlm_bench_add(n->b, name, rlm_bench_time(n->b, run_once, n), 0, 0, "tokens", CLIP);
         note_memory(n);
     }
@@ -212,10 +219,10 @@ static int weight_rows(decode_net *n, const char *preset, rlm_error *err)
     const rlm_lm_config *c = &n->config;
     double products = 4.0 * c->dim * c->dim + 3.0 * c->dim * c->ffn;
     bool large = c->dim >= 2048;
-    if (!large || n->weights == RLM_WEIGHTS_INT8) {
+    snprintf(name, sizeof name, "lm %s prefill %d, %s", preset, READ,
+             rlm_weights_name(n->weights));
+    if ((!large || n->weights == RLM_WEIGHTS_INT8) && rlm_bench_wants(n->b, name)) {
         RLM_TRY(prepare(n, 1, read_prefix, err));
-        snprintf(name, sizeof name, "lm %s prefill %d, %s", preset, READ,
-                 rlm_weights_name(n->weights));
         rlm_bench_add(n->b, name, rlm_bench_time(n->b, run_once, n),
                       2.0 * READ * c->layers * products +
                           4.0 * READ * READ * (double)c->dim * c->layers,
@@ -245,9 +252,8 @@ int rlm_bench_decode(rlm_bench_state *b, const char *preset, rlm_error *err)
     for (int w = RLM_WEIGHTS_F32; w < RLM_WEIGHTS && !code; w++) {
         if (w == RLM_WEIGHTS_F32 && n->config.dim >= 2048)
             continue;
-        code = open_weights(n, (rlm_weights)w, err);
-        if (!code)
-            code = weight_rows(n, preset, err);
+        n->weights = (rlm_weights)w;
+        code = weight_rows(n, preset, err);
     }
     rlm_lm_cache_free(&n->cache);
     rlm_lm_free(&n->lm);

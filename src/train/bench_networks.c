@@ -151,6 +151,8 @@ static void close_net(bench_net *n)
 static int time_row(bench_net *n, const char *name, void (*fn)(void *), double passes,
                     const char *unit, double units, rlm_error *err)
 {
+    if (!rlm_bench_wants(n->b, name))
+        return 0;
     RLM_TRY(reserve(n->b, fn, n, err));
     double seconds = rlm_bench_time(n->b, fn, n);
     rlm_bench_add(n->b, name, seconds, passes * n->flops, 0, unit, units);
@@ -185,10 +187,28 @@ static void video_both(bench_net *n)
     n->out = rlm_video_decode_forward(&n->b->run, n->video, &q);
 }
 
+/* Rows of the video tokenizer and of sound. */
+static const char *const video_names[] = {"video default train step, batch 4",
+                                          "video default encode 17x128x128",
+                                          "video default decode 17x128x128"};
+static const char *const audio_names[] = {"audio default train step, 16 x 1 s",
+                                          "audio default encode + decode, 1 s"};
+static const char *const paper_name = "video paper forward 17x128x128";
+
+static bool wants_any(const rlm_bench_state *b, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (rlm_bench_wants(b, names[i]))
+            return true;
+    return false;
+}
+
 static int video_rows(rlm_bench_state *b, rlm_error *err)
 {
     bench_net n = {.b = b};
     rlm_video_config c;
+    if (!wants_any(b, video_names, 3))
+        return 0;
     rlm_video_config_defaults(&c);
     int code = rlm_video_new(&n.video, &c, &n.params, err);
     if (!code)
@@ -197,19 +217,19 @@ static int video_rows(rlm_bench_state *b, rlm_error *err)
     if (!code)
         code = new_input(&n, 5, (int64_t[5]){4, 17, 128, 128, 3}, err);
     if (!code)
-        code = time_row(&n, "video default train step, batch 4", train_step, 3, "clips", 4, err);
+        code = time_row(&n, video_names[0], train_step, 3, "clips", 4, err);
     double both = n.flops / 4;
     n.forward = video_encode;
     if (!code)
         code = new_input(&n, 5, (int64_t[5]){1, 17, 128, 128, 3}, err);
     n.flops = both / 2;
     if (!code)
-        code = time_row(&n, "video default encode 17x128x128", infer, 1, "frames", 17, err);
+        code = time_row(&n, video_names[1], infer, 1, "frames", 17, err);
     n.forward = video_decode;
     if (!code)
         code = new_input(&n, 5, (int64_t[5]){1, 5, 16, 16, c.bits}, err);
     if (!code)
-        code = time_row(&n, "video default decode 17x128x128", infer, 1, "frames", 17, err);
+        code = time_row(&n, video_names[2], infer, 1, "frames", 17, err);
     close_net(&n);
     return code;
 }
@@ -219,6 +239,8 @@ static int paper_row(rlm_bench_state *b, rlm_error *err)
 {
     bench_net n = {.b = b, .forward = video_both};
     rlm_video_config c;
+    if (!rlm_bench_wants(b, paper_name))
+        return 0;
     rlm_video_config_paper(&c);
     int code = rlm_video_new(&n.video, &c, &n.params, err);
     if (!code)
@@ -232,7 +254,7 @@ static int paper_row(rlm_bench_state *b, rlm_error *err)
     if (!code)
         code = count_flops(&n, err);
     if (!code)
-        code = time_row(&n, "video paper forward 17x128x128", infer, 1, "frames", 17, err);
+        code = time_row(&n, paper_name, infer, 1, "frames", 17, err);
     close_net(&n);
     return code;
 }
@@ -249,6 +271,8 @@ static int audio_rows(rlm_bench_state *b, rlm_error *err)
 {
     bench_net n = {.b = b, .forward = audio_both};
     rlm_audio_config c;
+    if (!wants_any(b, audio_names, 2))
+        return 0;
     rlm_audio_config_defaults(&c);
     int code = rlm_audio_new(&n.audio, &c, &n.params, err);
     if (!code)
@@ -260,12 +284,12 @@ static int audio_rows(rlm_bench_state *b, rlm_error *err)
     if (!code)
         code = new_input(&n, 5, (int64_t[5]){16, 1, 1, 16000, 1}, err);
     if (!code)
-        code = time_row(&n, "audio default train step, 16 x 1 s", train_step, 3, "s", 16, err);
+        code = time_row(&n, audio_names[0], train_step, 3, "s", 16, err);
     n.flops /= 16;
     if (!code)
         code = new_input(&n, 5, (int64_t[5]){1, 1, 1, 16000, 1}, err);
     if (!code)
-        code = time_row(&n, "audio default encode + decode, 1 s", infer, 1, "s", 1, err);
+        code = time_row(&n, audio_names[1], infer, 1, "s", 1, err);
     close_net(&n);
     return code;
 }
@@ -311,6 +335,9 @@ static int lm_rows(rlm_bench_state *b, const char *preset, int batch, rlm_error 
     char name[96];
     bench_net n = {.b = b, .forward = lm_forward};
     rlm_lm_config c;
+    snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, batch, LEN);
+    if (!rlm_bench_wants(b, name))
+        return 0;
     rlm_lm_config_defaults(&c);
     rlm_lm_config_preset(&c, preset);
     int code = rlm_lm_new(&n.lm, &c, &n.params, err);
@@ -318,7 +345,6 @@ static int lm_rows(rlm_bench_state *b, const char *preset, int batch, rlm_error 
         code = open_params(&n, err);
     if (!code)
         code = lm_batch(&n, batch, LEN, err);
-    snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, batch, LEN);
     if (!code)
         code = time_row(&n, name, train_step, 3, "tokens", batch * LEN, err);
     close_net(&n);
@@ -359,12 +385,12 @@ int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_opti
         code = rlm_generate(session, &r, &clip, &report, err);
     if (!code) {
         double tokens = (double)(report.video_tokens + report.audio_tokens);
-        rlm_bench_add(b, "generate: open model", open_s, 0, 0, NULL, 0);
-        rlm_bench_add(b, "generate: read the prompt", report.prefill_s, 0, 0, "tokens",
+        rlm_bench_add(b, RLM_BENCH_GENERATE "open model", open_s, 0, 0, NULL, 0);
+        rlm_bench_add(b, RLM_BENCH_GENERATE "read the prompt", report.prefill_s, 0, 0, "tokens",
                       (double)report.prefix_tokens);
-        rlm_bench_add(b, "generate: sample, guidance on", report.sample_s, 0, 0, "tokens", tokens);
-        rlm_bench_add(b, "generate: decode", report.decode_s, 0, 0, "frames", report.frames);
-        rlm_bench_add(b, "generate: all but writing", rlm_now() - start, 0, 0, NULL, 0);
+        rlm_bench_add(b, RLM_BENCH_GENERATE "sample, guidance on", report.sample_s, 0, 0, "tokens", tokens);
+        rlm_bench_add(b, RLM_BENCH_GENERATE "decode", report.decode_s, 0, 0, "frames", report.frames);
+        rlm_bench_add(b, RLM_BENCH_GENERATE "all but writing", rlm_now() - start, 0, 0, NULL, 0);
     }
     rlm_clip_free(&clip);
     rlm_session_close(&session);
