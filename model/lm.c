@@ -216,15 +216,10 @@ static rlm_tensor block_forward(rlm_run *run, const rlm_lm_block *b, const rlm_a
                                 const rlm_tensor *x)
 {
     size_t scope = rlm_scope_open(run);
-    rlm_tensor h = rlm_rmsnorm_forward(run, &b->attn_norm, x);
-    rlm_tensor qkv = rlm_linear_forward(run, &b->qkv, &h);
-    qkv = rlm_qk_rope_forward(run, &b->attn, &qkv, in->angle);
+    rlm_tensor qkv = rlm_qkv_forward(run, &b->attn_norm, &b->qkv, &b->attn, x, in->angle);
     rlm_tensor a = rlm_attention_forward(run, &b->attn, in, &qkv);
     rlm_tensor y = rlm_linear_residual_forward(run, &b->out, &a, x);
-    h = rlm_rmsnorm_forward(run, &b->mlp_norm, &y);
-    rlm_tensor u = rlm_linear_forward(run, &b->up, &h);
-    u = rlm_swiglu_forward(run, &u);
-    y = rlm_linear_residual_forward(run, &b->down, &u, &y);
+    y = rlm_mlp_forward(run, &b->mlp_norm, &b->up, &b->down, &y);
     rlm_scope_close(run, scope);
     return y;
 }
@@ -247,10 +242,7 @@ rlm_tensor rlm_lm_hi_forward(rlm_run *run, const rlm_lm *lm, const rlm_tensor *x
     const rlm_lm_cond *c = &lm->cond;
     rlm_tensor e = rlm_embedding_forward(run, &c->lo, lo, rlm_tensor_rows(x), NULL);
     rlm_tensor u = rlm_add_forward(run, x, &e);
-    rlm_tensor h = rlm_rmsnorm_forward(run, &c->norm, &u);
-    h = rlm_linear_forward(run, &c->up, &h);
-    h = rlm_swiglu_forward(run, &h);
-    u = rlm_linear_residual_forward(run, &c->down, &h, &u);
+    u = rlm_mlp_forward(run, &c->norm, &c->up, &c->down, &u);
     u = rlm_rmsnorm_forward(run, &c->head_norm, &u);
     return rlm_linear_forward(run, &c->head, &u);
 }

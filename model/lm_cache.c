@@ -173,16 +173,11 @@ static void block_cached(rlm_run *run, const rlm_lm_block *b, rlm_lm_cache *c, i
 {
     size_t scope = rlm_scope_open(run);
     bool prefix = sequence >= 0;
-    rlm_tensor h = rlm_rmsnorm_forward(run, &b->attn_norm, x);
-    rlm_tensor qkv = rlm_linear_forward(run, &b->qkv, &h);
-    qkv = rlm_qk_rope_forward(run, &b->attn, &qkv, c->angle);
+    rlm_tensor qkv = rlm_qkv_forward(run, &b->attn_norm, &b->qkv, &b->attn, x, c->angle);
     store(run, c, layer, sequence, &qkv);
     rlm_tensor a = prefix ? attend_prefix(run, &b->attn, &qkv) : attend_cached(run, c, layer, &qkv);
     *x = rlm_linear_residual_forward(run, &b->out, &a, x);
-    h = rlm_rmsnorm_forward(run, &b->mlp_norm, x);
-    rlm_tensor u = rlm_linear_forward(run, &b->up, &h);
-    u = rlm_swiglu_forward(run, &u);
-    *x = rlm_linear_residual_forward(run, &b->down, &u, x);
+    *x = rlm_mlp_forward(run, &b->mlp_norm, &b->up, &b->down, x);
     rlm_scope_close(run, scope);
 }
 

@@ -90,9 +90,9 @@ static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t ld
 }
 
 /* y rows (stride ldy) = block rows + bias + residual, n <= 32 columns; residual may be y itself.
- * stream: past the caches, which wants whole lines: y aligned, n 16 or 32. */
+ * far: past the caches (v_is_far). */
 static inline void rlm_amx_store(const float *block, int rows, int n, const float *bias,
-                                 const float *residual, float *y, size_t ldy, bool stream)
+                                 const float *residual, float *y, size_t ldy, bool far)
 {
     __mmask16 m0 = v_tail(n), m1 = v_left(n - 16);
     __m512 b0 = bias ? _mm512_maskz_loadu_ps(m0, bias) : _mm512_setzero_ps();
@@ -104,14 +104,9 @@ static inline void rlm_amx_store(const float *block, int rows, int n, const floa
             v0 = _mm512_add_ps(v0, _mm512_maskz_loadu_ps(m0, residual + r * ldy));
             v1 = _mm512_add_ps(v1, _mm512_maskz_loadu_ps(m1, residual + r * ldy + 16));
         }
-        if (stream) {
-            _mm512_stream_ps(y, v0);
-            if (m1)
-                _mm512_stream_ps(y + 16, v1);
-        } else {
-            _mm512_mask_storeu_ps(y, m0, v0);
-            _mm512_mask_storeu_ps(y + 16, m1, v1);
-        }
+        v_put(far, y, m0, v0);
+        if (m1)
+            v_put(far, y + 16, m1, v1);
     }
 }
 
@@ -260,6 +255,9 @@ void rlm_amx_linear_quant(rlm_par *par, int bits, int m, int n, int k, const flo
 /* The product both directions of linear share: y = residual + bias + x B, packed B. */
 void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void *pack,
                   const float *bias, const float *residual, float *y);
+
+/* amx_block.c */
+void rlm_kernels_amx_block(rlm_kernels *k);
 
 /* amx_attention*.c */
 void rlm_kernels_amx_attention(rlm_kernels *k);

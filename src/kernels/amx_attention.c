@@ -24,7 +24,8 @@ typedef struct fwd_work {
     uint16_t q[QUERIES * ATT_MAX_DIM]; /* plain */
     const uint16_t *k, *v;             /* pairs, mixed */
     int dim;
-    float max[QUERIES], sum[QUERIES];
+    __m512 sum[QUERIES]; /* lanes are added up at the end */
+    float max[QUERIES];
     int visible[QUERIES];
 } fwd_work;
 
@@ -67,8 +68,8 @@ RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen,
             m0 = v_left(left);
             m1 = v_left(left - 16);
         }
-        __m512 a = att_exp2(m0, _mm512_sub_ps(_mm512_load_ps(score + k), max));
-        __m512 b = att_exp2(m1, _mm512_sub_ps(_mm512_load_ps(score + k + 16), max));
+        __m512 a = v_exp2_16(m0, _mm512_sub_ps(_mm512_load_ps(score + k), max));
+        __m512 b = v_exp2_16(m1, _mm512_sub_ps(_mm512_load_ps(score + k + 16), max));
         s0 = _mm512_add_ps(s0, a);
         s1 = _mm512_add_ps(s1, b);
         _mm512_store_si512(p + k, (__m512i)_mm512_cvtne2ps_pbh(b, a));
@@ -84,7 +85,7 @@ static void weights_bounded(fwd_work *w, int k0, int kn, bool masked)
         uint16_t *p = w->p + r * ATT_BLOCK;
         __m512 s = masked ? weights_row(score, p, kn, w->visible[r] - k0, true, zero)
                           : weights_row(score, p, kn, kn, false, zero);
-        w->sum[r] += _mm512_reduce_add_ps(s);
+        w->sum[r] = _mm512_add_ps(w->sum[r], s);
     }
 }
 
@@ -101,16 +102,16 @@ static void weights_running(fwd_work *w, int k0, int kn)
         }
         float max = _mm512_reduce_max_ps(top);
         if (max > w->max[r]) {
-            float shrink = w->sum[r] > 0 ? exp2f(w->max[r] - max) : 0.0f;
+            float shrink = w->max[r] > -INFINITY ? exp2f(w->max[r] - max) : 0.0f;
             for (int d = 0; d < w->dim; d += 16) {
                 float *o = w->out + r * w->dim + d;
                 _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), v_set(shrink)));
             }
-            w->sum[r] *= shrink;
+            w->sum[r] = _mm512_mul_ps(w->sum[r], v_set(shrink));
             w->max[r] = max;
         }
-        w->sum[r] += _mm512_reduce_add_ps(
-            weights_row(score, w->p + r * ATT_BLOCK, kn, seen, true, v_set(max)));
+        w->sum[r] = _mm512_add_ps(
+            w->sum[r], weights_row(score, w->p + r * ATT_BLOCK, kn, seen, true, v_set(max)));
     }
 }
 
@@ -119,12 +120,13 @@ static void finish(const fwd_job *j, const fwd_work *w, int64_t batch, int head,
     int width = j->s.heads * w->dim;
     for (int r = 0; r < QUERIES && q0 + r < j->s.len; r++) {
         float *y = j->y + (batch * j->s.len + q0 + r) * width + head * w->dim;
-        __m512 scale = v_set(w->sum[r] > 0 ? 1.0f / w->sum[r] : 0.0f);
+        float sum = _mm512_reduce_add_ps(w->sum[r]);
+        __m512 scale = v_set(sum > 0 ? 1.0f / sum : 0.0f);
         for (int d = 0; d < w->dim; d += 16)
             _mm512_storeu_ps(y + d, _mm512_mul_ps(_mm512_load_ps(w->out + r * w->dim + d), scale));
         if (j->lse) {
             float *lse = j->lse + (batch * j->s.heads + head) * j->s.len + q0 + r;
-            *lse = w->sum[r] > 0 ? (float)(log(w->sum[r]) + w->max[r] / (double)LOG2E) : 0.0f;
+            *lse = sum > 0 ? (float)(log(sum) + w->max[r] / (double)LOG2E) : 0.0f;
         }
     }
 }
@@ -141,7 +143,7 @@ static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, 
     for (int r = 0; r < QUERIES; r++) {
         int i = q0 + r < j->s.len ? q0 + r : j->s.len - 1;
         w->visible[r] = last = att_visible(&j->s, batch, i);
-        w->sum[r] = 0;
+        w->sum[r] = _mm512_setzero_ps();
         w->max[r] = bounded ? 0.0f : -INFINITY;
         first = r ? first : last;
     }

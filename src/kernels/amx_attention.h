@@ -34,19 +34,6 @@ RLM_INLINE void att_fence(void)
     __asm__ volatile("" ::: "memory");
 }
 
-/* 2^x for bf16 use: relative error 4e-6; lanes outside m give 0. */
-RLM_INLINE __m512 att_exp2(__mmask16 m, __m512 x)
-{
-    __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_sub_ps(x, n);
-    __m512 p = v_set(0.00957010f);
-    p = _mm512_fmadd_ps(p, r, v_set(0.05591786f));
-    p = _mm512_fmadd_ps(p, r, v_set(0.24024745f));
-    p = _mm512_fmadd_ps(p, r, v_set(0.69312181f));
-    p = _mm512_fmadd_ps(p, r, v_set(0.99999926f));
-    return _mm512_maskz_scalef_ps(m, p, n);
-}
-
 /* 32 floats times scale as bf16. */
 RLM_INLINE __m512i att_cvt(const float *x, __m512 scale)
 {

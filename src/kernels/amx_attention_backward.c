@@ -99,10 +99,10 @@ static void piece(const bwd_work *w, int key, int query, uint16_t *p, uint16_t *
         for (int i = 0; i < 2; i++) {
             const float *score = w->score + (r + i) * 32, *dp = w->dp + (r + i) * 32;
             __m512i at = _mm512_set1_epi32(key + r + i);
-            __m512 p0 = att_exp2(_mm512_cmplt_epi32_mask(at, vis0),
-                                 _mm512_sub_ps(_mm512_load_ps(score), lse0));
-            __m512 p1 = att_exp2(_mm512_cmplt_epi32_mask(at, vis1),
-                                 _mm512_sub_ps(_mm512_load_ps(score + 16), lse1));
+            __m512 p0 = v_exp2_16(_mm512_cmplt_epi32_mask(at, vis0),
+                                  _mm512_sub_ps(_mm512_load_ps(score), lse0));
+            __m512 p1 = v_exp2_16(_mm512_cmplt_epi32_mask(at, vis1),
+                                  _mm512_sub_ps(_mm512_load_ps(score + 16), lse1));
             d[i] = _mm512_mul_ps(p0, _mm512_sub_ps(_mm512_load_ps(dp), del0));
             d[2 + i] = _mm512_mul_ps(p1, _mm512_sub_ps(_mm512_load_ps(dp + 16), del1));
             _mm512_store_si512(p + (r + i) * ATT_BLOCK, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));

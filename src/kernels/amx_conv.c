@@ -23,6 +23,7 @@ typedef struct conv_job {
     int segment;       /* chunks between visits of the accumulators */
     const size_t *off; /* bytes, one a chunk */
     size_t panel_bytes;
+    bool far; /* y is written past the caches */
 } conv_job;
 
 /* ---- Boxes --------------------------------------------------------------------------------- */
@@ -264,7 +265,7 @@ static void multiply(const conv_job *j, const tile *t, int count, int c, float *
         if (j->c.slope)
             times_slope(j->c.act, t[i].rows, n, j->c.slope + at, s->cout, block + i * 512);
         rlm_amx_store(block + i * 512, t[i].rows, n, j->c.bias ? j->c.bias + c : NULL,
-                      j->c.residual ? j->c.residual + at : NULL, j->c.y + at, s->cout, false);
+                      j->c.residual ? j->c.residual + at : NULL, j->c.y + at, s->cout, j->far);
     }
 }
 
@@ -293,6 +294,7 @@ static void box_slice(void *ctx, int64_t begin, int64_t end, int worker)
             }
     }
     rlm_amx_end();
+    v_far_end(j->far);
 }
 
 void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv *c)
@@ -307,6 +309,7 @@ void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv 
     size_t *off = rlm_par_scratch(par, 0, 2, (size_t)chunks * sizeof *off);
     chunk_offsets(&j, off);
     j.off = off;
+    j.far = v_is_far(c->y, (int64_t)s->n * s->ot * s->oh * s->ow * s->cout, s->cout);
     rlm_amx_room(par, 1, j.panel_bytes);
     rlm_amx_room(par, 0, (size_t)s->cin * RLM_AMX_TABLE * sizeof(float));
     rlm_par_for(par, (int64_t)s->n * j.tb * j.hb * j.wb, 1, box_slice, &j);

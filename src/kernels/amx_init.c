@@ -47,6 +47,7 @@ bool rlm_kernels_amx(rlm_kernels *k)
     k->prepared_forward = rlm_amx_prepared_forward;
     k->linear_forward = rlm_amx_rows_forward;
     k->linear_quant = rlm_amx_linear_quant;
+    rlm_kernels_amx_block(k);
     rlm_kernels_amx_attention(k);
     return true;
 }

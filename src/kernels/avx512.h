@@ -35,6 +35,28 @@ RLM_INLINE __m512 v_set(float x)
     return _mm512_set1_ps(x);
 }
 
+/* Results larger than a core's caches are written past them: a store that misses reads its line
+ * first, two thirds of the traffic of writing. count floats at y, in whole lines of rows of `row`.
+ * Who does so ends its slice with v_far_end: such stores come in any order. */
+enum { RLM_FAR_BYTES = 4 << 20 };
+RLM_INLINE bool v_is_far(const float *y, int64_t count, int64_t row)
+{
+    return count > RLM_FAR_BYTES / (int64_t)sizeof(float) && row % 16 == 0 &&
+           (uintptr_t)y % 64 == 0;
+}
+RLM_INLINE void v_put(bool far, float *p, __mmask16 m, __m512 v)
+{
+    if (far)
+        _mm512_stream_ps(p, v);
+    else
+        v_store(p, m, v);
+}
+RLM_INLINE void v_far_end(bool far)
+{
+    if (far)
+        _mm_sfence();
+}
+
 /* Denormals cost a hundred cycles each: flush them where decaying moments and the tails of a
  * softmax would be full of them. Give the result of v_flush_begin to v_flush_end. */
 RLM_INLINE unsigned v_flush_begin(void)
@@ -76,6 +98,17 @@ RLM_INLINE __m512 v_rcp(__m512 x)
 {
     __m512 y = _mm512_rcp14_ps(x);
     return _mm512_mul_ps(y, _mm512_fnmadd_ps(x, y, v_set(2.0f)));
+}
+
+/* 2^x for results in bf16: relative error 2e-4; lanes outside m give 0. */
+RLM_INLINE __m512 v_exp2_16(__mmask16 m, __m512 x)
+{
+    __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); /* [0, 1) */
+    __m512 p = v_set(0.0790199f);
+    p = _mm512_fmadd_ps(p, r, v_set(0.2241264f));
+    p = _mm512_fmadd_ps(p, r, v_set(0.6968386f));
+    p = _mm512_fmadd_ps(p, r, v_set(0.9998119f));
+    return _mm512_maskz_scalef_ps(m, p, x); /* 2^floor(x) */
 }
 
 /* 1 / (1 + e^-x), accurate in both tails: e^-|x| never overflows. */

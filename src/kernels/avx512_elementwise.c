@@ -150,6 +150,7 @@ typedef struct rows_job {
     int c;
     const float *x;
     float *y;
+    bool far;
 } rows_job;
 
 static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -162,13 +163,14 @@ static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
         for (int i = 0; i < j.c; i += 16) {
             __mmask16 m = v_tail(j.c - i);
             __m512 g = v_act(RLM_ACT_SILU, v_load(gate + i, m));
-            v_store(y + i, m, _mm512_mul_ps(g, v_load(up + i, m)));
+            v_put(j.far, y + i, m, _mm512_mul_ps(g, v_load(up + i, m)));
         }
     }
+    v_far_end(j.far);
 }
 static void swiglu_forward(rlm_par *par, int64_t rows, int c, const float *x, float *y)
 {
-    rows_job j = {c, x, y};
+    rows_job j = {c, x, y, v_is_far(y, rows * c, c)};
     rlm_par_for(par, rows, v_row_grain(c), swiglu_fn, &j);
 }
 

@@ -8,6 +8,7 @@ typedef struct rms_job {
     float eps;
     const float *x, *gain;
     float *y, *rstd;
+    bool far;
 } rms_job;
 
 static void rms_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -36,17 +37,18 @@ static void rms_fn(void *ctx, int64_t begin, int64_t end, int worker)
             __m512 v = _mm512_mul_ps(v_load(x + i, m), scale);
             if (j.gain)
                 v = _mm512_mul_ps(v, v_load(j.gain + i, m));
-            v_store(y + i, m, v);
+            v_put(j.far, y + i, m, v);
         }
         if (j.rstd)
             j.rstd[r] = rstd;
     }
+    v_far_end(j.far);
 }
 
 static void rmsnorm_forward(rlm_par *par, int64_t rows, int c, const float *x, const float *gain,
                             float eps, float *y, float *rstd)
 {
-    rms_job j = {c, eps, x, gain, y, rstd};
+    rms_job j = {c, eps, x, gain, y, rstd, v_is_far(y, rows * c, c)};
     rlm_par_for(par, rows, v_row_grain(c), rms_fn, &j);
 }
 

@@ -1,4 +1,4 @@
-/* Sine and cosine of a row's angles, for rotary positions forward and backward. */
+/* Rotary positions: sine and cosine of a row's angles, a head normed and rotated. */
 #ifndef RLM_KERNELS_AVX512_ROPE_H
 #define RLM_KERNELS_AVX512_ROPE_H
 
@@ -40,6 +40,33 @@ RLM_INLINE void rope_table(const float *angle, int half, float *sine, float *cos
         v_store(sine + i, m, s);
         v_store(cosine + i, m, c);
     }
+}
+
+/* One head: dim floats, normalised, then pairs (i, i + half) rotated; y may be x. Returns 1 / rms.
+ */
+RLM_INLINE float rope_head_forward(const float *x, int dim, float eps, const float *gain,
+                                   const float *sine, const float *cosine, float *y)
+{
+    int half = dim / 2;
+    __m512 sum = _mm512_setzero_ps();
+    for (int i = 0; i < dim; i += 16) {
+        __m512 v = v_load(x + i, v_tail(dim - i));
+        sum = _mm512_fmadd_ps(v, v, sum);
+    }
+    float rstd = (float)(1.0 / sqrt((double)_mm512_reduce_add_ps(sum) / dim + eps));
+    for (int i = 0; i < half; i += 16) {
+        __mmask16 m = v_tail(half - i);
+        __m512 u = _mm512_mul_ps(v_load(x + i, m), v_set(rstd));
+        __m512 v = _mm512_mul_ps(v_load(x + half + i, m), v_set(rstd));
+        __m512 s = v_load(sine + i, m), c = v_load(cosine + i, m);
+        if (gain) {
+            u = _mm512_mul_ps(u, v_load(gain + i, m));
+            v = _mm512_mul_ps(v, v_load(gain + half + i, m));
+        }
+        v_store(y + i, m, _mm512_fmsub_ps(u, c, _mm512_mul_ps(v, s)));
+        v_store(y + half + i, m, _mm512_fmadd_ps(u, s, _mm512_mul_ps(v, c)));
+    }
+    return rstd;
 }
 
 #endif

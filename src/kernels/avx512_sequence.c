@@ -45,32 +45,6 @@ typedef struct rope_job {
     float *y, *rstd;
 } rope_job;
 
-/* One head: dim floats, normalised, then pairs (i, i + half) rotated. */
-static float rope_head(const rope_job *j, const float *x, const float *sine, const float *cosine,
-                       float *y)
-{
-    int dim = j->s.dim, half = dim / 2;
-    __m512 sum = _mm512_setzero_ps();
-    for (int i = 0; i < dim; i += 16) {
-        __m512 v = v_load(x + i, v_tail(dim - i));
-        sum = _mm512_fmadd_ps(v, v, sum);
-    }
-    float rstd = (float)(1.0 / sqrt((double)_mm512_reduce_add_ps(sum) / dim + j->s.eps));
-    for (int i = 0; i < half; i += 16) {
-        __mmask16 m = v_tail(half - i);
-        __m512 u = _mm512_mul_ps(v_load(x + i, m), v_set(rstd));
-        __m512 v = _mm512_mul_ps(v_load(x + half + i, m), v_set(rstd));
-        __m512 s = v_load(sine + i, m), c = v_load(cosine + i, m);
-        if (j->gain) {
-            u = _mm512_mul_ps(u, v_load(j->gain + i, m));
-            v = _mm512_mul_ps(v, v_load(j->gain + half + i, m));
-        }
-        v_store(y + i, m, _mm512_fmsub_ps(u, c, _mm512_mul_ps(v, s)));
-        v_store(y + half + i, m, _mm512_fmadd_ps(u, s, _mm512_mul_ps(v, c)));
-    }
-    return rstd;
-}
-
 static void rope_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const rope_job *j = ctx;
@@ -82,7 +56,8 @@ static void rope_fn(void *ctx, int64_t begin, int64_t end, int worker)
         rope_table(j->angle + r * half, half, sine, cosine);
         for (int h = 0; h < s->heads; h++) {
             int64_t at = r * s->stride + s->from + h * s->dim;
-            float rstd = rope_head(j, j->x + at, sine, cosine, j->y + at);
+            float rstd =
+                rope_head_forward(j->x + at, s->dim, s->eps, j->gain, sine, cosine, j->y + at);
             if (j->rstd)
                 j->rstd[r * s->heads + h] = rstd;
         }

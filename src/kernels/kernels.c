@@ -235,6 +235,20 @@ static void no_attention(rlm_par *par, const rlm_attention_shape *s, const float
     (void)par, (void)s, (void)qkv, (void)y, (void)lse;
 }
 
+static void no_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
+                   const rlm_weight *w, const float *q_gain, const float *k_gain,
+                   const float *angle, float *y)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)w, (void)q_gain, (void)k_gain, (void)angle;
+    (void)y;
+}
+
+static void no_mlp(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
+                   const rlm_weight *up, const rlm_weight *down, float *y)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)up, (void)down, (void)y;
+}
+
 static void no_cached(rlm_par *par, const rlm_cache_shape *s, const float *q, const void *cache,
                       float *y)
 {
@@ -281,6 +295,8 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .embedding_forward = no_embedding,
         .rope_forward = no_rope,
         .attention_forward = no_attention,
+        .qkv_forward = like->qkv_forward ? no_qkv : NULL,
+        .mlp_forward = like->mlp_forward ? no_mlp : NULL,
         .attention_cached = no_cached,
         .cache_store = no_store,
     };

@@ -258,6 +258,27 @@ typedef void (*rlm_attention_backward_fn)(rlm_par *par, const rlm_attention_shap
                                           const float *qkv, const float *y, const float *lse,
                                           const float *dy, float *dqkv);
 
+/* The two halves of a transformer block over many rows, for inference. Tables without a fused form
+ * hold NULL: run the kernels one by one, as for fewer than RLM_BLOCK_ROWS rows. Widths (heads *
+ * dim, ffn) are multiples of 32. Weights are packed (bf16 or quant). qkv: y [rows][3 * heads * dim]
+ * = w rmsnorm(x, gain), then rope_forward of its q and its k. mlp: y = x + down swiglu(up
+ * rmsnorm(x, gain)); y may be x. */
+enum { RLM_BLOCK_ROWS = 33 };
+typedef struct rlm_qkv_shape {
+    int rows, heads, dim;
+    float eps, rope_eps;
+} rlm_qkv_shape;
+typedef void (*rlm_qkv_forward_fn)(rlm_par *par, const rlm_qkv_shape *s, const float *x,
+                                   const float *gain, const rlm_weight *w, const float *q_gain,
+                                   const float *k_gain, const float *angle, float *y);
+typedef struct rlm_mlp_shape {
+    int rows, dim, ffn;
+    float eps;
+} rlm_mlp_shape;
+typedef void (*rlm_mlp_forward_fn)(rlm_par *par, const rlm_mlp_shape *s, const float *x,
+                                   const float *gain, const rlm_weight *up, const rlm_weight *down,
+                                   float *y);
+
 /* Keys and values of what was read so far (cache.h has their layout), in bf16 or in 8 bits with a
  * scale a key. rows: new positions of each of `batch` sequences, given as qkv rows [batch][rows]
  * [q_stride] of which q | k | v are the first 3 * heads * dim. */
@@ -368,6 +389,8 @@ typedef struct rlm_kernels {
     rlm_rope_backward_fn rope_backward;
     rlm_attention_forward_fn attention_forward;
     rlm_attention_backward_fn attention_backward;
+    rlm_qkv_forward_fn qkv_forward;
+    rlm_mlp_forward_fn mlp_forward;
     rlm_attention_cached_fn attention_cached;
     rlm_cache_store_fn cache_store;
     rlm_cross_entropy_fn cross_entropy;

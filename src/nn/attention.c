@@ -4,8 +4,6 @@
 
 #include "src/nn/layers.h"
 
-#define QK_EPS 1e-6f
-
 void rlm_attention_declare(rlm_attention *a, rlm_params *p, const char *name, int heads, int dim)
 {
     char full[128];
@@ -26,8 +24,8 @@ rlm_tensor rlm_qk_rope_forward(rlm_run *run, const rlm_attention *a, const rlm_t
                         .dim = a->dim,
                         .stride = stride,
                         .from = 0,
-                        .eps = QK_EPS};
-    rlm_tensor y = rlm_tensor_like(run, qkv);
+                        .eps = RLM_QK_EPS};
+    rlm_tensor y = run->tape ? rlm_tensor_like(run, qkv) : *qkv;
     float *rstd_q = NULL, *rstd_k = NULL;
     if (run->tape) {
         size_t bytes = rlm_size_mul((size_t)s.rows, (size_t)a->heads * sizeof(float));
@@ -39,9 +37,9 @@ rlm_tensor rlm_qk_rope_forward(rlm_run *run, const rlm_attention *a, const rlm_t
     s.from = width;
     run->k->rope_forward(run->par, &s, rlm_f32(qkv), a->k_gain ? a->k_gain->data : NULL, angle,
                          rlm_f32(&y), rstd_k);
-    run->k->columns(run->par, s.rows, width, rlm_f32(qkv), stride, 2 * width, rlm_f32(&y), stride,
-                    2 * width, false);
     if (run->tape) {
+        run->k->columns(run->par, s.rows, width, rlm_f32(qkv), stride, 2 * width, rlm_f32(&y),
+                        stride, 2 * width, false);
         rlm_record r = {.op = RLM_OP_QK_ROPE, .layer = a, .in = {*qkv}, .out = y};
         r.saved[0] = (void *)(uintptr_t)angle;
         r.saved[1] = rstd_q;

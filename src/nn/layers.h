@@ -126,10 +126,20 @@ typedef struct rlm_attention_in {
     const float *angle;         /* [batch * len][dim / 2]; lives until backward */
 } rlm_attention_in;
 void rlm_attention_declare(rlm_attention *a, rlm_params *p, const char *name, int heads, int dim);
-/* Normed and rotated copy of qkv (v copied). */
+#define RLM_QK_EPS 1e-6f
+/* Normed and rotated qkv: a copy with a tape (v copied), in place without. */
 rlm_tensor rlm_qk_rope_forward(rlm_run *run, const rlm_attention *a, const rlm_tensor *qkv,
                                const float *angle);
 rlm_tensor rlm_attention_forward(rlm_run *run, const rlm_attention *a, const rlm_attention_in *in,
                                  const rlm_tensor *qkv);
+
+/* ---- block.c -------------------------------------------------------------------------------- */
+/* The halves of a transformer block around attention. Queries, keys and values of norm(x), normed
+ * and rotated; and x + down(swiglu(up(norm(x)))), which takes x over as
+ * rlm_linear_residual_forward does its residual. */
+rlm_tensor rlm_qkv_forward(rlm_run *run, const rlm_rmsnorm *norm, const rlm_linear *l,
+                           const rlm_attention *a, const rlm_tensor *x, const float *angle);
+rlm_tensor rlm_mlp_forward(rlm_run *run, const rlm_rmsnorm *norm, const rlm_linear *up,
+                           const rlm_linear *down, const rlm_tensor *x);
 
 #endif

@@ -15,7 +15,7 @@ typedef struct decode_net {
     rlm_params params;
     rlm_lm *lm;
     rlm_lm_cache *cache;
-    rlm_weights weights, opened; /* asked for; in `block` */
+    rlm_weights weights, opened;  /* asked for; in `block` */
     uint8_t *block;               /* all weights */
     size_t block_bytes, streamed; /* streamed: matrices of the layers, read by every step */
     int batch, bits;              /* bits of the cache */
@@ -219,8 +219,7 @@ static int weight_rows(decode_net *n, const char *preset, rlm_error *err)
     const rlm_lm_config *c = &n->config;
     double products = 4.0 * c->dim * c->dim + 3.0 * c->dim * c->ffn;
     bool large = c->dim >= 2048;
-    snprintf(name, sizeof name, "lm %s prefill %d, %s", preset, READ,
-             rlm_weights_name(n->weights));
+    snprintf(name, sizeof name, "lm %s prefill %d, %s", preset, READ, rlm_weights_name(n->weights));
     if ((!large || n->weights == RLM_WEIGHTS_INT8) && rlm_bench_wants(n->b, name)) {
         RLM_TRY(prepare(n, 1, read_prefix, err));
         rlm_bench_add(n->b, name, rlm_bench_time(n->b, run_once, n),

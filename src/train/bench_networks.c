@@ -388,8 +388,10 @@ int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_opti
         rlm_bench_add(b, RLM_BENCH_GENERATE "open model", open_s, 0, 0, NULL, 0);
         rlm_bench_add(b, RLM_BENCH_GENERATE "read the prompt", report.prefill_s, 0, 0, "tokens",
                       (double)report.prefix_tokens);
-        rlm_bench_add(b, RLM_BENCH_GENERATE "sample, guidance on", report.sample_s, 0, 0, "tokens", tokens);
-        rlm_bench_add(b, RLM_BENCH_GENERATE "decode", report.decode_s, 0, 0, "frames", report.frames);
+        rlm_bench_add(b, RLM_BENCH_GENERATE "sample, guidance on", report.sample_s, 0, 0, "tokens",
+                      tokens);
+        rlm_bench_add(b, RLM_BENCH_GENERATE "decode", report.decode_s, 0, 0, "frames",
+                      report.frames);
         rlm_bench_add(b, RLM_BENCH_GENERATE "all but writing", rlm_now() - start, 0, 0, NULL, 0);
     }
     rlm_clip_free(&clip);

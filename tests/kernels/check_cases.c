@@ -475,6 +475,28 @@ static void element_variant(check_case *c, int64_t n, int v)
     element_case(c, v, n);
 }
 
+/* Outputs that AVX-512 writes past the caches: more than 4 MiB. */
+static void far_case(check_case *c, int kind)
+{
+    static const int dense[3] = {1090, 1008, 5}, rows[2] = {1090, 1008};
+    static const rlm_conv_shape conv = {1, 1, 33, 80, 1, 0, 0, 0, 400, 1,
+                                        1, 3, 1,  1,  1, 1, 0, 0, 1};
+    c->levels = RLM_LEVEL_AVX512;
+    switch (kind) {
+    case 0:
+        linear_case(c, dense, 0, false);
+        break;
+    case 1:
+        conv_case(c, &conv, 0, false);
+        break;
+    case 2:
+        rmsnorm_case(c, rows, 0);
+        break;
+    default:
+        rows_case(c, rows, 0);
+    }
+}
+
 bool check_case_at(int index, bool bench, check_case *c)
 {
     walk from = {index}, *w = &from;
@@ -487,5 +509,10 @@ bool check_case_at(int index, bool bench, check_case *c)
     GROUP(group_shapes, group_bench, bench ? 2 : 5, groupnorm_case, ADDRESS);
     GROUP(sizes, sizes_bench, ELEMENTS, element_variant, ITEM);
     GROUP(norm_shapes, norm_bench, 5, rows_case, ITEM);
+    int kind;
+    if (!bench && take(w, 4, &kind)) {
+        far_case(c, kind);
+        return true;
+    }
     return check_sequence_case_at(w, bench, c) || check_quant_case_at(w, bench, c);
 }

@@ -12,7 +12,7 @@ typedef enum case_class {
     CASE_F32,     /* 1e-5 of a row's energy */
     CASE_PRODUCT, /* f32 levels 1e-5, bf16 levels 2^-8, of the energy of |x||w| */
     CASE_SOFT,    /* as PRODUCT, of a row's energy: what cannot be run on |x| */
-    CASE_QUANT    /* of a row's energy; overlays may round x to 8 bits */
+    CASE_QUANT    /* of a row's energy; overlays may round x to 8 bits, or two products to bf16 */
 } case_class;
 
 typedef struct check_case check_case;
@@ -32,6 +32,7 @@ struct check_case {
     rlm_weight_geom geom; /* of in[1], when cout > 0 */
     rlm_weight weight;    /* packed by the table that runs */
     bool packed;          /* use packings */
+    unsigned levels;      /* only tables with one of these; 0: all */
     int32_t *ids;         /* ids_size of them, in [-1, ids_below) */
     int64_t ids_size;
     int ids_below;

@@ -172,6 +172,7 @@ static void check_one(int index, int kind)
     float *want[CASE_OUTS], *got[CASE_OUTS], *again[CASE_OUTS], *energy[CASE_OUTS] = {NULL};
     check_case_at(index, false, &c);
     if ((c.calm && kind == LARGE) || (!c.hostile && kind == HOSTILE) ||
+        (c.levels && !(check.test.levels & c.levels)) ||
         (check.only && !strstr(c.name, check.only)))
         return;
     fill_inputs(&c, kind);
