@@ -177,7 +177,7 @@ static int decode_container(decoding *d, const rlm_codes *video, const rlm_codes
                             const rlm_write_options *options, rlm_error *err)
 {
     const rlm_model *m = &d->s->engine->model;
-    rlm_clip shape = {.metadata = (char *)metadata};
+    rlm_clip shape = {.metadata = (char *)metadata, .origin = rlm_origin_of_metadata(metadata)};
     if (video) {
         RLM_TRY(rlm_session_need(d->s, RLM_PART_VIDEO, err));
         RLM_TRY(rlm_codes_belong("video", video, m->video_sha, err));
@@ -213,6 +213,7 @@ int rlm_decode_file(rlm_session *s, const rlm_codes *video, const rlm_codes *aud
         rlm_clip clip = {0};
         RLM_TRY(rlm_decode(s, video, audio, &clip, err));
         clip.metadata = (char *)metadata;
+        clip.origin = rlm_origin_of_metadata(metadata);
         int code = rlm_media_write(path, &clip, options, err);
         clip.metadata = NULL;
         rlm_clip_free(&clip);

@@ -134,8 +134,8 @@ int rlm_job_resume(rlm_job *j, rlm_error *err)
 {
     if (!j->r->resume_tokens)
         return 0;
-    RLM_TRY(
-        rlm_tokens_read(j->s->engine, j->r->resume_tokens, &j->given_video, &j->given_audio, err));
+    RLM_TRY(rlm_tokens_read(j->s->engine, j->r->resume_tokens, &j->given_video, &j->given_audio,
+                            NULL, err));
     rlm_codes *v = &j->given_video, *a = &j->given_audio;
     if (v->count && !v->window_count)
         RLM_TRY(add_window(v, v->dims[0], 0, v->true_frames, err));

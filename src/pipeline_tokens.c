@@ -510,7 +510,7 @@ static int read_audio(const rlm_safetensors *st, const rlm_engine *e, rlm_codes 
 }
 
 int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video, rlm_codes *audio,
-                    rlm_error *err)
+                    char **settings, rlm_error *err)
 {
     rlm_safetensors st;
     rlm_codes v = {0}, a = {0};
@@ -532,7 +532,13 @@ int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video
         code = read_audio(&st, engine, &a, err);
     if (!code && !v.count && !a.count)
         code = rlm_fail(err, RLM_E_FORMAT, "%s: holds no codes", path);
+    const char *text = rlm_st_meta(&st, "settings");
+    char *copy = !code && settings && text ? rlm_strdup(text) : NULL;
+    if (!code && settings && text && !copy)
+        code = rlm_fail(err, RLM_E_NOMEM, "%s: no memory for its settings", path);
     rlm_st_close(&st);
+    if (!code && settings)
+        *settings = copy;
     if (!code && video) {
         *video = v;
         v = (rlm_codes){0};
@@ -543,20 +549,5 @@ int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video
     }
     rlm_codes_free(&v);
     rlm_codes_free(&a);
-    return code;
-}
-
-int rlm_tokens_settings(const char *path, char **json, rlm_error *err)
-{
-    rlm_safetensors st;
-    RLM_TRY(rlm_st_open_stream(&st, path, err));
-    const char *schema = rlm_st_meta(&st, "schema"), *text = rlm_st_meta(&st, "settings");
-    int code = 0;
-    *json = NULL;
-    if (!schema || strcmp(schema, "reelm.tokens"))
-        code = rlm_fail(err, RLM_E_FORMAT, "%s: is no token file", path);
-    else if (text && !(*json = rlm_strdup(text)))
-        code = rlm_fail(err, RLM_E_NOMEM, "%s: no memory for its settings", path);
-    rlm_st_close(&st);
     return code;
 }

@@ -148,13 +148,18 @@ RLM_API void rlm_want_defaults(rlm_want *want);
  * out is overwritten and belongs to the caller on success; untouched on failure. */
 RLM_API int rlm_media_read(const char *path, const rlm_want *want, rlm_clip *out, rlm_error *err);
 
-/* How a file is written. format NULL: by extension (mp4 webm mkv gif y4m png wav flac ogg); "%d" in
- * a png path writes a sequence. path "-" writes to stdout and needs format. */
+/* How a file is written. format NULL: by extension (mp4 webm mkv avi gif y4m png wav flac ogg); avi
+ * loses nothing (FFV1); "%d" in a png path writes a sequence. path "-" writes to stdout and needs
+ * format. */
 typedef struct rlm_write_options {
     const char *format;
     int crf;         /* H.264/VP9 quality; default 18 */
     int no_metadata; /* 1: leave clip.metadata out */
     int no_ai_mark;  /* 1: no XMP DigitalSourceType (mp4 mov gif png) and no tag ai_generated */
+    /* Told one sentence when the usual encoder is missing and another serves (H.264, else VP9, else
+     * MPEG-4 part 2); or NULL. */
+    void (*warn)(void *cookie, const char *text);
+    void *warn_cookie;
 } rlm_write_options;
 RLM_API int rlm_media_write(const char *path, const rlm_clip *clip,
                             const rlm_write_options *options,
@@ -335,19 +340,21 @@ RLM_API int rlm_decode(rlm_session *session, const rlm_codes *video, const rlm_c
  * max_seconds hold. Of what the file lacks, count is 0. */
 RLM_API int rlm_encode_file(rlm_session *session, const char *path, const rlm_want *want,
                             rlm_codes *video, rlm_codes *audio, rlm_error *err);
-/* Containers (mp4 mov mkv webm) grow window by window; other files, and what was generated in
- * several windows or with keyframes, are made whole. metadata: a JSON object to embed, or NULL. */
+/* Containers (mp4 mov mkv webm avi) grow window by window; other files, and what was generated in
+ * several windows or with keyframes, are made whole. metadata: a JSON object to embed, which also
+ * says whether to mark the file as made by a model; or NULL. */
 RLM_API int rlm_decode_file(rlm_session *session, const rlm_codes *video, const rlm_codes *audio,
                             const char *metadata, const char *path,
                             const rlm_write_options *options, rlm_error *err);
-/* Token file (.rtok, docs/FORMATS.md). Reading checks the tokenizers against the engine's. Writing
- * stores codes->tokenizer, the engine's when that is "" (engine may then not be NULL). */
+/* Token file (.rtok, docs/FORMATS.md); path "-": stdin or stdout. Reading checks the tokenizers
+ * against the engine's. Writing stores codes->tokenizer, the engine's when that is "" (engine may
+ * then not be NULL). */
 RLM_API int rlm_tokens_write(const rlm_engine *engine, const char *path, const rlm_codes *video,
                              const rlm_codes *audio, rlm_error *err);
+/* engine NULL: no check. video, audio and settings may be NULL. *settings: the request.settings it
+ * was saved with, NULL if it has none; rlm_string_free. */
 RLM_API int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video,
-                            rlm_codes *audio, rlm_error *err); /* engine NULL: no check */
-/* The request.settings a token file was saved with; *json NULL if it has none; rlm_string_free. */
-RLM_API int rlm_tokens_settings(const char *path, char **json, rlm_error *err);
+                            rlm_codes *audio, char **settings, rlm_error *err);
 
 /* ---- Playground ---------------------------------------------------------------------------- */
 

@@ -27,6 +27,10 @@ int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Options of the library from the command line; the log goes to stderr as -v asks. */
 void cli_library_options(const cli_args *a, rlm_options *o);
+/* How an output is written, as the command line says; warnings go to stderr. */
+void cli_write_options(const cli_args *a, rlm_write_options *w);
+/* What an output made with these settings (JSON; NULL: none) carries: all, the mark, or NULL. */
+const char *cli_embedded(const cli_args *a, const char *settings);
 /* Where the model is: --model, beside the program, or the installed place. Static buffer. */
 const char *cli_model_dir(const cli_args *a);
 /* A file or folder below assets: beside the program, or the installed place. Returns path. */

@@ -98,34 +98,26 @@ int cmd_encode(const cli_args *a)
     return exit_code;
 }
 
-/* What the tokens were generated with goes into the file that they become; NULL: nothing. */
-static char *recall_settings(const cli_args *a)
-{
-    char *text = NULL;
-    if (!a->no_metadata && strcmp(a->inputs[0], "-") && cli_is_regular(a->inputs[0]))
-        (void)rlm_tokens_settings(a->inputs[0], &text, NULL);
-    return text;
-}
-
 int cmd_decode(const cli_args *a)
 {
     rlm_engine *engine = NULL;
     rlm_session *session = NULL;
     rlm_codes video = {0}, audio = {0};
     rlm_error err = {0};
+    char *settings = NULL;
     if (!a->output)
         return cli_usage("decode: -o FILE is missing");
-    rlm_write_options w = {.format = a->format, .crf = 18, .no_ai_mark = a->no_ai_mark};
+    rlm_write_options w;
+    cli_write_options(a, &w);
     if (rlm_media_writable(a->output, &w, &err))
         return cli_error(&err);
     int code = open_session(a, &engine, &session, &err);
     double start = cli_now();
     if (!code)
-        code = rlm_tokens_read(engine, a->inputs[0], &video, &audio, &err);
-    char *settings = code ? NULL : recall_settings(a);
+        code = rlm_tokens_read(engine, a->inputs[0], &video, &audio, &settings, &err);
     if (!code)
         code = rlm_decode_file(session, a->no_video ? NULL : &video, a->no_audio ? NULL : &audio,
-                               settings, a->output, &w, &err);
+                               cli_embedded(a, settings), a->output, &w, &err);
     rlm_string_free(&settings);
     int exit_code = code ? cli_error(&err) : EXIT_DONE;
     if (!code && strcmp(a->output, "-"))
@@ -153,7 +145,7 @@ int cmd_tokens(const cli_args *a)
     int exit_code = EXIT_DONE;
     for (int i = 0; i < a->input_count && !exit_code; i++) {
         rlm_codes v = {0}, s = {0};
-        if (rlm_tokens_read(NULL, a->inputs[i], &v, &s, &err)) {
+        if (rlm_tokens_read(NULL, a->inputs[i], &v, &s, NULL, &err)) {
             exit_code = cli_error(&err);
             break;
         }

@@ -294,11 +294,11 @@ static int write_sidecar(const cli_job *j, const char *text)
 static int write_clip(cli_job *j, rlm_clip *clip, const cJSON *full)
 {
     const cli_args *a = j->args;
-    rlm_write_options w = {.format = a->format, .crf = 18, .no_ai_mark = a->no_ai_mark};
+    rlm_write_options w;
     rlm_error err = {0};
     char *text = cJSON_PrintUnformatted(full);
-    char mark[] = "{\"generator\":\"reelm " RLM_VERSION "\",\"ai_generated\":true}";
-    clip->metadata = !a->no_metadata ? text : a->no_ai_mark ? NULL : mark;
+    cli_write_options(a, &w);
+    clip->metadata = (char *)(uintptr_t)cli_embedded(a, text);
     int code = rlm_media_write(j->output, clip, &w, &err) ? cli_error(&err) : EXIT_DONE;
     clip->metadata = NULL;
     if (code && j->request.save_tokens && !access(j->tokens, R_OK))

@@ -154,6 +154,27 @@ void cli_library_options(const cli_args *a, rlm_options *o)
     o->log_cookie = &level;
 }
 
+static void warn_line(void *cookie, const char *text)
+{
+    (void)cookie;
+    fprintf(stderr, "reelm: %s\n", text);
+}
+
+void cli_write_options(const cli_args *a, rlm_write_options *w)
+{
+    *w = (rlm_write_options){.format = a->format, .crf = 18, .no_ai_mark = a->no_ai_mark};
+    w->warn = a->quiet ? NULL : warn_line;
+}
+
+const char *cli_embedded(const cli_args *a, const char *settings)
+{
+    if (!settings || !a->no_metadata)
+        return settings;
+    return a->no_ai_mark || !strstr(settings, "\"ai_generated\"")
+               ? NULL
+               : "{\"generator\":\"reelm " RLM_VERSION "\",\"ai_generated\":true}";
+}
+
 const char *cli_asset(const char *name, char *path, size_t room)
 {
     static const char *const tries[] = {"%s/assets/%s", "%s/../assets/%s", "%s/../../assets/%s",

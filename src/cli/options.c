@@ -140,7 +140,7 @@ static const cli_option rows[] = {
 
     {.help = "Files"},
     {"output", NULL, 'o', STRING, AT(output), WRITES, 0, 0, "FILE",
-     "mp4 webm mkv gif y4m png wav flac ('-': stdout)"},
+     "mp4 webm mkv avi (lossless) gif y4m png wav flac ('-': stdout)"},
     {"output", NULL, 'o', STRING, AT(output), CLI_WORLD, 0, 0, "DIR",
      "folder to fill, or the sheet"},
     {"format", NULL, 0, STRING, AT(format), SHAPED | CLI_DECODE, 0, 0, "NAME",

@@ -79,7 +79,7 @@ char *cli_settings_read(const char *path, int *exit_code)
     rlm_want want;
     *exit_code = EXIT_DONE;
     bool is_stdin = !strcmp(path, "-") || !cli_is_regular(path);
-    if (!is_stdin && !rlm_tokens_settings(path, &text, NULL)) {
+    if (!is_stdin && !rlm_tokens_read(NULL, path, NULL, NULL, &text, NULL)) {
         found = take(text);
     } else if (is_stdin || !(found = read_sidecar(path))) {
         rlm_want_defaults(&want);

@@ -148,7 +148,7 @@ void rlm_sink_free(rlm_sink *s);
 int rlm_sink_land(const rlm_sink *s, const char *path, rlm_error *err);
 
 int rlm_mux_write(rlm_sink *sink, const char *format, const rlm_clip *clip,
-                  const rlm_write_options *o, rlm_error *err); /* mp4 webm mkv */
+                  const rlm_write_options *o, rlm_error *err); /* mp4 mov webm mkv avi */
 /* The same piece by piece. shape: sizes, rates, metadata and how much there will be (count); no
  * data. format must outlive it. Sound of a time comes with its pictures or before. */
 typedef struct rlm_mux rlm_mux;
@@ -158,7 +158,7 @@ int rlm_mux_push(rlm_mux *m, const rlm_clip *part, rlm_error *err);
 int rlm_mux_finish(rlm_mux *m, rlm_error *err);
 void rlm_mux_close(rlm_mux **m);
 /* ---- video_write.c: a file piece by piece; memory holds its bytes, not its pictures. Containers
- * only (mp4 mov mkv webm). It appears whole in finish, or never. */
+ * only (mp4 mov mkv webm avi). It appears whole in finish, or never. */
 typedef struct rlm_media_out rlm_media_out;
 int rlm_media_out_serves(const char *path, const char *format); /* 1: a container */
 int rlm_media_out_open(rlm_media_out **out, const char *path, const rlm_clip *shape,

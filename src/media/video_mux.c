@@ -1,4 +1,5 @@
-/* MP4, MOV, Matroska and WebM: H.264 or VP9 pictures, AAC or Opus sound, through libavformat.
+/* MP4, MOV, Matroska and WebM: H.264 or VP9 pictures, AAC or Opus sound; AVI: FFV1 and float
+ * samples, nothing lost. Through libavformat.
  *
  * H.264 4:2:0 stores even sides only: an odd side gets one more, replicated, row or column, and the
  * tag keywords = "reelm-size=WxH" tells the true size to rlm_media_read. VP9 stores any size. */
@@ -132,41 +133,100 @@ static int mux_stream(mux *m, AVStream **st, const AVCodecContext *c)
     return avcodec_parameters_from_context((*st)->codecpar, c);
 }
 
-static int mux_open_video(mux *m, const rlm_frames *v, int webm, int crf, rlm_error *err)
+/* What a container's pictures are coded with: the first of the rows that this libavcodec has and
+ * the container holds. */
+typedef struct picture_codec {
+    const char *format; /* NULL: all that no other row names */
+    enum AVCodecID id;
+    const char *first, *name; /* encoder looked for first; what people call it */
+    enum AVPixelFormat pixels;
+    int even; /* stores even sides only */
+} picture_codec;
+
+static const picture_codec *picture_codec_choose(mux *m, const AVCodec **codec,
+                                                 const rlm_write_options *o, rlm_error *err)
 {
-    const AVCodec *codec = webm ? encoder_find(AV_CODEC_ID_VP9, "libvpx-vp9")
-                                : encoder_find(AV_CODEC_ID_H264, "libx264");
-    if (!codec)
-        return rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder",
-                        webm ? "VP9" : "H.264");
-    AVCodecContext *c = m->video = avcodec_alloc_context3(codec);
-    if (!c)
-        return rlm_fail(err, RLM_E_NOMEM, "no memory for the picture encoder");
-    int even = !webm;
-    c->width = even ? (v->width + 1) & ~1 : v->width;
-    c->height = even ? (v->height + 1) & ~1 : v->height;
-    c->pix_fmt = AV_PIX_FMT_YUV420P;
-    c->time_base = (AVRational){v->fps_den, v->fps_num};
-    c->framerate = (AVRational){v->fps_num, v->fps_den};
-    c->sample_aspect_ratio = (AVRational){1, 1};
-    c->color_range = AVCOL_RANGE_MPEG;
-    c->colorspace = AVCOL_SPC_BT709;
-    c->color_primaries = AVCOL_PRI_BT709;
-    c->color_trc = AVCOL_TRC_BT709;
-    c->thread_count = (int64_t)c->width * c->height >= 640 * 360 ? 2 : 1;
-    double rate = (double)v->fps_num / v->fps_den;
+    static const picture_codec rows[] = {
+        {"avi", AV_CODEC_ID_FFV1, "ffv1", "FFV1", AV_PIX_FMT_BGR0, 0},
+        {"webm", AV_CODEC_ID_VP9, "libvpx-vp9", "VP9", AV_PIX_FMT_YUV420P, 0},
+        {NULL, AV_CODEC_ID_H264, "libx264", "H.264", AV_PIX_FMT_YUV420P, 1},
+        {NULL, AV_CODEC_ID_VP9, "libvpx-vp9", "VP9", AV_PIX_FMT_YUV420P, 0},
+        {NULL, AV_CODEC_ID_MPEG4, "mpeg4", "MPEG-4 part 2", AV_PIX_FMT_YUV420P, 1},
+    };
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+    const picture_codec *best = NULL; /* of the format */
+    int named = !strcmp(m->format, "avi") || !strcmp(m->format, "webm");
+    for (int i = 0; i < ROWS; i++) {
+        const picture_codec *row = &rows[i];
+        if (row->format ? strcmp(row->format, m->format) : named)
+            continue;
+        best = best ? best : row;
+        if (avformat_query_codec(m->fmt->oformat, row->id, FF_COMPLIANCE_NORMAL) != 1 ||
+            !(*codec = encoder_find(row->id, row->first)))
+            continue;
+        if (row != best && o->warn) {
+            char text[128];
+            snprintf(text, sizeof text, "this libavcodec has no %s encoder: %s instead", best->name,
+                     row->name);
+            o->warn(o->warn_cookie, text);
+        }
+        return row;
+    }
+    rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder", best->name);
+    return NULL;
+}
+
+static void picture_codec_options(AVCodecContext *c, enum AVCodecID id, int crf)
+{
+    double rate = av_q2d(c->framerate);
     c->gop_size = rate * 2 < 12 ? 12 : rate * 2 > 250 ? 250 : (int)(rate * 2);
-    if (m->fmt->oformat->flags & AVFMT_GLOBALHEADER)
-        c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
-    av_opt_set_int(c->priv_data, "crf", webm || crf <= 51 ? crf : 51, 0);
-    if (webm) {
+    c->thread_count = (int64_t)c->width * c->height >= 640 * 360 ? 2 : 1;
+    switch (id) {
+    case AV_CODEC_ID_FFV1: /* each picture alone, with checksums */
+        c->gop_size = 1;
+        c->level = 3;
+        break;
+    case AV_CODEC_ID_VP9:
+        av_opt_set_int(c->priv_data, "crf", crf, 0);
         av_opt_set(c->priv_data, "deadline", "good", 0);
         av_opt_set_int(c->priv_data, "cpu-used", 4, 0);
         av_opt_set_int(c->priv_data, "row-mt", 1, 0);
-    } else { /* both read memory that libx264 never wrote: the same clip gave other files */
+        break;
+    case AV_CODEC_ID_MPEG4:
+        c->flags |= AV_CODEC_FLAG_QSCALE;
+        c->global_quality = FF_QP2LAMBDA * (crf < 12 ? 2 : crf > 51 ? 9 : crf / 6);
+        break;
+    default:
+        av_opt_set_int(c->priv_data, "crf", crf <= 51 ? crf : 51, 0);
+        /* both read memory that libx264 never wrote: the same clip gave other files */
         av_opt_set_int(c->priv_data, "mbtree", 0, 0);
         av_opt_set_int(c->priv_data, "weightp", 0, 0);
     }
+}
+
+static int mux_open_video(mux *m, const rlm_frames *v, const rlm_write_options *o, rlm_error *err)
+{
+    const AVCodec *codec = NULL;
+    const picture_codec *row = picture_codec_choose(m, &codec, o, err);
+    if (!row)
+        return RLM_E_UNSUPPORTED;
+    AVCodecContext *c = m->video = avcodec_alloc_context3(codec);
+    if (!c)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for the picture encoder");
+    int rgb = row->pixels == AV_PIX_FMT_BGR0;
+    c->width = row->even ? (v->width + 1) & ~1 : v->width;
+    c->height = row->even ? (v->height + 1) & ~1 : v->height;
+    c->pix_fmt = row->pixels;
+    c->time_base = (AVRational){v->fps_den, v->fps_num};
+    c->framerate = (AVRational){v->fps_num, v->fps_den};
+    c->sample_aspect_ratio = (AVRational){1, 1};
+    c->color_range = rgb ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+    c->colorspace = rgb ? AVCOL_SPC_RGB : AVCOL_SPC_BT709;
+    c->color_primaries = AVCOL_PRI_BT709;
+    c->color_trc = AVCOL_TRC_BT709;
+    if (m->fmt->oformat->flags & AVFMT_GLOBALHEADER)
+        c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    picture_codec_options(c, row->id, o->crf);
     int code = avcodec_open2(c, codec, NULL);
     if (code >= 0)
         code = mux_stream(m, &m->video_stream, c);
@@ -184,7 +244,8 @@ static int mux_open_video(mux *m, const rlm_frames *v, int webm, int crf, rlm_er
                             SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP, NULL, NULL, NULL);
     if (!m->rgb || !m->frame || !m->sws)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for a %dx%d picture", c->width, c->height);
-    rlm_colour_details(m->sws, SWS_CS_ITU709, 1, 0, 1);
+    if (!rgb)
+        rlm_colour_details(m->sws, SWS_CS_ITU709, 1, 0, 1);
     return 0;
 }
 
@@ -216,13 +277,17 @@ static int mux_take_sound(mux *m, const rlm_pcm *a, rlm_error *err)
     return 0;
 }
 
-static int mux_open_audio(mux *m, const rlm_pcm *a, int webm, rlm_error *err)
+static int mux_open_audio(mux *m, const rlm_pcm *a, rlm_error *err)
 {
-    const AVCodec *codec =
-        webm ? encoder_find(AV_CODEC_ID_OPUS, "libopus") : encoder_find(AV_CODEC_ID_AAC, "aac");
+    int webm = !strcmp(m->format, "webm"), avi = !strcmp(m->format, "avi");
+    const AVCodec *codec = webm  ? encoder_find(AV_CODEC_ID_OPUS, "libopus")
+                           : avi ? encoder_find(AV_CODEC_ID_PCM_F32LE, "pcm_f32le")
+                                 : encoder_find(AV_CODEC_ID_AAC, "aac");
     if (!codec)
         return rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder",
-                        webm ? "Opus" : "AAC");
+                        webm  ? "Opus"
+                        : avi ? "PCM"
+                              : "AAC");
     AVCodecContext *c = m->audio = avcodec_alloc_context3(codec);
     if (!c)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for the sound encoder");
@@ -386,7 +451,6 @@ int rlm_mux_finish(mux *m, rlm_error *err)
 static int mux_start(mux *m, const char *format, const rlm_clip *clip, const rlm_write_options *o,
                      rlm_error *err)
 {
-    int webm = !strcmp(format, "webm");
     int code = avformat_alloc_output_context2(&m->fmt, NULL, format, NULL);
     uint8_t *buffer = av_malloc(MUX_IO_BYTES);
     m->block = av_frame_alloc();
@@ -406,9 +470,9 @@ static int mux_start(mux *m, const char *format, const rlm_clip *clip, const rlm
     m->fmt->url = av_strdup("");
     m->fmt->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;
     if (clip->video.count)
-        RLM_TRY(mux_open_video(m, &clip->video, webm, o->crf, err));
+        RLM_TRY(mux_open_video(m, &clip->video, o, err));
     if (clip->audio.count)
-        RLM_TRY(mux_open_audio(m, &clip->audio, webm, err));
+        RLM_TRY(mux_open_audio(m, &clip->audio, err));
     if (clip->audio.count && clip->video.count)
         m->sound_total = mux_samples(m, clip->video.count);
     if (clip->metadata)

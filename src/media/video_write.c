@@ -90,6 +90,7 @@ static const format_row *format_find(const char *name)
         {"m4a", "mp4", HOLDS_AUDIO, MAKE_MUX},
         {"mov", "mov", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
         {"mkv", "matroska", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
+        {"avi", "avi", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
         {"webm", "webm", HOLDS_VIDEO | HOLDS_AUDIO, MAKE_MUX},
         {"gif", "gif", HOLDS_VIDEO, MAKE_GIF},
         {"y4m", "y4m", HOLDS_VIDEO, MAKE_Y4M},
@@ -117,8 +118,8 @@ static int format_choose(const format_row **out, const char *path, const char *f
     *out = format_find(name);
     if (!*out)
         return rlm_fail(err, RLM_E_UNSUPPORTED,
-                        "%s: file type \"%s\" is not known; known are mp4 mov m4a mkv webm gif y4m "
-                        "png wav flac ogg",
+                        "%s: file type \"%s\" is not known; known are mp4 mov m4a mkv webm avi gif "
+                        "y4m png wav flac ogg",
                         path, name);
     return 0;
 }

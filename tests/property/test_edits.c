@@ -202,7 +202,7 @@ static void check_stills(const char *path, const rlm_clip *clip, int from, int c
     rlm_codes v = {0};
     rlm_clip back = {0};
     size_t n = pixels(&clip->video);
-    CHECK(!rlm_tokens_read(engine, path, &v, NULL, &err));
+    CHECK(!rlm_tokens_read(engine, path, &v, NULL, NULL, &err));
     CHECK(v.still_count == count && v.true_frames == clip->video.count - from);
     CHECK(v.still_count != count || !memcmp(v.still_frames, frames, (size_t)count * sizeof(int)));
     CHECK(!rlm_decode(session, &v, NULL, &back, &err));
@@ -215,7 +215,7 @@ static void check_stills(const char *path, const rlm_clip *clip, int from, int c
     CHECK(rlm_decode(session, &v, NULL, &back, &err) == RLM_E_TOKENS);
     CHECK(!rlm_tokens_write(NULL, path, &v, NULL, &err));
     rlm_codes_free(&v);
-    CHECK(rlm_tokens_read(engine, path, &v, NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_tokens_read(engine, path, &v, NULL, NULL, &err) == RLM_E_TOKENS);
     CHECK_HAS(err.text, "a still at frame");
 }
 
@@ -246,7 +246,7 @@ static void case_keyframes(void)
     CHECK(same_clip(&a, &b));
     rlm_clip_free(&b);
     request.resume_tokens = NULL;
-    CHECK(!rlm_tokens_read(engine, path, &v, NULL, &err));
+    CHECK(!rlm_tokens_read(engine, path, &v, NULL, NULL, &err));
     check_stills(path, &a, 0, 3, frames);
     rlm_clip_free(&a);
     CHECK(v.window_count == 2 && v.dims[0] == 10 && v.dims[1] == 4 && v.dims[2] == 5);
@@ -355,7 +355,7 @@ static void case_soundtrack(void)
     request.save_tokens = path;
     rlm_clip a = generate(31, 24, 20, 62000);
     CHECK(!memcmp(a.video.rgb, film.video.rgb, 31 * pixels(&film.video)));
-    CHECK(!rlm_tokens_read(engine, path, NULL, &codes, &err));
+    CHECK(!rlm_tokens_read(engine, path, NULL, &codes, NULL, &err));
     CHECK(codes.window_count == 3 && codes.true_samples == 62000);
     CHECK(!rlm_decode(session, NULL, &codes, &back, &err));
     CHECK(back.audio.count == 62000 &&
@@ -414,7 +414,7 @@ static void check_file(const char *path, const rlm_clip *clip)
 {
     rlm_codes v = {0}, a = {0};
     rlm_clip back = {0};
-    CHECK(!rlm_tokens_read(engine, path, &v, &a, &err));
+    CHECK(!rlm_tokens_read(engine, path, &v, &a, NULL, &err));
     CHECK(v.window_count > 1 && v.true_frames == clip->video.count);
     if (rlm_decode(session, &v, a.count ? &a : NULL, &back, &err))
         TEST_FAILED("%s", err.text);
@@ -481,7 +481,7 @@ static void case_untouched_window(void)
         request.box_count = 1;
         request.save_tokens = path;
         rlm_clip a = generate(29, 40, 32, 0);
-        CHECK(!rlm_tokens_read(engine, path, &v, NULL, &err));
+        CHECK(!rlm_tokens_read(engine, path, &v, NULL, NULL, &err));
         CHECK(v.window_count == 2 && v.true_frames == 29);
         rlm_codes_free(&v);
         request.save_tokens = NULL;

@@ -181,7 +181,7 @@ static void case_cancel(void)
     int latents = (int)((t.last < 1280 ? t.last : 1280) / 256);
     CHECK(clip.video.count == 1 + 4 * (latents - 1));
     rlm_codes v = {0}, a = {0};
-    CHECK(!rlm_tokens_read(engine, path, &v, &a, &err));
+    CHECK(!rlm_tokens_read(engine, path, &v, &a, NULL, &err));
     CHECK(v.dims[0] == latents && v.true_frames == clip.video.count);
     rlm_codes_free(&v);
     rlm_codes_free(&a);
@@ -242,7 +242,7 @@ static void case_token_files(void)
     CHECK(!rlm_encode(session, &film, &v, &a, &err));
     CHECK(v.dims[0] == 3 && v.dims[1] == 4 && v.dims[2] == 6 && a.dims[0] == 4);
     CHECK(!rlm_tokens_write(engine, path, &v, &a, &err));
-    CHECK(!rlm_tokens_read(engine, path, &v2, &a2, &err));
+    CHECK(!rlm_tokens_read(engine, path, &v2, &a2, NULL, &err));
     CHECK(v.count == v2.count && !memcmp(v.ids, v2.ids, (size_t)v.count * 4));
     CHECK(a.count == a2.count && !memcmp(a.ids, a2.ids, (size_t)a.count * 4));
     CHECK(v2.true_width == 43 && v2.true_height == 29 && v2.true_frames == 6 && v2.fps_num == 12);
@@ -255,15 +255,15 @@ static void case_token_files(void)
     CHECK(rlm_decode(session, &v2, NULL, &out, &err) == RLM_E_TOKENS);
     CHECK(!rlm_tokens_write(NULL, path, &v2, NULL, &err));
     rlm_codes_free(&v2);
-    CHECK(rlm_tokens_read(engine, path, &v2, &a2, &err) == RLM_E_TOKENS);
+    CHECK(rlm_tokens_read(engine, path, &v2, &a2, NULL, &err) == RLM_E_TOKENS);
     CHECK_HAS(err.text, "x.rtok");
-    CHECK(!rlm_tokens_read(NULL, path, &v2, NULL, &err));
+    CHECK(!rlm_tokens_read(NULL, path, &v2, NULL, NULL, &err));
     v2.ids[3] = -5;
     CHECK(!rlm_tokens_write(NULL, path, &v2, NULL, &err));
     rlm_codes_free(&v2);
-    CHECK(rlm_tokens_read(NULL, path, &v2, NULL, &err) == RLM_E_TOKENS);
-    CHECK(rlm_tokens_read(NULL, in_root("lm.safetensors"), &v2, NULL, &err) == RLM_E_FORMAT);
-    CHECK(rlm_tokens_read(NULL, in_root("none.rtok"), &v2, NULL, &err) == RLM_E_IO);
+    CHECK(rlm_tokens_read(NULL, path, &v2, NULL, NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_tokens_read(NULL, in_root("lm.safetensors"), &v2, NULL, NULL, &err) == RLM_E_FORMAT);
+    CHECK(rlm_tokens_read(NULL, in_root("none.rtok"), &v2, NULL, NULL, &err) == RLM_E_IO);
     CHECK(rlm_tokens_write(engine, in_root("y.rtok"), NULL, NULL, &err) == RLM_E_ARG);
     rlm_codes_free(&v);
     rlm_codes_free(&a);
