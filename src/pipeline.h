@@ -159,6 +159,10 @@ int rlm_paint(rlm_job *j, rlm_clip *out, rlm_error *err);
 /* pipeline_control.c: depth and flow in, pictures out; sound in, pictures out. */
 int rlm_stylize(rlm_job *j, rlm_clip *out, rlm_error *err);
 int rlm_visualize(rlm_job *j, rlm_clip *out, rlm_error *err);
+/* pipeline_sound.c: the condition's pictures with sound, or with spans of theirs made anew; and
+ * sound for the pictures of a clip of the request's size and rate, window after window. */
+int rlm_soundtrack(rlm_job *j, rlm_clip *out, rlm_error *err);
+int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err);
 /* pipeline_fill.c: pixels [h][w][3] where known is 0 get what lies around them, smoothly. */
 int rlm_fill(float *pixels, const uint8_t *known, int h, int w, rlm_error *err);
 
@@ -203,8 +207,6 @@ int rlm_take_sound(rlm_job *j, const rlm_made *made, int frames, int64_t skip, i
                    float *to, rlm_error *err);
 /* Cut the sound to `samples`, or fill it up with silence. */
 int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err);
-/* Sound for the pictures of a clip of the request's size and rate, window after window. */
-int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err);
 /* clip: at the request's size and rates; grows to `frames` pictures (and the sound that belongs to
  * them when `sound`) by windows. When cancelled it keeps what was finished. */
 int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err);

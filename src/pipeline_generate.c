@@ -8,7 +8,7 @@
 
 #include "src/media/media.h"
 
-enum { TEXT_MAX = 256, SOUND_PAST = 5 /* pictures of a window that sound already */ };
+enum { TEXT_MAX = 256 };
 
 /* ---- The job ----------------------------------------------------------------------------------
  */
@@ -200,6 +200,8 @@ static int task_of(const rlm_request *r)
         return RLM_TASK_PAINT;
     if (r->depth || r->flow)
         return RLM_TASK_STYLIZE;
+    if (r->span_count)
+        return RLM_TASK_VIDEO_TO_AUDIO;
     if (c && c->video.count > 1)
         return c->audio.count && r->audio ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     if (c && !c->video.count && c->audio.count)
@@ -234,7 +236,7 @@ static void plan_free(plan *p)
 static int plan_condition(rlm_job *j, plan *p, rlm_error *err)
 {
     static const uint8_t picture[RLM_TASK_COUNT] = {
-        [RLM_TASK_PREDICT] = 1, [RLM_TASK_VIDEO_TO_AUDIO] = 1, [RLM_TASK_AV_CONTINUE] = 1};
+        [RLM_TASK_PREDICT] = 1, [RLM_TASK_AV_CONTINUE] = 1};
     static const uint8_t sound[RLM_TASK_COUNT] = {[RLM_TASK_AV_CONTINUE] = 1};
     const rlm_clip *c = j->r->condition;
     rlm_want want;
@@ -243,7 +245,8 @@ static int plan_condition(rlm_job *j, plan *p, rlm_error *err)
     if (sound[p->task] && (!c || !c->audio.count))
         return rlm_fail(err, RLM_E_ARG, "this task needs sound as its condition");
     if (!c || p->task == RLM_TASK_IMAGE || p->task == RLM_TASK_PAINT ||
-        p->task == RLM_TASK_STYLIZE || p->task == RLM_TASK_AUDIO_TO_VIDEO)
+        p->task == RLM_TASK_STYLIZE || p->task == RLM_TASK_AUDIO_TO_VIDEO ||
+        p->task == RLM_TASK_VIDEO_TO_AUDIO)
         return 0;
     rlm_job_want(j, &want);
     want.want_audio = sound[p->task];
@@ -334,115 +337,6 @@ static int plan_video(rlm_job *j, plan *p, rlm_error *err)
     return p->video.count || p->keys ? plan_forced(j, p, err) : 0;
 }
 
-/* ---- Video to sound: window after window, each hears the end of the one before ------------------
- */
-
-/* Codes of the sound of pictures [start, from), which is made already, stand as they are. */
-static int hear_past(rlm_job *j, plan *p, int start, int from, const rlm_pcm *made, rlm_error *err)
-{
-    rlm_grid *g = &p->spec.audio_out;
-    rlm_clip part = {.audio = *made};
-    rlm_codes codes = {0};
-    size_t count = (size_t)g->t * (size_t)g->h;
-    int64_t at = rlm_sound_samples(j, start);
-    part.audio.samples += at;
-    part.audio.count = rlm_sound_samples(j, from) - at;
-    int known = (int)(part.audio.count / rlm_audio_hop(&j->s->engine->model.audio_config));
-    if (known < 1)
-        return 0;
-    RLM_TRY(rlm_encode(j->s, &part, NULL, &codes, err));
-    rlm_free(p->known);
-    rlm_free(p->forced);
-    p->known = rlm_calloc(count, 1);
-    p->forced = rlm_calloc(count, sizeof *p->forced);
-    int code = p->known && p->forced ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for the sound");
-    known = known < codes.dims[1] ? known : codes.dims[1];
-    for (int q = 0; q < g->t && !code; q++) {
-        memcpy(p->forced + (size_t)q * (size_t)g->h, codes.ids + (size_t)q * (size_t)codes.dims[1],
-               (size_t)known * sizeof *p->forced);
-        memset(p->known + (size_t)q * (size_t)g->h, 1, (size_t)known);
-    }
-    g->ids = p->forced;
-    g->known = p->known;
-    rlm_codes_free(&codes);
-    return code;
-}
-
-/* Sound of pictures [from, end), heard from `start` on. */
-static int sound_window(rlm_job *j, plan *p, int start, int from, int end, rlm_clip *out,
-                        rlm_error *err)
-{
-    const rlm_model *m = &j->s->engine->model;
-    size_t one = (size_t)p->condition.video.height * (size_t)p->condition.video.width * 3;
-    rlm_clip part = {.video = p->condition.video};
-    rlm_made made = {0};
-    part.video.count = end - start;
-    part.video.rgb += (size_t)start * one;
-    rlm_codes_free(&p->video);
-    RLM_TRY(rlm_encode(j->s, &part, &p->video, NULL, err));
-    const int *d = p->video.dims;
-    p->spec.visual_in = (rlm_grid){d[0], d[1], d[2], p->video.ids, NULL};
-    p->spec.audio_out =
-        (rlm_grid){m->lm_config.audio_levels, rlm_sound_frames(j, end - start), 1, NULL, NULL};
-    j->seed++;
-    if (from > start)
-        RLM_TRY(hear_past(j, p, start, from, &out->audio, err));
-    int code = rlm_window_sample(j, &p->spec, &made, err);
-    if (!code && made.levels) {
-        int64_t at = rlm_sound_samples(j, from), skip = at - rlm_sound_samples(j, start);
-        int64_t take = rlm_sound_samples(j, end) - at;
-        code =
-            rlm_take_sound(j, &made, p->spec.audio_out.h, skip, take, out->audio.samples + at, err);
-        out->audio.count = code ? out->audio.count : at + take;
-    }
-    rlm_made_free(&made);
-    return code;
-}
-
-static int make_sound(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
-{
-    const rlm_model *m = &j->s->engine->model;
-    int window = 1 + (RLM_WINDOW_LATENTS - 1) * rlm_video_stride_t(&m->video_config);
-    int count = p->condition.video.count;
-    RLM_TRY(rlm_session_need(j->s, RLM_PART_AUDIO, err));
-    if (!m->lm_config.audio_levels)
-        return rlm_fail(err, RLM_E_UNSUPPORTED, "this language model knows no sound");
-    int64_t samples = rlm_sound_samples(j, count);
-    out->audio = (rlm_pcm){.channels = 1, .rate = m->audio_config.rate};
-    out->audio.samples = rlm_calloc((size_t)samples + 1, sizeof(float));
-    if (!out->audio.samples)
-        return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld samples", (long long)samples);
-    j->total = j->done + (int64_t)m->lm_config.audio_levels * rlm_sound_frames(j, count);
-    for (int from = 0, end; from < count && !j->cancelled; from = end) {
-        int start = from > SOUND_PAST ? from - SOUND_PAST : 0;
-        end = count - start < window ? count : start + window;
-        RLM_TRY(sound_window(j, p, start, from, end, out, err));
-    }
-    out->video = p->condition.video;
-    p->condition.video = (rlm_frames){0};
-    return 0;
-}
-
-/* The condition's pictures come back as they came, with sound exactly as long. */
-static int make_soundtrack(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
-{
-    const rlm_frames *film = &j->r->condition->video;
-    RLM_TRY(make_sound(j, p, out, err));
-    size_t one = rlm_size_mul((size_t)film->height * 3, (size_t)film->width);
-    size_t bytes = rlm_size_mul(one, (size_t)film->count);
-    uint8_t *rgb = rlm_alloc(bytes);
-    if (!rgb)
-        return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", film->count);
-    memcpy(rgb, film->rgb, bytes);
-    rlm_free(out->video.rgb);
-    out->video = *film;
-    out->video.rgb = rgb;
-    if (j->cancelled)
-        return 0;
-    double seconds = (double)film->count * film->fps_den / film->fps_num;
-    return rlm_fit_sound(&out->audio, (int64_t)floor(seconds * out->audio.rate + 0.5), err);
-}
-
 /* ---- Entry ------------------------------------------------------------------------------------
  */
 
@@ -458,21 +352,6 @@ static int make_continuation(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     RLM_TRY(rlm_job_keys(j, have, have, frames - 1, frames, err));
     RLM_TRY(rlm_continue(j, out, frames, sound, err));
     return rlm_job_show_keys(j, &out->video, err);
-}
-
-/* Sound for pictures that were made without. */
-int rlm_dub(rlm_job *j, rlm_clip *out, rlm_error *err)
-{
-    plan p = {.task = RLM_TASK_VIDEO_TO_AUDIO, .spec = {.task = RLM_TASK_VIDEO_TO_AUDIO}};
-    p.condition.video = out->video;
-    out->video = (rlm_frames){0};
-    int code = make_sound(j, &p, out, err);
-    if (code) {
-        out->video = p.condition.video;
-        p.condition.video = (rlm_frames){0};
-    }
-    plan_free(&p);
-    return code;
 }
 
 static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
@@ -512,7 +391,7 @@ int rlm_generate(rlm_session *s, const rlm_request *request, rlm_clip *out, rlm_
             code = make_continuation(&j, &p, &clip, err);
             break;
         case RLM_TASK_VIDEO_TO_AUDIO:
-            code = make_soundtrack(&j, &p, &clip, err);
+            code = rlm_soundtrack(&j, &clip, err);
             break;
         case RLM_TASK_PAINT:
             code = rlm_paint(&j, &clip, err);

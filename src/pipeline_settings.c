@@ -30,9 +30,19 @@ static bool add_float(cJSON *o, const char *key, float value)
     return cJSON_AddRawToObject(o, key, text);
 }
 
-/* These tell whether there was memory for all of it: cJSON leaves out what it has none for.
- * What is painted anew, in pixels of the condition: the files are the user's to give again. */
-static bool add_paint(cJSON *o, const rlm_request *r)
+/* These tell whether there was memory for all of it: cJSON leaves out what it has none for. */
+static bool add_word(cJSON *list, const char *text)
+{
+    cJSON *one = cJSON_CreateString(text);
+    bool whole = one && cJSON_AddItemToArray(list, one);
+    if (!whole)
+        cJSON_Delete(one);
+    return whole;
+}
+
+/* What is made anew, in pixels and seconds of the condition: the files are the user's to give
+ * again. */
+static bool add_masks(cJSON *o, const rlm_request *r)
 {
     char text[96];
     const int *border = r->outpaint;
@@ -46,10 +56,14 @@ static bool add_paint(cJSON *o, const rlm_request *r)
         int n = snprintf(text, sizeof text, "%d,%d,%d,%d", b->x, b->y, b->width, b->height);
         if (b->to)
             snprintf(text + n, sizeof text - (size_t)n, "@%d-%d", b->from, b->to - 1);
-        cJSON *box = cJSON_CreateString(text);
-        whole = box && cJSON_AddItemToArray(boxes, box);
-        if (!whole)
-            cJSON_Delete(box);
+        whole = add_word(boxes, text);
+    }
+    cJSON *spans = r->span_count ? cJSON_AddArrayToObject(o, "sound_spans") : NULL;
+    for (int i = 0; i < r->span_count && whole; i++) {
+        int n = snprintf(text, sizeof text, "%.9g-", r->spans[i].from);
+        if (r->spans[i].to > 0)
+            snprintf(text + n, sizeof text - (size_t)n, "%.9g", r->spans[i].to);
+        whole = add_word(spans, text);
     }
     return whole;
 }
@@ -100,7 +114,7 @@ int rlm_request_settings(const rlm_engine *e, const rlm_request *r, char **json,
     cJSON *o = cJSON_CreateObject();
     bool whole = o && add_request(o, r) &&
                  cJSON_AddBoolToObject(o, "deterministic", e->options.deterministic) &&
-                 (!r->backward || cJSON_AddBoolToObject(o, "backward", 1)) && add_paint(o, r) &&
+                 (!r->backward || cJSON_AddBoolToObject(o, "backward", 1)) && add_masks(o, r) &&
                  add_model(o, &e->model);
     char *printed = whole ? cJSON_PrintUnformatted(o) : NULL;
     cJSON_Delete(o);

@@ -256,6 +256,11 @@ typedef struct rlm_box {
     int x, y, width, height, from, to;
 } rlm_box;
 
+/* Seconds [from, to) of the condition; to 0: up to its end. */
+typedef struct rlm_span {
+    double from, to;
+} rlm_span;
+
 /* Pointers are borrowed during the call. n clips: n calls, the seed counted up. */
 typedef struct rlm_request {
     int task;                    /* default RLM_TASK_AUTO */
@@ -274,6 +279,10 @@ typedef struct rlm_request {
     const rlm_box *boxes;
     int box_count;   /* 0..64 */
     int outpaint[4]; /* left, right, top, bottom: pixels of the condition */
+    /* VIDEO_TO_AUDIO: only these seconds of the condition's sound are made anew, hearing what goes
+     * before; every other sample comes back as it was. */
+    const rlm_span *spans;
+    int span_count; /* 0..64; 0: all is made */
     /* STYLIZE: brightness is nearness; red and green are flow (as rlm_control_pack makes both). The
      * one not given stays neutral; both NULL: estimated from the condition. */
     const rlm_clip *depth, *flow;

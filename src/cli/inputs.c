@@ -41,6 +41,22 @@ static int parse_borders(const char *text, int border[4])
     return 0;
 }
 
+/* A-B or A- in seconds */
+static int parse_span(const char *text, rlm_span *s)
+{
+    char *end;
+    *s = (rlm_span){.from = strtod(text, &end)};
+    int good = end != text && *end == '-';
+    if (good && end[1]) {
+        const char *second = end + 1;
+        s->to = strtod(second, &end);
+        good = end != second && !*end && s->to > s->from;
+    }
+    if (!good || !(s->from >= 0 && s->from < 1e9))
+        return cli_usage("--span: '%s' is not A-B in seconds, e.g. 0.5-1.25 or 2-", text);
+    return 0;
+}
+
 /* ---- Files -------------------------------------------------------------------------------------
  */
 
@@ -114,7 +130,10 @@ static int read_control(cli_job *j, const char *text)
 {
     int is_depth = !strncmp(text, "depth=", 6), is_flow = !strncmp(text, "flow=", 5);
     if (!is_depth && !is_flow)
-        return cli_usage("--control: '%s' is neither depth=FILE nor flow=FILE", text);
+        return strncmp(text, "edge=", 5)
+                   ? cli_usage("--control: '%s' is neither depth=FILE nor flow=FILE", text)
+                   : cli_usage("--control: the model was never shown edges; give depth=FILE or "
+                               "flow=FILE, or the video itself: both are guessed from it");
     rlm_clip *to = is_depth ? &j->extra->depth : &j->extra->flow;
     if (to->video.count)
         return cli_usage("--control: two files for %s", is_depth ? "depth" : "flow");
@@ -238,6 +257,18 @@ static int visualize_inputs(cli_job *j, const char *path)
     return 0;
 }
 
+static int sound_inputs(cli_job *j, const char *path)
+{
+    const cli_args *a = j->args;
+    int code = 0;
+    j->request.task = RLM_TASK_VIDEO_TO_AUDIO;
+    for (int i = 0; i < a->spans.count && !code; i++)
+        code = parse_span(a->spans.items[i], &j->extra->spans[i]);
+    j->request.spans = j->extra->spans;
+    j->request.span_count = a->spans.count;
+    return code ? code : read_input(j, path, 0);
+}
+
 void cli_job_inputs_free(cli_job *j)
 {
     cli_inputs *x = j->extra;
@@ -277,8 +308,7 @@ int cli_job_inputs(cli_job *j)
         code = visualize_inputs(j, path);
         break;
     case CLI_SOUND:
-        j->request.task = RLM_TASK_VIDEO_TO_AUDIO;
-        code = read_input(j, path, 0);
+        code = sound_inputs(j, path);
         break;
     case CLI_EXTEND:
         j->request.backward = a->backward;

@@ -26,6 +26,7 @@ typedef struct cli_inputs {
     rlm_clip images[CLI_MAX_LIST]; /* of the keyframes */
     rlm_keyframe keys[CLI_MAX_LIST];
     rlm_box boxes[CLI_MAX_LIST];
+    rlm_span spans[CLI_MAX_LIST];
 } cli_inputs;
 
 /* ---- job.c --------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ static const cli_option rows[] = {
      "a box made anew, in frames A to B; may be repeated"},
     {"outpaint", NULL, 0, STRING, AT(outpaint), CLI_EDIT, 0, 0, "L,R,T,B",
      "borders to add left, right, above and below, in pixels"},
+    {"span", NULL, 0, LIST, AT(spans), CLI_SOUND, 0, 0, "A-B",
+     "only seconds A to B of the sound are made anew ('A-': to the end); may be repeated"},
     {"control", NULL, 0, LIST, AT(control_files), CLI_STYLIZE, 0, 0, "depth|flow=FILE",
      "video of nearness or motion to follow; else guessed from VIDEO"},
     {"backward", NULL, 0, FLAG, AT(backward), CLI_EXTEND, 0, 0, NULL,

@@ -67,7 +67,7 @@ typedef struct cli_args {
     const char *against, *keep, *perceptual, *sheet_file, *judge; /* eval */
     const char *prompts_file, *from_metadata, *preview_path, *resume_tokens;
     const char *end_img, *mask, *outpaint;
-    cli_list data, keyframes, mask_boxes, control_files;
+    cli_list data, keyframes, mask_boxes, control_files, spans;
     int64_t width, height, frames, threads, seed, top_k, batch_count, preview_interval;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,

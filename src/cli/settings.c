@@ -123,7 +123,8 @@ static const struct {
             {"deterministic", "deterministic", false},
             {"backward", "backward", false},
             {"outpaint", "outpaint", false},
-            {"mask_boxes", "mask-box", false}};
+            {"mask_boxes", "mask-box", false},
+            {"sound_spans", "span", false}};
 
 static int recall_one(cli_args *a, const cJSON *item, const char *option, bool negated,
                       const char *path)

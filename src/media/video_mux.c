@@ -1,4 +1,4 @@
-/* MP4, MOV, Matroska and WebM: H.264 or VP9 pictures, AAC or Opus sound; AVI: FFV1 and float
+/* MP4 and MOV: H.264 and AAC; Matroska: H.264 and Opus; WebM: VP9 and Opus; AVI: FFV1 and float
  * samples, nothing lost. Through libavformat.
  *
  * H.264 4:2:0 stores even sides only: an odd side gets one more, replicated, row or column, and the
@@ -279,15 +279,21 @@ static int mux_take_sound(mux *m, const rlm_pcm *a, rlm_error *err)
 
 static int mux_open_audio(mux *m, const rlm_pcm *a, rlm_error *err)
 {
-    int webm = !strcmp(m->format, "webm"), avi = !strcmp(m->format, "avi");
-    const AVCodec *codec = webm  ? encoder_find(AV_CODEC_ID_OPUS, "libopus")
-                           : avi ? encoder_find(AV_CODEC_ID_PCM_F32LE, "pcm_f32le")
-                                 : encoder_find(AV_CODEC_ID_AAC, "aac");
+    /* Opus in Matroska too: readers skip its lead-in, that of AAC there many play, as a delay */
+    static const struct {
+        const char *format, *first, *name;
+        enum AVCodecID id;
+    } rows[] = {{"webm", "libopus", "Opus", AV_CODEC_ID_OPUS},
+                {"matroska", "libopus", "Opus", AV_CODEC_ID_OPUS},
+                {"avi", "pcm_f32le", "PCM", AV_CODEC_ID_PCM_F32LE},
+                {NULL, "aac", "AAC", AV_CODEC_ID_AAC}};
+    int row = 0;
+    while (rows[row].format && strcmp(rows[row].format, m->format))
+        row++;
+    const AVCodec *codec = encoder_find(rows[row].id, rows[row].first);
     if (!codec)
         return rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder",
-                        webm  ? "Opus"
-                        : avi ? "PCM"
-                              : "AAC");
+                        rows[row].name);
     AVCodecContext *c = m->audio = avcodec_alloc_context3(codec);
     if (!c)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for the sound encoder");

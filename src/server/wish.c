@@ -52,6 +52,7 @@ static const row rows[] = {
     {"output_format", NULL, CHOICE, AT(format), 0, 0},
     {"mask_box", NULL, SPECIAL, 0, 0, 0},
     {"outpaint", NULL, SPECIAL, 0, 0, 0},
+    {"sound_spans", NULL, SPECIAL, 0, 0, 0},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -172,8 +173,6 @@ static int take_text(const row *row, rlm_wish *w, const rlm_field *f, rlm_refusa
 static int take_size(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
 {
     int width, height, used = 0;
-    if (f->kind != RLM_FIELD_TEXT)
-        return wrong_type(f, "a string", r);
     if (strlen(f->value) > 11 || sscanf(f->value, "%5dx%5d%n", &width, &height, &used) != 2 ||
         f->value[used])
         return rlm_refuse(r, 400, "invalid_value", "size",
@@ -184,54 +183,6 @@ static int take_size(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
                           f->value);
     w->width = w->width ? w->width : width;
     w->height = w->height ? w->height : height;
-    return 0;
-}
-
-/* "x,y,w,h" or "x,y,w,h@from-to"; several with ';'. */
-static int take_boxes(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
-{
-    if (f->kind != RLM_FIELD_TEXT)
-        return wrong_type(f, "a string", r);
-    const char *p = f->value;
-    for (w->box_count = 0; *p;) {
-        rlm_box b = {0};
-        int used = 0;
-        if (w->box_count == RLM_WISH_BOXES ||
-            sscanf(p, "%6d,%6d,%6d,%6d%n", &b.x, &b.y, &b.width, &b.height, &used) != 4)
-            break;
-        p += used;
-        if (*p == '@') {
-            if (sscanf(p, "@%6d-%6d%n", &b.from, &b.to, &used) != 2 || b.from < 0 || b.to <= b.from)
-                break;
-            p += used;
-        }
-        if (b.width < 1 || b.height < 1 || (*p && *p != ';'))
-            break;
-        w->boxes[w->box_count++] = b;
-        if (!*p)
-            return 0;
-        p++;
-    }
-    return rlm_refuse(r, 400, "invalid_value", "mask_box",
-                      "Invalid 'mask_box': '%.60s' is not x,y,width,height[@from-to], at most %d "
-                      "of them with ';' between.",
-                      f->value, RLM_WISH_BOXES);
-}
-
-static int take_outpaint(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
-{
-    int *o = w->outpaint, used = 0, bad = f->kind != RLM_FIELD_TEXT;
-    if (bad)
-        return wrong_type(f, "a string", r);
-    bad = sscanf(f->value, "%5d,%5d,%5d,%5d%n", &o[0], &o[1], &o[2], &o[3], &used) != 4 ||
-          f->value[used];
-    for (int i = 0; i < 4; i++)
-        bad |= o[i] < 0 || o[i] > 1024;
-    if (bad)
-        return rlm_refuse(r, 400, "invalid_value", "outpaint",
-                          "Invalid 'outpaint': '%.40s' is not left,right,top,bottom, each 0 to "
-                          "1024 pixels.",
-                          f->value);
     return 0;
 }
 
@@ -248,9 +199,10 @@ static int take_row(rlm_wish *w, const row *row, const rlm_field *f, rlm_refusal
     case CHOICE:
         return take_choice(f, at, r);
     case SPECIAL:
-        return !strcmp(row->name, "size")       ? take_size(w, f, r)
-               : !strcmp(row->name, "mask_box") ? take_boxes(w, f, r)
-                                                : take_outpaint(w, f, r);
+        if (f->kind != RLM_FIELD_TEXT)
+            return wrong_type(f, "a string", r);
+        return !strcmp(row->name, "size") ? take_size(w, f, r)
+                                          : rlm_mask_take(w, row->name, f->value, r);
     }
     if (take_number(row, f, &v, r))
         return -1;
@@ -432,27 +384,6 @@ void rlm_wish_free(rlm_wish *w)
  */
 
 /* These tell whether there was memory for all of it: cJSON leaves out what it has none for. */
-static bool add_boxes(cJSON *o, const rlm_wish *w)
-{
-    bool whole = true;
-    char text[RLM_WISH_BOXES * 48] = "";
-    size_t n = 0;
-    for (int i = 0; i < w->box_count; i++) {
-        const rlm_box *b = &w->boxes[i];
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d,%d,%d,%d", i ? ";" : "", b->x, b->y,
-                              b->width, b->height);
-        if (b->to)
-            n += (size_t)snprintf(text + n, sizeof text - n, "@%d-%d", b->from, b->to);
-    }
-    if (w->box_count)
-        whole = cJSON_AddStringToObject(o, "mask_box", text);
-    const int *p = w->outpaint;
-    snprintf(text, sizeof text, "%d,%d,%d,%d", p[0], p[1], p[2], p[3]);
-    if (p[0] | p[1] | p[2] | p[3])
-        whole = cJSON_AddStringToObject(o, "outpaint", text) && whole;
-    return whole;
-}
-
 static bool add_row(cJSON *o, const rlm_wish *w, const row *row)
 {
     const void *at = (const char *)w + row->at;
@@ -494,7 +425,7 @@ static cJSON *whole_or_none(cJSON *o, bool whole)
 cJSON *rlm_wish_settings(const rlm_wish *w)
 {
     cJSON *o = cJSON_CreateObject();
-    bool whole = o && add_boxes(o, w);
+    bool whole = o && rlm_mask_add(o, w);
     for (int i = 0; i < ROWS && whole; i++)
         if (rows[i].kind != SPECIAL)
             whole = add_row(o, w, &rows[i]);

@@ -18,6 +18,7 @@ enum {
     RLM_INPUT_DEPTH,
     RLM_INPUT_FLOW,
     RLM_INPUT_EDGE,
+    RLM_INPUT_SOUND_MASK, /* loud: make anew */
     RLM_INPUT_ROLES
 };
 const char *rlm_input_role_name(int role);
@@ -67,7 +68,9 @@ typedef struct rlm_wish {
     int control_role; /* of control_reference, from control_type */
     int backward, format;
     rlm_box boxes[RLM_WISH_BOXES];
-    int box_count, outpaint[4]; /* left, right, top, bottom */
+    int box_count, outpaint[4];     /* left, right, top, bottom */
+    rlm_span spans[RLM_WISH_BOXES]; /* of the sound, to be made anew */
+    int span_count;
     rlm_wish_input inputs[RLM_WISH_INPUTS];
     int input_count;
     int asked_width, asked_height, asked_frames; /* as given; 0: not given */

@@ -7,8 +7,8 @@
 
 #include <cjson/cJSON.h>
 
-static const char *const role_names[RLM_INPUT_ROLES] = {"condition", "audio", "keyframe", "mask",
-                                                        "depth",     "flow",  "edge"};
+static const char *const role_names[RLM_INPUT_ROLES] = {
+    "condition", "audio", "keyframe", "mask", "depth", "flow", "edge", "audio mask"};
 
 const char *rlm_input_role_name(int role)
 {
@@ -33,6 +33,7 @@ static const input_row input_rows[] = {
     {"end_image", RLM_INPUT_KEYFRAME, -1},
     {"mask", RLM_INPUT_MASK, 0},
     {"video_noise_mask", RLM_INPUT_MASK, 0},
+    {"audio_noise_mask", RLM_INPUT_SOUND_MASK, 0},
     {"control_depth", RLM_INPUT_DEPTH, 0},
     {"control_flow", RLM_INPUT_FLOW, 0},
     {"control_edge", RLM_INPUT_EDGE, 0},
@@ -257,9 +258,6 @@ int rlm_input_take(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
         return take_keyframe(w, f, r);
     if (!strcmp(f->name, "control_type"))
         return take_control_type(w, f, r);
-    if (!strcmp(f->name, "audio_noise_mask"))
-        return rlm_refuse(r, 501, "not_supported", f->name,
-                          "Masks of sound are not supported; leave 'audio_noise_mask' out.");
     for (int i = 0; i < INPUT_ROWS; i++) {
         size_t n = strlen(input_rows[i].name);
         if (!strncmp(f->name, input_rows[i].name, n) && (!f->name[n] || f->name[n] == '['))
@@ -279,7 +277,8 @@ int rlm_input_finish(rlm_wish *w, rlm_refusal *r)
         }
         if (w->inputs[i].role == RLM_INPUT_EDGE)
             return rlm_refuse(r, 501, "not_supported", "control_type",
-                              "Edge maps are not supported; allowed are depth and flow.");
+                              "This model was never shown edges: send depth or flow, or the video "
+                              "itself as the condition, and both are estimated.");
     }
     return 0;
 }

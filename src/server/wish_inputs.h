@@ -1,11 +1,16 @@
-/* The files of a wish: uploads, data URLs, results of other jobs. Private to wish*.c. */
+/* The files and masks of a wish: uploads, data URLs, results of other jobs. Private to wish*.c. */
 #ifndef RLM_SERVER_WISH_INPUTS_H
 #define RLM_SERVER_WISH_INPUTS_H
+
+#include <stdbool.h>
 
 #include "src/server/wish.h"
 
 /* Take a field that names an input. 0: taken, -1: refused, 1: it is none. */
 int rlm_input_take(rlm_wish *wish, const rlm_field *field, rlm_refusal *refusal);
+/* mask_box, outpaint or sound_spans (wish_masks.c), and all three as settings. */
+int rlm_mask_take(rlm_wish *wish, const char *name, const char *text, rlm_refusal *refusal);
+bool rlm_mask_add(struct cJSON *settings, const rlm_wish *wish); /* false: no memory */
 /* After all fields: what belongs together (keyframes, control and its type). */
 int rlm_input_finish(rlm_wish *wish, rlm_refusal *refusal);
 /* Add a warning, as long as there is room. */

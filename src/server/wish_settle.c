@@ -49,21 +49,34 @@ void rlm_wish_fit(int *width, int *height, int64_t max_cells)
 }
 
 /* What the inputs make of "auto" where the library could not tell. */
-static void settle_task(rlm_wish *w)
+static int settle_task(rlm_wish *w, rlm_refusal *r)
 {
     int mask = w->box_count > 0, control = 0;
     for (int i = 0; i < 4; i++)
         mask |= w->outpaint[i] > 0;
     mask |= rlm_wish_has(w, RLM_INPUT_MASK);
     control |= rlm_wish_has(w, RLM_INPUT_DEPTH) || rlm_wish_has(w, RLM_INPUT_FLOW);
+    int sound = w->span_count > 0 || rlm_wish_has(w, RLM_INPUT_SOUND_MASK);
+    int other = w->task != RLM_TASK_AUTO && w->task != RLM_TASK_VIDEO_TO_AUDIO;
+    if (sound && (mask || control || other || w->kind == RLM_WISH_EXTEND))
+        return rlm_refuse(r, 400, "conflicting_parameters",
+                          w->span_count ? "sound_spans" : "audio_noise_mask",
+                          "Parts of the sound are made anew with the pictures as they are: ask for "
+                          "other changes in a request of their own.");
+    if (sound && !rlm_wish_has(w, RLM_INPUT_CONDITION))
+        return rlm_refuse(r, 400, "missing_required_parameter", "video",
+                          "Missing required parameter: 'video', whose sound is to be changed.");
+    if (sound)
+        w->task = RLM_TASK_VIDEO_TO_AUDIO;
     if (w->task != RLM_TASK_AUTO || w->kind == RLM_WISH_EXTEND)
-        return;
+        return 0;
     if (w->format == RLM_FORMAT_PNG)
         w->task = RLM_TASK_IMAGE;
     else if (mask)
         w->task = RLM_TASK_PAINT;
     else if (control || w->kind == RLM_WISH_EDIT)
         w->task = RLM_TASK_STYLIZE;
+    return 0;
 }
 
 int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
@@ -98,6 +111,7 @@ int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
     }
     if (w->sound < 0)
         w->sound = 1;
-    settle_task(w);
+    if (settle_task(w, r))
+        return -1;
     return settle_size(w, l, r);
 }

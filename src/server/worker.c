@@ -13,7 +13,8 @@ enum {
     FOLLOW_CELLS = 448, /* 128 x 224, the largest shape of training: sizes taken from a source */
     CONDITION_FRAMES = 512,
     PREVIEW_SIDE = 192,
-    PREVIEW_LIMIT = 8 << 20
+    PREVIEW_LIMIT = 8 << 20,
+    SPANS_MOST = 64
 };
 static const int64_t condition_bytes = (int64_t)512 << 20; /* of one decoded input */
 
@@ -94,6 +95,7 @@ typedef struct making {
     rlm_clip clips[RLM_WISH_INPUTS]; /* decoded inputs, by their place in the wish */
     rlm_clip condition;              /* borrows from clips */
     rlm_keyframe keyframes[RLM_WISH_INPUTS];
+    rlm_span spans[SPANS_MOST]; /* of the sound, to be made anew */
     char tokens[RLM_STORE_PATH];
     int sent; /* frames shown in previews */
 } making;
@@ -161,8 +163,9 @@ static void input_want(const making *m, const rlm_wish_input *in, rlm_want *want
     want->max_bytes = condition_bytes;
     want->max_seconds = m->worker->limits.seconds;
     want->max_frames = in->role == RLM_INPUT_KEYFRAME ? 1 : CONDITION_FRAMES;
-    want->want_video = in->role != RLM_INPUT_AUDIO;
-    want->want_audio = in->role == RLM_INPUT_CONDITION || in->role == RLM_INPUT_AUDIO;
+    int heard = in->role == RLM_INPUT_AUDIO || in->role == RLM_INPUT_SOUND_MASK;
+    want->want_video = !heard;
+    want->want_audio = heard || in->role == RLM_INPUT_CONDITION;
     if (want->want_audio) {
         want->rate = 16000;
         want->channels = 1;
@@ -283,8 +286,34 @@ static void fill_request(making *m)
     r->resume_tokens = access(m->tokens, R_OK) ? NULL : m->tokens;
 }
 
+/* A mask of sound: what is loud is made anew; shorter silences belong to what is around them. */
+static int spans_of(making *m, const rlm_pcm *mask, rlm_error *err)
+{
+    rlm_request *r = &m->request;
+    int64_t quiet = mask->rate / 20, last = -quiet - 1;
+    for (int64_t i = 0; i < mask->count; i++) {
+        float x = mask->samples[i * mask->channels];
+        if (!(x > 0.5f || x < -0.5f))
+            continue;
+        if (i - last > quiet && r->span_count == SPANS_MOST)
+            return rlm_serve_fail(err, RLM_E_ARG, "audio mask: has more than %d parts", SPANS_MOST);
+        if (i - last > quiet)
+            m->spans[r->span_count++].from = (double)i / mask->rate;
+        last = i;
+        m->spans[r->span_count - 1].to = (double)(i + 1) / mask->rate;
+    }
+    const rlm_frames *v = &m->condition.video;
+    if (r->span_count && v->count &&
+        m->spans[r->span_count - 1].to > (double)v->count * v->fps_den / v->fps_num)
+        m->spans[r->span_count - 1].to = 0; /* sound outlasts pictures by a block at times */
+    r->spans = m->spans;
+    return r->span_count ? 0
+                         : rlm_serve_fail(err, RLM_E_ARG,
+                                          "audio mask: is silent, so nothing is to be made anew");
+}
+
 /* Decoded inputs become the request's conditions. */
-static void attach_inputs(making *m)
+static int attach_inputs(making *m, rlm_error *err)
 {
     const rlm_wish *w = m->work->wish;
     rlm_request *r = &m->request;
@@ -306,6 +335,10 @@ static void attach_inputs(making *m)
         r->width = m->worker->limits.width;
         r->height = m->worker->limits.height;
     }
+    r->spans = w->span_count ? w->spans : NULL;
+    r->span_count = w->span_count;
+    const rlm_clip *parts = clip_of(m, RLM_INPUT_SOUND_MASK);
+    return parts && !r->span_count ? spans_of(m, &parts->audio, err) : 0;
 }
 
 /* ---- One job, from end to end -----------------------------------------------------------------
@@ -342,8 +375,9 @@ int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err)
     m->work = work;
     fill_request(m);
     int code = read_inputs(m, err);
+    if (!code)
+        code = attach_inputs(m, err);
     if (!code) {
-        attach_inputs(m);
         if (work->wish->kind == RLM_WISH_EXTEND)
             code = rlm_extend(m->worker->session, &m->request, &m->condition, work->wish->seconds,
                               &clip, &report, err);

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import re
 import struct
 import subprocess
@@ -403,6 +404,65 @@ def n7_sound_for_video_and_video_for_sound():
     fields = {"prompt": "a bell", "num_frames": 8, "size": "32x32"}
     v = s.wait(s.form("/v1/videos", fields, [("audio_reference", "tone.wav", tone.getvalue())]))
     check(v["status"] == "completed" and v["num_frames"] == 8 and v["seconds"] == "1", str(v))
+
+
+def sound(seconds, sample):
+    out = io.BytesIO()
+    with wave.open(out, "wb") as w:
+        w.setnchannels(1)
+        w.setsampwidth(2)
+        w.setframerate(16000)
+        w.writeframes(b"".join(struct.pack("<h", sample(i / 16000)) for i in range(int(seconds * 16000))))
+    return out.getvalue()
+
+
+def samples(data):
+    decode = ["ffmpeg", "-v", "error", "-i", "-", "-f", "s16le", "-ac", "1", "-ar", "16000", "-"]
+    pcm = subprocess.run(decode, input=data, capture_output=True, check=True).stdout
+    return struct.unpack(f"<{len(pcm) // 2}h", pcm)
+
+
+def n7_parts_of_a_sound_are_made_anew():
+    s = shared.get()
+    first = s.make(num_frames=16, size="32x32")  # 2 s
+    tone = sound(2, lambda t: int(9000 * math.sin(2764 * t)))
+    mask = sound(2, lambda t: 30000 if 0.5 <= t < 1 else 0)
+    # AVI is not among the server's formats: MKV, whose AAC blurs the edges of the span
+    both = {"video[id]": first["id"], "prompt": "a bell", "output_format": "mkv"}
+    by_file = s.form("/v1/videos/edits", both, [("source_audio", "t.wav", tone), ("audio_noise_mask", "m.wav", mask)])
+    by_text = s.form("/v1/videos/edits", {**both, "sound_spans": "0.5-1", "seed": by_file["seed"]}, [("source_audio", "t.wav", tone)])
+    heard = []
+    for v in by_file, by_text:
+        v = s.wait(v)
+        check(v["status"] == "completed" and v["num_frames"] == 16 and v["usage"]["video_tokens"] == 0, str(v))
+        status, _, data = s.ask("GET", f"/v1/videos/{v['id']}/content")
+        heard.append(samples(data))
+    check(heard[0] == heard[1], "the span by file and by text are two sounds")
+    want = struct.unpack(f"<{len(tone) // 2 - 22}h", tone[44:])
+    off = lambda a, b: sum(abs(heard[0][i] - want[i]) for i in range(int(a * 16000), int(b * 16000))) / (b - a) / 16000
+    check(off(0.05, 0.45) < 300 and off(1.05, 1.9) < 300, f"kept sound is {off(0.05, 0.45)}, {off(1.05, 1.9)} off")
+    check(off(0.55, 0.95) > 1000, f"what is made anew is {off(0.55, 0.95)} off")
+    video = {"video": {"id": first["id"]}, "prompt": "x"}
+    for wrong in "1-0.5", "x", "1", "-1-2", "1-2;", "0-inf", "nan-1":
+        error = s.json("POST", "/v1/videos/edits", {**video, "sound_spans": wrong}, want=400)["error"]
+        check(error["param"] == "sound_spans" and "from-to in seconds" in error["message"], str(error))
+    error = s.json("POST", "/v1/videos/edits", {**video, "sound_spans": "0-1", "mask_box": "0,0,8,8"}, want=400)["error"]
+    check(error["code"] == "conflicting_parameters", str(error))
+    error = s.json("POST", "/v1/videos", {"prompt": "x", "sound_spans": "0-1"}, want=400)["error"]
+    check(error["param"] == "video", str(error))
+    v = s.wait(s.json("POST", "/v1/videos/edits", {**video, "sound_spans": "1-2"}))  # it was made without
+    check(v["status"] == "failed" and v["error"]["code"] == "invalid_request" and "no sound to keep" in v["error"]["message"], str(v))
+    late = {"prompt": "x", "video[id]": first["id"], "sound_spans": "1-9"}
+    v = s.wait(s.form("/v1/videos/edits", late, [("source_audio", "t.wav", tone)]))
+    check(v["status"] == "failed" and "span 1: 1 to 9 s of a video of 2 s" in v["error"]["message"], str(v))
+
+
+def s3_edges_are_refused_with_a_way_out():
+    s = shared.get()
+    picture = s.content(s.make(), "thumbnail")[1]
+    for fields, name in ({"control_type": "edge"}, "control_reference"), ({}, "control_edge"):
+        answer = s.form("/v1/videos", {"prompt": "x", **fields}, [(name, "e.png", picture)], want=501)
+        check("depth or flow" in answer["error"]["message"], str(answer))
 
 
 def n6_uploads_of_every_kind_are_read():

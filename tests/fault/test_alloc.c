@@ -178,9 +178,7 @@ static int do_tokens(rlm_error *e, digest *d)
     int code = rlm_tokens_save(engine, file_in("codes.rtok"), &video_codes, &audio_codes,
                                "{\"seed\":3}", e);
     if (!code)
-        code = rlm_tokens_read(engine, file_in("codes.rtok"), &v, &a, e);
-    if (!code)
-        code = rlm_tokens_settings(file_in("codes.rtok"), &json, e);
+        code = rlm_tokens_read(engine, file_in("codes.rtok"), &v, &a, &json, e);
     add(d, v.ids, (size_t)v.count * sizeof *v.ids);
     add(d, json ? json : "", json ? strlen(json) : 0);
     rlm_string_free(&json);

@@ -366,6 +366,48 @@ static void case_soundtrack(void)
     rlm_clip_free(&film);
 }
 
+/* Two spans of a stereo sound of another rate: every sample outside of them is the one that came,
+ * in them it is another; the pictures stay. */
+static void case_sound_spans(void)
+{
+    static const rlm_span spans[] = {{0.5, 1.25}, {3.5, 0}};
+    rlm_clip film = make_clip(33, 24, 20, 8, 4 * 22050, 22050), out = {0};
+    plain_request();
+    request.condition = &film;
+    request.width = request.height = 16;
+    request.spans = spans;
+    request.span_count = 2;
+    if (rlm_generate(session, &request, &out, NULL, &err))
+        TEST_FAILED("%s", err.text);
+    CHECK(out.video.count == 33 &&
+          !memcmp(out.video.rgb, film.video.rgb, 33 * pixels(&film.video)));
+    CHECK(out.audio.count == film.audio.count && out.audio.rate == 22050 &&
+          out.audio.channels == film.audio.channels);
+    int64_t inside = 0, changed = 0;
+    for (int64_t i = 0; i < out.audio.count && i < film.audio.count; i++) {
+        double t = (double)i / 22050;
+        int in = (t > 0.499 && t < 1.251) || t > 3.499;
+        int same = out.audio.samples[i] == film.audio.samples[i];
+        CHECK(in || same);
+        inside += in;
+        changed += in && !same;
+    }
+    CHECK(changed > inside * 9 / 10);
+    rlm_clip_free(&out);
+    static const rlm_span wrong[] = {{1, 9}, {2, 2}, {-1, 1}};
+    for (int i = 0; i < 3; i++) {
+        request.spans = &wrong[i];
+        request.span_count = 1;
+        CHECK(rlm_generate(session, &request, &out, NULL, &err) == RLM_E_RANGE);
+        CHECK_HAS(err.text, "span 1");
+    }
+    film.audio.count = 0;
+    request.spans = spans;
+    CHECK(rlm_generate(session, &request, &out, NULL, &err) == RLM_E_ARG);
+    CHECK_HAS(err.text, "no sound to keep");
+    rlm_clip_free(&film);
+}
+
 /* ---- Backward ----------------------------------------------------------------------------------
  */
 
@@ -538,6 +580,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_stylize);
     TEST_CASE(case_visualize);
     TEST_CASE(case_soundtrack);
+    TEST_CASE(case_sound_spans);
     TEST_CASE(case_backward);
     TEST_CASE(case_resume);
     TEST_CASE(case_untouched_window);

@@ -1,3 +1,3 @@
 # exit: 2
-# stderr: *--control: 'edge=x.mp4' is neither depth=FILE nor flow=FILE*
-$reelm stylize --control edge=x.mp4 -o out.mp4
+# stderr: *--control: 'blur=x.mp4' is neither depth=FILE nor flow=FILE*
+$reelm stylize --control blur=x.mp4 -o out.mp4

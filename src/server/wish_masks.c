@@ -1,0 +1,119 @@
+/* Fields that say in words what of a source is made anew: boxes, borders, spans of sound. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "src/server/wish_inputs.h"
+
+/* "x,y,w,h" or "x,y,w,h@from-to"; several with ';'. */
+static int take_boxes(rlm_wish *w, const char *text, rlm_refusal *r)
+{
+    const char *p = text;
+    for (w->box_count = 0; *p;) {
+        rlm_box b = {0};
+        int used = 0;
+        if (w->box_count == RLM_WISH_BOXES ||
+            sscanf(p, "%6d,%6d,%6d,%6d%n", &b.x, &b.y, &b.width, &b.height, &used) != 4)
+            break;
+        p += used;
+        if (*p == '@') {
+            if (sscanf(p, "@%6d-%6d%n", &b.from, &b.to, &used) != 2 || b.from < 0 || b.to <= b.from)
+                break;
+            p += used;
+        }
+        if (b.width < 1 || b.height < 1 || (*p && *p != ';'))
+            break;
+        w->boxes[w->box_count++] = b;
+        if (!*p)
+            return 0;
+        p++;
+    }
+    return rlm_refuse(r, 400, "invalid_value", "mask_box",
+                      "Invalid 'mask_box': '%.60s' is not x,y,width,height[@from-to], at most %d "
+                      "of them with ';' between.",
+                      text, RLM_WISH_BOXES);
+}
+
+/* "0.5-1.25", or "2-" for all from there on; several with ';'. */
+static int take_spans(rlm_wish *w, const char *text, rlm_refusal *r)
+{
+    const char *p = text;
+    for (w->span_count = 0; *p;) {
+        char *end;
+        rlm_span s = {.from = strtod(p, &end)};
+        if (w->span_count == RLM_WISH_BOXES || end == p || *end != '-' || !(s.from >= 0))
+            break;
+        p = end + 1;
+        if (*p && *p != ';') {
+            s.to = strtod(p, &end);
+            if (end == p || !(s.to > s.from && s.to <= 3600))
+                break;
+            p = end;
+        }
+        if (*p && *p != ';')
+            break;
+        w->spans[w->span_count++] = s;
+        if (!*p)
+            return 0;
+        p++;
+    }
+    return rlm_refuse(
+        r, 400, "invalid_value", "sound_spans",
+        "Invalid 'sound_spans': '%.60s' is not from-to in seconds, at most %d of them "
+        "with ';' between.",
+        text, RLM_WISH_BOXES);
+}
+
+static int take_outpaint(rlm_wish *w, const char *text, rlm_refusal *r)
+{
+    int *o = w->outpaint, used = 0;
+    int bad =
+        sscanf(text, "%5d,%5d,%5d,%5d%n", &o[0], &o[1], &o[2], &o[3], &used) != 4 || text[used];
+    for (int i = 0; i < 4; i++)
+        bad |= o[i] < 0 || o[i] > 1024;
+    if (bad)
+        return rlm_refuse(r, 400, "invalid_value", "outpaint",
+                          "Invalid 'outpaint': '%.40s' is not left,right,top,bottom, each 0 to "
+                          "1024 pixels.",
+                          text);
+    return 0;
+}
+
+int rlm_mask_take(rlm_wish *w, const char *name, const char *text, rlm_refusal *r)
+{
+    return !strcmp(name, "mask_box")   ? take_boxes(w, text, r)
+           : !strcmp(name, "outpaint") ? take_outpaint(w, text, r)
+                                       : take_spans(w, text, r);
+}
+
+bool rlm_mask_add(cJSON *o, const rlm_wish *w)
+{
+    bool whole = true;
+    char text[RLM_WISH_BOXES * 48] = "";
+    size_t n = 0;
+    for (int i = 0; i < w->box_count; i++) {
+        const rlm_box *b = &w->boxes[i];
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d,%d,%d,%d", i ? ";" : "", b->x, b->y,
+                              b->width, b->height);
+        if (b->to)
+            n += (size_t)snprintf(text + n, sizeof text - n, "@%d-%d", b->from, b->to);
+    }
+    if (w->box_count)
+        whole = cJSON_AddStringToObject(o, "mask_box", text);
+    const int *p = w->outpaint;
+    snprintf(text, sizeof text, "%d,%d,%d,%d", p[0], p[1], p[2], p[3]);
+    if (p[0] | p[1] | p[2] | p[3])
+        whole = cJSON_AddStringToObject(o, "outpaint", text) && whole;
+    n = 0;
+    for (int i = 0; i < w->span_count; i++) {
+        const rlm_span *s = &w->spans[i];
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%.9g-", i ? ";" : "", s->from);
+        if (s->to > 0)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%.9g", s->to);
+    }
+    if (w->span_count)
+        whole = cJSON_AddStringToObject(o, "sound_spans", text) && whole;
+    return whole;
+}
