@@ -54,6 +54,8 @@ bool cli_interrupted(void);
 /* A text file ("-": stdin) of at most 16 MiB as heap, with a NUL behind; 0, or an exit code after
  * saying why. */
 int cli_read_text(const char *path, char **out);
+/* An array of 1 to 4 axes; type "<f4", "<i4" or "|u1". "-": stdout. Exit code after saying why. */
+int cli_write_npy(const char *path, const char *type, const int *shape, int rank, const void *data);
 bool cli_is_regular(const char *path); /* or not there; devices and pipes can be read once only */
 /* One "key value" line a leaf, nested names joined by dots. */
 void cli_print_plain(const struct cJSON *node, const char *prefix);

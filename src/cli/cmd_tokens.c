@@ -138,6 +138,21 @@ static int cut(rlm_codes *v, const char *range)
     return rlm_codes_cut(v, from, to, &err) ? cli_error(&err) : EXIT_DONE;
 }
 
+/* The codes as NumPy reads them: the picture's, or the sound's where there is no picture. */
+static int write_array(const cli_args *a, const rlm_codes *video, const rlm_codes *audio)
+{
+    const rlm_codes *c = video->count && !a->no_video ? video : audio;
+    if (!c->count)
+        return cli_usage("tokens: %s has no sound", a->inputs[0]);
+    return cli_write_npy(a->output, "<i4", c->dims, c == video ? 3 : 2, c->ids);
+}
+
+static bool is_array(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 4 && !strcmp(path + n - 4, ".npy");
+}
+
 int cmd_tokens(const cli_args *a)
 {
     rlm_codes video = {0}, audio = {0};
@@ -168,7 +183,9 @@ int cmd_tokens(const cli_args *a)
     if (!exit_code && a->output) {
         if (a->input_count > 1)
             rlm_codes_free(&audio);
-        if (rlm_tokens_write(NULL, a->output, &video, &audio, &err))
+        if (is_array(a->output))
+            exit_code = write_array(a, &video, &audio);
+        else if (rlm_tokens_write(NULL, a->output, &video, &audio, &err))
             exit_code = cli_error(&err);
         else
             report(a, a->output, &video, &audio, 0);

@@ -107,26 +107,6 @@ static int wrote(FILE *f, const char *path, int good)
     return good ? EXIT_DONE : EXIT_IO;
 }
 
-/* NumPy's file format, version 1.0. */
-static int write_npy(const char *path, const char *type, size_t item, const rlm_frames *v, int last,
-                     const void *data)
-{
-    char shape[96], header[128];
-    int n = snprintf(shape, sizeof shape, last ? "%d, %d, %d, %d" : "%d, %d, %d", v->count,
-                     v->height, v->width, last);
-    memset(header, ' ', sizeof header);
-    memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10); /* 0x76 = 128 - 10 */
-    n = snprintf(header + 10, sizeof header - 10,
-                 "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type, shape);
-    header[10 + n] = ' ';
-    header[127] = '\n';
-    size_t count = (size_t)v->count * (size_t)v->height * (size_t)v->width * (last ? last : 1);
-    FILE *f = fopen(path, "wb");
-    int good = f && fwrite(header, 1, sizeof header, f) == sizeof header &&
-               fwrite(data, item, count, f) == count;
-    return wrote(f, path, good);
-}
-
 /* Depth, flow and mask of one clip; fills `range` for the list. */
 static int write_truth(const job *j, const char *stem, const rlm_clip *clip,
                        const rlm_world_truth *truth, rlm_control_range *range)
@@ -148,12 +128,13 @@ static int write_truth(const job *j, const char *stem, const rlm_clip *clip,
     if (code)
         return cli_error(&err);
     snprintf(path, sizeof path, "%s/%s.depth.npy", j->args->output, stem);
-    int exit_code = write_npy(path, "<f4", 4, v, 0, truth->depth);
+    const int shape[4] = {v->count, v->height, v->width, 2};
+    int exit_code = cli_write_npy(path, "<f4", shape, 3, truth->depth);
     snprintf(path, sizeof path, "%s/%s.flow.npy", j->args->output, stem);
     if (!exit_code)
-        exit_code = write_npy(path, "<f4", 4, v, 2, truth->flow);
+        exit_code = cli_write_npy(path, "<f4", shape, 4, truth->flow);
     snprintf(path, sizeof path, "%s/%s.mask.npy", j->args->output, stem);
-    return exit_code ? exit_code : write_npy(path, "|u1", 1, v, 0, truth->mask);
+    return exit_code ? exit_code : cli_write_npy(path, "|u1", shape, 3, truth->mask);
 }
 
 static int write_list(job *j, const char *stem, uint64_t seed, const char *ext,

@@ -198,6 +198,10 @@ static int edit_inputs(cli_job *j, const char *path)
         code = cli_usage("edit: say what to make anew: --mask FILE, --mask-box or --outpaint");
     if (!code)
         code = read_input(j, path, 0);
+    if (!code && !j->condition.video.count) {
+        fprintf(stderr, "reelm: %s: no picture in it\n", path);
+        code = EXIT_DATA;
+    }
     if (!code && a->mask)
         code = read_pictures(a->mask, &j->extra->mask);
     if (code)

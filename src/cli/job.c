@@ -256,6 +256,8 @@ static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t
             cJSON_AddNumberToObject(o, "preview_write_s", preview_s);
         cJSON_AddNumberToObject(o, "peak_bytes", (double)t->peak_bytes);
         cJSON_AddBoolToObject(o, "partial", partial);
+        if (j->args->verb == CLI_EXTEND)
+            cli_drift(v, o, NULL);
         char *text = j->many ? cJSON_PrintUnformatted(o) : cJSON_Print(o);
         FILE *to = strcmp(j->output, "-") ? stdout : stderr; /* stdout holds the clip */
         fprintf(to, "%s\n", text ? text : "");
@@ -269,6 +271,8 @@ static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t
                clip->audio.count ? " with sound" : "", (unsigned long long)j->request.seed,
                (long long)(t->video_tokens + t->audio_tokens), t->prefill_s + t->sample_s,
                t->decode_s);
+        if (j->args->verb == CLI_EXTEND)
+            cli_drift(v, NULL, stdout);
     } else if (!j->args->quiet) {
         fprintf(stderr, "reelm: seed %llu\n", (unsigned long long)j->request.seed);
     }
@@ -299,10 +303,14 @@ static int write_clip(cli_job *j, rlm_clip *clip, const cJSON *full)
     char *text = cJSON_PrintUnformatted(full);
     cli_write_options(a, &w);
     clip->metadata = (char *)(uintptr_t)cli_embedded(a, text);
-    int code = rlm_media_write(j->output, clip, &w, &err) ? cli_error(&err) : EXIT_DONE;
+    int code = rlm_media_write(j->output, clip, &w, &err) ? EXIT_FAIL : EXIT_DONE;
     clip->metadata = NULL;
+    size_t n = strlen(err.text);
     if (code && j->request.save_tokens && !access(j->tokens, R_OK))
-        fprintf(stderr, "reelm: the tokens are safe: reelm decode %s -o FILE\n", j->tokens);
+        snprintf(err.text + n, sizeof err.text - n,
+                 "; the tokens are safe: reelm decode %s -o FILE", j->tokens);
+    if (code)
+        code = cli_error(&err);
     if (!code && a->sidecar && text)
         code = write_sidecar(j, text);
     free(text);

@@ -3,6 +3,8 @@
 #ifndef RLM_CLI_JOB_H
 #define RLM_CLI_JOB_H
 
+#include <stdio.h>
+
 #include "src/cli/cli.h"
 
 enum { CLI_PATH_ROOM = 4096 };
@@ -68,6 +70,10 @@ int cli_job_dry_run(cli_job *j, cli_make make);
 /* Free what belongs to one job, not the engine. */
 void cli_job_clear(cli_job *j);
 void cli_job_close(cli_job *j);
+
+/* ---- drift.c: mean and deviation of luma and chroma, a line a second to `to`, an array into o;
+ * each may be NULL. */
+void cli_drift(const rlm_frames *v, struct cJSON *o, FILE *to);
 
 /* ---- settings.c: what was asked, as JSON and back
  * ------------------------------------------------

@@ -54,7 +54,7 @@ enum {
     BATCHED = MAKES & ~CLI_EXTEND,
     MODELS =
         MAKES | CLI_ENCODE | CLI_DECODE | CLI_INFO | CLI_BENCH | CLI_TRAIN | CLI_SERVE | CLI_EVAL,
-    WRITES = MAKES | CLI_ENCODE | CLI_DECODE | CLI_TOKENS | CLI_ASSEMBLE | CLI_CONVERT,
+    WRITES = MAKES | CLI_ENCODE | CLI_DECODE | CLI_ASSEMBLE | CLI_CONVERT,
     SHAPED = MAKES | CLI_WORLD,
     ALL = -1
 };
@@ -117,6 +117,8 @@ static const cli_option rows[] = {
      "leave the sound out"},
     {"no-video", NULL, 0, FLAG, AT(no_video), CLI_ENCODE | CLI_DECODE, 0, 0, NULL,
      "leave the picture out"},
+    {"no-video", NULL, 0, FLAG, AT(no_video), CLI_TOKENS, 0, 0, NULL,
+     "the sound's codes to FILE.npy, not the picture's"},
     {"batch-count", NULL, 'b', INTEGER, AT(batch_count), BATCHED, 1, 1000, "N",
      "that many clips, seeds counted up; %d and {seed} in the name, else -1, -2"},
     {"skip-existing", NULL, 0, FLAG, AT(skip_existing), CLI_GENERATE | CLI_ANIMATE, 0, 0, NULL,
@@ -143,6 +145,8 @@ static const cli_option rows[] = {
     {.help = "Files"},
     {"output", NULL, 'o', STRING, AT(output), WRITES, 0, 0, "FILE",
      "mp4 webm mkv avi (lossless) gif y4m png wav flac ('-': stdout)"},
+    {"output", NULL, 'o', STRING, AT(output), CLI_TOKENS, 0, 0, "FILE",
+     "token file, or FILE.npy for NumPy ('-': stdout)"},
     {"output", NULL, 'o', STRING, AT(output), CLI_WORLD, 0, 0, "DIR",
      "folder to fill, or the sheet"},
     {"format", NULL, 0, STRING, AT(format), SHAPED | CLI_DECODE, 0, 0, "NAME",

@@ -14,7 +14,7 @@ static void tokens_of(const char *file, char sha[65])
     rlm_codes v = {0}, a = {0};
     rlm_error why = {0};
     *sha = 0;
-    if (rlm_tokens_read(NULL, file, &v, &a, &why)) {
+    if (rlm_tokens_read(NULL, file, &v, &a, NULL, &why)) {
         TEST_FAILED("%s", why.text);
         return;
     }

@@ -11,4 +11,10 @@ $reelm generate --from-metadata a.mp4 -q --no-metadata -o d.mp4 || exit 92
 ! grep -qa 'roter Ball' d.mp4 && grep -qa 'trainedAlgorithmicMedia' d.mp4 || exit 91
 cp a.mp4 e.mp4 # the sidecar serves where the file says nothing
 ffmpeg -v error -i d.mp4 -map_metadata -1 -c copy f.mp4 && cp a.mp4.json f.mp4.json || exit 90
-$reelm metadata f.mp4 --json | grep -qF "$sum"
+$reelm metadata f.mp4 --json | grep -qF "$sum" || exit 89
+# every format that keeps them
+$reelm generate --frames 2 --size 32x32 -q -s 7 -p "ein roter Ball, 红球" -o g.mp4 --save-tokens g.rtok || exit 88
+for name in g.mkv g.webm g.mov g.avi g.wav g.flac g.ogg; do
+  $reelm decode g.rtok -q -o $name && $reelm metadata $name --json >g.json || exit 87
+  for key in schema generator mode prompt seed width height temperature model; do grep -q "\"$key\"" g.json || exit 86; done
+done

@@ -20,4 +20,25 @@ for file in s.mp4 f.avi; do
   $reelm metadata $file --json | grep -q '"prompt":[[:space:]]*"a red ball"' || exit 90
 done
 grep -qa DigitalSourceType s.mp4 || exit 89
-$reelm decode g.rtok --no-metadata -o n.mp4 -q && ! grep -qa 'red ball' n.mp4 && grep -qa DigitalSourceType n.mp4
+$reelm decode g.rtok --no-metadata -o n.mp4 -q && ! grep -qa 'red ball' n.mp4 && grep -qa DigitalSourceType n.mp4 || exit 88
+# the tokenizers alone are enough
+command -v python3 >/dev/null || exit 0
+mkdir alone && ln -s "$model"/*.safetensors alone/ && rm alone/lm.safetensors
+python3 - <<'END'
+import json, os
+c = json.load(open(os.environ["model"] + "/config.json"))
+json.dump({k: v for k, v in c.items() if k not in ("lm", "text")}, open("alone/config.json", "w"))
+END
+$reelm encode g.mp4 -o alone.rtok -q -m alone && $reelm decode alone.rtok -o alone.mp4 -q -m alone || exit 87
+$reelm generate --frames 1 -m alone -o no.mp4 2>err && exit 86
+grep -q 'lm' err || exit 85
+# codes as an array
+$reelm tokens t.rtok -o t.npy -q && python3 - <<'END'
+import json, struct
+d = open("t.npy", "rb").read()
+n = struct.unpack("<Q", open("t.rtok", "rb").read(8))[0]
+r = open("t.rtok", "rb").read()
+at = json.loads(r[8:8 + n])["video"]["data_offsets"]
+assert d[:8] == b"\x93NUMPY\x01\x00" and b"'shape': (2, 4, 4)" in d[:128] and b"<i4" in d[:128]
+assert d[128:] == r[8 + n + at[0]:8 + n + at[1]]
+END

@@ -1,0 +1,32 @@
+/* Arrays in NumPy's file format, version 1.0. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/cli/cli.h"
+
+int cli_write_npy(const char *path, const char *type, const int *shape, int rank, const void *data)
+{
+    enum { HEADER = 128, FIXED = 10 };
+    char dims[96] = "", header[HEADER];
+    size_t count = 1, item = (size_t)(type[2] - '0');
+    for (int i = 0, n = 0; i < rank; i++) {
+        n += snprintf(dims + n, sizeof dims - (size_t)n, i ? ", %d" : "%d", shape[i]);
+        count *= (size_t)shape[i];
+    }
+    memset(header, ' ', sizeof header);
+    memcpy(header, "\x93NUMPY\x01\x00\x76\x00", FIXED); /* 0x76 = HEADER - FIXED */
+    int n = snprintf(header + FIXED, sizeof header - FIXED,
+                     "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type, dims);
+    header[FIXED + n] = ' ';
+    header[HEADER - 1] = '\n';
+    FILE *f = strcmp(path, "-") ? fopen(path, "wb") : stdout;
+    int good = f && fwrite(header, 1, sizeof header, f) == sizeof header &&
+               fwrite(data, item, count, f) == count;
+    if (f && (f == stdout ? fflush(f) : fclose(f)))
+        good = 0;
+    if (good)
+        return EXIT_DONE;
+    fprintf(stderr, "reelm: %s: cannot be written: %s\n", path, strerror(errno));
+    return EXIT_IO;
+}
