@@ -8,4 +8,4 @@ $reelm generate --seconds 4 --no-audio -s 1 --preview-path now.png --preview-int
 awk -F: '{ gsub(/[ \t",]/, "") } $1 == "preview_write_s" { p = $2; said = 1 } $1 == "sample_s" { s = $2 } END { exit !(said && p < 0.05 * s + 0.05) }' a.json || exit 94
 command -v script >/dev/null || exit 0
 script -qec "$reelm generate --frames 9 --size 96x96 --no-audio -s 1 -t 1 -o a.mp4" tty.log >/dev/null || exit 93
-tr '\r' '\n' <tty.log | grep -qE '^(\x1b\[K)?\[?sample\]?.*[0-9]+/[0-9]+.*tok/s'
+tr '\r' '\n' <tty.log | grep -qE '\[(prompt|sample)\] [0-9]+/[0-9]+ tok  [0-9]+ tok/s  [0-9.]+ s  ETA [0-9.]+ s'
