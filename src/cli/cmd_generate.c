@@ -1,5 +1,6 @@
 /* The verbs that make clips: generate, animate, extend, edit, stylize, sound, visualize. */
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "src/cli/job.h"
@@ -55,7 +56,9 @@ int cmd_generate(const cli_args *a)
         code = cli_batch_open(&batch, &own);
     int count = code ? 0 : cli_batch_count(&batch), failed = 0;
     cli_job j = {.args = &own, .many = count > 1};
-    if (count > 1 && own.resume_tokens)
+    if (count > 1 && own.output && !strcmp(own.output, "-"))
+        code = cli_usage("-o -: stdout takes one clip, not %d", count);
+    else if (count > 1 && own.resume_tokens)
         code = cli_usage("--resume goes on with one clip, not with a batch");
     cli_catch_interrupt();
     for (int i = 0; i < count && !code; i++) {

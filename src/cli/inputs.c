@@ -6,7 +6,13 @@
 
 #include "src/cli/job.h"
 
-enum { AREA_MOST = 128 * 224, AREA_FIT = 128 * 128, GRID = 8, FRAMES_MOST = 256 };
+enum {
+    AREA_MOST = 128 * 224,
+    AREA_FIT = 128 * 128,
+    GRID = 8,
+    FRAMES_MOST = 256,
+    BORDER_MOST = 4096
+};
 
 /* ---- Words of options --------------------------------------------------------------------------
  */
@@ -38,6 +44,9 @@ static int parse_borders(const char *text, int border[4])
     if (sscanf(text, "%d,%d,%d,%d%n", &border[0], &border[1], &border[2], &border[3], &used) != 4 ||
         text[used])
         return cli_usage("--outpaint: '%s' is not LEFT,RIGHT,TOP,BOTTOM", text);
+    for (int i = 0; i < 4; i++)
+        if (border[i] < 0 || border[i] > BORDER_MOST)
+            return cli_usage("--outpaint: %d pixels, allowed are 0 to %d", border[i], BORDER_MOST);
     return 0;
 }
 

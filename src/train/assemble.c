@@ -38,8 +38,12 @@ static int add_source(const char *source, const char *out, const rlm_kernels *k,
     enum { EVERY = RLM_PART_ALL | RLM_PART_OPTIONAL };
     rlm_model m = {0};
     int count = 0;
-    if (!rlm_is_dir(source))
+    if (!rlm_is_dir(source)) {
+        rlm_text *pieces = NULL;
+        RLM_TRY(rlm_text_open(&pieces, source, err)); /* anything could stand there */
+        rlm_text_close(&pieces);
         return rlm_model_add_text(out, source, err);
+    }
     RLM_TRY(rlm_model_open(&m, source, EVERY, k, par, err));
     int code = copy_parts(out, &m, &count, err);
     rlm_model_close(&m);

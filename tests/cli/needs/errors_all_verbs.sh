@@ -47,10 +47,10 @@ for file in nothere folder; do
 done
 # model directories
 for dir in nothere empty folder text model; do
-  for line in "generate -m DIR -o a.mp4" "extend film.mp4 --seconds 1 -m DIR -o a.mp4" "encode film.mp4 -m DIR -o a.rtok" "info -m DIR" "bench -m DIR" \
-    "serve -m DIR --port 0" "convert DIR --weights int8 -o m2" "assemble DIR -o m2" "eval video film.mp4 -m DIR"; do
+  for line in "generate -m DIR -o a.mp4" "extend film.mp4 --seconds 1 -m DIR -o a.mp4" "encode film.mp4 -m DIR -o a.rtok" "info -m DIR" \
+    "serve -m DIR --port 0" "convert DIR --weights int8 -o m.conv.DIR" "assemble DIR -o m.asm.DIR" "eval video film.mp4 -m DIR"; do
     # shellcheck disable=SC2086
-    try "3|4|6" ${line/DIR/$dir}
+    try "3|4|6" ${line//DIR/$dir}
   done
 done
 # numbers
@@ -71,14 +71,14 @@ for verb in generate animate extend edit stylize sound visualize encode decode t
   try 2 $verb -Z
 done
 for line in "serve x" "manual x" "info x" "completion" "completion zsh" "probe" "probe a b" "metadata" "tokens" "encode" "decode" "train" "train tea --data folder --out r" "eval" \
-  "eval tea film.mp4" "convert model -o m2" "convert model --weights f9 -o m2" "stylize" "sound" "visualize" "animate" "edit film.mp4" "edit" "extend film.mp4"; do
+  "eval tea film.mp4" "convert model" "convert model --weights f9 -o m2" "stylize" "sound" "visualize" "animate" "edit film.mp4" "edit" "extend film.mp4"; do
   # shellcheck disable=SC2086
   try 2 $line
 done
 # outputs
 one="--frames 1 --size 16x16 --no-audio -s 1"
 for out in nowhere/a.mp4 folder /proc/1/none/a.mp4; do
-  for line in "generate $one -o OUT" "animate film.mp4 $one -o OUT" "encode film.mp4 -o OUT" "world --count 1 --size 16x16 --sheet -o OUT"; do
+  for line in "generate $one -o OUT" "animate film.mp4 $one -o OUT" "encode film.mp4 -o OUT"; do
     # shellcheck disable=SC2086
     try 6 ${line/OUT/$out}
   done
@@ -91,8 +91,8 @@ try 1 decode film.mp4 -o a
 try 2 generate -o -
 try "1|2" generate $one --frames 2 -o a.png
 # what does not go together
-for line in "generate -p a --prompt-file text" "generate --frames 3 --seconds 2" "generate --size 16x16 -W 32" "generate --prompts-file text -p x" "generate --prompts-file text -b 2" \
-  "generate --from-metadata a --resume b" "generate -b 2 -o -" "generate -i a.png b.png" "tokens film.mp4 --cut 0:1" "generate --strict --seconds 0.2"; do
+for line in "generate -p a --prompt-file text" "generate --frames 3 --seconds 2" "generate --prompts-file text -p x" \
+  "generate --from-metadata a --resume b" "generate -b 2 -o -" "tokens film.mp4 --cut 0:1" "generate --strict --seconds 0.2"; do
   # shellcheck disable=SC2086
   try "2|3" $line
 done
