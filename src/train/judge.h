@@ -4,7 +4,7 @@
  *                                           |                colour
  *                                           |-> cells: which colour is where
  *   32 x 32 cut out around a body ----------> its shape and material; the style
- *   seven frames of it --------------------> when it touches something
+ *   seven frames of it ---------------------> when it touches something
  *   40 bands of sound, 100 times a second --------> onsets of impacts
  *
  * No two bodies of a scene share a colour, so a colour names a body. docs/JUDGE.md. */
@@ -81,8 +81,7 @@ int rlm_judge_net_plan(rlm_judge_net *net, int most, rlm_error *err);
 void rlm_judge_forward(rlm_run *run, const rlm_judge_net *net, int n, const float *pixels,
                        const float *bands, rlm_judge_logits *out);
 
-/* ---- judge_crop.c -----------------------------------------------------------------------------
- */
+/* ---- judge_crop.c ---------------------------------------------------------------------------- */
 
 /* Looks at squares around a body: in one frame, for what it is; in four gaps between frames and
  * what is beside them, for contacts there (class 0: none, else in which part of the gap). */

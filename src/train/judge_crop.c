@@ -1,8 +1,9 @@
 /* The judge's closer looks: squares around a body brought to one size.
  *
- *   body     frame 0, 8, 16                        -> colour, shape, material; the style
- *   contact  four gaps, seven frames -> in which eighth of each gap it meets
- * something 32 x 32 -> convolutions -> 4 heads
+ *   body     frame 0, 8 or 16         -> colour, shape, material; the style
+ *   contact  seven frames, four gaps  -> in which eighth of each gap it meets something
+ *
+ * Each is 32 x 32, goes through the same convolutions and has four heads.
  *
  * A pixel of a body's look: its colour, and four times what it differs from the mean around it;
  * outlines, grain and highlights are small beside the colours, and learnt late without it. Of a

@@ -96,14 +96,11 @@ static int group_of(int frame)
     return (frame + 3) / 4;
 }
 
-static void look_closer(rlm_run *run, const rlm_judge_crop *net, int look,
-                        const rlm_judge_logits *l, int index, const float *pixels,
-                        const rlm_judge_view *v, closer *c)
+static void look_closer(rlm_run *run, const rlm_judge_crop *net, int look, const float *pixels,
+                        rlm_judge_square at[JUDGE_GROUPS][COLOURS], closer *c)
 {
     int moments = rlm_judge_crop_moments(look), from, to;
     size_t floats = rlm_judge_crop_floats(look);
-    rlm_judge_square at[JUDGE_GROUPS][COLOURS];
-    find_all(run, l, index, v, at);
     float *crops = rlm_arena_alloc(run->arena, sizeof(float) * COLOURS * (size_t)moments * floats);
     c->count = 0;
     for (int m = 0; m < moments; m++) {
@@ -174,10 +171,13 @@ void rlm_judge_look_again(rlm_run *run, rlm_judge_crop *const crops[LOOKS],
                           const rlm_judge_logits *l, int index, const float *pixels,
                           rlm_judge_view *v)
 {
+    rlm_judge_square at[JUDGE_GROUPS][COLOURS];
+    size_t mark = rlm_arena_mark(run->arena);
+    find_all(run, l, index, v, at);
+    rlm_arena_rewind(run->arena, mark);
     for (int look = 0; look < LOOKS; look++) {
         closer c;
-        size_t mark = rlm_arena_mark(run->arena);
-        look_closer(run, crops[look], look, l, index, pixels, v, &c);
+        look_closer(run, crops[look], look, pixels, at, &c);
         if (look == LOOK_BODY)
             read_crops(&c, v);
         else

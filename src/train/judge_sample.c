@@ -51,16 +51,33 @@ static void cell_truth(const rlm_scene *s, const uint8_t *mask, rlm_judge_truth 
     }
 }
 
+/* What a body covers of a frame. */
+typedef struct extent {
+    int x0, x1, y0, y1, pixels;
+} extent;
+
+static extent extent_of(const uint8_t *frame, int object)
+{
+    extent e = {JUDGE_SIDE, 0, JUDGE_SIDE, 0, 0};
+    for (int y = 0; y < JUDGE_SIDE; y++)
+        for (int x = 0; x < JUDGE_SIDE; x++)
+            if (frame[y * JUDGE_SIDE + x] == 1 + object) {
+                e.x0 = x < e.x0 ? x : e.x0;
+                e.x1 = x > e.x1 ? x : e.x1;
+                e.y0 = y < e.y0 ? y : e.y0;
+                e.y1 = y > e.y1 ? y : e.y1;
+                e.pixels++;
+            }
+    return e;
+}
+
 /* 1 visible, 0 nowhere, -1 hardly. */
-static int visible(const uint8_t *mask, int object)
+static int visible(const extent covers[JUDGE_FRAMES])
 {
     int frames = 0, any = 0;
     for (int f = 0; f < JUDGE_FRAMES; f++) {
-        int pixels = 0;
-        for (int i = 0; i < JUDGE_SIDE * JUDGE_SIDE; i++)
-            pixels += mask[(size_t)f * JUDGE_SIDE * JUDGE_SIDE + (size_t)i] == 1 + object;
-        frames += pixels >= JUDGE_SEEN_PIXELS;
-        any |= pixels;
+        frames += covers[f].pixels >= JUDGE_SEEN_PIXELS;
+        any |= covers[f].pixels;
     }
     return frames >= JUDGE_SEEN_FRAMES ? 1 : any ? -1 : 0;
 }
@@ -74,40 +91,32 @@ static void body_truth(const rlm_object *o, int seen, rlm_judge_truth *t)
 }
 
 /* A third larger than what a body covers from one frame to another; side 0: too little. */
-static rlm_judge_square square_of(const uint8_t *mask, int from, int to, int object)
+static rlm_judge_square square_of(const extent covers[JUDGE_FRAMES], int from, int to)
 {
-    int x0 = JUDGE_SIDE, y0 = JUDGE_SIDE, x1 = 0, y1 = 0, most = 0;
-    for (int f = from; f <= to; f++) {
-        const uint8_t *p = mask + (size_t)f * JUDGE_SIDE * JUDGE_SIDE;
-        int pixels = 0;
-        for (int y = 0; y < JUDGE_SIDE; y++)
-            for (int x = 0; x < JUDGE_SIDE; x++)
-                if (p[y * JUDGE_SIDE + x] == 1 + object) {
-                    x0 = x < x0 ? x : x0;
-                    x1 = x > x1 ? x : x1;
-                    y0 = y < y0 ? y : y0;
-                    y1 = y > y1 ? y : y1;
-                    pixels++;
-                }
-        most = pixels > most ? pixels : most;
+    extent all = covers[from];
+    for (int f = from + 1; f <= to; f++) {
+        const extent *e = &covers[f];
+        all.x0 = e->x0 < all.x0 ? e->x0 : all.x0;
+        all.x1 = e->x1 > all.x1 ? e->x1 : all.x1;
+        all.y0 = e->y0 < all.y0 ? e->y0 : all.y0;
+        all.y1 = e->y1 > all.y1 ? e->y1 : all.y1;
+        all.pixels = e->pixels > all.pixels ? e->pixels : all.pixels;
     }
-    int side = x1 - x0 > y1 - y0 ? x1 - x0 : y1 - y0;
-    if (most < JUDGE_SEEN_PIXELS)
+    int wide = all.x1 - all.x0, high = all.y1 - all.y0, side = wide > high ? wide : high;
+    if (all.pixels < JUDGE_SEEN_PIXELS)
         return (rlm_judge_square){0};
-    return (rlm_judge_square){0.5f * (float)(x0 + x1 + 1), 0.5f * (float)(y0 + y1 + 1),
-                              1.3f * (float)(side + 1)};
+    return (rlm_judge_square){0.5f * (float)(all.x0 + all.x1 + 1),
+                              0.5f * (float)(all.y0 + all.y1 + 1), 1.3f * (float)(side + 1)};
 }
 
-static void square_truth(const uint8_t *mask, rlm_judge_truth *t)
+static void square_truth(const extent covers[JUDGE_FRAMES], int object, rlm_judge_truth *t)
 {
-    memset(t->square, 0, sizeof t->square);
-    for (int i = 0; i < t->scene.count; i++)
-        for (int look = 0; look < LOOKS; look++)
-            for (int m = 0; m < rlm_judge_crop_moments(look); m++) {
-                int from, to;
-                rlm_judge_crop_frames(look, m, &from, &to);
-                t->square[look][m][i] = square_of(mask, from, to, i);
-            }
+    for (int look = 0; look < LOOKS; look++)
+        for (int m = 0; m < rlm_judge_crop_moments(look); m++) {
+            int from, to;
+            rlm_judge_crop_frames(look, m, &from, &to);
+            t->square[look][m][object] = square_of(covers, from, to);
+        }
 }
 
 /* A body's contact; the first one of a gap, and plain ones before faint ones. */
@@ -163,13 +172,17 @@ int rlm_judge_render(const rlm_world *world, uint64_t seed, rlm_clip *clip, rlm_
         cell_truth(&t->scene, truth.mask, t);
         memset(t->body, -1, sizeof t->body);
         memset(t->body[BODY_COLOUR], 0, sizeof t->body[BODY_COLOUR]);
+        memset(t->square, 0, sizeof t->square);
         for (int i = 0; i < t->scene.count; i++) {
-            seen[i] = visible(truth.mask, i);
+            extent covers[JUDGE_FRAMES];
+            for (int f = 0; f < JUDGE_FRAMES; f++)
+                covers[f] = extent_of(truth.mask + (size_t)f * JUDGE_SIDE * JUDGE_SIDE, i);
+            seen[i] = visible(covers);
             body_truth(&t->scene.object[i], seen[i], t);
+            square_truth(covers, i, t);
         }
         for (int k = 0; k < CLIP_KINDS; k++)
             t->clip[k] = (int8_t)rlm_scene_fact(&t->scene, 0, rlm_judge_clip_fact(k));
-        square_truth(truth.mask, t);
         contact_truth(m, seen, t);
     }
     rlm_free(truth.mask);
