@@ -46,11 +46,8 @@ static inline void rlm_amx_end(void)
     _tile_release();
 }
 
-/* out [32][32] (+)= A (two tiles of 16 rows at a0, a1, row stride lda bytes) x B (nk chunks). When
- * narrow, only columns 0..15 are computed. add: to what out holds. */
-static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t lda,
-                                 const size_t *off, const uint8_t *b, int nk, bool narrow, bool add,
-                                 float *out)
+/* The sums of a block, out [32][32], in tiles 0 to 3: from zero, or added to what out holds. */
+static inline void rlm_amx_sums_begin(const float *out, bool add)
 {
     if (add) {
         _tile_loadd(0, out, 128);
@@ -63,6 +60,23 @@ static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t ld
         _tile_zero(2);
         _tile_zero(3);
     }
+}
+
+static inline void rlm_amx_sums_end(float *out)
+{
+    _tile_stored(0, out, 128);
+    _tile_stored(1, out + 16, 128);
+    _tile_stored(2, out + 16 * 32, 128);
+    _tile_stored(3, out + 16 * 32 + 16, 128);
+}
+
+/* out [32][32] (+)= A (two tiles of 16 rows at a0, a1, row stride lda bytes) x B (nk chunks). When
+ * narrow, only columns 0..15 are computed. add: to what out holds. */
+static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t lda,
+                                 const size_t *off, const uint8_t *b, int nk, bool narrow, bool add,
+                                 float *out)
+{
+    rlm_amx_sums_begin(out, add);
     if (narrow) {
         for (int i = 0; i < nk; i++, b += 2 * RLM_AMX_TILE) {
             _tile_loadd(6, b, 64);
@@ -83,10 +97,7 @@ static inline void rlm_amx_block(const uint8_t *a0, const uint8_t *a1, size_t ld
             _tile_dpbf16ps(3, 5, 7);
         }
     }
-    _tile_stored(0, out, 128);
-    _tile_stored(1, out + 16, 128);
-    _tile_stored(2, out + 16 * 32, 128);
-    _tile_stored(3, out + 16 * 32 + 16, 128);
+    rlm_amx_sums_end(out);
 }
 
 /* y rows (stride ldy) = block rows + bias + residual, n <= 32 columns; residual may be y itself.

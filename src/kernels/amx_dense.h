@@ -12,17 +12,7 @@ enum { DENSE_SEGMENT = 12 /* chunks of K whose weights stay in the L1 cache */ }
 static inline void dense_block(const uint8_t *a0, const uint8_t *a1, const uint8_t *b, int nk,
                                bool narrow, bool add, float *out, const uint8_t *ahead, int lines)
 {
-    if (add) {
-        _tile_loadd(0, out, 128);
-        _tile_loadd(1, out + 16, 128);
-        _tile_loadd(2, out + 16 * 32, 128);
-        _tile_loadd(3, out + 16 * 32 + 16, 128);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
+    rlm_amx_sums_begin(out, add);
     for (int i = 0; i < nk; i++, a0 += RLM_AMX_TILE, a1 += RLM_AMX_TILE, b += 2 * RLM_AMX_TILE) {
         for (int l = 0; l < lines; l++, ahead += 64)
             _mm_prefetch((const char *)ahead, _MM_HINT_T1);
@@ -37,10 +27,7 @@ static inline void dense_block(const uint8_t *a0, const uint8_t *a1, const uint8
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, out, 128);
-    _tile_stored(1, out + 16, 128);
-    _tile_stored(2, out + 16 * 32, 128);
-    _tile_stored(3, out + 16 * 32 + 16, 128);
+    rlm_amx_sums_end(out);
 }
 
 /* sums [rows][32] (+)= rows of tiles x `depth` chunks of the panel b. The rows are the ones from
