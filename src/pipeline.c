@@ -36,8 +36,7 @@ void rlm_request_defaults(rlm_request *request)
                              .preview_share = 0.05};
 }
 
-/* ---- Engine -----------------------------------------------------------------------------------
- */
+/* ---- Engine ---------------------------------------------------------------------------------- */
 
 int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options *options, rlm_error *err)
 {
@@ -183,8 +182,7 @@ int rlm_engine_info(const rlm_engine *e, char **json, rlm_error *err)
     return 0;
 }
 
-/* ---- Session ----------------------------------------------------------------------------------
- */
+/* ---- Session --------------------------------------------------------------------------------- */
 
 int rlm_session_open(rlm_session **out, const rlm_engine *engine, rlm_error *err)
 {

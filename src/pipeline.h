@@ -38,16 +38,14 @@ int rlm_origin(int task, const rlm_clip *condition);
 int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes *video,
                     const rlm_codes *audio, const char *settings, rlm_error *err);
 
-/* ---- pipeline_tokens.c --------------------------------------------------------------------------
- */
+/* ---- pipeline_tokens.c ----------------------------------------------------------------------- */
 /* Commit the scratch that the audio codec needs, either way, for sound of this length: it works in
  * chunks, so what is long needs no more. */
 int rlm_session_plan_audio(rlm_session *s, int64_t samples, rlm_error *err);
 /* TOKENS when codes name another tokenizer than `sha`. what: "video" or "audio". */
 int rlm_codes_belong(const char *what, const rlm_codes *codes, const char *sha, rlm_error *err);
 
-/* ---- pipeline_generate.c ----------------------------------------------------------------------
- */
+/* ---- pipeline_generate.c --------------------------------------------------------------------- */
 
 /* A picture that must stand at a frame of the result. */
 typedef struct rlm_key {
@@ -105,8 +103,7 @@ bool rlm_window_fits(const rlm_job *j, const rlm_layout_spec *spec);
 int rlm_sound_frames(const rlm_job *j, int frames);
 int64_t rlm_sound_samples(const rlm_job *j, int frames);
 
-/* ---- pipeline_keys.c ---------------------------------------------------------------------------
- */
+/* ---- pipeline_keys.c ------------------------------------------------------------------------- */
 
 enum { RLM_WINDOW_LATENTS = 5 /* of one pass: what training saw */ };
 /* The request's keyframes, encoded; of the result's `frames` pictures first..last are free, and the
@@ -122,16 +119,14 @@ int rlm_job_stills(const rlm_job *j, rlm_codes *record, rlm_error *err);
 /* They stand in the pictures of the result as decoding the record shows them. */
 int rlm_job_show_keys(rlm_job *j, rlm_frames *result, rlm_error *err);
 
-/* ---- pipeline_stills.c -------------------------------------------------------------------------
- */
+/* ---- pipeline_stills.c ----------------------------------------------------------------------- */
 
 /* TOKENS when the codes' stills do not lie in their pictures. what: begins the sentence. */
 int rlm_stills_check(const rlm_codes *c, const char *what, rlm_error *err);
 /* Put the stills of `c` into the pictures decoded from it, and lead those around to them. */
 int rlm_stills_show(rlm_session *s, const rlm_codes *c, rlm_frames *pictures, rlm_error *err);
 
-/* ---- pipeline_walk.c ---------------------------------------------------------------------------
- */
+/* ---- pipeline_walk.c ------------------------------------------------------------------------- */
 
 /* Windows over `frames` pictures whose condition shows the same moments. */
 typedef struct rlm_walk rlm_walk;
@@ -166,8 +161,7 @@ int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err);
 /* pipeline_fill.c: pixels [h][w][3] where known is 0 get what lies around them, smoothly. */
 int rlm_fill(float *pixels, const uint8_t *known, int h, int w, rlm_error *err);
 
-/* ---- pipeline_record.c -------------------------------------------------------------------------
- */
+/* ---- pipeline_record.c ----------------------------------------------------------------------- */
 
 /* Codes of the job's tokenizers as grids. ids are borrowed. frames: pictures shown, at most as many
  * as t code frames have; samples 0: all that its frames have. */
@@ -191,15 +185,13 @@ typedef struct rlm_given {
 int rlm_job_given(rlm_job *j, rlm_layout_spec *spec, rlm_given *out, rlm_error *err);
 void rlm_given_free(rlm_given *g);
 
-/* ---- pipeline_preview.c -----------------------------------------------------------------------
- */
+/* ---- pipeline_preview.c ---------------------------------------------------------------------- */
 
 /* Show the first `latents` frames of the window, whose global ids are given, if the time spent on
  * previews allows. */
 void rlm_job_preview(rlm_job *j, const rlm_layout_spec *spec, const int32_t *ids, int latents);
 
-/* ---- pipeline_extend.c -------------------------------------------------------------------------
- */
+/* ---- pipeline_extend.c ----------------------------------------------------------------------- */
 
 /* A window of sound `frames` long is made: keep it, save, decode, and put what lies behind `skip`
  * samples into to[take], as far as it goes. */

@@ -11,8 +11,7 @@ typedef struct source {
     rlm_codes codes;
 } source;
 
-/* ---- Depth and flow ----------------------------------------------------------------------------
- */
+/* ---- Depth and flow -------------------------------------------------------------------------- */
 
 /* Flow and depth as they can be seen in a plain video. */
 static int estimate(const rlm_frames *v, rlm_clip *out, rlm_error *err)
@@ -132,8 +131,7 @@ int rlm_stylize(rlm_job *j, rlm_clip *out, rlm_error *err)
     return code;
 }
 
-/* ---- Sound -------------------------------------------------------------------------------------
- */
+/* ---- Sound ----------------------------------------------------------------------------------- */
 
 static int open_sound(void *ctx, rlm_walk *w, int from, int past, int n, rlm_layout_spec *spec,
                       rlm_error *err)

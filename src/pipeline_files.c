@@ -10,8 +10,7 @@
 
 enum { FILES_WINDOW = 16, FILES_SOUND_FRAMES = 16 * RLM_AUDIO_CHUNK };
 
-/* ---- Encoding ---------------------------------------------------------------------------------
- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 typedef struct encoding {
     rlm_session *s;
@@ -97,8 +96,7 @@ int rlm_encode_file(rlm_session *s, const char *path, const rlm_want *want, rlm_
     return 0;
 }
 
-/* ---- Decoding ---------------------------------------------------------------------------------
- */
+/* ---- Decoding -------------------------------------------------------------------------------- */
 
 typedef struct decoding {
     rlm_session *s;

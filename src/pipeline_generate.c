@@ -10,8 +10,7 @@
 
 enum { TEXT_MAX = 256 };
 
-/* ---- The job ----------------------------------------------------------------------------------
- */
+/* ---- The job --------------------------------------------------------------------------------- */
 
 static int check_sampling(const char *name, const rlm_sampling *s, rlm_error *err)
 {
@@ -138,8 +137,7 @@ void rlm_job_close(rlm_job *j)
     rlm_codes_free(&j->given_audio);
 }
 
-/* ---- From tokens to a clip ----------------------------------------------------------------------
- */
+/* ---- From tokens to a clip ------------------------------------------------------------------- */
 
 typedef struct decode_cookie {
     rlm_job *j;
@@ -187,8 +185,7 @@ static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *ma
     return code;
 }
 
-/* ---- Tasks ------------------------------------------------------------------------------------
- */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 static int task_of(const rlm_request *r)
 {
@@ -337,8 +334,7 @@ static int plan_video(rlm_job *j, plan *p, rlm_error *err)
     return p->video.count || p->keys ? plan_forced(j, p, err) : 0;
 }
 
-/* ---- Entry ------------------------------------------------------------------------------------
- */
+/* ---- Entry ----------------------------------------------------------------------------------- */
 
 static int make_continuation(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
 {

@@ -24,8 +24,7 @@ static int hole_at(const paint *p, int frame, size_t pixel)
     return m->rgb[3 * (at * (size_t)m->width + pixel)] > HINT;
 }
 
-/* ---- From the request: canvas and mask, first as large as the condition -------------------------
- */
+/* ---- From the request: canvas and mask, first as large as the condition ---------------------- */
 
 static int check_paint(const rlm_request *r, rlm_error *err)
 {
@@ -178,8 +177,7 @@ static void window_free(paint *p)
     p->known = p->holes = NULL;
 }
 
-/* ---- A window ----------------------------------------------------------------------------------
- */
+/* ---- A window -------------------------------------------------------------------------------- */
 
 /* Frame `frame` of the canvas into rgb, its holes filled with what lies around them. */
 static int filled_frame(const paint *p, int frame, uint8_t *rgb, uint8_t *holes, rlm_error *err)

@@ -144,8 +144,7 @@ int rlm_job_resume(rlm_job *j, rlm_error *err)
     return 0;
 }
 
-/* ---- Taking up again ----------------------------------------------------------------------------
- */
+/* ---- Taking up again ------------------------------------------------------------------------- */
 
 /* ids and known of an output grid: what the spec forces, and what the file has. `rows` of `width`
  * codes each lie `stride` apart in `from`. */

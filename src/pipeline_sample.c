@@ -99,8 +99,7 @@ static void pass_close(pass *p)
     rlm_free(p->ids);
 }
 
-/* ---- Memory: planned before the first token
- * ------------------------------------------------------ */
+/* ---- Memory: planned before the first token -------------------------------------------------- */
 
 static int pass_cache(pass *p, rlm_session *s, rlm_error *err)
 {
@@ -184,8 +183,7 @@ static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
     return rlm_arena_commit(&s->arena, s->arena.peak, err);
 }
 
-/* ---- The pass ----------------------------------------------------------------------------------
- */
+/* ---- The pass -------------------------------------------------------------------------------- */
 
 /* A code frame is finished, and not the last thing to do: whoever watches may see it. */
 static void pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, int done)

@@ -28,8 +28,7 @@ static void dub_free(dub *d)
     rlm_free(d->forced);
 }
 
-/* ---- Windows -----------------------------------------------------------------------------------
- */
+/* ---- Windows --------------------------------------------------------------------------------- */
 
 /* Codes of sound [base, end) that lie wholly outside of [from, to), which is to be made, stand as
  * they are. All in samples. */
@@ -116,8 +115,7 @@ static int dub_span(dub *d, int64_t from, int64_t to, int64_t *done, rlm_error *
     return 0;
 }
 
-/* ---- Whole soundtracks --------------------------------------------------------------------------
- */
+/* ---- Whole soundtracks ----------------------------------------------------------------------- */
 
 static int dub_need(rlm_job *j, rlm_error *err)
 {
@@ -146,8 +144,7 @@ int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err)
     return code;
 }
 
-/* ---- Spans of a sound that is there -------------------------------------------------------------
- */
+/* ---- Spans of a sound that is there ---------------------------------------------------------- */
 
 static int check_spans(const rlm_request *r, rlm_error *err)
 {
@@ -249,8 +246,7 @@ static int dub_spans(rlm_job *j, const rlm_frames *film, rlm_pcm *out, rlm_error
     return code;
 }
 
-/* ---- The task -----------------------------------------------------------------------------------
- */
+/* ---- The task -------------------------------------------------------------------------------- */
 
 int rlm_soundtrack(rlm_job *j, rlm_clip *out, rlm_error *err)
 {

@@ -12,8 +12,7 @@ enum { PLAN_FRAMES = 16 * RLM_AUDIO_CHUNK }; /* no chunk looks further back */
 enum { TOKENS_FRAMES_MAX = 1 << 20, TOKENS_SIDE_MAX = 16384, WINDOWS_MAX = 4096 };
 enum { TOKENS_STILLS_MAX = 64 };
 
-/* ---- Clips <-> grids ---------------------------------------------------------------------------
- */
+/* ---- Clips <-> grids ------------------------------------------------------------------------- */
 
 int rlm_session_plan_audio(rlm_session *s, int64_t samples, rlm_error *err)
 {
@@ -100,8 +99,7 @@ int rlm_codes_belong(const char *what, const rlm_codes *codes, const char *sha, 
     return 0;
 }
 
-/* ---- Grids of several windows ------------------------------------------------------------------
- */
+/* ---- Grids of several windows ---------------------------------------------------------------- */
 
 /* The windows must tile the grid; sums of what they keep must be the true length. */
 static int check_windows(const rlm_codes *c, int total, int64_t length, const char *what,
@@ -252,8 +250,7 @@ int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, r
     return code;
 }
 
-/* ---- Files ------------------------------------------------------------------------------------
- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static const char *sha_of(const rlm_codes *c, const rlm_engine *engine, int video)
 {

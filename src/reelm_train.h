@@ -46,8 +46,7 @@ int rlm_train(const rlm_train_options *o, rlm_error *err);
  * kept. */
 int rlm_model_assemble(const char *const *sources, int count, const char *out, rlm_error *err);
 
-/* ---- Evaluation: media -> codes -> media, or two folders beside each other --------------------
- */
+/* ---- Evaluation: media -> codes -> media, or two folders beside each other ------------------- */
 enum { RLM_EVAL_VIDEO, RLM_EVAL_AUDIO };
 enum { RLM_STAGE_MEASURE = RLM_STAGE_DECODE + 1 }; /* of rlm_progress: files */
 

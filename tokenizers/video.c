@@ -122,8 +122,7 @@ const rlm_video_config *rlm_video_get_config(const rlm_video *v)
     return &v->config;
 }
 
-/* ---- Whole clips ------------------------------------------------------------------------------
- */
+/* ---- Whole clips ----------------------------------------------------------------------------- */
 
 /* A clip on its way through: grid in latent frames and codes, and the chunk at hand. */
 typedef struct clip_walk {

@@ -92,8 +92,7 @@ void cli_help(unsigned verb)
     walk(verb, help_walked);
 }
 
-/* ---- The manual page --------------------------------------------------------------------------
- */
+/* ---- The manual page ------------------------------------------------------------------------- */
 
 static void roff(const char *text)
 {
@@ -209,8 +208,7 @@ int cmd_manual(const cli_args *a)
     return EXIT_DONE;
 }
 
-/* ---- Completion -------------------------------------------------------------------------------
- */
+/* ---- Completion ------------------------------------------------------------------------------ */
 
 static const char bash_functions[] =
     "# bash completion for reelm, from its option table: reelm completion bash\n"

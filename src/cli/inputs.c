@@ -14,8 +14,7 @@ enum {
     BORDER_MOST = 4096
 };
 
-/* ---- Words of options --------------------------------------------------------------------------
- */
+/* ---- Words of options ------------------------------------------------------------------------ */
 
 /* x,y,w,h[@first-last] */
 static int parse_box(const char *text, rlm_box *b)
@@ -66,8 +65,7 @@ static int parse_span(const char *text, rlm_span *s)
     return 0;
 }
 
-/* ---- Files -------------------------------------------------------------------------------------
- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static int read_clip(const char *path, const rlm_want *want, rlm_clip *out)
 {
@@ -151,8 +149,7 @@ static int read_control(cli_job *j, const char *text)
     return code;
 }
 
-/* ---- Sizes and lengths that follow from what was read -------------------------------------------
- */
+/* ---- Sizes and lengths that follow from what was read ---------------------------------------- */
 
 static int round_side(double side)
 {

@@ -13,8 +13,7 @@
 
 enum { MAX_PROMPT = 64 * 1024 };
 
-/* ---- Options -> request ------------------------------------------------------------------------
- */
+/* ---- Options -> request ---------------------------------------------------------------------- */
 
 static int read_prompt(cli_job *j)
 {
@@ -89,8 +88,7 @@ int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
     return read_prompt(j);
 }
 
-/* ---- Names -------------------------------------------------------------------------------------
- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *s, const char *tail)
 {
@@ -165,8 +163,7 @@ int cli_job_name(cli_job *j, int number)
     return rlm_media_writable(j->output, &w, &err) ? cli_error(&err) : 0;
 }
 
-/* ---- Model and input ---------------------------------------------------------------------------
- */
+/* ---- Model and input ------------------------------------------------------------------------- */
 
 int cli_job_open(cli_job *j, rlm_error *err)
 {
@@ -219,8 +216,7 @@ void cli_job_close(cli_job *j)
     rlm_close(&j->engine);
 }
 
-/* ---- Running -----------------------------------------------------------------------------------
- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 /* What was asked and what came out, as it is embedded and printed. */
 static cJSON *full_settings(const cli_job *j, const rlm_clip *clip, const rlm_report *t)
@@ -373,8 +369,7 @@ int cli_job_run(cli_job *j, cli_make make)
     return code;
 }
 
-/* ---- Dry run -----------------------------------------------------------------------------------
- */
+/* ---- Dry run --------------------------------------------------------------------------------- */
 
 /* What writing adds to the peak: the encoder's look-ahead in 4:2:0, twice, and the coded file. */
 static double writer_bytes(const rlm_request *r, double frames)

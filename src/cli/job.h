@@ -9,8 +9,7 @@
 
 enum { CLI_PATH_ROOM = 4096 };
 
-/* ---- preview.c: --preview-path ------------------------------------------------------------------
- */
+/* ---- preview.c: --preview-path --------------------------------------------------------------- */
 typedef struct cli_preview {
     const char *path; /* NULL: none */
     rlm_clip clip;    /* the pictures so far */
@@ -21,8 +20,7 @@ typedef struct cli_preview {
 void cli_preview_begin(cli_preview *p, const cli_args *a, rlm_request *r);
 void cli_preview_end(cli_preview *p);
 
-/* ---- inputs.c: what a clip is made from, beside the file of the verb ---------------------------
- */
+/* ---- inputs.c: what a clip is made from, beside the file of the verb ------------------------- */
 typedef struct cli_inputs {
     rlm_clip mask, depth, flow;
     rlm_clip images[CLI_MAX_LIST]; /* of the keyframes */
@@ -31,8 +29,7 @@ typedef struct cli_inputs {
     rlm_span spans[CLI_MAX_LIST];
 } cli_inputs;
 
-/* ---- job.c --------------------------------------------------------------------------------------
- */
+/* ---- job.c ----------------------------------------------------------------------------------- */
 
 /* One thing to make. The engine is shared by the jobs of a batch. */
 typedef struct cli_job {
@@ -75,9 +72,7 @@ void cli_job_close(cli_job *j);
  * each may be NULL. */
 void cli_drift(const rlm_frames *v, struct cJSON *o, FILE *to);
 
-/* ---- settings.c: what was asked, as JSON and back
- * ------------------------------------------------
- */
+/* ---- settings.c: what was asked, as JSON and back -------------------------------------------- */
 
 /* A new object, NULL without memory; the caller deletes it. */
 struct cJSON *cli_settings(const cli_job *j);
@@ -86,9 +81,7 @@ int cli_settings_recall(cli_args *a);
 /* The settings in a media, token or sidecar file: heap (free), or NULL after saying why. */
 char *cli_settings_read(const char *path, int *exit_code);
 
-/* ---- batch.c: --prompts-file and --batch-count
- * ---------------------------------------------------
- */
+/* ---- batch.c: --prompts-file and --batch-count ----------------------------------------------- */
 typedef struct cli_batch {
     const cli_args *args;
     char *text;            /* of the file; lines end with NUL */

@@ -123,8 +123,7 @@ void cli_environment_name(const cli_option *o, char *to, size_t bytes)
         to[i] = to[i] == '-' ? '_' : (char)toupper((unsigned char)to[i]);
 }
 
-/* ---- Values -----------------------------------------------------------------------------------
- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 static int store_number(const cli_option *o, const char *value, const char *label, void *at)
 {
@@ -215,8 +214,7 @@ int cli_store(cli_args *a, const cli_option *o, const char *value, const char *l
     return code;
 }
 
-/* ---- argv -------------------------------------------------------------------------------------
- */
+/* ---- argv ------------------------------------------------------------------------------------ */
 
 /* -qvp TEXT: flags may share a dash; the first letter that takes a value takes the rest. */
 static int parse_letters(cli_args *a, int argc, char **argv, int *i)

@@ -12,8 +12,7 @@
 
 enum { SCALER_MAX_SIDE = 16384, SOUND_MAX_CHANNELS = 8, SOUND_FIRST_ROOM = 65536 };
 
-/* ---- Orientation ------------------------------------------------------------------------------
- */
+/* ---- Orientation ----------------------------------------------------------------------------- */
 
 int rlm_turn_from_matrix(const int32_t *m)
 {
@@ -37,8 +36,7 @@ int rlm_turn_of_frame(const AVFrame *frame, int stream_turn)
     return tag >= 1 && tag <= 8 ? exif[tag] : stream_turn;
 }
 
-/* ---- Pictures ---------------------------------------------------------------------------------
- */
+/* ---- Pictures -------------------------------------------------------------------------------- */
 
 int rlm_colour_space(int tagged, int width, int height)
 {
@@ -252,8 +250,7 @@ void rlm_scaler_close(rlm_scaler *s)
     *s = (rlm_scaler){0};
 }
 
-/* ---- Sound ------------------------------------------------------------------------------------
- */
+/* ---- Sound ----------------------------------------------------------------------------------- */
 
 static int sound_grow(rlm_sound *s, int64_t samples, rlm_error *err)
 {

@@ -70,8 +70,7 @@ static void gif_count(gif_palette *g, const uint8_t *rgb, size_t pixels)
     }
 }
 
-/* ---- Median cut -------------------------------------------------------------------------------
- */
+/* ---- Median cut ------------------------------------------------------------------------------ */
 
 typedef struct gif_box {
     int first, n;    /* in order[] */
@@ -174,8 +173,7 @@ static void gif_median_cut(gif_palette *g, uint16_t *scratch)
     }
 }
 
-/* ---- Coding -----------------------------------------------------------------------------------
- */
+/* ---- Coding ---------------------------------------------------------------------------------- */
 
 /* Ordered dither threshold of (x, y), 0..63 (Bayer 8 x 8 by bit interleaving). */
 static int gif_threshold(int x, int y)

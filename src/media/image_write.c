@@ -8,8 +8,7 @@
 
 #include "src/base/mem.h"
 
-/* ---- PNG --------------------------------------------------------------------------------------
- */
+/* ---- PNG ------------------------------------------------------------------------------------- */
 
 /* JSON with every non-ASCII character as \uXXXX: a tEXt chunk is Latin-1. Heap; NULL: no memory. */
 static char *json_ascii(const char *json)
@@ -118,8 +117,7 @@ int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *me
     return result;
 }
 
-/* ---- y4m: 4:4:4, so that a pipe to another program loses no colour ------------------------------
- */
+/* ---- y4m: 4:4:4, so that a pipe to another program loses no colour --------------------------- */
 
 int rlm_y4m_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err)
 {

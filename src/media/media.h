@@ -53,8 +53,7 @@ void rlm_input_true_size(const rlm_input *in, int *width, int *height);
 /* JSON object in `text`, copied with rlm_alloc; NULL if it is none. */
 char *rlm_metadata_copy(const char *text);
 
-/* ---- video_read.c -------------------------------------------------------------------------------
- */
+/* ---- video_read.c ---------------------------------------------------------------------------- */
 
 /* part: some frames, some samples, or both; borrowed during the call. */
 typedef int (*rlm_clip_sink)(void *cookie, const rlm_clip *part, rlm_error *err);
@@ -64,8 +63,7 @@ typedef int (*rlm_clip_sink)(void *cookie, const rlm_clip *part, rlm_error *err)
 int rlm_media_stream(const char *path, const rlm_want *want, int window, rlm_clip_sink sink,
                      void *cookie, rlm_error *err);
 
-/* ---- convert.c: pixels and samples ------------------------------------------------------------
- */
+/* ---- convert.c: pixels and samples ----------------------------------------------------------- */
 
 /* How a stored picture is turned to be looked at: swap the axes first, then mirror. */
 enum { RLM_TURN_SWAP = 1, RLM_TURN_FLIP_X = 2, RLM_TURN_FLIP_Y = 4 };
@@ -115,15 +113,13 @@ int rlm_sound_silence(rlm_sound *s, int64_t samples, rlm_error *err);
 int rlm_sound_full(const rlm_sound *s);
 void rlm_sound_close(rlm_sound *s); /* frees pcm too */
 
-/* ---- clip_convert.c -----------------------------------------------------------------------------
- */
+/* ---- clip_convert.c -------------------------------------------------------------------------- */
 
 /* want: size, fit, frame rate, max_frames, rate, channels, want_video, want_audio. out is
  * overwritten on success (heap, rlm_clip_free; no metadata) and untouched on failure. */
 int rlm_clip_convert(const rlm_clip *in, const rlm_want *want, rlm_clip *out, rlm_error *err);
 
-/* ---- audio_file.c: libsndfile ------------------------------------------------------------------
- */
+/* ---- audio_file.c: libsndfile ---------------------------------------------------------------- */
 
 /* 1: the file starts like one libsndfile reads (WAV, FLAC). */
 int rlm_audio_file_knows(rlm_source *s);
@@ -132,8 +128,7 @@ int rlm_audio_file_knows(rlm_source *s);
 int rlm_audio_file_read(rlm_source *source, const rlm_want *want, rlm_sound *s, char **metadata,
                         rlm_error *err);
 
-/* ---- Writing ------------------------------------------------------------------------------------
- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 /* Bytes of a file being made: grows, seeks, then lands at its path whole. */
 typedef struct rlm_sink {
@@ -175,8 +170,7 @@ int rlm_png_write(rlm_sink *sink, const rlm_frames *f, int index, const char *me
 int rlm_audio_file_write(rlm_sink *sink, const char *format, const rlm_pcm *pcm,
                          const char *metadata, rlm_error *err); /* wav flac ogg */
 
-/* ---- ai_mark.c: origin is RLM_ORIGIN_GENERATED or RLM_ORIGIN_COMPOSITE --------------------------
- */
+/* ---- ai_mark.c: origin is RLM_ORIGIN_GENERATED or RLM_ORIGIN_COMPOSITE ----------------------- */
 enum { RLM_XMP_ROOM = 1024 };
 int rlm_xmp_packet(int origin, char out[RLM_XMP_ROOM]); /* its length */
 /* To a finished file of a muxer that keeps it (mp4, mov, gif); before writing: to its tags. */

@@ -33,8 +33,7 @@ struct rlm_mux {
 };
 typedef struct rlm_mux mux;
 
-/* ---- Bytes ------------------------------------------------------------------------------------
- */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 static int mux_io_write(void *cookie, uint8_t *data, int bytes)
 {
@@ -115,8 +114,7 @@ static int view_close(AVFormatContext *fmt, AVIOContext *io)
     return 0;
 }
 
-/* ---- Encoders ---------------------------------------------------------------------------------
- */
+/* ---- Encoders -------------------------------------------------------------------------------- */
 
 static const AVCodec *encoder_find(enum AVCodecID id, const char *first)
 {
@@ -329,8 +327,7 @@ static int mux_open_audio(mux *m, const rlm_pcm *a, rlm_error *err)
     return 0;
 }
 
-/* ---- Encoding ---------------------------------------------------------------------------------
- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 /* frame NULL: flush. */
 static int mux_encode(mux *m, AVCodecContext *c, AVStream *st, const AVFrame *frame, rlm_error *err)

@@ -89,8 +89,7 @@ static int want_check(const rlm_want *w, rlm_error *err)
     return 0;
 }
 
-/* ---- Pictures ---------------------------------------------------------------------------------
- */
+/* ---- Pictures -------------------------------------------------------------------------------- */
 
 static int64_t frame_bytes(const reader *r)
 {
@@ -239,8 +238,7 @@ static int reader_last_picture(reader *r, rlm_error *err)
     return 0;
 }
 
-/* ---- Sound ------------------------------------------------------------------------------------
- */
+/* ---- Sound ----------------------------------------------------------------------------------- */
 
 static int reader_sound(reader *r, rlm_error *err)
 {
@@ -272,8 +270,7 @@ static int reader_sound(reader *r, rlm_error *err)
                           f->sample_rate, f->ch_layout.nb_channels, &f->ch_layout, err);
 }
 
-/* ---- The pass over the packets ----------------------------------------------------------------
- */
+/* ---- The pass over the packets --------------------------------------------------------------- */
 
 static int video_wanted(const reader *r)
 {
@@ -332,8 +329,7 @@ static int reader_pass(reader *r, rlm_error *err)
     return 0;
 }
 
-/* ---- Opening and the result ---------------------------------------------------------------------
- */
+/* ---- Opening and the result ------------------------------------------------------------------ */
 
 static void reader_seek(reader *r)
 {

@@ -13,8 +13,7 @@
 
 enum { WRITE_MAX_SIDE = 16384, WRITE_DEFAULT_CRF = 18, WRITE_PATH_LIMIT = 4096 };
 
-/* ---- The sink ---------------------------------------------------------------------------------
- */
+/* ---- The sink -------------------------------------------------------------------------------- */
 
 int rlm_sink_write(rlm_sink *s, const void *data, int64_t bytes)
 {
@@ -71,8 +70,7 @@ int rlm_sink_land(const rlm_sink *s, const char *path, rlm_error *err)
     return 0;
 }
 
-/* ---- Formats ----------------------------------------------------------------------------------
- */
+/* ---- Formats --------------------------------------------------------------------------------- */
 
 enum { HOLDS_VIDEO = 1, HOLDS_AUDIO = 2 };
 typedef enum { MAKE_MUX, MAKE_GIF, MAKE_Y4M, MAKE_PNG, MAKE_SOUND } make_kind;
@@ -170,8 +168,7 @@ static int clip_check(const char *path, const rlm_clip *clip, const format_row *
     return 0;
 }
 
-/* ---- PNG, one or a sequence ---------------------------------------------------------------------
- */
+/* ---- PNG, one or a sequence ------------------------------------------------------------------ */
 
 /* Expand one %d or %05d of a path (and %% to %). Returns the number of numbers in it; -1:
  * malformed. */
@@ -234,8 +231,7 @@ static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
     return code;
 }
 
-/* ---- Entry ------------------------------------------------------------------------------------
- */
+/* ---- Entry ----------------------------------------------------------------------------------- */
 
 /* Format, checks and the view of the clip that the format holds. */
 static int write_plan(const char *path, const rlm_clip *clip, rlm_write_options *o,

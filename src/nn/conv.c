@@ -259,8 +259,7 @@ rlm_tensor rlm_upsample_forward(rlm_run *run, const rlm_tensor *x, int ft, int f
     return y;
 }
 
-/* ---- Wavelet: 1 + 4(t - 1) frames of 4h x 4w x 3 <-> t x h x w x 192 --------------------------
- */
+/* ---- Wavelet: 1 + 4(t - 1) frames of 4h x 4w x 3 <-> t x h x w x 192 ------------------------- */
 
 rlm_tensor rlm_haar_forward(rlm_run *run, const rlm_tensor *pixels)
 {

@@ -59,8 +59,7 @@ int rlm_params_save(const rlm_params *p, rlm_st_writer *w, const char *prefix, r
 int rlm_params_pack(rlm_params *p, const rlm_kernels *k, rlm_par *par, bool backward,
                     rlm_error *err);
 
-/* ---- Inference only (params_open.c) -----------------------------------------------------------
- */
+/* ---- Inference only (params_open.c) ---------------------------------------------------------- */
 
 /* How dense weights are kept. AUTO: quantised ones as the file has them, others packed by the table
  * (bf16 where it can). F32: no packing at all. INT8, Q4: quantised (src/kernels/quant.h); Q4 leaves

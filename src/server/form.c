@@ -46,8 +46,7 @@ static int add(rlm_form *f, const char *name, int kind, const char *value, size_
     return 0;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* Depth and number of values, before any memory is spent on them. */
 static int json_scan(const char *text, size_t bytes, rlm_refusal *r)
@@ -169,8 +168,7 @@ int rlm_json_append_text(cJSON *array, const char *text)
     return 0;
 }
 
-/* ---- multipart/form-data (RFC 7578) ------------------------------------------------------------
- */
+/* ---- multipart/form-data (RFC 7578) ---------------------------------------------------------- */
 
 /* The value of a parameter (name="..." or name=token) of a header line [p, end); "" if absent. */
 static int header_param(const char *p, const char *end, const char *name, char *to, size_t room)

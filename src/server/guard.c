@@ -10,8 +10,7 @@
 
 enum { HEAD_SECONDS = 15, BODY_SECONDS = 30, BODY_RATE = 16 * 1024, KEY_FILE_LIMIT = 64 * 1024 };
 
-/* ---- Keys --------------------------------------------------------------------------------------
- */
+/* ---- Keys ------------------------------------------------------------------------------------ */
 
 static int add_key(rlm_keys *k, const char *text, size_t n, rlm_error *err)
 {
@@ -78,8 +77,7 @@ int rlm_keys_match(const rlm_keys *k, const char *given)
     return (int)(found & fits);
 }
 
-/* ---- Names -------------------------------------------------------------------------------------
- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 int rlm_list_has(const char *list, const char *name, size_t length)
 {
@@ -132,8 +130,7 @@ int rlm_origin_allowed(const char *origin, const char *host, const char *list)
     return name && host && !strcasecmp(name, host);
 }
 
-/* ---- Rates -------------------------------------------------------------------------------------
- */
+/* ---- Rates ----------------------------------------------------------------------------------- */
 
 int rlm_rates_take(rlm_rates *r, const char *address, int rate, double now)
 {
@@ -163,8 +160,7 @@ int rlm_rates_take(rlm_rates *r, const char *address, int rate, double now)
     return may;
 }
 
-/* ---- Connections -------------------------------------------------------------------------------
- */
+/* ---- Connections ----------------------------------------------------------------------------- */
 
 rlm_peer *rlm_peers_add(rlm_peers *p, int fd)
 {

@@ -54,8 +54,7 @@ enum MHD_Result rlm_reply(rlm_exchange *x, int status, struct MHD_Response *resp
 const char *rlm_header(const rlm_exchange *x, const char *name);   /* of the request, or NULL */
 const char *rlm_argument(const rlm_exchange *x, const char *name); /* of the query, or NULL */
 
-/* ---- Routes: each answers one request ----------------------------------------------------------
- */
+/* ---- Routes: each answers one request -------------------------------------------------------- */
 
 /* The request's path and method decide. */
 enum MHD_Result rlm_route(rlm_exchange *x);

@@ -9,8 +9,7 @@
 
 enum { JOB_FILE_LIMIT = 1 << 20 };
 
-/* ---- The list ----------------------------------------------------------------------------------
- */
+/* ---- The list -------------------------------------------------------------------------------- */
 
 job *rlm_jobs_find(rlm_jobs *q, const char *id)
 {
@@ -124,8 +123,7 @@ void rlm_jobs_expire(rlm_jobs *q)
     pthread_mutex_unlock(&q->lock);
 }
 
-/* ---- The worker --------------------------------------------------------------------------------
- */
+/* ---- The worker ------------------------------------------------------------------------------ */
 
 void rlm_jobs_nap(rlm_jobs *q, double seconds)
 {
@@ -297,8 +295,7 @@ void rlm_work_preview(rlm_work *work, int first, int count, int width, int heigh
     pthread_mutex_unlock(&q->lock);
 }
 
-/* ---- Opening and closing -----------------------------------------------------------------------
- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 static void load_one(void *cookie, const char *id)
 {
@@ -407,8 +404,7 @@ const char *rlm_jobs_output(const job *j)
     return names[j->wish.format];
 }
 
-/* ---- Ending ------------------------------------------------------------------------------------
- */
+/* ---- Ending ---------------------------------------------------------------------------------- */
 
 int rlm_jobs_cancel(rlm_jobs *q, const char *id, rlm_refusal *r)
 {

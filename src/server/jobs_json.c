@@ -145,8 +145,7 @@ cJSON *rlm_jobs_video(const rlm_jobs *q, const job *j)
     return o;
 }
 
-/* ---- The job's file ----------------------------------------------------------------------------
- */
+/* ---- The job's file -------------------------------------------------------------------------- */
 
 /* Numbers of rlm_job_result by name. */
 typedef struct number_row {
@@ -263,8 +262,7 @@ int rlm_jobs_parse(job *j, const char *id, const char *text, size_t bytes)
     return code;
 }
 
-/* ---- Answers -----------------------------------------------------------------------------------
- */
+/* ---- Answers --------------------------------------------------------------------------------- */
 
 cJSON *rlm_jobs_show(rlm_jobs *q, const char *id, int *poll_ms, rlm_refusal *r)
 {

@@ -9,8 +9,7 @@
 
 enum { THUMBNAIL_SIDE = 512, SHEET_SIDE = 160, SHEET_FRAMES = 16, SHEET_COLUMNS = 4 };
 
-/* ---- Settings: as the command line writes and reads them, and two words of the API -------------
- */
+/* ---- Settings: as the command line writes and reads them, and two words of the API ----------- */
 
 /* The verb that makes the same. */
 static const char *mode_of(const rlm_wish *w)
@@ -60,8 +59,7 @@ static char *settings_text(const rlm_work *work, const rlm_worker *worker, const
     return text;
 }
 
-/* ---- Files -------------------------------------------------------------------------------------
- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static int write_sheet(rlm_work *work, const rlm_clip *clip, const char *name, int frames, int side,
                        rlm_error *err)

@@ -118,8 +118,7 @@ enum MHD_Result rlm_route(rlm_exchange *x)
     return rlm_reply_refusal(x, &r);
 }
 
-/* ---- About the server --------------------------------------------------------------------------
- */
+/* ---- About the server ------------------------------------------------------------------------ */
 
 enum MHD_Result rlm_route_health(rlm_exchange *x, const char *id)
 {

@@ -172,8 +172,7 @@ enum MHD_Result rlm_route_content(rlm_exchange *x, const char *id)
     return send_content(x, id, variant && *variant ? variant : "video");
 }
 
-/* ---- Waiting for the end -----------------------------------------------------------------------
- */
+/* ---- Waiting for the end --------------------------------------------------------------------- */
 
 static int client_left(const rlm_exchange *x)
 {
@@ -225,8 +224,7 @@ enum MHD_Result rlm_route_sync(rlm_exchange *x, const char *unused)
     return send_content(x, id, "video");
 }
 
-/* ---- Events ------------------------------------------------------------------------------------
- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 typedef struct stream {
     rlm_server *server;

@@ -43,8 +43,7 @@ void rlm_serve_options_defaults(rlm_serve_options *o)
     rlm_options_defaults(&o->library);
 }
 
-/* ---- One request -------------------------------------------------------------------------------
- */
+/* ---- One request ----------------------------------------------------------------------------- */
 
 static int changes(const char *method)
 {
@@ -237,8 +236,7 @@ static void on_connection(void *cookie, struct MHD_Connection *connection, void 
     }
 }
 
-/* ---- Listening ---------------------------------------------------------------------------------
- */
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 static int listen_on(const char *host, int port, int *bound, rlm_error *err)
 {

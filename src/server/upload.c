@@ -37,8 +37,7 @@ static int64_t sound_bytes(const upload_head *h)
     return h->samples * h->channels * (int64_t)sizeof(float);
 }
 
-/* ---- The child ---------------------------------------------------------------------------------
- */
+/* ---- The child ------------------------------------------------------------------------------- */
 
 static int put(int fd, const void *data, int64_t bytes)
 {
@@ -91,8 +90,7 @@ int rlm_upload_child(int argc, char **argv)
     return bad ? 1 : 0;
 }
 
-/* ---- The server's side -------------------------------------------------------------------------
- */
+/* ---- The server's side ----------------------------------------------------------------------- */
 
 static int start(pid_t *pid, int in, int out, const rlm_want *want, rlm_error *err)
 {

@@ -12,8 +12,7 @@
 
 #include "src/server/wish_inputs.h"
 
-/* ---- The table --------------------------------------------------------------------------------
- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 enum { PROMPT, NAME, INTEGER, SEED, NUMBER, FLAG, CHOICE, SPECIAL };
 
@@ -79,8 +78,7 @@ const char *rlm_wish_field_name(int index)
     return index >= 0 && index < ROWS ? rows[index].name : rlm_input_field_name(index - ROWS);
 }
 
-/* ---- Values ------------------------------------------------------------------------------------
- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 void rlm_wish_warn(rlm_wish *w, const char *fmt, ...)
 {
@@ -215,8 +213,7 @@ static int take_row(rlm_wish *w, const row *row, const rlm_field *f, rlm_refusal
     return 0;
 }
 
-/* ---- Fields -----------------------------------------------------------------------------------
- */
+/* ---- Fields ---------------------------------------------------------------------------------- */
 
 /* Known from other servers, without effect here. */
 static const char *const without_effect[] = {"num_inference_steps",
@@ -380,8 +377,7 @@ void rlm_wish_free(rlm_wish *w)
     *w = (rlm_wish){0};
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* These tell whether there was memory for all of it: cJSON leaves out what it has none for. */
 static bool add_row(cJSON *o, const rlm_wish *w, const row *row)

@@ -18,8 +18,7 @@ enum {
 };
 static const int64_t condition_bytes = (int64_t)512 << 20; /* of one decoded input */
 
-/* ---- Opening -----------------------------------------------------------------------------------
- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static void base_name(const char *path, char *to, size_t room)
 {
@@ -85,8 +84,7 @@ void rlm_worker_close(rlm_worker *w)
     w->info = NULL;
 }
 
-/* ---- One job -----------------------------------------------------------------------------------
- */
+/* ---- One job --------------------------------------------------------------------------------- */
 
 typedef struct making {
     rlm_worker *worker;
@@ -341,8 +339,7 @@ static int attach_inputs(making *m, rlm_error *err)
     return parts && !r->span_count ? spans_of(m, &parts->audio, err) : 0;
 }
 
-/* ---- One job, from end to end -----------------------------------------------------------------
- */
+/* ---- One job, from end to end ---------------------------------------------------------------- */
 
 static void fill_result(making *m, const rlm_clip *clip, const rlm_report *t)
 {

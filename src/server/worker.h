@@ -21,16 +21,14 @@ void rlm_worker_close(rlm_worker *worker);
  * than one frame, spritesheet.png into the job's folder. */
 int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err);
 
-/* ---- outputs.c: what a job leaves behind -------------------------------------------------------
- */
+/* ---- outputs.c: what a job leaves behind ----------------------------------------------------- */
 
 /* Write output.*, thumbnail.png and spritesheet.png; the settings go into the output. Fills bytes
  * and token_sha256 of the result. */
 int rlm_outputs_write(rlm_work *work, const rlm_worker *worker, const rlm_request *request,
                       rlm_clip *clip, rlm_error *err);
 
-/* ---- pictures.c: small pictures of clips -------------------------------------------------------
- */
+/* ---- pictures.c: small pictures of clips ----------------------------------------------------- */
 
 /* `count` frames spread evenly over [from, last], in rows of `columns`, each shrunk by a whole
  * factor until it is at most `side` wide and high. out: one frame, heap. */

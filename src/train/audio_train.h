@@ -4,8 +4,7 @@
 
 #include "src/train/train.h"
 
-/* ---- audio_sounds.c: every sound of the dataset in memory, mono int16 at one rate -------------
- */
+/* ---- audio_sounds.c: every sound of the dataset in memory, mono int16 at one rate ------------ */
 typedef struct rlm_sounds {
     rlm_dataset set;
     int16_t **samples; /* of item i, then of the playground clips; NULL: no sound in it */
@@ -25,8 +24,7 @@ void rlm_sounds_crop(const rlm_sounds *s, uint64_t seed, int64_t index, int leng
 /* The middle of validation sound i (modulo val_count), as recorded. */
 void rlm_sounds_val(const rlm_sounds *s, int i, int length, float *out);
 
-/* ---- rvq_ema.c: the quantiser's own learning ---------------------------------------------------
- */
+/* ---- rvq_ema.c: the quantiser's own learning ------------------------------------------------- */
 /* Codebooks follow exponential averages of the residuals they win (decay 0.99); a code whose
  * average count falls below a share of its fair one is put on a residual of the running batch. */
 typedef struct rlm_rvq {
@@ -67,8 +65,7 @@ rlm_rvq_pulled rlm_rvq_pull(const rlm_rvq *q, rlm_run *run, const rlm_tensor *z,
 /* Perplexity of the running counts: how many codes of a level are really used. */
 double rlm_rvq_used(const rlm_rvq *q, int level);
 
-/* ---- discriminators.c: multi-scale STFT critics -------------------------------------------------
- */
+/* ---- discriminators.c: multi-scale STFT critics ---------------------------------------------- */
 typedef struct rlm_critics rlm_critics;
 enum { RLM_CRITIC_STEP = 256 }; /* waves must be a multiple of this long */
 int rlm_critics_new(rlm_critics **out, rlm_params *params, rlm_error *err);
@@ -88,8 +85,7 @@ void rlm_critics_judge(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, con
 void rlm_critics_learn(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, const float *real,
                        rlm_critic_loss *loss);
 
-/* ---- audio_report.c: what a person looks at and listens to --------------------------------------
- */
+/* ---- audio_report.c: what a person looks at and listens to ----------------------------------- */
 typedef struct rlm_audio_scores {
     double si_sdr;                     /* dB */
     double mel;                        /* the loss of mel.c */

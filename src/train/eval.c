@@ -17,8 +17,7 @@ void rlm_eval_defaults(rlm_eval_options *o, int what)
 
 typedef rlm_eval_job job;
 
-/* ---- All of them ------------------------------------------------------------------------------
- */
+/* ---- All of them ----------------------------------------------------------------------------- */
 
 bool rlm_eval_shown(const rlm_eval_job *j, int index)
 {
@@ -97,8 +96,7 @@ static void close_all(job *j)
     rlm_eval_list_free(&j->list);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static const char *split_name(const rlm_eval_options *o)
 {

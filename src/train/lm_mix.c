@@ -161,8 +161,7 @@ void rlm_lm_mix_free(rlm_lm_mix *m)
     memset(m, 0, sizeof *m);
 }
 
-/* ---- Sequences --------------------------------------------------------------------------------
- */
+/* ---- Sequences ------------------------------------------------------------------------------- */
 
 static rlm_grid frames_of(const rlm_lm_view *v, int from, int count)
 {
@@ -383,8 +382,7 @@ int rlm_lm_mix_one(rlm_lm_mix *m, int mix, int clip, rlm_lm_batch *out, rlm_erro
     return 0;
 }
 
-/* ---- What frequencies alone explain -----------------------------------------------------------
- */
+/* ---- What frequencies alone explain ---------------------------------------------------------- */
 
 static double entropy(const int64_t *count, int n)
 {

@@ -59,8 +59,7 @@ void rlm_lm_store_free(rlm_lm_store *s)
     memset(s, 0, sizeof *s);
 }
 
-/* ---- Cache ------------------------------------------------------------------------------------
- */
+/* ---- Cache ----------------------------------------------------------------------------------- */
 
 /* Captions decide whether a view may be mirrored. */
 static int names_a_side(const char *text)
@@ -171,8 +170,7 @@ static int save_cached(const rlm_lm_clip *c, const rlm_lm_store *s, const char *
     return code;
 }
 
-/* ---- Encoding ---------------------------------------------------------------------------------
- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 /* View 0 is the middle of the picture from the start; the others vary place, time and side. */
 static cut choose_cut(const rlm_frames *f, const char *key, int view, int flip_allowed)

@@ -8,8 +8,7 @@
 #include "prompts/tasks.h"
 #include "src/train/train.h"
 
-/* ---- lm_store.c: tokens of every clip ---------------------------------------------------------
- */
+/* ---- lm_store.c: tokens of every clip -------------------------------------------------------- */
 enum { RLM_LM_TEXT_MAX = 64, RLM_LM_TEXTS = 8, RLM_LM_VIEWS_MAX = 8 };
 
 /* One crop, flip and stretch of time of a clip. */
@@ -59,8 +58,7 @@ void rlm_lm_store_free(rlm_lm_store *s);
 int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int place, int index, rlm_lm_key_fn key,
                      rlm_lm_fetch_fn fetch, void *ctx, const rlm_log *log, rlm_error *err);
 
-/* ---- lm_world.c: clips of the playground -------------------------------------------------------
- */
+/* ---- lm_world.c: clips of the playground ----------------------------------------------------- */
 typedef struct rlm_lm_world rlm_lm_world;
 /* Index 0..train - 1: of the training split; behind them: of the validation split. */
 int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int validation, rlm_error *err);
@@ -71,8 +69,7 @@ int rlm_lm_world_fetch(void *ctx, int index, rlm_lm_raw *out, rlm_error *err);
 /* Depth and flow guessed from the pictures alone, packed; heap. */
 int rlm_lm_control_estimate(const rlm_frames *f, rlm_clip *out, rlm_error *err);
 
-/* ---- lm_clips.c: all clips into the store ------------------------------------------------------
- */
+/* ---- lm_clips.c: all clips into the store ---------------------------------------------------- */
 enum { RLM_LM_WORLD_VAL = 32 }; /* playground clips that only validate; at most as many as train */
 typedef struct rlm_lm_clips {
     const rlm_train_options *options;
@@ -86,8 +83,7 @@ typedef struct rlm_lm_clips {
  * options' progress is told the pace and can stop it (CANCELLED). */
 int rlm_lm_clips_encode(rlm_lm_store *s, const rlm_lm_clips *c, rlm_error *err);
 
-/* ---- lm_mix.c: the task mixture ---------------------------------------------------------------
- */
+/* ---- lm_mix.c: the task mixture -------------------------------------------------------------- */
 enum {
     RLM_LM_MIX_VIDEO,       /* text to video */
     RLM_LM_MIX_VIDEO_SOUND, /* text to video with sound */
@@ -135,8 +131,7 @@ typedef struct rlm_lm_unigram {
 } rlm_lm_unigram;
 int rlm_lm_unigram_count(const rlm_lm_mix *m, rlm_lm_unigram *u, rlm_error *err);
 
-/* ---- lm_show.c: sample clips ------------------------------------------------------------------
- */
+/* ---- lm_show.c: sample clips ----------------------------------------------------------------- */
 typedef struct rlm_lm_show {
     rlm_run run;
     const rlm_model *tokenizers;

@@ -47,8 +47,7 @@ void rlm_perceptual_close(rlm_perceptual **pp)
     *pp = NULL;
 }
 
-/* ---- Forward ----------------------------------------------------------------------------------
- */
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 static void fill_picture(const rlm_frames *f, int index, int h, int w, float *out)
 {

@@ -16,8 +16,7 @@ void rlm_backward_plan(rlm_run *run, const rlm_tape *tape);
 /* NOMEM when there was no memory to record a planned step. */
 int rlm_tape_check(const rlm_tape *tape, rlm_error *err);
 
-/* ---- losses.c: each returns its value and ADDS scale * gradient into x->grad ------------------
- */
+/* ---- losses.c: each returns its value and ADDS scale * gradient into x->grad ----------------- */
 enum { RLM_LOSS_L1 = 1, RLM_LOSS_L2 = 2 };
 double rlm_loss_recon(rlm_run *run, int kind, const rlm_tensor *x, const float *target,
                       float scale);
@@ -38,8 +37,7 @@ void rlm_mel_free(rlm_mel **m);
 double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target,
                     float scale);
 
-/* ---- perceptual_loss.c -----------------------------------------------------------------------
- */
+/* ---- perceptual_loss.c ----------------------------------------------------------------------- */
 /* Distance of SqueezeNet's features as rlm_perceptual_score of eval.h measures it, of one frame a
  * clip: frame at[i] of clip i of x against target, both [n][t][h][w][3] in [-1, 1], h and w even
  * and at least 32. target NULL: with empty kernels, to plan the scratch. k: those of the run. */
@@ -98,8 +96,7 @@ double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r);
 /* Exchange params->data and ema (validate with the average, then swap back); no-op without EMA. */
 void rlm_optim_swap_ema(rlm_optim *o);
 
-/* ---- checkpoint.c: run/checkpoints/step_0000100.safetensors, run/latest ------------------------
- */
+/* ---- checkpoint.c: run/checkpoints/step_0000100.safetensors, run/latest ---------------------- */
 /* Named extra state beside the optimisers, saved and restored bit for bit. */
 typedef struct rlm_state_blob {
     const char *name;
@@ -123,8 +120,7 @@ int rlm_checkpoint_save(const rlm_checkpoint *c, const char *run_dir, int keep, 
 int rlm_checkpoint_load(rlm_checkpoint *c, const char *run_dir, rlm_error *err);
 int rlm_checkpoint_exists(const char *run_dir);
 
-/* ---- dataset.c: folders of media + captions ---------------------------------------------------
- */
+/* ---- dataset.c: folders of media + captions -------------------------------------------------- */
 enum { RLM_MEDIA_VIDEO = 1, RLM_MEDIA_IMAGE = 2, RLM_MEDIA_AUDIO = 4 };
 int rlm_media_kind(const char *path); /* RLM_MEDIA_* by extension; 0: none */
 typedef struct rlm_item {
@@ -172,8 +168,7 @@ int rlm_loader_open(rlm_loader **out, int threads, int depth, size_t slot_bytes,
 const void *rlm_loader_next(rlm_loader *l);
 void rlm_loader_close(rlm_loader **l);
 
-/* ---- journal.c: metrics.jsonl, progress line, samples ------------------------------------------
- */
+/* ---- journal.c: metrics.jsonl, progress line, samples ---------------------------------------- */
 typedef struct rlm_journal rlm_journal;
 int rlm_journal_open(rlm_journal **out, const char *run_dir, int64_t resume_step, rlm_error *err);
 /* key, value pairs, key NULL ends: rlm_journal_put(j, step, "loss", 1.0, "lr", 2.0, NULL). */
@@ -213,8 +208,7 @@ typedef struct rlm_rhythm {
  * checkpoint. */
 int rlm_train_run(const rlm_rhythm *r, rlm_error *err);
 
-/* ---- The loops ---------------------------------------------------------------------------------
- */
+/* ---- The loops ------------------------------------------------------------------------------- */
 int rlm_train_video(const rlm_train_options *o, rlm_error *err);
 int rlm_train_audio(const rlm_train_options *o, rlm_error *err);
 int rlm_train_lm(const rlm_train_options *o, rlm_error *err);

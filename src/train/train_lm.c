@@ -47,8 +47,7 @@ typedef struct trainer {
     int64_t step;
 } trainer;
 
-/* ---- Setting up -------------------------------------------------------------------------------
- */
+/* ---- Setting up ------------------------------------------------------------------------------ */
 
 static int open_tokenizers(trainer *t, rlm_error *err)
 {
@@ -217,8 +216,7 @@ static void close_all(trainer *t)
         rlm_par_close(&t->par);
 }
 
-/* ---- A step -----------------------------------------------------------------------------------
- */
+/* ---- A step ---------------------------------------------------------------------------------- */
 
 static float weight_of(int group)
 {
@@ -328,8 +326,7 @@ static int advance(void *cookie, rlm_error *err)
     return 0;
 }
 
-/* ---- Validation, samples, saving: all with the averaged weights -------------------------------
- */
+/* ---- Validation, samples, saving: all with the averaged weights ------------------------------ */
 
 static int evaluate(trainer *t, const rlm_lm_batch *b, tally *sum)
 {

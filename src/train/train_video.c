@@ -54,8 +54,7 @@ typedef struct trainer {
     int64_t step;
 } trainer;
 
-/* ---- Setting up -------------------------------------------------------------------------------
- */
+/* ---- Setting up ------------------------------------------------------------------------------ */
 
 /* A slot: clip_batch clips, then image_batch pictures. */
 static int fill_batch(void *ctx, int64_t index, void *slot)
@@ -186,8 +185,7 @@ static void close_all(trainer *t)
         rlm_par_close(&t->par);
 }
 
-/* ---- A step -----------------------------------------------------------------------------------
- */
+/* ---- A step ---------------------------------------------------------------------------------- */
 
 /* Losses of a part of the batch, gradients with the weight `share`. index: of the batch. */
 static double part_loss(trainer *t, const rlm_tensor *x, int64_t index, float share, losses *l,
@@ -246,8 +244,7 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
     return repack(t, err);
 }
 
-/* ---- Looking, saving --------------------------------------------------------------------------
- */
+/* ---- Looking, saving ------------------------------------------------------------------------- */
 
 static int look(void *cookie, int what, rlm_error *err)
 {

@@ -13,8 +13,7 @@ enum { TRIES = 16 };
 static const int64_t KEEP_BYTES = (int64_t)6 << 30; /* beyond it, files are decoded every time */
 static const float REAL_SHARE = 0.70f;              /* of clips; the rest moves over photos */
 
-/* ---- Reading ----------------------------------------------------------------------------------
- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static int footage_open(rlm_footage *f, const rlm_train_options *o, unsigned kind, int short_side,
                         const rlm_log *log, rlm_error *err)
@@ -137,8 +136,7 @@ static int footage_get(rlm_clips *c, rlm_footage *f, int item, rlm_frames *out, 
     return code;
 }
 
-/* ---- Windows ----------------------------------------------------------------------------------
- */
+/* ---- Windows --------------------------------------------------------------------------------- */
 
 /* A square window, in pixels of the source: centre and side. */
 typedef struct window {

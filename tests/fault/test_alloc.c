@@ -56,8 +56,7 @@ static const char *fresh(const char *name)
     return path;
 }
 
-/* ---- What is done while allocations fail -------------------------------------------------------
- */
+/* ---- What is done while allocations fail ----------------------------------------------------- */
 
 static int do_open(rlm_error *e, digest *d)
 {
@@ -333,8 +332,7 @@ static const struct {
     {"wish", do_wish, 64},         {"train", do_train, 2},     {"serve", do_serve, 8},
 };
 
-/* ---- One failure -------------------------------------------------------------------------------
- */
+/* ---- One failure ----------------------------------------------------------------------------- */
 
 static int fail_one(int scene, int64_t at, int rest, digest want)
 {

@@ -23,8 +23,7 @@ static const char *at(const char *name)
     return target;
 }
 
-/* ---- What is written ---------------------------------------------------------------------------
- */
+/* ---- What is written ------------------------------------------------------------------------- */
 
 static int put_tokens(rlm_error *e)
 {
@@ -83,8 +82,7 @@ static const struct {
 } scenes[] = {{"tokens", put_tokens}, {"mp4", put_mp4}, {"gif", put_gif},
               {"png", put_png},       {"wav", put_wav}, {"job", put_job}};
 
-/* ---- What is found afterwards ------------------------------------------------------------------
- */
+/* ---- What is found afterwards ---------------------------------------------------------------- */
 
 static char *content(size_t *n)
 {
@@ -171,8 +169,7 @@ static void scene_run(int scene)
     rlm_free(kept[1]);
 }
 
-/* ---- Folders that change in several steps ------------------------------------------------------
- */
+/* ---- Folders that change in several steps ---------------------------------------------------- */
 
 /* A run directory: after any failure the newest listed checkpoint loads, the old or the new. */
 static void case_checkpoint(void)

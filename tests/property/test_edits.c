@@ -162,8 +162,7 @@ static void case_refusals(void)
     rlm_clip_free(&mask);
 }
 
-/* ---- Keyframes ---------------------------------------------------------------------------------
- */
+/* ---- Keyframes ------------------------------------------------------------------------------- */
 
 /* Codes of latent frame `at` of a still clip of the image. */
 static void still_codes(const rlm_clip *image, int at, int32_t *to)
@@ -299,8 +298,7 @@ static void case_keyframe_behind(void)
     rlm_clip_free(&image);
 }
 
-/* ---- Controls ----------------------------------------------------------------------------------
- */
+/* ---- Controls -------------------------------------------------------------------------------- */
 
 static void case_stylize(void)
 {
@@ -408,8 +406,7 @@ static void case_sound_spans(void)
     rlm_clip_free(&film);
 }
 
-/* ---- Backward ----------------------------------------------------------------------------------
- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 static void case_backward(void)
 {
@@ -435,8 +432,7 @@ static void case_backward(void)
     rlm_clip_free(&film);
 }
 
-/* ---- Windows as tokens, and taking up again -----------------------------------------------------
- */
+/* ---- Windows as tokens, and taking up again -------------------------------------------------- */
 
 typedef struct stop {
     int64_t at; /* tokens after which to stop */
@@ -537,8 +533,7 @@ static void case_untouched_window(void)
     rlm_clip_free(&film);
 }
 
-/* ---- Filling -----------------------------------------------------------------------------------
- */
+/* ---- Filling --------------------------------------------------------------------------------- */
 
 static void case_fill(void)
 {

@@ -10,8 +10,7 @@
 static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1};
 static const char png[] = "\x89PNG\r\n\x1a\n....";
 
-/* ---- Bytes ------------------------------------------------------------------------------------
- */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 static void case_base64_round_trip(void)
 {
@@ -76,8 +75,7 @@ static void case_paths_are_hidden(void)
     CHECK_STR(text, "output.mp4: no space; see 'b' and 1/2, https://c/d/ / (f.png)");
 }
 
-/* ---- Forms ------------------------------------------------------------------------------------
- */
+/* ---- Forms ----------------------------------------------------------------------------------- */
 
 /* Parse a copy; the caller frees *body and the form. */
 static int parse(rlm_form *f, const char *type, const char *text, size_t bytes, char **body,
@@ -168,8 +166,7 @@ static void case_forms_refuse(void)
     }
 }
 
-/* ---- Wishes -----------------------------------------------------------------------------------
- */
+/* ---- Wishes ---------------------------------------------------------------------------------- */
 
 static int wish_of(rlm_wish *w, int kind, const char *json, rlm_refusal *r)
 {
@@ -300,8 +297,7 @@ static void case_wish_inputs(void)
     rlm_bytes_free(&b);
 }
 
-/* ---- Guards -----------------------------------------------------------------------------------
- */
+/* ---- Guards ---------------------------------------------------------------------------------- */
 
 static void case_keys(void)
 {

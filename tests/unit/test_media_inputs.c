@@ -4,8 +4,7 @@
 
 #include "tests/unit/media_rig.h"
 
-/* ---- Inputs of other programs -------------------------------------------------------------------
- */
+/* ---- Inputs of other programs ---------------------------------------------------------------- */
 
 /* Red left half, blue right half, white top-left corner. */
 static const char halves[] =
@@ -176,8 +175,7 @@ static void case_downmix(void)
     }
 }
 
-/* ---- Files that must be refused
- * ------------------------------------------------------------------ */
+/* ---- Files that must be refused -------------------------------------------------------------- */
 
 static void put_file(const char *name, const void *data, size_t bytes)
 {

@@ -5,8 +5,7 @@
 #include "src/base/rng.h"
 #include "src/nn/layers.h"
 
-/* ---- A small world to run layers in -----------------------------------------------------------
- */
+/* ---- A small world to run layers in ---------------------------------------------------------- */
 
 typedef struct fixture {
     rlm_kernels k;
@@ -51,8 +50,7 @@ static rlm_tensor noise5(fixture *f, int64_t n, int64_t t, int64_t h, int64_t w,
     return x;
 }
 
-/* ---- Convolution -------------------------------------------------------------------------------
- */
+/* ---- Convolution ----------------------------------------------------------------------------- */
 
 /* The definition in layers.h, written out: input coordinate of tap `a` of output `o`. */
 static int tap(int o, int a, int size, int kernel, int stride, int dilation, bool causal)
@@ -209,8 +207,7 @@ static void streamed_chunks_equal_the_whole(void)
     }
 }
 
-/* ---- A network through every layer -------------------------------------------------------------
- */
+/* ---- A network through every layer ----------------------------------------------------------- */
 
 typedef struct net {
     rlm_conv stem, down;

@@ -17,8 +17,7 @@ static const char *in_scratch(const char *name)
     return path;
 }
 
-/* ---- safetensors: what is written is read ------------------------------------------------------
- */
+/* ---- safetensors: what is written is read ---------------------------------------------------- */
 
 static rlm_tensor view(void *data, rlm_dtype dtype, int64_t a, int64_t b)
 {
@@ -83,8 +82,7 @@ static void written_tensors_are_read(void)
     rlm_st_close(&st);
 }
 
-/* ---- safetensors: what must be refused ---------------------------------------------------------
- */
+/* ---- safetensors: what must be refused ------------------------------------------------------- */
 
 /* A file of `header` and `bytes` zero bytes of data; length UINT64_MAX: the true one. */
 static int open_made(const char *header, size_t bytes, uint64_t length, rlm_error *err)
@@ -272,8 +270,7 @@ static void files_without_memory_fail_cleanly(void)
     rlm_st_writer_free(&w);
 }
 
-/* ---- Parameters --------------------------------------------------------------------------------
- */
+/* ---- Parameters ------------------------------------------------------------------------------ */
 
 static void declare(rlm_params *p, bool reversed)
 {

@@ -2,8 +2,7 @@
  * lengths, determinism and refusals do. */
 #include "tests/unit/pipeline_rig.h"
 
-/* ---- Cases -------------------------------------------------------------------------------------
- */
+/* ---- Cases ----------------------------------------------------------------------------------- */
 
 static void case_text_to_video(void)
 {
@@ -139,8 +138,7 @@ static void case_extend(void)
     rlm_clip_free(&film);
 }
 
-/* ---- Progress and cancel
- * -------------------------------------------------------------------------- */
+/* ---- Progress and cancel --------------------------------------------------------------------- */
 
 typedef struct told {
     int calls, stop_at; /* sampled tokens at which to stop; 0: never */
@@ -230,8 +228,7 @@ static void case_preview(void)
     rlm_clip_free(&watched);
 }
 
-/* ---- Tokens
- * -------------------------------------------------------------------------------------- */
+/* ---- Tokens ---------------------------------------------------------------------------------- */
 
 static void case_token_files(void)
 {
@@ -271,8 +268,7 @@ static void case_token_files(void)
     rlm_clip_free(&film);
 }
 
-/* ---- Refusals
- * ------------------------------------------------------------------------------------ */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static void refuse(int expected, const char *part)
 {
