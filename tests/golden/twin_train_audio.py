@@ -1,0 +1,649 @@
+"""PyTorch twin of the audio codec's training, with critics: the network, names, layouts and losses
+of tokenizers/audio_*.c and src/train/*.c, for a GPU and a budget of wall-clock seconds.
+
+  twin_train_audio.py --data DIR --init audio.safetensors --out DIR --seconds 380
+  twin_train_audio.py --golden tests/golden/audio_steps.safetensors    (twelve steps to replay in C)
+
+DIR holds index.json, a list of {"file", "kind", "lengths"}: Ogg Opus files and the lengths of their
+clips in samples of 16 kHz; kind is speech, music, effects, world or val. Sound is [n, w, c],
+channels last. Every step has the same shapes and no decision on the host, so on a GPU it becomes one graph.
+"""
+import argparse
+import json
+import math
+import os
+import struct
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+BEGAN = time.time()  # loading PyTorch counts
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import twin_audio
+from twin_critics import Critics, Flat
+
+SHARES = dict(speech=0.56, music=0.16, effects=0.13, world=0.15)
+COMMIT, CENTRE = 0.25, 0.1
+BOOK_DECAY, DEAD, BORN = 0.99, 0.1, 0.4
+
+
+# ---- Files ----
+
+def read_tensors(path):
+    """Safetensors -> {name: float32 tensor}; BF16 or F32."""
+    with open(path, "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        blob = f.read()
+    out = {}
+    for name, h in header.items():
+        if name == "__metadata__" or h["dtype"] not in ("BF16", "F32"):
+            continue
+        a, b = h["data_offsets"]
+        if h["dtype"] == "BF16":
+            x = np.frombuffer(blob[a:b], np.uint16).astype(np.uint32) << 16
+            x = x.view(np.float32)
+        else:
+            x = np.frombuffer(blob[a:b], np.float32)
+        out[name] = torch.from_numpy(x.reshape(h["shape"]).copy())
+    return out
+
+
+def write_tensors(path, tensors):
+    """As BF16, whole or not at all."""
+    header, blobs, at = {}, [], 0
+    for name, x in tensors.items():
+        blob = x.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
+        header[name] = {"dtype": "BF16", "shape": list(x.shape),
+                        "data_offsets": [at, at + len(blob)]}
+        blobs.append(blob)
+        at += len(blob)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path + ".part", "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+    os.replace(path + ".part", path)
+
+
+class Sounds:
+    """All clips in one buffer of 16-bit samples; a table of clips drawn by kind and length."""
+
+    def __init__(self, folder, ffmpeg, device):
+        with open(os.path.join(folder, "index.json")) as f:
+            index = json.load(f)
+        with ThreadPoolExecutor(8) as pool:
+            waves = list(pool.map(lambda e: self.decode(ffmpeg, folder, e), index))
+        starts, lengths, weights, at = [], [], [], 0
+        total = {}
+        for e in index:
+            total[e["kind"]] = total.get(e["kind"], 0) + sum(e["lengths"])
+        self.val, self.val_names, flat = [], [], []
+        for e, wave in zip(index, waves):
+            places = np.cumsum([0] + e["lengths"])
+            if e["kind"] == "val":
+                self.val = [wave[a:b] for a, b in zip(places, places[1:])]
+                self.val_names = e.get("names", [""] * len(self.val))
+                continue
+            flat.append(wave)
+            for a, n in zip(places, e["lengths"]):
+                starts.append(at + int(a))
+                lengths.append(n)
+                weights.append(SHARES[e["kind"]] * n / total[e["kind"]])
+            at += len(wave)
+        self.flat = torch.from_numpy(np.concatenate(flat)).to(device)
+        weights = np.array(weights) / sum(weights)
+        rows = np.searchsorted(np.cumsum(weights), (np.arange(65536) + 0.5) / 65536)
+        rows = np.minimum(rows, len(starts) - 1)
+        self.starts = torch.tensor(np.array(starts)[rows], device=device)
+        self.lengths = torch.tensor(np.array(lengths)[rows], device=device)
+        self.device = device
+
+    @staticmethod
+    def decode(ffmpeg, folder, e):
+        run = subprocess.run([ffmpeg, "-v", "error", "-i", os.path.join(folder, e["file"]), "-f",
+                              "s16le", "-ac", "1", "-ar", "16000", "-"], check=True,
+                             capture_output=True)
+        wave = np.frombuffer(run.stdout, np.int16)
+        want = sum(e["lengths"])
+        assert abs(len(wave) - want) < 2000, (e["file"], len(wave), want)
+        return np.concatenate([wave, np.zeros(max(0, want - len(wave)), np.int16)])[:want]
+
+    def crops(self, n, width):
+        """[n, width]: half of them at 0.85 to 1.18 times their speed; gain and sign as in C."""
+        d = self.device
+        row = torch.randint(0, 65536, (n,), device=d)
+        speed = torch.exp(torch.empty(n, 1, device=d).uniform_(math.log(0.85), math.log(1.18)))
+        speed = torch.where(torch.rand(n, 1, device=d) < 0.5, torch.ones_like(speed), speed)
+        place = torch.arange(width, device=d) * speed
+        whole = place.floor()
+        t, i = place - whole, whole.long()
+        spare = (self.lengths[row] - i[:, -1] - 4).clamp(min=0)
+        start = self.starts[row] + 1 + (torch.rand(n, device=d) * spare).long()
+        i = (i + start[:, None]).clamp(1, self.flat.numel() - 3)
+        a, b, c, e = (self.flat[i + k].float() for k in (-1, 0, 1, 2))
+        x = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - e + t * (3 * (b - c) + e - a)))
+        x = x / 32768
+        peak = x.abs().amax(1, keepdim=True)
+        gain = 0.95 * torch.exp(-math.log(10) * torch.rand(n, 1, device=d)) / (peak + 1e-4)
+        gain = torch.where(torch.rand(n, 1, device=d) < 0.7, gain.clamp(max=30), gain * 0 + 1)
+        return x * gain * (2 * (torch.rand(n, 1, device=d) < 0.5).float() - 1)
+
+
+# ---- Network ----
+
+class Codec:
+    """Parameters by name; `p` may be exchanged for an average of the same names."""
+
+    def __init__(self, c, params, device):
+        self.c = c
+        self.p = {k: v.to(device) for k, v in params.items() if k != "rvq.books"}
+        self.books = params["rvq.books"].to(device)
+        w = c["window"]
+        self.hann = torch.hann_window(w, device=device) if w else None
+
+    @staticmethod
+    def conv(p, name, x, dilation=1):
+        weight = p[name + ".weight"]
+        cout, k = weight.shape[0], weight.shape[3]
+        if k > 1:
+            w = x.shape[1]
+            x = F.pad(x, (0, 0, (k - 1) * dilation, 0))
+            x = torch.cat([x[:, i * dilation:i * dilation + w] for i in range(k)], 2)
+        return F.linear(x, weight.reshape(cout, -1), p.get(name + ".bias"))
+
+    def units(self, p, name, x, count):
+        for i in range(count):
+            h = self.conv(p, "%s%d.conv0" % (name, i), F.elu(x), 3 ** i)
+            x = x + self.conv(p, "%s%d.conv1" % (name, i), F.elu(h))
+        return x
+
+    def frames(self, wave):
+        c, hop, window = self.c, self.c["stem"], self.c["window"]
+        x = F.pad(wave, (window - hop, 0)).unfold(1, window, hop)
+        level = ((x * x).mean(2, keepdim=True) + 1e-5).sqrt()
+        power = torch.fft.rfft(self.hann * x)[..., 1:].abs() ** 2 / (self.hann ** 2).sum()
+        return torch.cat([x[..., -hop:] / level, (power + 1e-6).log() / 4 + 1.75], 2)
+
+    def encode(self, wave, p=None):
+        c, p = self.c, p or self.p
+        x = self.conv(p, "encoder.stem", self.frames(wave))
+        for i, s in enumerate(c["strides"]):
+            x = F.elu(self.units(p, "encoder.stage%d.unit" % i, x, c["units"]))
+            x = x.reshape(x.shape[0], x.shape[1] // s, -1)
+            x = self.conv(p, "encoder.stage%d.down" % i, x)
+        x = self.units(p, "encoder.middle", x, c["middle"])
+        return self.conv(p, "encoder.out", x)
+
+    def decode(self, z, p=None):
+        c, p = self.c, p or self.p
+        x = self.conv(p, "decoder.stem", z)
+        x = self.units(p, "decoder.middle", x, c["middle"])
+        for i, s in reversed(list(enumerate(c["strides"]))):
+            x = self.conv(p, "decoder.stage%d.up" % i, F.elu(x))
+            x = x.reshape(x.shape[0], x.shape[1] * s, -1)
+            x = self.units(p, "decoder.stage%d.unit" % i, x, c["units"])
+        a, b = self.conv(p, "decoder.out", F.elu(x)).chunk(2, 2)
+        x = self.conv(p, "decoder.synthesis", F.silu(a) * b)
+        return x.reshape(x.shape[0], -1)
+
+    def nearest(self, x, level):
+        book = self.books[level]
+        return ((book * book).sum(1) - 2 * x @ book.t()).argmin(1)
+
+    def quantise(self, z, levels=None):
+        """[n, w, dim] -> sum of codes, ids [levels, n * w]."""
+        x = z.reshape(-1, z.shape[2])
+        out, ids = torch.zeros_like(x), []
+        for q in range(levels or self.c["levels"]):
+            i = self.nearest(x - out, q)
+            out = out + self.books[q][i]
+            ids.append(i)
+        return out.reshape(z.shape), torch.stack(ids)
+
+
+class Quantiser:
+    """rvq_ema.c: codebooks follow averages of the residuals they win; dead codes are replaced."""
+
+    def __init__(self, codec, rows, replace=True):
+        self.codec, self.replace = codec, replace
+        c, d = codec.c, codec.books.device
+        fair = rows / c["codes"]
+        self.hits = torch.full((c["levels"], c["codes"]), fair, device=d)
+        self.sums = codec.books * fair
+
+    @torch.no_grad()
+    def train(self, z, use):
+        """use [n]: levels of each clip. Returns the sum of codes, as z."""
+        x = torch.nan_to_num(z.detach()).reshape(-1, z.shape[2])
+        use = use[:, None].expand(z.shape[:2]).reshape(-1)
+        out, books = torch.zeros_like(x), self.codec.books
+        for q in range(books.shape[0]):
+            rest = x - out
+            i = self.codec.nearest(rest, q)
+            on = (use > q).to(x.dtype)[:, None]
+            out = out + books[q][i] * on
+            self.hits[q] *= BOOK_DECAY
+            self.sums[q] *= BOOK_DECAY
+            self.hits[q].index_add_(0, i, (1 - BOOK_DECAY) * on[:, 0])
+            self.sums[q].index_add_(0, i, (1 - BOOK_DECAY) * on * rest)
+            centre = self.sums[q] / self.hits[q].clamp(min=1e-6)[:, None]
+            books[q].copy_(torch.where(self.hits[q][:, None] > 1e-6, centre, books[q]))
+            if self.replace:
+                self.replace_dead(q, rest, on)
+        return out.reshape(z.shape)
+
+    def replace_dead(self, q, rest, on):
+        books = self.codec.books
+        fair = on.sum() / books.shape[1]
+        r = torch.randint(0, rest.shape[0], (books.shape[1],), device=rest.device)
+        dead = (self.hits[q] < DEAD * fair) & (on[r, 0] > 0)
+        row = rest[r]
+        self.hits[q].copy_(torch.where(dead, BORN * fair, self.hits[q]))
+        self.sums[q].copy_(torch.where(dead[:, None], BORN * fair * row, self.sums[q]))
+        books[q].copy_(torch.where(dead[:, None], row, books[q]))
+
+    @staticmethod
+    def pull(z, quantised):
+        """Commitment and centring, relative to the variance of z, which counts as a constant."""
+        mean = z.mean((0, 1))
+        offset = (mean * mean).mean()
+        spread = ((z * z).mean() - offset).detach() + 1e-6
+        lost = ((z - quantised) ** 2).mean()
+        return (COMMIT * lost + CENTRE * offset) / spread, lost.detach() / spread
+
+    def perplexity(self):
+        share = self.hits / self.hits.sum(1, keepdim=True)
+        return torch.exp(-(share * (share + 1e-20).log()).sum(1))
+
+
+# ---- Losses ----
+
+class Mel:
+    """mel.c as it trains: windows 64 .. 2048, hop a half, s / 8 bands, at most 128."""
+
+    def __init__(self, device, rate=16000):
+        self.scales = []
+        for s in (64, 128, 256, 512, 1024, 2048):
+            mels = min(s // 8, 128)
+            hann = torch.hann_window(s, dtype=torch.double) / math.sqrt(0.375 * s)
+            edge = 700 * (10 ** (2595 * math.log10(1 + rate / 1400) * torch.arange(
+                mels + 2, dtype=torch.double) / (mels + 1) / 2595) - 1)
+            step = rate / s
+            left = (edge[1:-1] - edge[:-2]).clamp(min=step)
+            right = (edge[2:] - edge[1:-1]).clamp(min=step)
+            d = step * torch.arange(s // 2 + 1, dtype=torch.double)[:, None] - edge[None, 1:-1]
+            filters = torch.where(d < 0, 1 + d / left, 1 - d / right).clamp(min=0)
+            self.scales.append((s, hann.float().to(device), filters.float().to(device)))
+
+    def __call__(self, x, y):
+        total, n = 0, x.shape[0]
+        both = torch.cat([x, y])
+        for s, hann, filters in self.scales:
+            hop = s // 2
+            frames = (x.shape[1] + s - 1) // hop
+            z = F.pad(both, (s - hop, frames * hop - x.shape[1])).unfold(1, s, hop)
+            z = torch.view_as_real(torch.fft.rfft(z * hann))
+            m = (z.square().sum(-1) + 1e-20).sqrt() @ filters
+            a, b = m[:n], m[n:]
+            total = total + 0.3 * (a - b).abs().mean()
+            total = total + ((a + 1e-3) / (b + 1e-3)).log().abs().mean()
+        return total / len(self.scales)
+
+
+class Ears:
+    """eval_sound.c: windows 256 .. 2048, hop a quarter; levels relative to a sine of 1."""
+
+    def __init__(self, device, rate=16000):
+        self.windows = [(s, torch.hann_window(s, device=device) * 4 / s)
+                        for s in (256, 512, 1024, 2048)]
+        edge = torch.arange(82, dtype=torch.double) * math.log10(1 + rate / 1400) / 81
+        edge = 700 * (10 ** edge - 1)
+        hz = torch.arange(513, dtype=torch.double)[:, None] * rate / 1024
+        up = (hz - edge[:-2]) / (edge[1:-1] - edge[:-2])
+        down = (edge[2:] - hz) / (edge[2:] - edge[1:-1])
+        self.filters = torch.minimum(up, down).clamp(min=0).float().to(device)
+        self.low = {}
+        for s in (512, 1024):
+            w = (1 - torch.arange(s // 2 + 1) * rate / s / 1600).clamp(min=0)
+            self.low[s] = (int((w > 0).sum()), (w / w.sum()).to(device))
+
+    def spectra(self, x):
+        """Complex spectra [n, frames, bins] of each window."""
+        out = []
+        for s, hann in self.windows:
+            frames = x.shape[1] // (s // 4) + 1
+            z = F.pad(x, (s // 2, s)).unfold(1, s, s // 4)[:, :frames]
+            out.append(torch.fft.rfft(z * hann))
+        return out
+
+    def losses(self, x, y):
+        """Multi-resolution distance, and how far the waves differ below 1.6 kHz, phase and all:
+        complex spectra with levels compressed, so that weak partials count."""
+        n, stft, low = x.shape[0], 0, 0
+        for (s, _), z in zip(self.windows, self.spectra(torch.cat([x, y]))):
+            r = torch.view_as_real(z)
+            m = (r.square().sum(-1) + 1e-12).sqrt()
+            a, b = m[:n], m[n:]
+            miss = (a - b).square().sum((1, 2)) / (b.square().sum((1, 2)) + 1e-3)
+            stft = stft + (miss + 1e-8).sqrt().mean()
+            stft = stft + (a.clamp(min=1e-4) / b.clamp(min=1e-4)).log().abs().mean()
+            if s in self.low:
+                k, w = self.low[s]
+                c = r[:, :, :k] * (m[:, :, :k].square() + 1e-6).pow(-0.3)[..., None]
+                d = ((c[:n] - c[n:]).square().sum(-1) + 1e-8).sqrt()
+                low = low + (d * w[:k]).sum(2).mean()
+        return stft / len(self.windows), low
+
+    @torch.no_grad()
+    def score(self, x, y):
+        """Of each clip: log-mel distance of x from y in dB, multi-resolution STFT distance."""
+        stft, mel = 0, None
+        for (s, _), a, b in zip(self.windows, self.spectra(x), self.spectra(y)):
+            a, b = a.abs(), b.abs()
+            stft = stft + ((a - b).square().sum((1, 2)) / b.square().sum((1, 2))).sqrt() / 4
+            stft = stft + (a.clamp(min=1e-4) / b.clamp(min=1e-4)).log().abs().mean((1, 2)) / 4
+            if s == 1024:
+                p, q = (a @ self.filters).clamp(min=1e-4), (b @ self.filters).clamp(min=1e-4)
+                mel = 20 * (p / q).log10().abs().mean((1, 2))
+        return mel, stft
+
+
+def pitch(x):
+    """[n, w] -> f0 in Hz and height of the peak, of frames of 40 ms every 10 ms."""
+    z = x.unfold(1, 640, 160)
+    z = z - z.mean(2, keepdim=True)
+    r = torch.fft.irfft(torch.fft.rfft(z, 2048).abs() ** 2)[..., :256]
+    energy = z.square().cumsum(2)
+    lag = torch.arange(40, 229, device=x.device)
+    head, tail = energy[..., 639 - lag], energy[..., -1:] - energy[..., lag - 1]
+    r = r[..., lag] / (head * tail + 1e-8).sqrt()
+    best = r.amax(2, keepdim=True)
+    first = (r > 0.9 * best).to(torch.float32).argmax(2)  # the shortest good lag: no octave below
+    near = torch.stack([r.gather(2, (first + k).clamp(0, 188)[..., None])[..., 0]
+                        for k in range(6)], 2)
+    first = first + near.argmax(2)
+    return 16000 / (first + 40.0), best[..., 0] * (energy[..., -1] > 0.01)
+
+
+def si_sdr(x, y):
+    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+    t = (x * y).sum(1, keepdim=True) / (y * y).sum(1, keepdim=True) * y
+    return 10 * (t.square().sum(1) / ((x - t).square().sum(1) + 1e-9) + 1e-9).log10()
+
+
+# ---- A step ----
+
+class Trainer:
+    """step() reads `knobs` and adds to `stats`; everything else stays on the device."""
+
+    KNOBS = ["lr", "critic_lr", "stft", "low", "critic", "average"]
+    STATS = ["mel", "stft", "low", "lost", "norm", "learn", "fool", "feature", "critic_norm",
+             "dy_mel", "dy_stft", "dy_low", "dy_critic"]
+
+    def __init__(self, params, sounds, o, device):
+        self.o, self.sounds, self.device = o, sounds, device
+        self.codec = Codec(twin_audio.DEFAULT, params, device)
+        self.flat = Flat(self.codec.p, decay=0.01, frozen=("decoder.synthesis.weight",))
+        self.codec.p = self.flat.params
+        self.critics = Critics().to(device)
+        if o.critics:
+            state = torch.load(o.critics, map_location=device, weights_only=True)
+            self.critics.load_state_dict({k: v.float() for k, v in state.items()})
+        names = dict(self.critics.named_parameters())
+        self.critic_flat = Flat(names)
+        for name, p in names.items():
+            p.data = self.critic_flat.params[name].data
+        self.critic_params = list(self.critics.parameters())
+        self.mel, self.ears = Mel(device), Ears(device)
+        self.rvq = Quantiser(self.codec, o.batch * o.crop // 320)
+        self.knobs = torch.zeros(len(self.KNOBS), device=device)
+        self.stats = torch.zeros(len(self.STATS), device=device)
+        self.norms = torch.zeros(4, device=device)  # running, of the losses' gradients of the wave
+        self.graph = None
+
+    def balanced(self, y, losses, shares):
+        """Gradient of the wave y: each loss's, brought to the size of the first's and weighted."""
+        grads = [torch.autograd.grad(x, y, retain_graph=True)[0] for x in losses]
+        mine, now = self.norms[:len(grads)], torch.stack([g.norm() for g in grads])
+        now = torch.where(torch.isfinite(now), now, mine)
+        mine.copy_(torch.where(mine > 0, torch.lerp(mine, now, 0.05), now))
+        return sum(s * mine[0] / (m + 1e-12) * g for s, m, g in zip(shares, mine, grads))
+
+    def step(self):
+        lr, critic_lr, w_stft, w_low, w_critic, average = self.knobs.unbind()
+        n, d = self.o.batch, self.device
+        wave = self.sounds.crops(n, self.o.crop)
+        some = torch.randint(1, 5, (n,), device=d)
+        use = torch.where(torch.rand(n, device=d) < 0.5, torch.full_like(some, 4), some)
+        z = self.codec.encode(wave)
+        q = self.rvq.train(z, use)
+        pull, lost = Quantiser.pull(z, q)
+        y = self.codec.decode(z + (q - z).detach())
+        leaf = y.detach().requires_grad_(True)
+        mel = self.mel(leaf, wave)
+        stft, low = self.ears.losses(leaf, wave)
+        losses, shares = [mel, stft, low], [1.0, w_stft, w_low]
+        if self.o.critic > 0:
+            part = slice(self.o.crop - self.o.critic_crop, None)
+            learn, fool, feature = self.critics(leaf[:, part], wave[:, part])
+            losses, shares = losses + [fool + 4 * feature], shares + [w_critic]
+        dy = self.balanced(leaf, losses, shares)
+        params = list(self.flat.params.values())
+        dg = torch.autograd.grad([y, pull], params, [dy, torch.full_like(pull, 2)])
+        stats = [mel, stft, low, lost, self.flat.step(dg, lr, average)]
+        if self.o.critic > 0:
+            dc = torch.autograd.grad(learn, self.critic_params)
+            stats += [learn, fool, feature, self.critic_flat.step(dc, critic_lr)]
+        self.stats[:len(stats)] += torch.stack([x.detach() for x in stats])
+        self.stats[-4:] += self.norms
+
+    def capture(self):
+        """The step as one graph, where there is a GPU that takes it; else step by step."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()
+        try:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.step()
+            self.graph = graph
+        except Exception as e:  # whatever stands in its way, training goes on
+            print("no graph:", str(e).splitlines()[0], flush=True)
+            torch.cuda.synchronize()
+
+    def advance(self):
+        if self.graph:
+            self.graph.replay()
+        else:
+            self.step()
+
+    def set_knobs(self, u, step):
+        """u: share of the budget that has passed."""
+        o = self.o
+        cool = 1.0 if u < o.plateau else 1 - math.sqrt(min(1, (u - o.plateau) / (1 - o.plateau)))
+        warm = min(1.0, (step + 1) / 200)
+        cool = max(cool, 0.01)
+        ramp = min(1.0, max(0.0, (u - 0.04) / 0.10))
+        values = dict(lr=o.lr * warm * cool, critic_lr=o.critic_lr * warm * max(cool, 0.2),
+                      stft=o.stft, low=o.low * (1 - 0.6 * min(1, u / 0.8)), critic=o.critic * ramp,
+                      average=min(0.999, (1 + step) / (10 + step)))
+        self.knobs.copy_(torch.tensor([values[k] for k in self.KNOBS]), non_blocking=True)
+
+    # ---- Reports ----
+
+    @torch.no_grad()
+    def validate(self, levels=4):
+        """The middle three seconds of each validation clip, as users would hear them."""
+        p = self.flat.averages()
+        rows = []
+        for w in self.sounds.val:
+            w = w[max(0, (len(w) - 48000) // 2):][:48000] if len(w) > 48000 else np.pad(
+                w, (0, 48000 - len(w)))
+            rows.append(w)
+        x = torch.from_numpy(np.stack(rows).astype(np.float32) / 32768).to(self.device)
+        q, ids = self.codec.quantise(self.codec.encode(x, p), levels)
+        y = self.codec.decode(q, p)
+        mel, stft = self.ears.score(y, x)
+        f0, peak = pitch(x)
+        g0, _ = pitch(y)
+        voiced = peak > 0.7
+        speech = torch.tensor([n.startswith("speech") for n in self.sounds.val_names],
+                              device=self.device)
+        voiced &= speech[:, None]
+        right = ((g0 / f0).log2().abs() < 0.14) & voiced
+        out = {"mel_db": mel.mean(), "stft": stft.mean(), "si_sdr": si_sdr(y, x).mean(),
+               "f0": right.sum() / voiced.sum().clamp(min=1)}
+        for kind in ("speech", "music", "effects"):
+            on = torch.tensor([n.startswith(kind) for n in self.sounds.val_names],
+                              device=self.device)
+            out["mel_" + kind], out["stft_" + kind] = mel[on].mean(), stft[on].mean()
+        out = {k: round(float(v), 4) for k, v in out.items()}
+        out["used"] = [round(i.unique().numel() / 1024, 3) for i in ids]
+        return out
+
+    def save(self, name="audio"):
+        tensors = self.flat.averages()
+        tensors["rvq.books"] = self.codec.books
+        write_tensors(os.path.join(self.o.out, name + ".safetensors"), tensors)
+        state = {k: v.to("cpu", torch.bfloat16) for k, v in self.critics.state_dict().items()}
+        torch.save(state, os.path.join(self.o.out, "critics.pt"))
+
+
+def train(o):
+    began = BEGAN
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(o.seed)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 4
+    os.makedirs(o.out, exist_ok=True)
+    t = Trainer(read_tensors(o.init), Sounds(o.data, o.ffmpeg, device), o, device)
+    log = open(os.path.join(o.out, "metrics.jsonl"), "a")
+
+    def say(kind, values):
+        line = json.dumps({"kind": kind, "t": round(time.time() - began, 1), **values})
+        print(line, flush=True)
+        log.write(line + "\n")
+        log.flush()
+
+    say("val", {"step": 0, **t.validate()})
+    if device == "cuda":
+        t.set_knobs(0.0, 0)
+        t.capture()
+    say("start", {"graph": t.graph is not None, "clips": int(t.sounds.lengths.numel())})
+    t.stats.zero_()
+    start, step, last = time.time(), 0, 0
+    budget = max(1.0, began + o.seconds - 8 - start)  # the last report and file need a moment
+    told = looked = saved = start
+    while time.time() - start < budget and step < o.steps:
+        t.set_knobs((time.time() - start) / budget, step)
+        t.advance()
+        step += 1
+        if step % o.every:
+            continue
+        stats = (t.stats / o.every).tolist()  # waits for the device
+        t.stats.zero_()
+        now = time.time()
+        if now - told >= o.tell:
+            values = {k: float("%.4g" % v) for k, v in zip(t.STATS, stats)}
+            say("step", {"step": step, "rate": round((step - last) / (now - told), 1), **values,
+                         "skipped": int(t.flat.skipped + t.critic_flat.skipped)})
+            told, last = now, step
+        if now - looked >= o.look:
+            say("val", {"step": step, **t.validate(),
+                        "codes": [round(x) for x in t.rvq.perplexity().tolist()]})
+            looked = now
+        if now - saved >= 60:
+            t.save()
+            saved = now
+    t.save()
+    say("val", {"step": step, **t.validate()})
+    for levels in (1, 2, 3):
+        say("levels", {"levels": levels, **t.validate(levels)})
+
+
+# ---- Steps to replay ----
+
+GOLDEN = dict(steps=12, clips=2, width=3200, lr=5e-4, betas=(0.9, 0.95), eps=1e-8, decay=0.01,
+              clip=1.0, wave=0.5)
+
+
+def golden_wave(step):
+    """[clips, width]: a voice of three partials, another pitch each step."""
+    t = np.arange(GOLDEN["width"]) / 16000
+    rows = []
+    for clip in range(GOLDEN["clips"]):
+        f = 2 * np.pi * (110 + 70 * clip + 13 * step)
+        rows.append(0.2 * np.sin(f * t) + 0.1 * np.sin(2 * f * t + step) + 0.05 * np.sin(7 * f * t))
+    return torch.tensor(np.stack(rows).astype(np.float32))
+
+
+def write_golden(out):
+    """Reconstruction training of the tiny codec from the weights of audio_tiny.safetensors."""
+    g = GOLDEN
+    here = os.path.dirname(os.path.abspath(__file__))
+    found = read_tensors(os.path.join(here, "audio_tiny.safetensors"))
+    codec = Codec(twin_audio.TINY, {k: v for k, v in found.items() if k[:7] != "golden."}, "cpu")
+    learn = [p.requires_grad_(True) for k, p in codec.p.items() if "synthesis" not in k]
+    groups = [dict(params=[p for p in learn if p.dim() > 1], weight_decay=g["decay"]),
+              dict(params=[p for p in learn if p.dim() == 1], weight_decay=0)]
+    optim = torch.optim.AdamW(groups, lr=g["lr"], betas=g["betas"], eps=g["eps"])
+    rvq, mel_of = Quantiser(codec, g["clips"] * g["width"] // 320, replace=False), Mel("cpu")
+    rows = []
+    for step in range(g["steps"]):
+        wave = golden_wave(step)
+        z = codec.encode(wave)
+        q = rvq.train(z, torch.tensor([1 + (step + clip) % 4 for clip in range(g["clips"])]))
+        pull, lost = Quantiser.pull(z, q)
+        y = codec.decode(z + (q - z).detach())
+        mel, flat = mel_of(y, wave), (y - wave).abs().mean()
+        optim.zero_grad()
+        (mel + g["wave"] * flat + pull).backward()
+        norm = torch.nn.utils.clip_grad_norm_(learn, g["clip"])
+        optim.step()
+        rows.append([float(x.detach()) for x in (mel, flat, lost, norm)])
+        print(step, *("%.5f" % x for x in rows[-1]))
+    twin_audio.save(out, {"steps.losses": np.array(rows, np.float32),
+                          "steps.books": codec.books[:, :8].numpy().copy(),
+                          "steps.out": codec.p["decoder.out.weight"].detach().numpy()[:8].copy()})
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--golden")
+    p.add_argument("--data")
+    p.add_argument("--init")
+    p.add_argument("--out")
+    p.add_argument("--critics", help="critics.pt of an earlier run")
+    p.add_argument("--ffmpeg", default="ffmpeg")
+    p.add_argument("--seconds", type=float, default=380)
+    p.add_argument("--steps", type=int, default=1 << 30)
+    p.add_argument("--batch", type=int, default=32)
+    p.add_argument("--crop", type=int, default=20480)
+    p.add_argument("--critic-crop", type=int, default=10240, help="the end of it that critics hear")
+    p.add_argument("--lr", type=float, default=8e-4)
+    p.add_argument("--critic-lr", type=float, default=5e-4)
+    p.add_argument("--stft", type=float, default=1.0)
+    p.add_argument("--low", type=float, default=0.7)
+    p.add_argument("--critic", type=float, default=1.2)
+    p.add_argument("--plateau", type=float, default=0.5)
+    p.add_argument("--every", type=int, default=20, help="steps between looks at the clock")
+    p.add_argument("--tell", type=float, default=5)
+    p.add_argument("--look", type=float, default=20)
+    p.add_argument("--seed", type=int, default=1)
+    o = p.parse_args()
+    if o.golden:
+        write_golden(o.golden)
+    else:
+        train(o)
+
+
+if __name__ == "__main__":
+    main()
