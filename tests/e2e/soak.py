@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """soak.py PATH_TO_REELM MINUTES [LOG]: one server, jobs of every kind and hostile requests among them,
 for so long. A line every ten seconds: seconds, RSS, descriptors, threads, requests, jobs. Fails when
-the server dies, when an honest request fails, or when memory or descriptors have grown at the end."""
+the server dies, when an honest request fails, or when memory or descriptors have grown at the end.
+SOAK_PAUSE in the environment: seconds of rest after each act (0)."""
 import glob
 import json
 import os
 import random
+import signal
 import socket
 import sys
 import time
@@ -13,6 +15,7 @@ import time
 from server_rig import PATIENCE, TINY, Server, check, in_threads
 
 MINUTES = float(sys.argv[2])
+PAUSE = float(os.environ.get("SOAK_PAUSE", "0"))
 LOG = open(sys.argv[3] if len(sys.argv) > 3 else os.devnull, "w", buffering=1)
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = ROOT + "/assets/models/default"
@@ -160,8 +163,7 @@ def quiet(s):
     return descriptors(s), s.resident()
 
 
-def main():
-    s = Server("--rate-limit", "0", "--queue", "64", "--job-ttl", "30", "--max-upload", "1", "-m", MODEL)
+def soak(s):
     begin = time.monotonic()
     end = begin + 60 * MINUTES
     warm, rows, told = None, [], 0
@@ -179,6 +181,7 @@ def main():
             rows.append(row)
             print(*row[:4], json.dumps(row[4]), file=LOG)
         check(s.process.poll() is None, "the server is gone: " + s.errors()[-500:])
+        time.sleep(PAUSE)
     last = quiet(s)
     third = len(rows) // 3  # the largest jobs come at any time; once they were there nothing may be added
     growth = max(r[1] for r in rows[2 * third :]) - max(r[1] for r in rows[third : 2 * third])
@@ -192,6 +195,15 @@ def main():
     check(last[0] <= warm[0], "descriptors leak")
     check(last[1] - warm[1] < MOST_GROWTH and growth < MOST_GROWTH / 4, "memory grows")
     s.stop()
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    s = Server("--rate-limit", "0", "--queue", "64", "--job-ttl", "30", "--max-upload", "1", "-m", MODEL)
+    try:
+        soak(s)
+    finally:  # however it ends, no server is left behind
+        s.kill()
     print("1 passed, 0 failed")
 
 

@@ -36,6 +36,9 @@ turn() {
     -max_len=16384 -rss_limit_mb=2048 -timeout=25 -print_final_stats=1 \
     -artifact_prefix="$dir/findings/$name-" "$dir/corpus/$name" "tests/fuzz/corpus/$name" \
     >"$log" 2>&1 || true; } 2>&1 | tail -1)
+  for f in "$dir/findings/$name-timeout-"*; do # none if it was the machine that was busy
+    [ ! -f "$f" ] || ! "$build/tests/fuzz_$name" -timeout=25 "$f" >/dev/null 2>&1 || rm "$f"
+  done
   after=$(find "$dir/findings" -name "$name-*" ! -name "*-slow-unit-*" | wc -l)
   found=$((after - before))
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
