@@ -45,7 +45,8 @@ int rlm_map_open(rlm_map *m, const char *path, rlm_error *err)
     if (bytes > 0) {
         p = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
-            int code = rlm_fail(err, RLM_E_IO, "%s: cannot map: %s", path, strerror(errno));
+            int code = rlm_fail(err, errno == ENOMEM ? RLM_E_NOMEM : RLM_E_IO, "%s: cannot map: %s",
+                                path, strerror(errno));
             close(fd);
             return code;
         }
@@ -146,6 +147,60 @@ static void writer_forget(rlm_writer *w)
     *w = (rlm_writer){0};
 }
 
+/* The folder that holds path, opened with so many flags; -1 otherwise. */
+static int open_folder_of(const char *path, int flags)
+{
+    char *dir = rlm_strdup(path);
+    if (!dir)
+        return -1;
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = 0;
+    int fd = open(slash ? dir : ".", flags | O_CLOEXEC, 0666);
+    rlm_free(dir);
+    return fd;
+}
+
+/* Make the rename itself survive a power cut. Not every file system can; that is no failure. */
+static void sync_folder_of(const char *path)
+{
+    int fd = open_folder_of(path, O_RDONLY | O_DIRECTORY);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+}
+
+/* The name by which a file without one can be linked; needs /proc. */
+static const char *own_link(int fd, char out[40])
+{
+    snprintf(out, 40, "/proc/self/fd/%d", fd);
+    return out;
+}
+
+/* A file without a name in path's folder; NULL where there are none. */
+static FILE *open_unnamed(const char *path)
+{
+    char link[40];
+    int fd = open_folder_of(path, O_TMPFILE | O_WRONLY);
+    FILE *f = fd < 0 || access(own_link(fd, link), F_OK) ? NULL : fdopen(fd, "wb");
+    if (!f && fd >= 0)
+        close(fd);
+    return f;
+}
+
+/* Give it the temporary name, which a process with this number may have left long ago. */
+static int name_unnamed(const rlm_writer *w)
+{
+    char link[40];
+    own_link(fileno(w->file), link);
+    if (!linkat(AT_FDCWD, link, AT_FDCWD, w->tmp, AT_SYMLINK_FOLLOW))
+        return 0;
+    if (errno != EEXIST || unlink(w->tmp))
+        return -1;
+    return linkat(AT_FDCWD, link, AT_FDCWD, w->tmp, AT_SYMLINK_FOLLOW);
+}
+
 int rlm_writer_open(rlm_writer *w, const char *path, rlm_error *err)
 {
     *w = (rlm_writer){0};
@@ -175,7 +230,10 @@ int rlm_writer_open(rlm_writer *w, const char *path, rlm_error *err)
         w->file = fopen(path, "wbe");
     } else {
         snprintf(w->tmp, n, "%s.tmp.%ld", path, (long)getpid());
-        w->file = fopen(w->tmp, "wbe");
+        w->file = open_unnamed(path);
+        w->unnamed = w->file != NULL;
+        if (!w->file)
+            w->file = fopen(w->tmp, "wbe");
     }
     if (!w->file) {
         int code = rlm_fail(err, RLM_E_IO, "%s: cannot write: %s", path, strerror(errno));
@@ -193,29 +251,18 @@ void rlm_writer_put(rlm_writer *w, const void *data, size_t bytes)
         w->failed = errno ? errno : EIO;
 }
 
-/* Make the rename itself survive a power cut. Not every file system can; that is no failure. */
-static void sync_directory_of(const char *path)
-{
-    char *dir = rlm_strdup(path);
-    if (!dir)
-        return;
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        slash[slash == dir] = 0;
-    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    rlm_free(dir);
-}
-
 int rlm_writer_commit(rlm_writer *w, rlm_error *err)
 {
     if (!w->failed && fflush(w->file))
         w->failed = errno;
     if (!w->failed && w->tmp && fsync(fileno(w->file)))
         w->failed = errno;
+    if (!w->failed && w->unnamed) {
+        if (name_unnamed(w))
+            w->failed = errno;
+        else
+            w->unnamed = 0;
+    }
     if (fclose(w->file) && !w->failed)
         w->failed = errno;
     w->file = NULL;
@@ -224,10 +271,10 @@ int rlm_writer_commit(rlm_writer *w, rlm_error *err)
     int code = 0;
     if (w->failed) {
         code = rlm_fail(err, RLM_E_IO, "%s: cannot write: %s", w->path, strerror(w->failed));
-        if (w->tmp)
+        if (w->tmp && !w->unnamed)
             unlink(w->tmp);
     } else if (w->tmp) {
-        sync_directory_of(w->path);
+        sync_folder_of(w->path);
     }
     writer_forget(w);
     return code;
@@ -237,7 +284,7 @@ void rlm_writer_abort(rlm_writer *w)
 {
     if (w->file)
         fclose(w->file);
-    if (w->tmp)
+    if (w->tmp && !w->unnamed)
         unlink(w->tmp);
     writer_forget(w);
 }

@@ -23,14 +23,16 @@ void rlm_map_close(rlm_map *m);
  * `limit` bytes. Caller frees with rlm_free. path "-" reads stdin. */
 int rlm_file_read(const char *path, size_t limit, char **out, size_t *bytes, rlm_error *err);
 
-/* Atomic write: PATH.tmp.PID, fsync, rename, fsync of the directory. On any failure the previous
- * file is untouched and the temporary is gone. "-", devices and pipes are written in place. Use
- * write_begin / fwrite-like / commit for streams.
+/* Atomic write: a file without a name (O_TMPFILE; it is gone with its process), fsync, link as
+ * PATH.tmp.PID, rename, fsync of the directory. Where the file system cannot do that, PATH.tmp.PID
+ * is there from the start. On any failure the previous file is untouched and the temporary is gone.
+ * "-", devices and pipes are written in place. Use write_begin / fwrite-like / commit for streams.
  */
 typedef struct rlm_writer {
     FILE *file;
     char *path, *tmp;
-    int failed; /* sticky errno */
+    int failed;  /* sticky errno */
+    int unnamed; /* 1: tmp is not there before commit */
 } rlm_writer;
 int rlm_writer_open(rlm_writer *w, const char *path, rlm_error *err);
 void rlm_writer_put(rlm_writer *w, const void *data, size_t bytes); /* errors stick until commit */

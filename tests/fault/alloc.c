@@ -27,6 +27,7 @@ int __wrap_posix_memalign(void **p, size_t align, size_t n);
 void __wrap_free(void *p);
 char *__wrap_strdup(const char *s);
 void *__wrap_mmap(void *at, size_t n, int prot, int flags, int fd, off_t from);
+void *__wrap_mmap64(void *at, size_t n, int prot, int flags, int fd, off_t from);
 int __wrap_mprotect(void *at, size_t n, int prot);
 
 /* Scratch of kernels is the one place that ends the process, with a sentence: kernels cannot fail
@@ -163,6 +164,12 @@ void __wrap_free(void *p)
 void *__wrap_mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
 {
     return may() ? __real_mmap(at, n, prot, flags, fd, from) : MAP_FAILED;
+}
+
+/* `mmap` to the linker where files may be large by default. */
+void *__wrap_mmap64(void *at, size_t n, int prot, int flags, int fd, off_t from)
+{
+    return __wrap_mmap(at, n, prot, flags, fd, from);
 }
 
 int __wrap_mprotect(void *at, size_t n, int prot)

@@ -1,6 +1,8 @@
+#define _GNU_SOURCE
 #include "tests/fault/calls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -17,6 +19,7 @@ ssize_t __real_write(int fd, const void *p, size_t n);
 int __real_mkdir(const char *path, mode_t mode);
 int __real_mkdirat(int fd, const char *path, mode_t mode);
 int __real_openat(int fd, const char *path, int flags, ...);
+int __real_open(const char *path, int flags, ...);
 int __real_linkat(int a, const char *from, int b, const char *to, int flags);
 FILE *__wrap_fopen(const char *path, const char *mode);
 size_t __wrap_fwrite(const void *p, size_t size, size_t n, FILE *f);
@@ -28,11 +31,15 @@ int __wrap_renameat(int a, const char *from, int b, const char *to);
 ssize_t __wrap_write(int fd, const void *p, size_t n);
 int __wrap_mkdir(const char *path, mode_t mode);
 int __wrap_mkdirat(int fd, const char *path, mode_t mode);
+FILE *__wrap_fopen64(const char *path, const char *mode);
 int __wrap_openat(int fd, const char *path, int flags, ...);
+int __wrap_openat64(int fd, const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
 int __wrap_linkat(int a, const char *from, int b, const char *to, int flags);
 
 static int64_t asked, missed, fail_at = -1;
-static int fail_rest;
+static int fail_rest, old_files;
 static const char *first = "";
 
 static int may(const char *what)
@@ -46,9 +53,15 @@ static int may(const char *what)
     return 0;
 }
 
+/* Where files may be large by default, `fopen` in the source is fopen64 to the linker. */
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
     return *mode == 'r' || may("fopen") ? __real_fopen(path, mode) : NULL;
+}
+
+FILE *__wrap_fopen64(const char *path, const char *mode)
+{
+    return __wrap_fopen(path, mode);
 }
 
 size_t __wrap_fwrite(const void *p, size_t size, size_t n, FILE *f)
@@ -108,13 +121,56 @@ int __wrap_mkdirat(int fd, const char *path, mode_t mode)
     return may("mkdirat") ? __real_mkdirat(fd, path, mode) : -1;
 }
 
+/* The mode behind the flags of a call that makes a file, and whether the call may go on. */
+static int may_open(const char *what, int flags, va_list list, mode_t *mode)
+{
+    int nameless = (flags & O_TMPFILE) == O_TMPFILE, makes = flags & O_CREAT || nameless;
+    *mode = makes ? va_arg(list, mode_t) : 0;
+    if (nameless && old_files) {
+        errno = EOPNOTSUPP;
+        return 0;
+    }
+    return !makes || may(what);
+}
+
 int __wrap_openat(int fd, const char *path, int flags, ...)
 {
     va_list list;
+    mode_t mode;
     va_start(list, flags);
-    mode_t mode = flags & 0100 ? va_arg(list, mode_t) : 0; /* O_CREAT */
+    int go = may_open("openat", flags, list, &mode);
     va_end(list);
-    return may("openat") ? __real_openat(fd, path, flags, mode) : -1;
+    return go ? __real_openat(fd, path, flags, mode) : -1;
+}
+
+int __wrap_openat64(int fd, const char *path, int flags, ...)
+{
+    va_list list;
+    mode_t mode;
+    va_start(list, flags);
+    int go = may_open("openat", flags, list, &mode);
+    va_end(list);
+    return go ? __real_openat(fd, path, flags, mode) : -1;
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list list;
+    mode_t mode;
+    va_start(list, flags);
+    int go = may_open("open", flags, list, &mode);
+    va_end(list);
+    return go ? __real_open(path, flags, mode) : -1;
+}
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+    va_list list;
+    mode_t mode;
+    va_start(list, flags);
+    int go = may_open("open", flags, list, &mode);
+    va_end(list);
+    return go ? __real_open(path, flags, mode) : -1;
 }
 
 int __wrap_linkat(int a, const char *from, int b, const char *to, int flags)
@@ -143,4 +199,9 @@ int64_t fault_calls_missed(void)
 const char *fault_calls_what(void)
 {
     return first;
+}
+
+void fault_calls_old_files(int on)
+{
+    old_files = on;
 }

@@ -11,5 +11,6 @@ void fault_calls_arm(int64_t at, int rest);
 int64_t fault_calls(void);          /* since fault_calls_arm */
 int64_t fault_calls_missed(void);   /* of them, those that failed */
 const char *fault_calls_what(void); /* name of the first that failed; "" */
+void fault_calls_old_files(int on); /* 1: a file system that has no files without a name */
 
 #endif

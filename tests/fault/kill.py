@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """kill.py PATH_TO_REELM [POINTS [KIND]]: kill -9 at random moments (POINTS of each kind, default 2) of
 training, tokenising a dataset, writing a token file and serving. What is left loads, and going on gives
-bit for bit what an undisturbed run gives. Temporary files (NAME.tmp.PID) may be left behind."""
+bit for bit what an undisturbed run gives. Nothing else is left behind: files that are being written have
+no name, where the file system knows such files."""
 import hashlib
 import os
 import random
@@ -28,6 +29,14 @@ def sha(path):
         return hashlib.sha256(f.read()).hexdigest()
 
 
+def nameless_files(path):
+    try:
+        os.close(os.open(path, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except OSError:
+        return False
+    return True
+
+
 def folder(path):
     """name -> sha256 of every file below."""
     found = {}
@@ -37,6 +46,11 @@ def folder(path):
             if ".tmp." not in name:
                 found[os.path.relpath(full, path)] = sha(full)
     return found
+
+
+def check_nothing_torn(path):
+    torn = [name for _, _, names in os.walk(path) for name in names if ".tmp." in name]
+    assert not torn or not nameless_files(path), f"left behind: {torn}"
 
 
 def run(*command):
@@ -91,6 +105,7 @@ def training():
             run("train", "audio", *common, "--out", out, *resume)
             got = folder(out + "/model"), sha(out + "/checkpoints/step_0000016.safetensors")
             assert got == want, f"run {runs} differs after kills: {got} {want}"
+            check_nothing_torn(out)
         return kills
 
 
@@ -117,6 +132,7 @@ def tokenising():
                 run("train", "lm", *common, "--out", out)
             got = folder(out + "/tokens")
             assert got == want, f"tokens of run {runs} differ: {got} {want}"
+            check_nothing_torn(out)
         return kills
 
 
@@ -131,6 +147,7 @@ def token_files():
             out = d + "/a.rtok"
             kills += killed(dice.random() * seconds, *command, out)
             assert not os.path.exists(out) or sha(out) == want, "a torn token file"
+            check_nothing_torn(d)
         run(*command, out)
         assert sha(out) == want
         return kills

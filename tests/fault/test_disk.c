@@ -142,11 +142,12 @@ static void attempt(int scene, int64_t call, int rest, int64_t limit, const char
     rlm_free(found);
 }
 
-static void scene_run(int scene)
+static void scene_run(int scene, int old_files)
 {
     char *kept[2];
     size_t bytes[2];
     int64_t calls = 0, tried = 0;
+    fault_calls_old_files(old_files);
     for (turn = 0; turn < 2; turn++) {
         rlm_error e = {0};
         fault_calls_arm(-1, 0);
@@ -163,8 +164,9 @@ static void scene_run(int scene)
     int64_t step = (int64_t)bytes[1] / 12 + 1;
     for (int64_t limit = 0; limit <= (int64_t)bytes[1]; limit += step, tried++)
         attempt(scene, -1, 0, limit, want, bytes);
-    printf("%s: %lld calls, %lld attempts\n", scenes[scene].name, (long long)calls,
-           (long long)tried);
+    fault_calls_old_files(0);
+    printf("%s%s: %lld calls, %lld attempts\n", scenes[scene].name,
+           old_files ? " (named from the start)" : "", (long long)calls, (long long)tried);
     rlm_free(kept[0]);
     rlm_free(kept[1]);
 }
@@ -261,7 +263,8 @@ int main(int argc, char **argv)
         char clean[200];
         snprintf(clean, sizeof clean, "rm -rf %s/out/*", root);
         CHECK(!system(clean));
-        scene_run((int)i);
+        for (int old_files = 0; old_files < 2; old_files++)
+            scene_run((int)i, old_files);
         test_state.passed += !test_state.bad_checks;
         test_state.failed += test_state.bad_checks > 0;
     }

@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include "tests/test.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/base/diag.h"
@@ -385,6 +387,43 @@ static void reading_is_bounded(void)
     }
 }
 
+/* A process that is killed while it writes leaves nothing; and what an older one left under the
+ * name that is needed now is no obstacle. */
+static void killed_writers_leave_nothing(void)
+{
+    rlm_error err;
+    char dir[300], path[400], left[440];
+    snprintf(dir, sizeof dir, "%s/killed", scratch_dir);
+    snprintf(path, sizeof path, "%s/file", dir);
+    CHECK(rlm_mkdirs(dir, &err) == 0);
+    CHECK(rlm_file_write(path, "old", 3, &err) == 0);
+    int talk[2], unnamed = -1, status;
+    CHECK(pipe(talk) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        rlm_writer w;
+        int code = rlm_writer_open(&w, path, &err);
+        rlm_writer_put(&w, "new", 3);
+        code |= fflush(w.file);
+        if (code || write(talk[1], &w.unnamed, sizeof w.unnamed) < 0)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    CHECK(child > 0 && read(talk[0], &unnamed, sizeof unnamed) == sizeof unnamed);
+    CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+    close(talk[0]);
+    close(talk[1]);
+    CHECK(files_in(dir) == 2 - unnamed); /* named from the start where nothing else can be had */
+    check_content(path, "old");
+    snprintf(left, sizeof left, "%s.tmp.%ld", path, (long)getpid());
+    FILE *f = fopen(left, "w");
+    CHECK(f && fputs("torn", f) >= 0 && fclose(f) == 0);
+    CHECK(rlm_file_write(path, "new", 3, &err) == 0);
+    check_content(path, "new");
+    CHECK(access(left, F_OK) != 0);
+}
+
 static void failed_writes_keep_the_old_file(void)
 {
     rlm_error err;
@@ -397,7 +436,7 @@ static void failed_writes_keep_the_old_file(void)
     /* Given up. */
     CHECK(rlm_writer_open(&w, path, &err) == 0);
     rlm_writer_put(&w, "new", 3);
-    CHECK(files_in(dir) == 2);
+    CHECK(files_in(dir) == 2 - w.unnamed);
     rlm_writer_abort(&w);
     check_content(path, "old");
     CHECK(files_in(dir) == 1);
@@ -484,6 +523,7 @@ int main(int argc, char **argv)
     TEST_CASE(random_numbers_have_their_moments);
     TEST_CASE(files_round_trip);
     TEST_CASE(reading_is_bounded);
+    TEST_CASE(killed_writers_leave_nothing);
     TEST_CASE(failed_writes_keep_the_old_file);
     TEST_CASE(paths_have_extensions);
     TEST_CASE(sha256_vectors);
