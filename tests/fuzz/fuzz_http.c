@@ -61,8 +61,7 @@ static void check_answer(const char *text, size_t n, int locked, const uint8_t *
     FUZZ_CHECK(status >= 200 && status < 600);
     if (locked && !memmem(sent, size, key, sizeof key - 1))
         FUZZ_CHECK(!memmem(text, n, "\"object\":\"video\"", 16));
-    if (!memmem(sent, size, fuzz_dir(), strlen(fuzz_dir()))) /* nor where the jobs lie */
-        FUZZ_CHECK(!memmem(text, n, fuzz_dir(), strlen(fuzz_dir())));
+    FUZZ_CHECK(!memmem(text, n, fuzz_dir(), strlen(fuzz_dir()))); /* nor where the jobs lie */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -74,6 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t got = 0;
     if (size < 2 || size > 1 << 15)
         return 0;
+    if (memmem(data, size, fuzz_dir(), strlen(fuzz_dir())))
+        return 0; /* a prompt that names the folder would be found in later answers */
     memset(&s->keys, 0, sizeof s->keys);
     if (locked)
         FUZZ_CHECK(!rlm_keys_read(&s->keys, "secret-of-the-server", NULL, NULL));
