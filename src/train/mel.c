@@ -39,7 +39,7 @@ static const float LINEAR = 0.3f;
 static const float FLOOR = 1e-3f; /* -60 dB: what is quieter need not be matched */
 
 /* Loops over the lanes of a block gain from the widest registers the machine has. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define WIDE
