@@ -12,13 +12,14 @@ import torch.nn.functional as F
 
 
 class NormConv(nn.Module):
-    """Convolution whose rows are gain times direction."""
+    """Convolution whose rows are gain times direction; a gain of sqrt(2) keeps the size of what
+    passes through it and a rectifier."""
 
-    def __init__(self, *args, **more):
+    def __init__(self, *args, gain=math.sqrt(2), **more):
         super().__init__()
         conv = nn.Conv2d(*args, **more)
         self.direction, self.bias = conv.weight, conv.bias
-        self.gain = nn.Parameter(conv.weight.detach().square().sum((1, 2, 3), keepdim=True).sqrt())
+        self.gain = nn.Parameter(torch.full((conv.out_channels, 1, 1, 1), gain))
         self.how = (conv.stride, conv.padding, conv.dilation)
 
     def forward(self, x):
@@ -51,7 +52,7 @@ class Spectral(nn.Module):
             NormConv(width, width, (3, 5), (1, 2), padding=(1, 2)),
             NormConv(width, width, (3, 5), (1, 2), padding=(2, 2), dilation=(2, 1)),
             NormConv(width, width, (3, 3), padding=(4, 1), dilation=(4, 1)),
-            NormConv(width, 1, 3, padding=1)])
+            NormConv(width, 1, 3, padding=1, gain=0.3)])
 
     def forward(self, x):
         s = self.window
@@ -71,7 +72,7 @@ class Periodic(nn.Module):
             layers.append(NormConv(last, w, (5, 1), (3, 1), padding=(2, 0)))
             last = w
         layers.append(NormConv(last, last, (5, 1), padding=(2, 0)))
-        layers.append(NormConv(last, 1, (3, 1), padding=(1, 0)))
+        layers.append(NormConv(last, 1, (3, 1), padding=(1, 0), gain=0.3))
         self.stack = Stack(layers)
 
     def forward(self, x):

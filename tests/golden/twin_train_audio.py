@@ -6,7 +6,8 @@ of tokenizers/audio_*.c and src/train/*.c, for a GPU and a budget of wall-clock 
 
 DIR holds index.json, a list of {"file", "kind", "lengths"}: Ogg Opus files and the lengths of their
 clips in samples of 16 kHz; kind is speech, music, effects, world or val. Sound is [n, w, c],
-channels last. Every step has the same shapes and no decision on the host, so on a GPU it becomes one graph.
+channels last. Every step has the same shapes and no decision on the host, so on a GPU it becomes
+one graph.
 """
 import argparse
 import json
@@ -309,7 +310,8 @@ class Ears:
         self.low = {}
         for s in (512, 1024):
             w = (1 - torch.arange(s // 2 + 1) * rate / s / 1600).clamp(min=0)
-            self.low[s] = (int((w > 0).sum()), (w / w.sum()).to(device))
+            k = int((w > 0).sum())
+            self.low[s] = (k, (w[:k] / w.sum()).to(device))
 
     def spectra(self, x):
         """Complex spectra [n, frames, bins] of each window."""
@@ -335,7 +337,8 @@ class Ears:
                 k, w = self.low[s]
                 c = r[:, :, :k] * (m[:, :, :k].square() + 1e-6).pow(-0.3)[..., None]
                 d = ((c[:n] - c[n:]).square().sum(-1) + 1e-8).sqrt()
-                low = low + (d * w[:k]).sum(2).mean()
+                size = (c[n:].square().sum(-1) + 1e-8).sqrt()
+                low = low + ((d * w).sum(2).mean(1) / ((size * w).sum(2).mean(1) + 1e-2)).mean()
         return stft / len(self.windows), low
 
     @torch.no_grad()
@@ -406,12 +409,15 @@ class Trainer:
         self.graph = None
 
     def balanced(self, y, losses, shares):
-        """Gradient of the wave y: each loss's, brought to the size of the first's and weighted."""
+        """Gradient of the wave y: each loss's, weighted and brought in each clip to the size of the
+        first's there, but no louder than four times what is usual for it."""
         grads = [torch.autograd.grad(x, y, retain_graph=True)[0] for x in losses]
-        mine, now = self.norms[:len(grads)], torch.stack([g.norm() for g in grads])
-        now = torch.where(torch.isfinite(now), now, mine)
+        each = torch.nan_to_num(torch.stack([g.norm(dim=1) for g in grads]), 0, 0, 0)
+        mine, now = self.norms[:len(grads)], each.square().mean(1).sqrt()
         mine.copy_(torch.where(mine > 0, torch.lerp(mine, now, 0.05), now))
-        return sum(s * mine[0] / (m + 1e-12) * g for s, m, g in zip(shares, mine, grads))
+        most = 4 * mine[0] / (mine + 1e-12)
+        ratio = torch.minimum(each[0] / (each + 1e-12), most[:, None])
+        return sum(s * r[:, None] * g for s, r, g in zip(shares, ratio, grads))
 
     def step(self):
         lr, critic_lr, w_stft, w_low, w_critic, average = self.knobs.unbind()
@@ -498,7 +504,7 @@ class Trainer:
         speech = torch.tensor([n.startswith("speech") for n in self.sounds.val_names],
                               device=self.device)
         voiced &= speech[:, None]
-        right = ((g0 / f0).log2().abs() < 0.14) & voiced
+        right = ((g0 / f0).log2().abs() < 0.07) & voiced
         out = {"mel_db": mel.mean(), "stft": stft.mean(), "si_sdr": si_sdr(y, x).mean(),
                "f0": right.sum() / voiced.sum().clamp(min=1)}
         for kind in ("speech", "music", "effects"):
@@ -564,7 +570,7 @@ def train(o):
             t.save()
             saved = now
     t.save()
-    say("val", {"step": step, **t.validate()})
+    say("val", {"step": step, "seconds": round(time.time() - start, 1), **t.validate()})
     for levels in (1, 2, 3):
         say("levels", {"levels": levels, **t.validate(levels)})
 
@@ -633,7 +639,7 @@ def main():
     p.add_argument("--stft", type=float, default=1.0)
     p.add_argument("--low", type=float, default=0.7)
     p.add_argument("--critic", type=float, default=1.2)
-    p.add_argument("--plateau", type=float, default=0.5)
+    p.add_argument("--plateau", type=float, default=0.55)
     p.add_argument("--every", type=int, default=20, help="steps between looks at the clock")
     p.add_argument("--tell", type=float, default=5)
     p.add_argument("--look", type=float, default=20)
