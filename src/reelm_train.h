@@ -32,6 +32,7 @@ typedef struct rlm_train_options {
     int deterministic;
     const char *perceptual; /* video: SqueezeNet v1.1 for the perceptual loss; NULL: none */
     double playground;      /* share of samples from the procedural world, 0..1; < 0: config */
+    const char *dump;       /* lm: write all clips as codes to this file, train nothing; or NULL */
     void (*log)(void *cookie, int level, const char *text);
     void *log_cookie;
     int (*progress)(void *cookie, const char *line); /* non-zero: stop with a checkpoint */

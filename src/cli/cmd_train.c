@@ -55,6 +55,7 @@ static void fill_options(const cli_args *a, rlm_train_options *o)
     o->deterministic = a->deterministic;
     o->playground = a->playground;
     o->perceptual = a->perceptual;
+    o->dump = a->dump;
     o->log = log_line;
     o->log_cookie = (void *)a;
     o->progress = progress_line;
@@ -73,6 +74,8 @@ int cmd_train(const cli_args *a)
         return cli_usage("train: --out DIR is missing");
     if (!a->data.count && a->playground != 1 && what < RLM_TRAIN_TEXT)
         return cli_usage("train: --data DIR is missing");
+    if (a->dump && what != RLM_TRAIN_LM)
+        return cli_usage("train %s: --dump is for lm", a->inputs[0]);
     rlm_train_options o;
     rlm_error err = {0};
     rlm_train_defaults(&o, what);

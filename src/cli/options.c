@@ -187,6 +187,8 @@ static const cli_option rows[] = {
     {"validate-every", NULL, 0, INTEGER, AT(validate_every), CLI_TRAIN, 1, 1e9, "N", "steps"},
     {"playground", NULL, 0, NUMBER, AT(playground), CLI_TRAIN, 0, 1, "SHARE",
      "share of samples from the procedural world"},
+    {"dump", NULL, 0, STRING, AT(dump), CLI_TRAIN, 0, 0, "FILE",
+     "lm: write what would be trained on as codes, train nothing"},
 
     {.help = "Serving"},
     {"host", NULL, 0, STRING, AT(host), CLI_SERVE, 0, 0, "ADDR",

@@ -61,7 +61,7 @@ typedef struct cli_args {
     const char *config_file;
     const char *prompt, *prompt_file, *negative, *output, *format, *model, *init_img, *init_video;
     const char *weights, *cache;
-    const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *cut;
+    const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *dump, *cut;
     const char *style, *split, *progress, *source;
     const char *host, *api_key, *api_key_file, *state_dir, *allow_host, *cors_origins;
     const char *against, *keep, *perceptual, *sheet_file, *judge; /* eval */

@@ -66,13 +66,14 @@ static int encode(rlm_lm_store *s, const rlm_lm_clips *c, const char *what, int 
 int rlm_lm_clips_encode(rlm_lm_store *s, const rlm_lm_clips *c, rlm_error *err)
 {
     int real = c->data->count;
-    int judged = c->made < RLM_LM_WORLD_VAL ? c->made : RLM_LM_WORLD_VAL, made = c->made + judged;
+    int judged = c->made < RLM_LM_WORLD_VAL ? c->made : RLM_LM_WORLD_VAL;
+    int made = c->made + c->stills + judged;
     rlm_lm_world *world = NULL;
     RLM_TRY(rlm_lm_store_open(s, c->tokenizers, c->options->run_dir, real + made, VIEWS, err));
     RLM_TRY(encode(s, c, "clips", 0, real, key_of_item, fetch_item, (void *)c->data, err));
     if (!made)
         return 0;
-    int code = rlm_lm_world_open(&world, c->options->threads, c->made, judged, err);
+    int code = rlm_lm_world_open(&world, c->options->threads, c->made, c->stills, judged, err);
     if (!code)
         code = encode(s, c, "playground clips", real, made, rlm_lm_world_key, rlm_lm_world_fetch,
                       world, err);

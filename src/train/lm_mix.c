@@ -21,8 +21,8 @@ enum {
     TRIES = 4096
 };
 enum { EXTRA = RLM_LM_TEXT_MAX + 16 /* text, delimiters, source, res, long */, PAST_SOUND = 25 };
-static const double TEXT_DROP = 0.12;   /* the empty condition of guidance */
-static const double SOURCE_DROP = 0.25; /* so that the words alone may say which kind it is */
+static const double TEXT_DROP = 0.12;  /* the empty condition of guidance */
+static const double SOURCE_DROP = 0.5; /* so that the words alone may say which kind it is */
 
 /* Share of batches; of kinds with sound only where clips have it. */
 static const double WISH[RLM_LM_MIXES] = {
@@ -86,10 +86,21 @@ static int64_t longest(const rlm_lm_mix *m, int mix)
     }
 }
 
-static bool trained_on(const rlm_lm_mix *m, int clip)
+bool rlm_lm_mix_trained_on(const rlm_lm_mix *m, int clip)
 {
     int made = clip - m->data->count;
     return made < 0 ? m->data->items[clip].split == 0 : made < m->made;
+}
+
+int rlm_lm_mix_val_count(const rlm_lm_mix *m, int source)
+{
+    int made = m->store->count - m->data->count - m->made;
+    return source == RLM_SOURCE_REAL ? m->data->val_count : made;
+}
+
+int rlm_lm_mix_val_place(const rlm_lm_mix *m, int source, int i)
+{
+    return source == RLM_SOURCE_REAL ? m->data->val[i] : m->data->count + m->made + i;
 }
 
 /* Largest grid and sound; which kinds any training clip suits. */
@@ -103,7 +114,7 @@ static void survey(rlm_lm_mix *m)
             for (int a = 0; a < 3; a++)
                 m->grid[a] = v->dims[a] > m->grid[a] ? v->dims[a] : m->grid[a];
             m->sound_frames = v->frames > m->sound_frames ? v->frames : m->sound_frames;
-            for (int k = 0; trained_on(m, i) && k < RLM_LM_MIXES; k++)
+            for (int k = 0; rlm_lm_mix_trained_on(m, i) && k < RLM_LM_MIXES; k++)
                 any[k] = any[k] || suits(k, v);
         }
     for (int k = 0; k < RLM_LM_MIXES; k++)
@@ -418,7 +429,7 @@ int rlm_lm_unigram_count(const rlm_lm_mix *m, rlm_lm_unigram *u, rlm_error *err)
         return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory to count codes");
     int64_t *lo = joint + RLM_VIDEO_CODES, *hi = lo + 512, *sound = hi + 512;
     for (int i = 0; i < m->store->count; i++) {
-        for (int n = 0; trained_on(m, i) && n < m->store->clips[i].view_count; n++)
+        for (int n = 0; rlm_lm_mix_trained_on(m, i) && n < m->store->clips[i].view_count; n++)
             count_view(&m->store->clips[i].views[n], joint, lo, hi, sound);
     }
     *u = (rlm_lm_unigram){.video_lo = entropy(lo, 512),

@@ -60,8 +60,10 @@ int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int place, int index, rlm_lm
 
 /* ---- lm_world.c: clips of the playground ----------------------------------------------------- */
 typedef struct rlm_lm_world rlm_lm_world;
-/* Index 0..train - 1: of the training split; behind them: of the validation split. */
-int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int validation, rlm_error *err);
+/* Index 0..train - 1: of the training split; the next `stills`: one picture of other scenes of it;
+ * behind them: of the validation split. */
+int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int stills, int validation,
+                      rlm_error *err);
 void rlm_lm_world_close(rlm_lm_world **world);
 /* For rlm_lm_store_add, with the world as ctx. */
 int rlm_lm_world_key(void *ctx, int index, rlm_lm_raw *out, rlm_error *err);
@@ -77,10 +79,11 @@ typedef struct rlm_lm_clips {
     const rlm_model *tokenizers;
     rlm_run *run;
     const rlm_log *log;
-    int made; /* playground clips to train on; 0: none at all */
+    int made;   /* playground clips to train on; 0: none at all */
+    int stills; /* and scenes of it of which there is one picture */
 } rlm_lm_clips;
-/* Opens the store: data's items first, then the playground's clips, those for validation last. The
- * options' progress is told the pace and can stop it (CANCELLED). */
+/* Opens the store: data's items first, then the playground's clips and stills, those for validation
+ * last. The options' progress is told the pace and can stop it (CANCELLED). */
 int rlm_lm_clips_encode(rlm_lm_store *s, const rlm_lm_clips *c, rlm_error *err);
 
 /* ---- lm_mix.c: the task mixture -------------------------------------------------------------- */
@@ -123,6 +126,10 @@ int rlm_lm_mix_fill(rlm_lm_mix *m, int64_t index, rlm_lm_batch *out, rlm_error *
 /* One sequence of the given mix from view 0 with its short caption, for validation; out->batch is 0
  * when the clip does not suit. */
 int rlm_lm_mix_one(rlm_lm_mix *m, int mix, int clip, rlm_lm_batch *out, rlm_error *err);
+bool rlm_lm_mix_trained_on(const rlm_lm_mix *m, int clip); /* clip: its place in the store */
+/* Validation clips of a source (RLM_SOURCE_*), and the place in the store of number i of them. */
+int rlm_lm_mix_val_count(const rlm_lm_mix *m, int source);
+int rlm_lm_mix_val_place(const rlm_lm_mix *m, int source, int i);
 /* Entropy of single codes over the training views, nats: what a model knows that knows only how
  * often each code occurs. */
 typedef struct rlm_lm_unigram {
@@ -130,6 +137,9 @@ typedef struct rlm_lm_unigram {
         sound; /* video: of the joint code (counted, so a lower bound) */
 } rlm_lm_unigram;
 int rlm_lm_unigram_count(const rlm_lm_mix *m, rlm_lm_unigram *u, rlm_error *err);
+
+/* ---- lm_dump.c: all of it as one file -------------------------------------------------------- */
+int rlm_lm_dump(rlm_lm_mix *m, const char *path, rlm_error *err);
 
 /* ---- lm_show.c: sample clips ----------------------------------------------------------------- */
 typedef struct rlm_lm_show {

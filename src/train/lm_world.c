@@ -1,6 +1,7 @@
 /* Clips of the playground for the language model: rendered in memory on all threads, a few at once,
- * in the order of their seeds. The first `train` come from the training split, those behind them
- * from the validation split. */
+ * in the order of their seeds. The first `train` come from the training split, then `stills` (a
+ * picture each, for the words' sake: five cost what a clip does), the rest from the validation
+ * split. */
 #include "src/train/lm_train.h"
 
 #include <stdio.h>
@@ -12,7 +13,8 @@
 enum {
     SIDE = 128,
     FRAMES = 17,
-    AT_ONCE = 8, /* clips rendered together */
+    AT_ONCE = 8,    /* clips rendered together */
+    CONTROLLED = 3, /* one training clip of so many has control pictures; stylize needs no more */
     STREAM_CONTROL = 971
 };
 /* Of the control pictures: flow alone, depth alone, both estimated from the picture; else both
@@ -21,14 +23,15 @@ static const float FLOW_ALONE = 0.15f, DEPTH_ALONE = 0.15f, ESTIMATED = 0.2f;
 
 struct rlm_lm_world {
     rlm_world *world;
-    int train, count;
+    int train, stills, count;
     int first, have;        /* clips at hand: indices [first, first + have) */
     rlm_clip clip[AT_ONCE]; /* moved out by fetch */
     rlm_world_truth truth[AT_ONCE];
     char text[RLM_LM_TEXTS][512]; /* of the last key */
 };
 
-int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int validation, rlm_error *err)
+int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int stills, int validation,
+                      rlm_error *err)
 {
     size_t n = (size_t)FRAMES * SIDE * SIDE;
     *out = NULL;
@@ -36,7 +39,8 @@ int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int validation
     if (!w)
         return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory for the playground");
     w->train = train;
-    w->count = train + validation;
+    w->stills = stills;
+    w->count = train + stills + validation;
     int code = rlm_world_open(&w->world, threads, err);
     for (int i = 0; i < AT_ONCE && !code; i++) {
         w->truth[i].depth = rlm_alloc(n * sizeof(float));
@@ -67,16 +71,22 @@ void rlm_lm_world_close(rlm_lm_world **world)
 
 static uint64_t seed_of(const rlm_lm_world *w, int index)
 {
-    if (index < w->train)
+    int trained = w->train + w->stills;
+    if (index < trained)
         return rlm_world_seed(RLM_SPLIT_TRAIN, (uint64_t)index);
-    return rlm_world_seed(RLM_SPLIT_VALIDATION, (uint64_t)(index - w->train));
+    return rlm_world_seed(RLM_SPLIT_VALIDATION, (uint64_t)(index - trained));
 }
 
-static void wanted(rlm_world_want *want)
+static bool is_still(const rlm_lm_world *w, int index)
+{
+    return index >= w->train && index < w->train + w->stills;
+}
+
+static void wanted(const rlm_lm_world *w, int index, rlm_world_want *want)
 {
     rlm_world_want_defaults(want);
     want->width = want->height = SIDE;
-    want->frames = FRAMES;
+    want->frames = is_still(w, index) ? 1 : FRAMES;
 }
 
 /* The scene, all facts and contacts of it, names the content; captions do not. */
@@ -86,7 +96,7 @@ int rlm_lm_world_key(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
     rlm_world_want want;
     char *facts = NULL, name[65 + 32];
     uint64_t seed = seed_of(w, index);
-    wanted(&want);
+    wanted(w, index, &want);
     RLM_TRY(rlm_world_facts(seed, &want, &facts, err));
     char *captions = strstr(facts, ",\"caption\"");
     if (captions)
@@ -105,16 +115,17 @@ int rlm_lm_world_key(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
     return 0;
 }
 
-/* Render the clips from `index` on. */
+/* Render the clips from `index` on, as many as are of its kind. */
 static int render(rlm_lm_world *w, int index, rlm_error *err)
 {
     uint64_t seeds[AT_ONCE];
     rlm_world_want want;
-    wanted(&want);
+    int end = index < w->train ? w->train : is_still(w, index) ? w->train + w->stills : w->count;
+    wanted(w, index, &want);
     for (int i = 0; i < AT_ONCE; i++)
         rlm_clip_free(&w->clip[i]);
     w->first = index;
-    w->have = w->count - index < AT_ONCE ? w->count - index : AT_ONCE;
+    w->have = end - index < AT_ONCE ? end - index : AT_ONCE;
     for (int i = 0; i < w->have; i++)
         seeds[i] = seed_of(w, index + i);
     int code = rlm_world_batch(w->world, seeds, w->have, &want, w->clip, w->truth, err);
@@ -139,13 +150,15 @@ int rlm_lm_control_estimate(const rlm_frames *f, rlm_clip *out, rlm_error *err)
 }
 
 /* Depth and flow as the tokenizer will see them, sometimes in part, sometimes only guessed, as a
- * user's controls are. */
+ * user's controls are; of training clips only one in a few. */
 static int control_of(const rlm_lm_world *w, int index, const rlm_frames *f, rlm_clip *out,
                       rlm_error *err)
 {
     const rlm_world_truth *t = &w->truth[index - w->first];
     float u = rlm_rng_uniform(seed_of(w, index), STREAM_CONTROL, 0);
     const float *depth = t->depth, *flow = t->flow;
+    if (is_still(w, index) || (index < w->train && index % CONTROLLED))
+        return 0;
     if (u < FLOW_ALONE) {
         depth = NULL;
     } else if (u < FLOW_ALONE + DEPTH_ALONE) {

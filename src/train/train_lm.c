@@ -157,18 +157,19 @@ static int open_data(trainer *t, rlm_error *err)
 {
     const rlm_train_options *o = t->o;
     int made = t->recipe.playground > 0 ? t->recipe.world_clips : 0;
+    int stills = made ? t->recipe.world_stills : 0;
     if (o->data_count || !made) {
         RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->log, err));
         RLM_TRY(rlm_dataset_keep(&t->data, RLM_MEDIA_VIDEO | RLM_MEDIA_IMAGE, false, err));
     }
-    rlm_lm_clips clips = {o, &t->data, &t->tokenizers, &t->run, &t->log, made};
+    rlm_lm_clips clips = {o, &t->data, &t->tokenizers, &t->run, &t->log, made, stills};
     RLM_TRY(rlm_lm_clips_encode(&t->store, &clips, err));
     const rlm_model *m = &t->tokenizers;
     rlm_vocab vocab = {.audio_levels = RLM_AUDIO_LEVELS,
                        .text_pieces = t->config.text_pieces,
                        .video_codes = 1 << m->video_config.bits,
                        .audio_codes = m->audio ? m->audio_config.codes : 0};
-    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, made, &vocab, &t->recipe, err);
+    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, made + stills, &vocab, &t->recipe, err);
 }
 
 static int open_all(trainer *t, rlm_error *err)
@@ -185,6 +186,8 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(open_network(t, err));
     RLM_TRY(rlm_mkdirs(o->run_dir, err));
     RLM_TRY(open_data(t, err));
+    if (o->dump)
+        return 0;
     RLM_TRY(plan_scratch(t, err));
     t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
     RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
@@ -338,18 +341,6 @@ static int evaluate(trainer *t, const rlm_lm_batch *b, tally *sum)
     return 0;
 }
 
-/* Store places of the validation clips of a source; how many there are. */
-static int val_count(const trainer *t, int source)
-{
-    int made = t->store.count - t->data.count - t->mix.made;
-    return source == RLM_SOURCE_REAL ? t->data.val_count : made;
-}
-
-static int val_place(const trainer *t, int source, int i)
-{
-    return source == RLM_SOURCE_REAL ? t->data.val[i] : t->data.count + t->mix.made + i;
-}
-
 enum { JUDGED = 5 };
 static const int JUDGED_MIX[JUDGED] = {RLM_LM_MIX_VIDEO, RLM_LM_MIX_VIDEO_SOUND, RLM_LM_MIX_PREDICT,
                                        RLM_LM_MIX_IMAGE, RLM_LM_MIX_STYLIZE};
@@ -361,9 +352,10 @@ static int judge(trainer *t, int source, double nats[JUDGED], tally *sum, rlm_er
     for (int k = 0; k < JUDGED; k++) {
         tally kind = {0};
         int done = 0;
-        for (int i = 0; i < val_count(t, source) && done < VAL_CLIPS; i++) {
+        for (int i = 0; i < rlm_lm_mix_val_count(&t->mix, source) && done < VAL_CLIPS; i++) {
             rlm_lm_batch b;
-            RLM_TRY(rlm_lm_mix_one(&t->mix, JUDGED_MIX[k], val_place(t, source, i), &b, err));
+            RLM_TRY(rlm_lm_mix_one(&t->mix, JUDGED_MIX[k], rlm_lm_mix_val_place(&t->mix, source, i),
+                                   &b, err));
             if (b.batch > 0 && ++done)
                 evaluate(t, &b, &kind);
         }
@@ -402,10 +394,12 @@ static int validate(trainer *t, rlm_error *err)
  * first clips. */
 static int shown_place(const trainer *t, int i)
 {
-    int both = val_count(t, RLM_SOURCE_PLAYGROUND) > 0 && t->data.val_count > 0;
+    int both = rlm_lm_mix_val_count(&t->mix, RLM_SOURCE_PLAYGROUND) > 0 && t->data.val_count > 0;
     int source = both ? i % 2 : t->data.val_count > 0 ? RLM_SOURCE_REAL : RLM_SOURCE_PLAYGROUND;
     int at = both ? i / 2 : i;
-    return at < val_count(t, source) ? val_place(t, source, at) : i < t->store.count ? i : 0;
+    return at < rlm_lm_mix_val_count(&t->mix, source) ? rlm_lm_mix_val_place(&t->mix, source, at)
+           : i < t->store.count                       ? i
+                                                      : 0;
 }
 
 static int show(trainer *t, rlm_error *err)
@@ -470,7 +464,7 @@ int rlm_train_lm(const rlm_train_options *o, rlm_error *err)
     t->log = (rlm_log){o->log, o->log_cookie};
     int code = open_all(t, err);
     if (!code)
-        code = train_all(t, err);
+        code = o->dump ? rlm_lm_dump(&t->mix, o->dump, err) : train_all(t, err);
     close_all(t);
     rlm_free(t);
     return code;

@@ -94,8 +94,8 @@ static int cut_at(void *cookie, const char *line)
     return sscanf(line, "step %d", &step) == 1 && step >= until;
 }
 
-static void run_on(const char *run, int steps, int until, int resume, const char *config,
-                   double playground)
+static void run_or_dump(const char *run, int steps, int until, int resume, const char *config,
+                        double playground, const char *dump)
 {
     char run_dir[512], model_dir[512], data[512];
     const char *dirs[] = {data};
@@ -115,12 +115,19 @@ static void run_on(const char *run, int steps, int until, int resume, const char
     o.threads = 2;
     o.deterministic = 1;
     o.playground = playground;
+    o.dump = dump;
     o.progress = until ? cut_at : NULL;
     o.progress_cookie = &until;
     int code = rlm_train(&o, &err);
     if (code)
         fprintf(stderr, "%s\n", err.text);
     CHECK(code == 0);
+}
+
+static void run_on(const char *run, int steps, int until, int resume, const char *config,
+                   double playground)
+{
+    run_or_dump(run, steps, until, resume, config, playground, NULL);
 }
 
 static void run_lm(const char *run, int steps, int until, int resume)
@@ -228,7 +235,8 @@ static void test_cache(void)
 static void test_playground(void)
 {
     static const char recipe[] = "{\"network\": {\"preset\": \"tiny\"}, \"train\": {\"batch\": 2, "
-                                 "\"lr\": 0.003, \"warmup\": 2, \"ema\": 0.9, \"world_clips\": 5}}";
+                                 "\"lr\": 0.003, \"warmup\": 2, \"ema\": 0.9, \"world_clips\": 5, "
+                                 "\"world_stills\": 3}}";
     char config[512], whole[65], parts[65];
     double first, last;
     join(config, "world.json");
@@ -254,6 +262,51 @@ static void test_playground(void)
     CHECK(last > 0);
 }
 
+static const int32_t *dumped(const rlm_safetensors *st, const char *name, int64_t rows, int columns)
+{
+    const rlm_tensor *t = rlm_st_find(st, name);
+    CHECK(t && t->dtype == RLM_I32 && rlm_tensor_count(t) > 0);
+    if (!t || (rows && rlm_tensor_count(t) != rows * columns))
+        return TEST_FAILED("%s: not %lld x %d", name, (long long)rows, columns), NULL;
+    return t->data;
+}
+
+/* The run of test_playground as a file: 5 clips and 3 stills to train on, 5 clips to validate; its
+ * sequences are those that the trainer builds (twin_lm_data.py compares them with its own). */
+static void test_dump(void)
+{
+    char config[512], path[512];
+    rlm_safetensors st;
+    rlm_error err = {0};
+    join(config, "world.json");
+    join(path, "world.dump");
+    run_or_dump("dumped", 12, 0, 0, config, 1, path);
+    CHECK(!exists("dumped/checkpoints"));
+    CHECK(rlm_st_open(&st, path, &err) == 0);
+    const int32_t *clips = dumped(&st, "clips", 13, 3), *views = dumped(&st, "views", 13, 6);
+    int64_t codes = 0, text = 0, counted = 0;
+    for (int i = 0; clips && views && i < 13; i++) {
+        const int32_t *v = views + 6 * i;
+        CHECK(clips[3 * i] == RLM_SOURCE_PLAYGROUND && clips[3 * i + 1] == (i >= 8));
+        CHECK(clips[3 * i + 2] == 1 && v[0] == (i >= 5 && i < 8 ? 1 : 5));
+        CHECK(v[5] == (i >= 8 || i == 0 || i == 3)); /* controls */
+        codes += (int64_t)v[0] * v[1] * v[2] * (1 + v[5]) + (int64_t)v[3] * v[4];
+    }
+    CHECK(dumped(&st, "codes", codes, 1) != NULL);
+    const int32_t *counts = dumped(&st, "text_count", 13, 8);
+    for (int i = 0; counts && i < 13 * 8; i++)
+        text += counts[i];
+    CHECK(dumped(&st, "text", text, 1) != NULL);
+    const int32_t *rows = dumped(&st, "sequences", 0, 4);
+    int64_t n = rlm_tensor_count(rlm_st_find(&st, "sequences")) / 4;
+    CHECK(n == 50); /* 10 kinds of 5 clips */
+    for (int64_t i = 0; rows && i < n; i++)
+        counted += rows[4 * i + 3];
+    CHECK(dumped(&st, "ids", counted, 1) && dumped(&st, "pos", counted, 3));
+    CHECK(dumped(&st, "target", counted, 1) != NULL);
+    rlm_st_close(&st);
+}
+
 int main(int argc, char **argv)
 {
     const char *dir = getenv("TMPDIR");
@@ -268,6 +321,7 @@ int main(int argc, char **argv)
     TEST_CASE(test_resumes);
     TEST_CASE(test_cache);
     TEST_CASE(test_playground);
+    TEST_CASE(test_dump);
     snprintf(clean, sizeof clean, "rm -rf %s", root);
     int removed = system(clean);
     return TEST_END() || removed;
