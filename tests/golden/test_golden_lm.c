@@ -1,12 +1,11 @@
-/* The language model against its twin (twin_lm.py): hidden states, loss of each head, gradients. */
+/* The language model against its twins: hidden states, loss of each head, gradients (twin_lm.py);
+ * a short run of training, step by step (twin_train_lm.py). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/mem.h"
 #include "src/train/train.h"
 #include "tests/test.h"
-
-static const char file[] = "tests/golden/lm_tiny.safetensors";
 
 typedef struct golden {
     rlm_safetensors st;
@@ -28,7 +27,7 @@ static const int32_t *ints(const golden *g, const char *name)
     return t->data;
 }
 
-static void golden_open(golden *g)
+static void golden_open(golden *g, const char *file)
 {
     rlm_error err = {0};
     memset(g, 0, sizeof *g);
@@ -149,7 +148,7 @@ static void test_twin(void)
     static const int groups[] = {RLM_LM_GROUP_SPECIAL, RLM_LM_GROUP_VIDEO_LO, RLM_LM_GROUP_VIDEO_HI,
                                  RLM_LM_GROUP_AUDIO, RLM_LM_GROUP_AUDIO + 1};
     golden g;
-    golden_open(&g);
+    golden_open(&g, "tests/golden/lm_tiny.safetensors");
     rlm_tensor hidden = rlm_lm_forward(&g.run, g.lm, g.plan);
     check_hidden(&g, &hidden);
     rlm_lm_logits l = rlm_lm_heads_forward(&g.run, g.lm, g.plan, &hidden);
@@ -162,9 +161,90 @@ static void test_twin(void)
     golden_close(&g);
 }
 
+/* Loss of a step as train_lm.c counts it; its gradient goes into the logits. */
+static double step_loss(golden *g, const rlm_lm_logits *l)
+{
+    float nats[256];
+    double sum = 0, targets = 0;
+    for (int i = 0; i < RLM_LM_GROUPS; i++)
+        targets += i == RLM_LM_GROUP_VIDEO_HI ? 0 : (double)l->rows[i];
+    for (int i = 0; i < RLM_LM_GROUPS; i++) {
+        float weight = i == RLM_LM_GROUP_SPECIAL ? 0.1f : 1.0f;
+        const rlm_tensor *x = &l->logits[i];
+        if (!l->rows[i])
+            continue;
+        CHECK(l->rows[i] <= 256);
+        rlm_grad_adds(x);
+        g->k.cross_entropy(g->par, l->rows[i], (int)rlm_tensor_last(x), rlm_f32(x), l->target[i],
+                           1e-4f, weight / (float)targets, nats, x->grad);
+        for (int64_t j = 0; j < l->rows[i]; j++)
+            sum += (double)weight * (double)nats[j];
+    }
+    return sum / targets;
+}
+
+/* The averaged weights at the end. */
+static void check_average(const golden *g, const rlm_optim *o)
+{
+    for (int i = 0; i < g->params.count; i++) {
+        const rlm_param *p = g->params.items[i];
+        const float *got = o->ema + (p->data - g->params.data);
+        char name[128];
+        snprintf(name, sizeof name, "e.%s", p->name);
+        const rlm_tensor *t = rlm_st_find(&g->st, name);
+        CHECK(t != NULL && rlm_tensor_count(t) == p->count);
+        double gap = 0, energy = 0;
+        for (int64_t j = 0; t && j < p->count; j++) {
+            double want = (double)((const float *)t->data)[j], d = (double)got[j] - want;
+            gap += d * d;
+            energy += want * want;
+        }
+        if (!(gap <= 1e-6 * energy))
+            fprintf(stderr, "%s: gap %g of %g\n", name, gap, energy);
+        CHECK(gap <= 1e-6 * energy);
+    }
+}
+
+static void test_curve(void)
+{
+    rlm_recipe r = {.steps = 20,
+                    .warmup = 4,
+                    .decay = 0.5,
+                    .lr = 0.004,
+                    .muon = 1,
+                    .muon_lr = 0.02,
+                    .weight_decay = 0.1,
+                    .beta1 = 0.9,
+                    .beta2 = 0.95,
+                    .eps = 1e-8,
+                    .clip = 1.0,
+                    .ema = 0.9};
+    rlm_optim o;
+    rlm_error err = {0};
+    golden g;
+    golden_open(&g, "tests/golden/lm_curve.safetensors");
+    CHECK(rlm_optim_new(&o, &g.params, &r, &err) == 0);
+    const float *loss = rlm_st_find(&g.st, "loss")->data, *norm = rlm_st_find(&g.st, "norm")->data;
+    CHECK(loss[r.steps - 1] < loss[0] - 0.5f);
+    for (int i = 0; i < r.steps; i++) {
+        rlm_arena_rewind(&g.arena, 0);
+        rlm_tape_clear(&g.tape);
+        rlm_tensor hidden = rlm_lm_forward(&g.run, g.lm, g.plan);
+        rlm_lm_logits l = rlm_lm_heads_forward(&g.run, g.lm, g.plan, &hidden);
+        CHECK_NEAR(step_loss(&g, &l), loss[i], 2e-4);
+        rlm_backward(&g.run, &g.tape);
+        CHECK_NEAR(rlm_optim_step(&o, &g.run, &r), norm[i], 2e-3 * (double)norm[i]);
+        CHECK(rlm_params_pack(&g.params, &g.k, g.par, true, &err) == 0);
+    }
+    check_average(&g, &o);
+    rlm_optim_free(&o);
+    golden_close(&g);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     TEST_CASE(test_twin);
+    TEST_CASE(test_curve);
     return TEST_END();
 }
