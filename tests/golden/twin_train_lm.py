@@ -3,8 +3,8 @@ an accelerator. It reads the clips that twin_lm_data.py packed and writes weight
 loads.
 
     python twin_train_lm.py score PACK WEIGHTS           validation, as the C program prints it
-    python twin_train_lm.py train PACK OUT --seconds N --init WEIGHTS
-    python twin_train_lm.py join OUT lm.safetensors      the parts OUT/lm-*.safetensors as one file
+    python twin_train_lm.py train PACK OUT --seconds N [--init WEIGHTS]
+    python twin_train_lm.py join OUT MODEL               the parts OUT/lm-*.safetensors into a model
     python twin_train_lm.py golden lm_curve.safetensors  the curve that test_golden_lm.c repeats
 
 OUT/curve.jsonl is the log, OUT/lm-0 and lm-1.safetensors the averaged weights (bf16, each below
@@ -12,6 +12,7 @@ OUT/curve.jsonl is the log, OUT/lm-0 and lm-1.safetensors the averaged weights (
 """
 import argparse
 import glob
+import hashlib
 import json
 import math
 import multiprocessing
@@ -270,7 +271,7 @@ class Feed:
                 q, mixture, i, args.workers, args.seed, args.rows, args.length, groups)).start()
 
     def next(self):
-        b = self.queues[self.at % len(self.queues)].get()
+        b = self.queues[self.at % len(self.queues)].get(timeout=60)
         self.at += 1
         return b
 
@@ -474,14 +475,68 @@ def report(net, val, count, length, device, amp):
 
 # ---- Weights --------------------------------------------------------------------------------------
 
+KINDS_OF_NUMBER = {"F32": torch.float32, "BF16": torch.bfloat16, "I32": torch.int32}
+
+
+def load_file(path):
+    """safetensors, read and written here: the machine may lack the package."""
+    with open(path, "rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        rest = torch.frombuffer(bytearray(f.read()), dtype=torch.uint8)
+    return {k: rest[slice(*v["data_offsets"])].clone().view(KINDS_OF_NUMBER[v["dtype"]]).view(
+        v["shape"]) for k, v in header.items() if k != "__metadata__"}
+
+
+def save_file(tensors, path):
+    header, at, names = {}, 0, {v: k for k, v in KINDS_OF_NUMBER.items()}
+    for k, v in tensors.items():
+        end = at + v.numel() * v.element_size()
+        header[k] = {"dtype": names[v.dtype], "shape": list(v.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text)
+        for v in tensors.values():
+            f.write(v.contiguous().view(torch.uint8).numpy().tobytes() if v.ndim else
+                    v.numpy().tobytes())
+
+
+def fresh_weights(pieces, seed, dim=384, layers=6, heads=6, ffn=640):
+    """Initial values of the default preset, by the rules of docs/MODEL.md (other numbers)."""
+    g = torch.Generator().manual_seed(seed)
+    deep, cond = 1 / math.sqrt(2 * layers), dim // 2
+    w = {}
+
+    def table(name, rows, scale=1.0, cols=dim):
+        w[name + ".weight"] = torch.randn(rows, cols, generator=g) * scale / math.sqrt(cols)
+
+    for name, rows in (("special", 256), *((f"audio.{q}", 1024) for q in range(4)),
+                       ("head_lo", 512), ("cond.head", 512)):
+        table(name, rows, 0.5)
+    for name, rows in (("video_lo", 512), ("video_hi", 512), ("text", pieces), ("cond.lo", 512),
+                       ("cond.up", 2 * cond)):
+        table(name, rows)
+    table("cond.down", dim, 1.0, cond)
+    for i in range(layers):
+        table(f"layers.{i}.qkv", 3 * dim)
+        table(f"layers.{i}.out", dim, deep)
+        table(f"layers.{i}.up", 2 * ffn)
+        table(f"layers.{i}.down", dim, deep, ffn)
+        for name, n in (("attn_norm", dim), ("mlp_norm", dim)):
+            w[f"layers.{i}.{name}.gain"] = torch.ones(n)
+        for name in ("q_gain", "k_gain"):
+            w[f"layers.{i}.attn.{name}"] = torch.ones(dim // heads)
+    for name in ("norm", "cond.norm", "cond.head_norm"):
+        w[name + ".gain"] = torch.ones(dim)
+    return w
+
+
 def read_weights(path, device):
-    from safetensors.torch import load_file
-    w = load_file(path)
-    return {k: v.float().to(device).requires_grad_() for k, v in w.items()}
+    return {k: v.float().to(device).requires_grad_() for k, v in load_file(path).items()}
 
 
 def save_parts(weights, out, parts=2):
-    from safetensors.torch import save_file
     w = {k: v.detach().bfloat16().contiguous().cpu() for k, v in weights.items()}
     size = sum(v.numel() for v in w.values())
     cut, seen = [{} for _ in range(parts)], 0
@@ -494,12 +549,25 @@ def save_parts(weights, out, parts=2):
         os.replace(path + ".new", path)
 
 
-def join(out, path):
-    from safetensors.torch import load_file, save_file
+def join(out, model):
+    """The parts as the language model of a model directory, with its entry in config.json."""
     w = {}
     for part in sorted(glob.glob(f"{out}/lm-*.safetensors")):
         w.update(load_file(part))
-    save_file(w, path)
+    save_file(w, f"{model}/lm.safetensors")
+    with open(f"{model}/lm.safetensors", "rb") as f:
+        sha = hashlib.sha256(f.read()).hexdigest()
+    with open(f"{model}/config.json") as f:
+        config = json.load(f)
+    n = Shape(w)
+    config["lm"] = {"config": {
+        "layers": n.layers, "dim": n.dim, "heads": n.heads,
+        "ffn": w["layers.0.down.weight"].shape[1], "cond": w["cond.down.weight"].shape[1],
+        "specials": n.video, "video_bits": 2 * (n.half.bit_length() - 1), "audio_levels": n.levels,
+        "audio_codes": n.codes, "text_pieces": w["text.weight"].shape[0], "max_len": 8192,
+        "rope_base": 10000}, "file": "lm.safetensors", "sha256": sha}
+    with open(f"{model}/config.json", "w") as f:
+        json.dump(config, f, indent="\t")
 
 
 # ---- The run --------------------------------------------------------------------------------------
@@ -527,7 +595,7 @@ def start(args, began, log):
     clips = data.read_pack(args.pack)
     mixture = data.Mixture(clips, SHARES, args.playground)
     val = validation(clips, most=args.most)
-    w = read_weights(args.init, "cpu")
+    w = read_weights(args.init, "cpu") if args.init else fresh_weights(args.pieces, args.seed)
     shape = Shape(w)
     feed = Feed(mixture, args, groups_of(shape))  # forked before the device is touched
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -535,7 +603,7 @@ def start(args, began, log):
     first = feed.next()
     log({"clips": len(clips), "device": device, "seconds": round(time.time() - began, 2)})
     plain, expected, true = warm_up("plain", w, shape, device, first, args)
-    for how in args.how.split(","):
+    for how in filter(None, args.how.split(",")):
         try:
             net, loss, grad = warm_up(how, w, shape, device, first, args)
             gap = ((grad - true).norm() / true.norm()).item()
@@ -574,33 +642,35 @@ def train(args):
     from_here, end = time.time(), began + args.seconds - args.reserve
     saved, step, tokens, norm = from_here, 0, 0, None
     each = args.rows * args.length
-    while True:
-        now = time.time()
-        share = (now - from_here) / max(end - from_here, 1e-9)
-        share = step / args.steps if args.steps else share
-        if share >= 1:
-            break
-        step += 1
-        f = schedule(step, args.warmup, args.decay, share, args.steps)
-        b = to_device(feed.next(), device)
-        with torch.autocast(device, torch.bfloat16, enabled=args.amp):
-            loss, groups = net.losses(b)
-        loss.backward()
-        norm = opt.step(f)
-        tokens += each
-        if step % args.log_every == 0:
-            row = {"step": step, "seconds": round(time.time() - began, 2), "loss": loss.item(),
-                   "norm": norm.item(), "rate": round(f, 4), "tokens": tokens,
-                   "tokens_per_s": round(tokens / (time.time() - from_here))}
-            where, lo = groups["video_lo"]
-            row["video"] = ((lo + groups["video_hi"][1])[where].mean()).item()
-            log(row)
-        if step % args.sync_every == 0 and device == "cuda":
-            torch.cuda.synchronize()
-        if time.time() - saved > args.save_every:
-            saved = time.time()
-            look()
-    look()
+    try:
+        while True:
+            now = time.time()
+            share = (now - from_here) / max(end - from_here, 1e-9)
+            share = step / args.steps if args.steps else share
+            if share >= 1:
+                break
+            step += 1
+            f = schedule(step, args.warmup, args.decay, share, args.steps)
+            b = to_device(feed.next(), device)
+            with torch.autocast(device, torch.bfloat16, enabled=args.amp):
+                loss, groups = net.losses(b)
+            loss.backward()
+            norm = opt.step(f)
+            tokens += each
+            if step % args.log_every == 0:
+                row = {"step": step, "seconds": round(time.time() - began, 2), "loss": loss.item(),
+                       "norm": norm.item(), "rate": round(f, 4), "tokens": tokens,
+                       "tokens_per_s": round(tokens / (time.time() - from_here))}
+                where, lo = groups["video_lo"]
+                row["video"] = ((lo + groups["video_hi"][1])[where].mean()).item()
+                log(row)
+            if step % args.sync_every == 0 and device == "cuda":
+                torch.cuda.synchronize()
+            if time.time() - saved > args.save_every:
+                saved = time.time()
+                look()
+    finally:  # whatever ends it, what was learnt stays
+        look()
 
 
 def score(args):
@@ -620,7 +690,6 @@ def golden(path):
     """A tiny network of twin_lm.py through 20 steps on its two sequences: losses, norms and the
     averaged weights at the end."""
     import twin_lm
-    from safetensors.torch import save_file
     w = twin_lm.parameters()
     shape, r = Shape(w, twin_lm.BASE), GOLDEN
     sequences = [(np.array(i), pos.numpy(), np.array(t), n) for i, pos, t, n in twin_lm.sequences()]
@@ -655,13 +724,14 @@ def arguments():
     v.add_argument("--amp", action="store_true")
     v = verbs.add_parser("join")
     v.add_argument("out")
-    v.add_argument("path")
+    v.add_argument("model")
     v = verbs.add_parser("golden")
     v.add_argument("path")
     v = verbs.add_parser("train")
     v.add_argument("pack")
     v.add_argument("out")
-    v.add_argument("--init", required=True)
+    v.add_argument("--init", help="weights; else the default preset at random")
+    v.add_argument("--pieces", type=int, default=2048, help="of the text tokenizer, without --init")
     for name, value in (("seconds", 300.0), ("reserve", 8.0), ("lr", 0.002), ("muon-lr", 0.01),
                         ("weight-decay", 0.05), ("beta1", 0.9), ("beta2", 0.95), ("eps", 1e-8),
                         ("clip", 1.0), ("ema", 0.997), ("decay", 0.6), ("playground", 0.8),
@@ -685,7 +755,7 @@ def main():
     elif args.verb == "golden":
         golden(args.path)
     else:
-        join(args.out, args.path)
+        join(args.out, args.model)
 
 
 if __name__ == "__main__":
