@@ -80,7 +80,7 @@ def upsample(x, ft, f):
 def hadamard(like):
     """Two levels of the 2-tap Haar filter that split every band: rows LL, LH, HL, HH."""
     return torch.tensor([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]],
-                        dtype=like.dtype) / 2
+                        dtype=like.dtype, device=like.device) / 2
 
 
 def haar(x):
@@ -184,12 +184,21 @@ class VideoTwin:
         self._conv("decoder.out", at, 192 if c["haar"] else 3, self._edge(), True, 0.1)
 
     # ---- forward -----------------------------------------------------------------------------
+    def _enter(self, x):
+        """What enters the convolutions, and below what leaves them: a subclass may change dtype."""
+        return x
+
+    _leave = _enter
+
     def _run_conv(self, name, x, stride=(1, 1, 1)):
         return conv(x, self.p[name + ".weight"], self.p.get(name + ".bias"), stride)
 
     def _run_norm(self, name, x):
         return F.silu(group_norm(x, self.c["groups"], self.p[name + ".gain"],
                                  self.p[name + ".bias"]))
+
+    def _ada(self, x, gamma, beta):
+        return group_norm(x, self.c["groups"]) * (1 + gamma) + beta
 
     def _run_block(self, name, x):
         h = self._run_conv(name + ".conv0", self._run_norm(name + ".norm0", x))
@@ -201,7 +210,7 @@ class VideoTwin:
     def encode(self, pixels):
         """[n][1 + 4(t - 1)][8h][8w][3] in [-1, 1] -> z [n][t][h][w][bits]."""
         c = self.c
-        x = haar(pixels) if c["haar"] else pixels
+        x = self._enter(haar(pixels) if c["haar"] else pixels)
         x = self._run_conv("encoder.stem", x)
         for i in range(c["levels"]):
             for j in range(c["blocks"][i]):
@@ -224,15 +233,14 @@ class VideoTwin:
             gamma, beta = (F.linear(q, self.p[f"{name}.{k}.weight"].to(q.dtype),
                                     self.p[f"{name}.{k}.bias"].to(q.dtype))
                            for k in ("gamma", "beta"))
-            x = group_norm(x, c["groups"])
-            x = x * (1 + upsample(gamma, ft, fs)) + upsample(beta, ft, fs)
+            x = self._ada(x, upsample(gamma, ft, fs), upsample(beta, ft, fs))
             for j in range(c["blocks"][i]):
                 x = self._run_block(f"{name}.block{j}", x)
             if i:
                 dt, ds = c["down_t"][i - 1], c["down_s"][i - 1]
                 x = depth_to_space(self._run_conv(name + ".up", x), dt, ds, ds)
                 ft, fs = ft * dt, fs * ds
-        x = self._run_conv("decoder.out", self._run_norm("decoder.out_norm", x))
+        x = self._leave(self._run_conv("decoder.out", self._run_norm("decoder.out_norm", x)))
         return haar_inverse(x) if c["haar"] else x
 
 

@@ -1,0 +1,721 @@
+"""Trains the PyTorch twin of the video tokenizer on a GPU, for weights that the C program loads.
+
+The network is twin_video.py's, losses and optimiser are those of src/train/train_video.c and
+src/train/optim.c (Muon on matrices, AdamW on the rest, sphere, L1 + L2, entropy, commitment, the
+perceptual network). What differs: bf16 activations, larger batches, windows that also play a clip
+at two thirds of its speed, and a schedule by the clock.
+
+    python3 tests/golden/twin_train_video.py --data pack0.tar pack1.tar --init video.safetensors \
+        --seconds 400 --out OUT
+
+The tars are made by twin_pack_video.py; `world_frames` (tests/golden/world_frames.c) renders the
+playground on the processors meanwhile. A run may be cut into several calls with --state: the
+schedule counts --total seconds over all of them.
+"""
+import argparse
+import io
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import torch.nn.functional as F
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import twin_video  # noqa: E402
+
+FRAMES, SIDE = 17, 128
+CLIP_BYTES = FRAMES * SIDE * SIDE * 3
+L1, L2, ENTROPY, COMMIT = 0.5, 5.0, 0.05, 0.1
+FUSED_FRAMES = 128  # smaller batches are not worth the time a compiler takes
+MADE_LOOK = 0.25    # share of the perceptual weight that playground clips get
+
+
+# ---- The network, with fused norms ---------------------------------------------------------------
+
+def norm_silu(x, gain, bias, groups: int):
+    n, t, h, w, c = x.shape
+    y = x.reshape(n * t, h * w, groups, c // groups).float()
+    mean = y.mean((1, 3), keepdim=True)
+    var = (y - mean).square().mean((1, 3), keepdim=True)
+    y = ((y - mean) * torch.rsqrt(var + twin_video.GN_EPS)).reshape(n * t, h * w, c) * gain + bias
+    return F.silu(y).to(x.dtype).reshape(x.shape)
+
+
+def ada_norm(x, gamma, beta, groups: int):
+    n, t, h, w, c = x.shape
+    y = x.reshape(n * t, h * w, groups, c // groups).float()
+    mean = y.mean((1, 3), keepdim=True)
+    var = (y - mean).square().mean((1, 3), keepdim=True)
+    y = ((y - mean) * torch.rsqrt(var + twin_video.GN_EPS)).reshape(x.shape)
+    return (y * (1 + gamma.float()) + beta.float()).to(x.dtype)
+
+
+class Tokenizer(twin_video.VideoTwin):
+    def __init__(self, config):
+        super().__init__(config)
+        self.norm_silu, self.ada_norm = norm_silu, ada_norm
+
+    def compile(self):
+        self.norm_silu = torch.compile(norm_silu, dynamic=False)
+        self.ada_norm = torch.compile(ada_norm, dynamic=False)
+
+    def _run_norm(self, name, x):
+        f = self.norm_silu if x.shape[0] * x.shape[1] >= FUSED_FRAMES else norm_silu
+        return f(x, self.p[name + ".gain"], self.p[name + ".bias"], self.c["groups"])
+
+    def _ada(self, x, gamma, beta):
+        f = self.ada_norm if x.shape[0] * x.shape[1] >= FUSED_FRAMES else ada_norm
+        return f(x, gamma, beta, self.c["groups"])
+
+    def _enter(self, x):
+        return x.bfloat16()
+
+    def _leave(self, x):
+        return x.float()
+
+    def code(self, pixels):
+        """Pixels to the sphere: z [n][t][h][w][bits], f32, root mean square 1."""
+        z = self.encode(pixels).float()
+        return z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-6)
+
+    def pixels(self, q):
+        return self.decode(q.bfloat16())
+
+
+# ---- The perceptual network (SqueezeNet v1.1, src/train/squeezenet.h) -----------------------------
+
+class Ruler:
+    def __init__(self, path, device):
+        from safetensors.torch import load_file
+        self.p = {k: v.float().to(device) for k, v in load_file(path).items()}
+        self.mean = torch.tensor([104.0, 117.0, 123.0], device=device).view(1, 3, 1, 1)
+
+    def _conv(self, x, name, stride=1, pad=0):
+        w = self.p[name + ".weight"].to(x.dtype)
+        return F.relu(F.conv2d(x, w, self.p[name + ".bias"].to(x.dtype), stride, pad))
+
+    def features(self, rgb):
+        """rgb [n][h][w][3] in [-1, 1] -> nine taps."""
+        x = (rgb.flip(-1).permute(0, 3, 1, 2) + 1) * 127.5 - self.mean
+        x = self._conv(x.bfloat16(), "conv1", 2)
+        taps = [x]
+        for f in range(2, 10):
+            if f in (2, 4, 6):
+                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            s = self._conv(x, f"fire{f}.squeeze1x1")
+            x = torch.cat([self._conv(s, f"fire{f}.expand1x1"),
+                           self._conv(s, f"fire{f}.expand3x3", 1, 1)], 1)
+            taps.append(x)
+        return taps
+
+    def distance(self, a, b):
+        """[n]: of b to a, which has no gradient."""
+        with torch.no_grad():
+            fa = self.features(a)
+        total = 0
+        for p, q in zip(fa, self.features(b)):
+            p, q = (z.float() * torch.rsqrt(z.float().square().sum(1, keepdim=True) + 1e-12)
+                    for z in (p, q))
+            total = total + (p - q).square().sum(1).mean((1, 2))
+        return total
+
+
+# ---- The optimiser (src/train/optim.c) -----------------------------------------------------------
+
+class Optimiser:
+    """Muon on matrices, stacked by shape so that Newton-Schulz runs as batches; AdamW on vectors.
+
+    The parameters of `p` become views of the stacks, and so do their gradients."""
+
+    work = torch.bfloat16  # of Newton-Schulz
+
+    def __init__(self, p, beta2=0.95, decay=0.01, ema=0.999, clip=1.0):
+        self.beta2, self.decay, self.ema_rate, self.clip, self.step = beta2, decay, ema, clip, 0
+        shapes = {}
+        for name, t in p.items():
+            rows = t.shape[0]
+            key = (rows, t.numel() // rows) if t.dim() > 1 else "vector"
+            shapes.setdefault(key, []).append(name)
+        self.stacks, self.names, self.shape_of = {}, shapes, {k: t.shape for k, t in p.items()}
+        for key, names in shapes.items():
+            flat = [p[n].detach().reshape(key if key != "vector" else -1) for n in names]
+            w = torch.stack(flat) if key != "vector" else torch.cat(flat)
+            s = self.stacks[key] = {k: torch.zeros_like(w) for k in "gmv"}
+            s["w"], s["ema"] = w, w.clone()
+            if key != "vector":
+                del s["v"]
+            self._hand_out(p, key)
+
+    def _views(self, key, t):
+        if key != "vector":
+            return list(t)
+        return t.split([math.prod(self.shape_of[n]) for n in self.names[key]])
+
+    def _hand_out(self, p, key):
+        s = self.stacks[key]
+        for n, w, g in zip(self.names[key], self._views(key, s["w"]), self._views(key, s["g"])):
+            p[n] = w.view(self.shape_of[n]).detach().requires_grad_(True)
+            p[n].grad = g.view(self.shape_of[n])
+
+    def averaged(self):
+        """The exponential average, by name."""
+        return {n: e.reshape(self.shape_of[n]) for key, s in self.stacks.items()
+                for n, e in zip(self.names[key], self._views(key, s["ema"]))}
+
+    def newton_schulz(self, x):
+        dtype = x.dtype
+        a, b, c = 3.4445, -4.7750, 2.0315
+        tall = x.shape[1] > x.shape[2]
+        x = x / (x.square().sum((1, 2), keepdim=True).sqrt() + 1e-20)
+        x = x.to(self.work)
+        x = x.mT if tall else x
+        for _ in range(5):
+            gram = x @ x.mT
+            poly = b * gram + c * gram @ gram
+            x = a * x + poly @ x
+        return (x.mT if tall else x).to(dtype)
+
+    @torch.no_grad()
+    def update(self, lr, muon_lr):
+        self.step += 1
+        norm = torch.stack([s["g"].square().sum() for s in self.stacks.values()]).sum().sqrt()
+        scale = (self.clip / (norm + 1e-12)).clamp(max=1.0)
+        ema = min(self.ema_rate, (1 + self.step) / (10 + self.step))
+        for key, s in self.stacks.items():
+            g = s["g"].mul_(scale)
+            if key == "vector":
+                s["m"].lerp_(g, 0.1)
+                s["v"].lerp_(g * g, 1 - self.beta2)
+                m, v = s["m"] / (1 - 0.9 ** self.step), s["v"] / (1 - self.beta2 ** self.step)
+                s["w"].addcdiv_(m, v.sqrt() + 1e-8, value=-lr)
+            else:
+                s["m"].mul_(0.95).add_(g)
+                u = self.newton_schulz(g + 0.95 * s["m"])
+                s["w"].mul_(1 - muon_lr * self.decay)
+                s["w"].add_(u, alpha=-muon_lr * 0.2 * max(key) ** 0.5)
+            s["ema"].lerp_(s["w"], 1 - ema)
+            g.zero_()
+        return norm
+
+    def state(self):
+        return {"step": self.step, "stacks": {str(k): v for k, v in self.stacks.items()}}
+
+    def load(self, state):
+        self.step = state["step"]
+        for key, s in self.stacks.items():
+            for k, t in s.items():
+                t.copy_(state["stacks"][str(key)][k])
+
+
+# ---- Data ----------------------------------------------------------------------------------------
+
+def draw(flat, off, height, width, at, left, top, step, mirror, twice: bool):
+    """Square windows of stored pictures (src/train/video_clips.c, draw_window).
+
+    flat: bytes of all pictures; off, height, width, mirror [b]; at, left, top, step [b][f]: frame,
+    corner and pixels a sample. twice: the mean of 2 x 2 samples a pixel. -> [b][f][128][128][3]"""
+    times = 2 if twice else 1
+    total = 0
+    i = torch.arange(SIDE, device=flat.device)
+    ix = torch.where(mirror[:, None], SIDE - 1 - i, i)[:, None]                     # [b][1][128]
+    H, W = height[:, None, None], width[:, None, None]
+    base = off[:, None] + at * (height * width)[:, None] * 3                        # [b][f]
+    for sy in range(times):
+        for sx in range(times):
+            y = top[..., None] + (i + (sy + 0.5) / times) * step[..., None] - 0.5   # [b][f][128]
+            x = left[..., None] + (ix + (sx + 0.5) / times) * step[..., None] - 0.5
+            y, x = torch.minimum(y.clamp(min=0), H - 1.0), torch.minimum(x.clamp(min=0), W - 1.0)
+            y0, x0 = y.floor().long(), x.floor().long()
+            fy, fx = (y - y0)[..., :, None, None], (x - x0)[..., None, :, None]
+            y1, x1 = torch.minimum(y0 + 1, H - 1), torch.minimum(x0 + 1, W - 1)
+            rgb = torch.arange(3, device=flat.device)
+
+            def tap(yy, xx):
+                index = base[..., None, None] + (yy[..., :, None] * W[..., None] + xx[..., None, :]) * 3
+                return flat[index[..., None] + rgb].float()
+
+            upper = torch.lerp(tap(y0, x0), tap(y0, x1), fx)
+            lower = torch.lerp(tap(y1, x0), tap(y1, x1), fx)
+            total = total + torch.lerp(upper, lower, fy)
+    return total * (2 / 255 / times ** 2) - 1
+
+
+class Pictures:
+    """Clips or photos as one row of bytes on the device."""
+
+    def __init__(self, items, device):
+        """items: (bytes, frames, height, width, group)"""
+        sizes = [len(i[0]) for i in items]
+        self.flat = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
+        at, offs = 0, []
+        for item in items:
+            n = len(item[0])
+            self.flat[at:at + n] = torch.frombuffer(bytearray(item[0]), dtype=torch.uint8).to(device)
+            offs.append(at)
+            at += n
+        as_tensor = lambda v: torch.tensor(v, device=device)
+        self.off, self.frames = as_tensor(offs), as_tensor([i[1] for i in items])
+        self.height, self.width = as_tensor([i[2] for i in items]), as_tensor([i[3] for i in items])
+        count = {}
+        for i in items:
+            count[i[4]] = count.get(i[4], 0) + 1
+        self.share = as_tensor([count[i[4]] ** -0.5 for i in items])
+
+    def pick(self, n):
+        return torch.multinomial(self.share, n, replacement=True)
+
+
+def uniform(n, low, high, device):
+    return torch.rand(n, device=device) * (high - low) + low
+
+
+class Source:
+    """Batches: playground, real clips, cameras moving over photos with cut-outs, single pictures."""
+
+    def __init__(self, data, device, world, workers, ffmpeg):
+        self.device, self.draw, self.ffmpeg = device, draw, ffmpeg
+        self.clips = self.photos = None
+        self.val = {}
+        if data:
+            self._open(data)
+        self.world = WorldPool(world, "picture", 12000, workers, device)
+        self.control = WorldPool(world, "control", 3000, max(1, workers // 6), device)
+
+    def compile(self):
+        self.draw = torch.compile(draw, dynamic=False)
+
+    def _open(self, paths):
+        files, index = {}, []
+        for path in paths:
+            with tarfile.open(path) as tar:
+                files.update({m.name: tar.extractfile(m).read() for m in tar.getmembers()})
+            index += json.loads(files["index.json"])
+
+        def decode(e):
+            if e["kind"] == "photo":
+                from PIL import Image
+                rgb = Image.open(io.BytesIO(files[e["file"]])).convert("RGB")
+                return rgb.tobytes(), 1, rgb.height, rgb.width, e["group"], e["split"]
+            made = subprocess.run(
+                [self.ffmpeg, "-v", "error", "-threads", "1", "-i", "pipe:0", "-vf", "fps=16",
+                 "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"],
+                input=files[e["file"]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            frame = e["width"] * e["height"] * 3
+            n = len(made.stdout) // frame
+            return made.stdout[:n * frame], n, e["height"], e["width"], e["group"], e["split"]
+
+        with ThreadPoolExecutor(16) as pool:
+            made = list(pool.map(decode, index))
+        made = [(m, e) for m, e in zip(made, index) if m[1] > 0]
+        print(f"data: {len(made)} of {len(index)} files decoded", flush=True)
+        of = lambda kind, split: [m[:5] for m, e in made if e["kind"] == kind and m[5] == split]
+        self.clips = Pictures(of("video", 0), self.device)
+        self.photos = Pictures(of("photo", 0), self.device)
+        self.val["real"] = [self._middle(m, FRAMES) for m in of("video", 1)]
+        self.val["photo"] = [self._middle(m, 1) for m in of("photo", 1)]
+
+    def _middle(self, m, frames):
+        """The middle square at 8 frames a second, bytes [f][128][128][3]."""
+        x = torch.frombuffer(bytearray(m[0]), dtype=torch.uint8).reshape(m[1], m[2], m[3], 3)
+        at = [min(2 * i, m[1] - 1) for i in range(frames)]
+        x = x[at].permute(0, 3, 1, 2).float()
+        scale = SIDE / min(m[2], m[3])
+        x = F.interpolate(x, (round(m[2] * scale), round(m[3] * scale)), mode="bicubic", antialias=True)
+        top, left = (x.shape[2] - SIDE) // 2, (x.shape[3] - SIDE) // 2
+        x = x[:, :, top:top + SIDE, left:left + SIDE].permute(0, 2, 3, 1)
+        return x.round().clamp(0, 255).byte().to(self.device)
+
+    # -- windows
+    def _window(self, s, item, least, most):
+        H, W = s.height[item].float(), s.width[item].float()
+        side = torch.minimum(H, W) * uniform(len(item), least, most, self.device)
+        x = uniform(len(item), 0, 1, self.device) * (W - side) + side / 2
+        y = uniform(len(item), 0, 1, self.device) * (H - side) + side / 2
+        return x, y, side
+
+    def _run(self, s, item, at, x, y, side, twice):
+        """x, y, side [b][f]: centre and side of the window, pixels."""
+        mirror = torch.rand(len(item), device=self.device) < 0.5
+        f = self.draw if at.shape[1] == FRAMES else draw
+        return f(s.flat, s.off[item], s.height[item], s.width[item], at, x - side / 2,
+                         y - side / 2, side / SIDE, mirror, twice)
+
+    def real(self, n):
+        s, item = self.clips, self.clips.pick(n)
+        x, y, side = self._window(s, item, 0.85, 1.0)
+        H, W = s.height[item], s.width[item]
+        copied = torch.rand(n, device=self.device) < 0.7
+        copied &= torch.minimum(H, W) >= SIDE
+        cx = SIDE / 2 + (uniform(n, 0, 1, self.device) * (W - SIDE + 0.999)).floor()
+        cy = SIDE / 2 + (uniform(n, 0, 1, self.device) * (H - SIDE + 0.999)).floor()
+        x, y = torch.where(copied, cx, x), torch.where(copied, cy, y)
+        side = torch.where(copied, float(SIDE), side)
+        stride = torch.where(torch.rand(n, device=self.device) < 0.85, 2, 3)
+        spare = (s.frames[item] - 1 - stride * (FRAMES - 1)).clamp(min=0)
+        start = (uniform(n, 0, 1, self.device) * (spare + 0.999)).long()
+        f = torch.arange(FRAMES, device=self.device)
+        at = torch.minimum(start[:, None] + stride[:, None] * f, s.frames[item][:, None] - 1)
+        wide = lambda v: v[:, None].expand(-1, FRAMES)
+        return self._run(s, item, at, wide(x), wide(y), wide(side), False)
+
+    def motion(self, n):
+        s, item = self.photos, self.photos.pick(n)
+        x, y, side = self._window(s, item, 0.4, 1.0)
+        H, W = s.height[item].float(), s.width[item].float()
+        still = (torch.rand(n, device=self.device) < 0.1).float()
+        u = lambda a, b: uniform(n, a, b, self.device)
+        side1 = torch.minimum(side * u(0.8, 1.25), torch.minimum(H, W))
+        x1, y1 = x + u(-0.25, 0.25) * side, y + u(-0.18, 0.18) * side
+        x1 = torch.minimum(torch.maximum(x1, side1 / 2), W - side1 / 2)
+        y1 = torch.minimum(torch.maximum(y1, side1 / 2), H - side1 / 2)
+        t = torch.arange(FRAMES, device=self.device) / (FRAMES - 1)
+        go = lambda a, b: a[:, None] + t * ((b - a) * (1 - still))[:, None]
+        at = torch.zeros(n, FRAMES, dtype=torch.long, device=self.device)
+        out = self._run(s, item, at, go(x, x1), go(y, y1), go(side, side1), True)
+        return self.cut_out(out, self.pictures(n)[:, 0])
+
+    def cut_out(self, clips, over):
+        """In half of the clips an ellipse of another picture moves in front."""
+        n = clips.shape[0]
+        u = lambda a, b: uniform(n, a, b, self.device)[:, None, None, None]
+        rx, ry = SIDE * u(0.1, 0.3), SIDE * u(0.1, 0.3)
+        x, y, vx, vy = u(0, SIDE), u(0, SIDE), u(-4, 4), u(-3, 3)
+        t = torch.arange(FRAMES, device=self.device).view(1, -1, 1, 1)
+        i = torch.arange(SIDE, device=self.device)
+        dx, dy = i.view(1, 1, 1, -1) - x - vx * t, i.view(1, 1, -1, 1) - y - vy * t
+        cover = ((1 - (dx / rx) ** 2 - (dy / ry) ** 2) * 0.25 * (rx + ry)).clamp(0, 1)
+        cover = cover * (u(0, 1) < 0.5)
+        px, py = (dx + SIDE).long() % SIDE, (dy + SIDE).long() % SIDE      # its picture comes along
+        b = torch.arange(n, device=self.device).view(-1, 1, 1, 1)
+        return clips + cover[..., None] * (over[b, py, px] - clips)
+
+    def pictures(self, n):
+        """Single pictures from photos, [n][1][128][128][3]."""
+        s, item = self.photos, self.photos.pick(n)
+        x, y, side = self._window(s, item, 0.4, 1.0)
+        at = torch.zeros(n, 1, dtype=torch.long, device=self.device)
+        return self._run(s, item, at, x[:, None], y[:, None], side[:, None], True)
+
+    def batch(self, n):
+        """-> clips [n][17][128][128][3] in [-1, 1], of which how many are of the playground, pictures
+        [n / 4][1][128][128][3], likewise."""
+        if not self.clips:
+            return (torch.cat([self.world.sample(n - n // 8), self.control.sample(n // 8)]), n,
+                    self.world.sample(n // 4)[:, 8:9], n // 4)
+        made, control, film = round(0.44 * n), round(0.05 * n), round(0.31 * n)
+        parts = [self.world.sample(made), self.control.sample(control), self.real(film),
+                 self.motion(n - made - control - film)]
+        few = max(1, n // 16)
+        pictures = torch.cat([self.world.sample(few)[:, 8:9], self.pictures(n // 4 - few)])
+        return torch.cat(parts), made + control, pictures, few
+
+
+class WorldPool:
+    """Clips of the playground, rendered by processes and replaced for as long as the run lasts."""
+
+    def __init__(self, program, kind, room, workers, device):
+        self.clips = torch.empty((room, CLIP_BYTES), dtype=torch.uint8, device=device)
+        self.count, self.room, self.made, self.lock = 0, room, 0, threading.Lock()
+        self.device, self.program, self.kind = device, program, kind
+        first = random.randrange(10 ** 6)
+        self.workers = [subprocess.Popen([program, str(first + i), str(workers), str(10 ** 9), "0", kind],
+                                         stdout=subprocess.PIPE, bufsize=0) for i in range(workers)]
+        for w in self.workers:
+            threading.Thread(target=self._fill, args=(w,), daemon=True).start()
+
+    def _fill(self, worker):
+        cuda = self.clips.is_cuda
+        hold = torch.empty(CLIP_BYTES, dtype=torch.uint8, pin_memory=cuda)
+        view = memoryview(hold.numpy())
+        stream = torch.cuda.Stream() if cuda else None
+        while True:
+            got = 0
+            while got < CLIP_BYTES:
+                n = worker.stdout.readinto(view[got:])
+                if not n:
+                    return
+                got += n
+            with self.lock:
+                at = self.made % self.room
+                self.made += 1
+            if cuda:
+                with torch.cuda.stream(stream):
+                    self.clips[at].copy_(hold, non_blocking=True)
+                stream.synchronize()
+            else:
+                self.clips[at] = hold
+            with self.lock:
+                self.count = max(self.count, min(self.made - len(self.workers), self.room))
+
+    def sample(self, n):
+        while self.count < 64:
+            time.sleep(0.05)
+        at = torch.randint(self.count, (n,), device=self.device)
+        x = self.clips[at].float().mul_(2 / 255).sub_(1).view(n, FRAMES, SIDE, SIDE, 3)
+        return x
+
+    def validation(self, n):
+        done = subprocess.run([self.program, "0", "1", str(n), "1", self.kind], stdout=subprocess.PIPE)
+        x = torch.frombuffer(bytearray(done.stdout), dtype=torch.uint8)
+        return list(x.view(n, FRAMES, SIDE, SIDE, 3).to(self.device))
+
+    def close(self):
+        for w in self.workers:
+            w.kill()
+
+
+# ---- Training ------------------------------------------------------------------------------------
+
+def read_weights(path, config):
+    """The tokenizer with the weights of a file; what the file lacks starts as an identity."""
+    from safetensors.torch import load_file
+    net = Tokenizer(config)
+    given = load_file(path) if path else {}
+    for name, w in net.p.items():
+        if name in given:
+            net.p[name] = given[name].float().reshape(w.shape)
+        elif given and name.endswith("conv1.weight"):
+            net.p[name] = torch.zeros_like(w)
+    unknown = [n for n in given if n not in net.p]
+    assert not unknown, f"{path} does not fit: {unknown[:4]}"
+    return net
+
+
+def write_weights(path, weights):
+    from safetensors.torch import save_file
+    save_file({k: v.detach().bfloat16().contiguous().cpu() for k, v in weights.items()}, path + ".tmp")
+    os.replace(path + ".tmp", path)
+
+
+class Trainer:
+    def __init__(self, a):
+        self.a, self.device = a, torch.device(a.device)
+        config = dict(twin_video.DEFAULT, blocks=a.blocks, channels=a.channels)
+        self.net = read_weights(a.init, config)
+        self.net.p = {k: v.to(self.device) for k, v in self.net.p.items()}
+        self.optim = Optimiser(self.net.p, ema=a.ema)
+        self.spent = 0.0
+        if a.state and os.path.exists(a.state):
+            kept = torch.load(a.state, map_location=self.device)
+            self.optim.load(kept["optim"])
+            self.spent = kept["spent"]
+        self.ruler = Ruler(a.ruler, self.device) if a.ruler else None
+        self.source = Source(a.data, self.device, a.world, a.workers, a.ffmpeg)
+        self.log = open(os.path.join(a.out, "metrics.jsonl"), "a")
+        if a.compile:
+            self.net.compile()
+            self.source.compile()
+
+    def rate(self, spent):
+        """Share of the learning rate: warm-up, level, 1 - sqrt annealing over the last part."""
+        warm = min(1.0, (self.optim.step + 1) / self.a.warmup)
+        done = (spent / self.a.total - (1 - self.a.anneal)) / self.a.anneal
+        return warm * max(1e-4, 1 - math.sqrt(min(1.0, max(0.0, done))))
+
+    def part(self, x, made, entropy, share):
+        """Loss and its terms. made: how many of x, from its start, are of the playground."""
+        z = self.net.code(x)
+        y = self.net.pixels(twin_video.quantise(z))
+        d = y - x
+        l1, l2 = d.abs().mean(), d.square().mean()
+        _, token, batch, commit = twin_video.lfq_loss(z, 1.0, 1.0)
+        loss = share * (L1 * l1 + L2 * l2 + COMMIT * commit) + entropy * (token - batch)
+        look = torch.zeros((), device=self.device)
+        weight = self.perceptual_weight()
+        if self.ruler and weight > 0:
+            n, t = x.shape[:2]
+            k = min(t, self.a.looks)
+            at = torch.rand(n, t, device=self.device).argsort(1)[:, :k]
+            b = torch.arange(n, device=self.device)[:, None]
+            looks = self.ruler.distance(x[b, at].flatten(0, 1), y[b, at].flatten(0, 1)).view(n, k)
+            look = looks[made:].mean() if made < n else looks.mean()
+            loss = loss + share * weight * (MADE_LOOK * looks[:made].sum() + looks[made:].sum()) / (n * k)
+        return loss, (l1, l2, look, token, batch, commit)
+
+    def perceptual_weight(self):
+        """From --perceptual to --perceptual-end over the run, linearly."""
+        a, part = self.a, min(1.0, self.spent / self.a.total)
+        return a.perceptual + (a.perceptual_end - a.perceptual) * part
+
+    def step(self):
+        clips, made, pictures, few = self.source.batch(self.a.batch)
+        loss, terms = self.part(clips, made, ENTROPY, 7 / 8)
+        loss.backward()
+        loss, picture_terms = self.part(pictures, few, 0.0, 1 / 8)
+        loss.backward()
+        f = self.rate(self.spent)
+        norm = self.optim.update(f * self.a.lr, f * self.a.muon_lr)
+        return torch.stack([t.detach() for t in (*terms, picture_terms[1], norm)])
+
+    @torch.no_grad()
+    def validate(self):
+        now, self.net.p = self.net.p, self.optim.averaged()
+        fused = self.net.norm_silu, self.net.ada_norm
+        self.net.norm_silu, self.net.ada_norm = norm_silu, ada_norm
+        out = {}
+        for kind, clips in self.source.val.items():
+            psnr, look, bits = [], [], []
+            for c in clips:
+                x = c[None].float() * (2 / 255) - 1
+                z = self.net.code(x)
+                y = ((self.net.pixels((z > 0).float() * 2 - 1) + 1) * 127.5).round().clamp(0, 255)
+                bits.append((z > 0).float().mean((0, 1, 2, 3)))
+                mse = (y - c[None].float()).square().mean()
+                psnr.append(10 * torch.log10(65025 / mse.clamp(min=1e-4)))
+                if self.ruler:
+                    look.append(self.ruler.distance(x[0, ::8], (y[0, ::8] / 127.5 - 1)).mean())
+            out[kind] = round(torch.stack(psnr).mean().item(), 3)
+            if look:
+                out[kind + "_perceptual"] = round(torch.stack(look).mean().item(), 3)
+            if kind == "real":
+                b = torch.stack(bits).mean(0)
+                out["bit_least"], out["bit_most"] = round(b.min().item(), 3), round(b.max().item(), 3)
+        self.net.p = now
+        self.net.norm_silu, self.net.ada_norm = fused
+        return out
+
+    def report(self, what):
+        line = json.dumps(what)
+        print(line, flush=True)
+        self.log.write(line + "\n")
+        self.log.flush()
+
+    def run(self):
+        a = self.a
+        s = self.source
+        s.val["world"], s.val["control"] = s.world.validation(32), s.control.validation(16)
+        if a.init:
+            self.report({"step": self.optim.step, **self.validate()})
+        begin = time.time()
+        self.step()
+        self.sync()
+        print(f"first step {time.time() - begin:.1f} s, {s.world.count} playground clips", flush=True)
+        begin, before, looked = time.time(), self.spent, time.time()
+        last_step, last_time = self.optim.step, begin
+        while self.spent - before < a.seconds and self.spent < a.total:
+            terms = self.step()
+            self.spent = before + time.time() - begin
+            if self.optim.step % a.log_every == 0:
+                v = terms.tolist()
+                now = time.time()
+                names = ("l1", "l2", "perceptual", "token", "use", "commit", "l2_image", "grad")
+                self.report({"step": self.optim.step, "seconds": round(self.spent, 1),
+                             "psnr": round(10 * math.log10(4 / (v[1] + 1e-9)), 3),
+                             **{n: round(x, 5) for n, x in zip(names, v)},
+                             "clips_s": round(a.batch * (self.optim.step - last_step) / (now - last_time)),
+                             "made": s.world.made})
+                last_step, last_time = self.optim.step, now
+                if not math.isfinite(v[0]):
+                    raise SystemExit("the loss is no number")
+            if time.time() - looked > a.look_every:
+                pause = time.time()
+                self.finish()
+                looked = time.time()
+                begin += looked - pause
+                last_time = looked
+        self.finish()
+        if a.state:
+            torch.save({"optim": self.optim.state(), "spent": self.spent}, a.state)
+        s.world.close()
+        s.control.close()
+
+    def sync(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def finish(self):
+        self.report({"step": self.optim.step, "seconds": round(self.spent, 1), **self.validate()})
+        write_weights(os.path.join(self.a.out, "video.safetensors"), self.optim.averaged())
+
+
+def fixture(path):
+    """Sixteen steps of a tiny network on three batches in turn, f64: what the C trainer must follow
+    (tests/golden/test_golden_video_curve.c)."""
+    from safetensors.torch import save_file
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(3)
+    net = twin_video.VideoTwin(twin_video.TINY)
+    net.p = {k: v.bfloat16().double() for k, v in net.p.items()}
+    out = {"w." + k: v.bfloat16() for k, v in net.p.items()}
+    grid = torch.arange(16).view(1, 1, 16, 1, 1) / 3 + torch.arange(32).view(1, 1, 1, 32, 1) / 5
+    move = torch.arange(9).view(1, 9, 1, 1, 1) / 4
+    phase = torch.rand(3, 2, 1, 1, 1, 3) * 6
+    x = torch.sin(grid + move + phase) * 0.7
+    x = (x + 0.15 * torch.randn(x.shape)).bfloat16()
+    optim = Optimiser(net.p, ema=0.9)
+    optim.work = torch.float64
+    curve = []
+    for i in range(16):
+        now = x[i % 3].double()
+        z = net.encode(now)
+        z = z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-6)
+        d = net.decode(twin_video.quantise(z)) - now
+        l1, l2 = d.abs().mean(), d.square().mean()
+        _, token, batch, commit = twin_video.lfq_loss(z, 1.0, 1.0)
+        (L1 * l1 + L2 * l2 + COMMIT * commit + ENTROPY * (token - batch)).backward()
+        norm = optim.update(1e-3, 3e-3)
+        curve.append(torch.stack([l1, l2, token, batch, commit, norm]).detach().float())
+        print(i, [round(v, 6) for v in curve[-1].tolist()], "least |z|", z.abs().min().item())
+    out |= {"x": x.flatten(0, 1), "curve": torch.stack(curve)}
+    out |= {"e." + k: v.float() for k, v in optim.averaged().items()}
+    save_file({k: v.contiguous() for k, v in out.items()}, path)
+
+
+def arguments():
+    p = argparse.ArgumentParser()
+    numbers = lambda s: [int(v) for v in s.split(",")]
+    p.add_argument("--data", nargs="*", help="tars of twin_pack_video.py; none: playground alone")
+    p.add_argument("--ffmpeg", default="ffmpeg")
+    p.add_argument("--init")
+    p.add_argument("--fixture", help="write what the C test compares itself with, and leave")
+    p.add_argument("--ruler", help="squeezenet_v1.1.safetensors")
+    p.add_argument("--world", default=".data/world_frames")
+    p.add_argument("--out", default=".")
+    p.add_argument("--state")
+    p.add_argument("--device", default="cuda")
+    p.add_argument("--blocks", type=numbers, default=[2, 3])
+    p.add_argument("--channels", type=numbers, default=[96, 256])
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--workers", type=int, default=11)
+    p.add_argument("--seconds", type=float, default=60)
+    p.add_argument("--total", type=float, help="seconds of the whole run (default --seconds)")
+    p.add_argument("--anneal", type=float, default=0.45)
+    p.add_argument("--warmup", type=int, default=100)
+    p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--muon-lr", type=float, default=3e-3)
+    p.add_argument("--ema", type=float, default=0.999)
+    p.add_argument("--perceptual", type=float, default=0.006)
+    p.add_argument("--perceptual-end", type=float)
+    p.add_argument("--looks", type=int, default=3, help="frames of a clip that the ruler sees")
+    p.add_argument("--log-every", type=int, default=50)
+    p.add_argument("--look-every", type=float, default=60)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--no-compile", dest="compile", action="store_false")
+    a = p.parse_args()
+    a.total = a.total or a.seconds
+    a.perceptual_end = a.perceptual if a.perceptual_end is None else a.perceptual_end
+    return a
+
+
+def main():
+    a = arguments()
+    if a.fixture:
+        return fixture(a.fixture)
+    torch.manual_seed(a.seed)
+    random.seed(a.seed)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = True
+    os.makedirs(a.out, exist_ok=True)
+    Trainer(a).run()
+
+
+if __name__ == "__main__":
+    main()
