@@ -34,52 +34,82 @@ import twin_video  # noqa: E402
 FRAMES, SIDE = 17, 128
 CLIP_BYTES = FRAMES * SIDE * SIDE * 3
 L1, L2, ENTROPY, COMMIT = 0.5, 5.0, 0.05, 0.1
-FUSED_FRAMES = 128  # smaller batches are not worth the time a compiler takes
+FUSED_FRAMES, FUSED_VALUES = 128, 10 ** 7  # less is not worth the time a compiler takes
 MADE_LOOK = 0.25    # share of the perceptual weight that playground clips get
 
 
 # ---- The network, with fused norms ---------------------------------------------------------------
 
+def frame_scale(x, groups: int):
+    """x [f][places][c] -> what takes each frame and channel to mean 0 and variance 1 of its group:
+    [f][1][c] to multiply with, and to add. Sums of channels first: those are rows in memory."""
+    f, places, c = x.shape
+    one, two = x.sum(1), x.square().sum(1)
+    n = places * (c // groups)
+    mean = one.view(f, groups, -1).sum(-1, keepdim=True) / n
+    var = (two.view(f, groups, -1).sum(-1, keepdim=True) / n - mean.square()).clamp(min=0)
+    k = torch.rsqrt(var + twin_video.GN_EPS)
+    spread = lambda v: v.expand(f, groups, c // groups).reshape(f, 1, c)
+    return spread(k), spread(-mean * k)
+
+
 def norm_silu(x, gain, bias, groups: int):
     n, t, h, w, c = x.shape
-    y = x.reshape(n * t, h * w, groups, c // groups).float()
-    mean = y.mean((1, 3), keepdim=True)
-    var = (y - mean).square().mean((1, 3), keepdim=True)
-    y = ((y - mean) * torch.rsqrt(var + twin_video.GN_EPS)).reshape(n * t, h * w, c) * gain + bias
-    return F.silu(y).to(x.dtype).reshape(x.shape)
+    y = x.reshape(n * t, h * w, c).float()
+    k, b = frame_scale(y, groups)
+    return F.silu(y * (k * gain) + (b * gain + bias)).to(x.dtype).reshape(x.shape)
 
 
 def ada_norm(x, gamma, beta, groups: int):
     n, t, h, w, c = x.shape
-    y = x.reshape(n * t, h * w, groups, c // groups).float()
-    mean = y.mean((1, 3), keepdim=True)
-    var = (y - mean).square().mean((1, 3), keepdim=True)
-    y = ((y - mean) * torch.rsqrt(var + twin_video.GN_EPS)).reshape(x.shape)
+    y = x.reshape(n * t, h * w, c).float()
+    k, b = frame_scale(y, groups)
+    y = (y * k + b).reshape(x.shape)
     return (y * (1 + gamma.float()) + beta.float()).to(x.dtype)
+
+
+def haar_matrix(device):
+    """The three directions of twin_video.haar as one matrix over [4][4][4][3]; its own transpose."""
+    m = twin_video.hadamard(torch.zeros((), device=device))
+    return torch.kron(torch.kron(torch.kron(m, m), m), torch.eye(3, device=device))
 
 
 class Tokenizer(twin_video.VideoTwin):
     def __init__(self, config):
         super().__init__(config)
-        self.norm_silu, self.ada_norm = norm_silu, ada_norm
+        self.norm_silu, self.ada_norm, self.bands = norm_silu, ada_norm, None
+
+    def to(self, device):
+        self.p = {k: v.to(device) for k, v in self.p.items()}
+        self.bands = haar_matrix(device)
 
     def compile(self):
         self.norm_silu = torch.compile(norm_silu, dynamic=False)
         self.ada_norm = torch.compile(ada_norm, dynamic=False)
 
     def _run_norm(self, name, x):
-        f = self.norm_silu if x.shape[0] * x.shape[1] >= FUSED_FRAMES else norm_silu
+        large = x.shape[0] * x.shape[1] >= FUSED_FRAMES
+        f = self.norm_silu if large and x.numel() >= FUSED_VALUES else norm_silu
         return f(x, self.p[name + ".gain"], self.p[name + ".bias"], self.c["groups"])
 
     def _ada(self, x, gamma, beta):
         f = self.ada_norm if x.shape[0] * x.shape[1] >= FUSED_FRAMES else ada_norm
         return f(x, gamma, beta, self.c["groups"])
 
-    def _enter(self, x):
-        return x.bfloat16()
+    def encode(self, pixels):
+        """As the twin's, with the wavelets as one product."""
+        x = torch.cat([pixels[:, :1].expand(-1, 3, -1, -1, -1), pixels], 1)
+        n, t, h, w, _ = x.shape
+        x = x.view(n, t // 4, 4, h // 4, 4, w // 4, 4, 3).permute(0, 1, 3, 5, 2, 4, 6, 7)
+        x = x.reshape(n, t // 4, h // 4, w // 4, 192) @ (self.bands.T / 4)
+        return self.encode_bands(x.bfloat16())
 
-    def _leave(self, x):
-        return x.float()
+    def decode(self, q):
+        x = self.decode_bands(q).float()
+        n, t, h, w, _ = x.shape
+        x = (x @ (self.bands * 4)).view(n, t, h, w, 4, 4, 4, 3)
+        x = x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(n, t * 4, h * 4, w * 4, 3)
+        return torch.cat([x[:, :4].mean(1, keepdim=True), x[:, 4:]], 1)
 
     def code(self, pixels):
         """Pixels to the sphere: z [n][t][h][w][bits], f32, root mean square 1."""
@@ -183,25 +213,31 @@ class Optimiser:
             x = a * x + poly @ x
         return (x.mT if tall else x).to(dtype)
 
-    @torch.no_grad()
-    def update(self, lr, muon_lr):
+    def rates(self, lr, muon_lr):
+        """Everything in the next update that depends on the step, as one small tensor."""
         self.step += 1
+        ema = min(self.ema_rate, (1 + self.step) / (10 + self.step))
+        return torch.tensor([lr, muon_lr, 1 - ema, 1 - 0.9 ** self.step,
+                             1 - self.beta2 ** self.step])
+
+    @torch.no_grad()
+    def update(self, rates):
+        """rates: of the method above, on the device. No number leaves the device: a step can be
+        captured in a graph. -> norm of the gradient before clipping"""
+        lr, muon_lr, fresh, correct_m, correct_v = rates.unbind()
         norm = torch.stack([s["g"].square().sum() for s in self.stacks.values()]).sum().sqrt()
         scale = (self.clip / (norm + 1e-12)).clamp(max=1.0)
-        ema = min(self.ema_rate, (1 + self.step) / (10 + self.step))
         for key, s in self.stacks.items():
             g = s["g"].mul_(scale)
             if key == "vector":
                 s["m"].lerp_(g, 0.1)
                 s["v"].lerp_(g * g, 1 - self.beta2)
-                m, v = s["m"] / (1 - 0.9 ** self.step), s["v"] / (1 - self.beta2 ** self.step)
-                s["w"].addcdiv_(m, v.sqrt() + 1e-8, value=-lr)
+                s["w"].sub_(lr * (s["m"] / correct_m) / ((s["v"] / correct_v).sqrt() + 1e-8))
             else:
                 s["m"].mul_(0.95).add_(g)
                 u = self.newton_schulz(g + 0.95 * s["m"])
-                s["w"].mul_(1 - muon_lr * self.decay)
-                s["w"].add_(u, alpha=-muon_lr * 0.2 * max(key) ** 0.5)
-            s["ema"].lerp_(s["w"], 1 - ema)
+                s["w"].mul_(1 - muon_lr * self.decay).sub_(u * (muon_lr * 0.2 * max(key) ** 0.5))
+            s["ema"].add_((s["w"] - s["ema"]) * fresh)
             g.zero_()
         return norm
 
@@ -281,16 +317,13 @@ class Source:
     """Batches: playground, real clips, cameras moving over photos with cut-outs, single pictures."""
 
     def __init__(self, data, device, world, workers, ffmpeg):
-        self.device, self.draw, self.ffmpeg = device, draw, ffmpeg
+        self.device, self.ffmpeg = device, ffmpeg
         self.clips = self.photos = None
         self.val = {}
         if data:
             self._open(data)
         self.world = WorldPool(world, "picture", 12000, workers, device)
         self.control = WorldPool(world, "control", 3000, max(1, workers // 6), device)
-
-    def compile(self):
-        self.draw = torch.compile(draw, dynamic=False)
 
     def _open(self, paths):
         files, index = {}, []
@@ -344,8 +377,7 @@ class Source:
     def _run(self, s, item, at, x, y, side, twice):
         """x, y, side [b][f]: centre and side of the window, pixels."""
         mirror = torch.rand(len(item), device=self.device) < 0.5
-        f = self.draw if at.shape[1] == FRAMES else draw
-        return f(s.flat, s.off[item], s.height[item], s.width[item], at, x - side / 2,
+        return draw(s.flat, s.off[item], s.height[item], s.width[item], at, x - side / 2,
                          y - side / 2, side / SIDE, mirror, twice)
 
     def real(self, n):
@@ -500,9 +532,9 @@ class Trainer:
         self.a, self.device = a, torch.device(a.device)
         config = dict(twin_video.DEFAULT, blocks=a.blocks, channels=a.channels)
         self.net = read_weights(a.init, config)
-        self.net.p = {k: v.to(self.device) for k, v in self.net.p.items()}
+        self.net.to(self.device)
         self.optim = Optimiser(self.net.p, ema=a.ema)
-        self.spent = 0.0
+        self.spent, self.held, self.graph = 0.0, None, None
         if a.state and os.path.exists(a.state):
             kept = torch.load(a.state, map_location=self.device)
             self.optim.load(kept["optim"])
@@ -512,7 +544,6 @@ class Trainer:
         self.log = open(os.path.join(a.out, "metrics.jsonl"), "a")
         if a.compile:
             self.net.compile()
-            self.source.compile()
 
     def rate(self, spent):
         """Share of the learning rate: warm-up, level, 1 - sqrt annealing over the last part."""
@@ -520,7 +551,7 @@ class Trainer:
         done = (spent / self.a.total - (1 - self.a.anneal)) / self.a.anneal
         return warm * max(1e-4, 1 - math.sqrt(min(1.0, max(0.0, done))))
 
-    def part(self, x, made, entropy, share):
+    def part(self, x, made, entropy, share, weight):
         """Loss and its terms. made: how many of x, from its start, are of the playground."""
         z = self.net.code(x)
         y = self.net.pixels(twin_video.quantise(z))
@@ -529,8 +560,7 @@ class Trainer:
         _, token, batch, commit = twin_video.lfq_loss(z, 1.0, 1.0)
         loss = share * (L1 * l1 + L2 * l2 + COMMIT * commit) + entropy * (token - batch)
         look = torch.zeros((), device=self.device)
-        weight = self.perceptual_weight()
-        if self.ruler and weight > 0:
+        if self.ruler:
             n, t = x.shape[:2]
             k = min(t, self.a.looks)
             at = torch.rand(n, t, device=self.device).argsort(1)[:, :k]
@@ -545,15 +575,51 @@ class Trainer:
         a, part = self.a, min(1.0, self.spent / self.a.total)
         return a.perceptual + (a.perceptual_end - a.perceptual) * part
 
+    def work(self):
+        """The step itself, from the tensors of `self.held` to those of `self.terms`."""
+        clips, pictures, rates, weight = self.held
+        loss, terms = self.part(clips, self.made[0], ENTROPY, 7 / 8, weight)
+        loss.backward()
+        loss, picture_terms = self.part(pictures, self.made[1], 0.0, 1 / 8, weight)
+        loss.backward()
+        norm = self.optim.update(rates)
+        self.terms = torch.stack([t.detach() for t in (*terms, picture_terms[1], norm)])
+
     def step(self):
         clips, made, pictures, few = self.source.batch(self.a.batch)
-        loss, terms = self.part(clips, made, ENTROPY, 7 / 8)
-        loss.backward()
-        loss, picture_terms = self.part(pictures, few, 0.0, 1 / 8)
-        loss.backward()
         f = self.rate(self.spent)
-        norm = self.optim.update(f * self.a.lr, f * self.a.muon_lr)
-        return torch.stack([t.detach() for t in (*terms, picture_terms[1], norm)])
+        rates = self.optim.rates(f * self.a.lr, f * self.a.muon_lr)
+        new = (clips, pictures, rates.to(self.device), torch.tensor(self.perceptual_weight()))
+        if self.held is None:
+            self.held = tuple(t.to(self.device).clone() for t in new)
+            self.made = made, few
+        for old, now in zip(self.held, new):
+            old.copy_(now, non_blocking=True)
+        if self.graph:
+            self.graph.replay()
+        else:
+            self.work()
+        return self.terms
+
+    def capture(self):
+        """From here on a step is one launch. Without a GPU, or when it can't be: as before."""
+        if self.device.type != "cuda" or not self.a.graph:
+            return
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                self.step()
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.work()
+            self.graph = graph
+        except Exception as why:  # slower, not wrong
+            print("no graph:", why, flush=True)
+            torch.cuda.synchronize()
 
     @torch.no_grad()
     def validate(self):
@@ -562,6 +628,8 @@ class Trainer:
         self.net.norm_silu, self.net.ada_norm = norm_silu, ada_norm
         out = {}
         for kind, clips in self.source.val.items():
+            if not clips:
+                continue
             psnr, look, bits = [], [], []
             for c in clips:
                 x = c[None].float() * (2 / 255) - 1
@@ -596,6 +664,7 @@ class Trainer:
             self.report({"step": self.optim.step, **self.validate()})
         begin = time.time()
         self.step()
+        self.capture()
         self.sync()
         print(f"first step {time.time() - begin:.1f} s, {s.world.count} playground clips", flush=True)
         begin, before, looked = time.time(), self.spent, time.time()
@@ -612,7 +681,10 @@ class Trainer:
                              **{n: round(x, 5) for n, x in zip(names, v)},
                              "clips_s": round(a.batch * (self.optim.step - last_step) / (now - last_time)),
                              "made": s.world.made})
+                slow = a.batch * (self.optim.step - last_step) / (now - last_time) < a.least
                 last_step, last_time = self.optim.step, now
+                if slow and self.spent - before > 8:
+                    raise SystemExit("slower than --least")
                 if not math.isfinite(v[0]):
                     raise SystemExit("the loss is no number")
             if time.time() - looked > a.look_every:
@@ -661,7 +733,7 @@ def fixture(path):
         l1, l2 = d.abs().mean(), d.square().mean()
         _, token, batch, commit = twin_video.lfq_loss(z, 1.0, 1.0)
         (L1 * l1 + L2 * l2 + COMMIT * commit + ENTROPY * (token - batch)).backward()
-        norm = optim.update(1e-3, 3e-3)
+        norm = optim.update(optim.rates(1e-3, 3e-3))
         curve.append(torch.stack([l1, l2, token, batch, commit, norm]).detach().float())
         print(i, [round(v, 6) for v in curve[-1].tolist()], "least |z|", z.abs().min().item())
     out |= {"x": x.flatten(0, 1), "curve": torch.stack(curve)}
@@ -694,10 +766,12 @@ def arguments():
     p.add_argument("--ema", type=float, default=0.999)
     p.add_argument("--perceptual", type=float, default=0.006)
     p.add_argument("--perceptual-end", type=float)
-    p.add_argument("--looks", type=int, default=3, help="frames of a clip that the ruler sees")
+    p.add_argument("--looks", type=int, default=2, help="frames of a clip that the ruler sees")
     p.add_argument("--log-every", type=int, default=50)
     p.add_argument("--look-every", type=float, default=60)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--no-graph", dest="graph", action="store_false")
+    p.add_argument("--least", type=float, default=0, help="stop early below so many clips a second")
     p.add_argument("--no-compile", dest="compile", action="store_false")
     a = p.parse_args()
     a.total = a.total or a.seconds

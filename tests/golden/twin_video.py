@@ -184,12 +184,6 @@ class VideoTwin:
         self._conv("decoder.out", at, 192 if c["haar"] else 3, self._edge(), True, 0.1)
 
     # ---- forward -----------------------------------------------------------------------------
-    def _enter(self, x):
-        """What enters the convolutions, and below what leaves them: a subclass may change dtype."""
-        return x
-
-    _leave = _enter
-
     def _run_conv(self, name, x, stride=(1, 1, 1)):
         return conv(x, self.p[name + ".weight"], self.p.get(name + ".bias"), stride)
 
@@ -209,8 +203,10 @@ class VideoTwin:
 
     def encode(self, pixels):
         """[n][1 + 4(t - 1)][8h][8w][3] in [-1, 1] -> z [n][t][h][w][bits]."""
+        return self.encode_bands(haar(pixels) if self.c["haar"] else pixels)
+
+    def encode_bands(self, x):
         c = self.c
-        x = self._enter(haar(pixels) if c["haar"] else pixels)
         x = self._run_conv("encoder.stem", x)
         for i in range(c["levels"]):
             for j in range(c["blocks"][i]):
@@ -223,6 +219,10 @@ class VideoTwin:
         return self._run_conv("encoder.out", self._run_norm("encoder.out_norm", x))
 
     def decode(self, q):
+        x = self.decode_bands(q)
+        return haar_inverse(x) if self.c["haar"] else x
+
+    def decode_bands(self, q):
         c = self.c
         x = self._run_conv("decoder.stem", q)
         for j in range(c["mid_blocks"]):
@@ -240,8 +240,7 @@ class VideoTwin:
                 dt, ds = c["down_t"][i - 1], c["down_s"][i - 1]
                 x = depth_to_space(self._run_conv(name + ".up", x), dt, ds, ds)
                 ft, fs = ft * dt, fs * ds
-        x = self._leave(self._run_conv("decoder.out", self._run_norm("decoder.out_norm", x)))
-        return haar_inverse(x) if c["haar"] else x
+        return self._run_conv("decoder.out", self._run_norm("decoder.out_norm", x))
 
 
 def quantise(z):
