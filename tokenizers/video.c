@@ -17,7 +17,7 @@ void rlm_video_config_defaults(rlm_video_config *c)
                             .factorised = 1,
                             .levels = 2,
                             .channels = {96, 256},
-                            .blocks = {2, 3},
+                            .blocks = {4, 3},
                             .down_t = {1},
                             .down_s = {2},
                             .mid_blocks = 0,

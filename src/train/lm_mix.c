@@ -24,12 +24,14 @@ enum { EXTRA = RLM_LM_TEXT_MAX + 16 /* text, delimiters, source, res, long */, P
 static const double TEXT_DROP = 0.12;  /* the empty condition of guidance */
 static const double SOURCE_DROP = 0.5; /* so that the words alone may say which kind it is */
 
-/* Share of batches; of kinds with sound only where clips have it. */
+/* Share of batches; of kinds with sound only where clips have it. Half of them are pictures for
+ * their words: a caption says a few nats of a picture's thousand, so that words need many scenes,
+ * and a batch holds five pictures for every clip. */
 static const double WISH[RLM_LM_MIXES] = {
-    [RLM_LM_MIX_VIDEO] = 0.22,    [RLM_LM_MIX_VIDEO_SOUND] = 0.20, [RLM_LM_MIX_ANIMATE] = 0.10,
-    [RLM_LM_MIX_PREDICT] = 0.09,  [RLM_LM_MIX_IMAGE] = 0.16,       [RLM_LM_MIX_PAINT] = 0.06,
-    [RLM_LM_MIX_STYLIZE] = 0.06,  [RLM_LM_MIX_TO_SOUND] = 0.05,    [RLM_LM_MIX_FROM_SOUND] = 0.03,
-    [RLM_LM_MIX_CONTINUE] = 0.03,
+    [RLM_LM_MIX_VIDEO] = 0.16,    [RLM_LM_MIX_VIDEO_SOUND] = 0.14, [RLM_LM_MIX_ANIMATE] = 0.05,
+    [RLM_LM_MIX_PREDICT] = 0.04,  [RLM_LM_MIX_IMAGE] = 0.50,       [RLM_LM_MIX_PAINT] = 0.03,
+    [RLM_LM_MIX_STYLIZE] = 0.03,  [RLM_LM_MIX_TO_SOUND] = 0.03,    [RLM_LM_MIX_FROM_SOUND] = 0.01,
+    [RLM_LM_MIX_CONTINUE] = 0.01,
 };
 
 static const int TASK[RLM_LM_MIXES] = {

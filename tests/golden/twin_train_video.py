@@ -753,7 +753,7 @@ def arguments():
     p.add_argument("--out", default=".")
     p.add_argument("--state")
     p.add_argument("--device", default="cuda")
-    p.add_argument("--blocks", type=numbers, default=[2, 3])
+    p.add_argument("--blocks", type=numbers, default=[4, 3])
     p.add_argument("--channels", type=numbers, default=[96, 256])
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--workers", type=int, default=11)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 GN_EPS = 1e-6
 
-DEFAULT = dict(bits=18, haar=1, factorised=1, levels=2, channels=[96, 256], blocks=[2, 3],
+DEFAULT = dict(bits=18, haar=1, factorised=1, levels=2, channels=[96, 256], blocks=[4, 3],
                down_t=[1], down_s=[2], mid_blocks=0, groups=8)
 PAPER = dict(bits=18, haar=0, factorised=0, levels=4, channels=[128, 256, 256, 512],
              blocks=[4, 4, 4, 4], down_t=[1, 2, 2], down_s=[2, 2, 2], mid_blocks=4, groups=32)

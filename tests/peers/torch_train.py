@@ -114,7 +114,7 @@ class Video(nn.Module):
         super().__init__()
         a, b = 96, 256
         self.stem = nn.Conv3d(192, a, (1, 3, 3))
-        self.enc0 = nn.ModuleList([VideoBlock(a, a), VideoBlock(a, a)])
+        self.enc0 = nn.ModuleList(VideoBlock(a, a) for _ in range(4))
         self.down = nn.Conv3d(a, a, (1, 3, 3), stride=(1, 2, 2))
         self.enc1 = nn.ModuleList([VideoBlock(a, b), VideoBlock(b, b), VideoBlock(b, b)])
         self.enc_norm, self.bits = nn.GroupNorm(8, b), nn.Conv3d(b, 18, 1)
@@ -124,7 +124,7 @@ class Video(nn.Module):
                                        nn.GroupNorm(8, a, affine=False)])
         self.dec1 = nn.ModuleList([VideoBlock(b, b), VideoBlock(b, b), VideoBlock(b, b)])
         self.up = nn.Conv3d(b, 4 * a, 1)
-        self.dec0 = nn.ModuleList([VideoBlock(a, a), VideoBlock(a, a)])
+        self.dec0 = nn.ModuleList(VideoBlock(a, a) for _ in range(4))
         self.dec_norm, self.out = nn.GroupNorm(8, a), nn.Conv3d(a, 192, (1, 3, 3))
 
     def modulate(self, i, x, q):
