@@ -1,6 +1,6 @@
 /* AMX overlay, training side: backward data is the forward product with the reversed, transposed
  * weight; weight gradients are in amx_conv_weight.c. */
-#include "src/kernels/amx.h"
+#include "src/kernels/amx_dense_weight.h"
 #include "src/kernels/blas.h"
 
 /* The convolution that carries gradients back: reversed, with zeros between strides. */
@@ -84,23 +84,7 @@ void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float
 void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
                                     const float *dy, float *dw, float *dbias)
 {
-    rlm_conv_shape s = {.n = 1,
-                        .t = 1,
-                        .h = 1,
-                        .w = m,
-                        .cin = k,
-                        .ot = 1,
-                        .oh = 1,
-                        .ow = m,
-                        .cout = n,
-                        .kt = 1,
-                        .kh = 1,
-                        .kw = 1,
-                        .st = 1,
-                        .sh = 1,
-                        .sw = 1,
-                        .dw = 1};
-    rlm_amx_conv_backward_weight(par, &s, x, dy, dw, dbias);
+    rlm_amx_dense_backward_weight(par, m, n, k, x, dy, dw, dbias);
 }
 
 bool rlm_kernels_amx_backward(rlm_kernels *k)

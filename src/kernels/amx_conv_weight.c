@@ -9,6 +9,7 @@
  * into phases so that a tap stays a shift. Sums of a task (a block of channels, a run of slabs)
  * stay in its block of accumulators; blocks are added in fixed order, so results do not depend on
  * the threads. */
+#include "src/kernels/amx_dense_weight.h"
 #include "src/kernels/amx_prepare.h"
 
 enum {
@@ -458,7 +459,11 @@ static void reduce_slice(void *ctx, int64_t begin, int64_t end, int worker)
 void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
                                   const float *dy, float *dw, float *dbias)
 {
-    rlm_amx_prepared_backward_weight(par, s, NULL, x, dy, dw, dbias);
+    if (rlm_amx_is_linear(s) && dw)
+        rlm_amx_dense_backward_weight(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, dy, dw,
+                                      dbias);
+    else
+        rlm_amx_prepared_backward_weight(par, s, NULL, x, dy, dw, dbias);
 }
 
 void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *shape,

@@ -1,0 +1,224 @@
+/* AMX overlay: weight gradients of dense layers (amx_dense_weight.h). A task sums a block of the
+ * gradient, whose accumulators stay in the core's L2 cache, over all slabs in order; blocks are cut
+ * by shape, so results do not depend on the threads. */
+#include "src/kernels/amx_dense_weight.h"
+
+enum {
+    ACC_MOST = 512, /* tiles of a task's sums: 512 KiB */
+    ACC_LEAST = 32, /* not cut further to make tasks */
+    TASKS = 8
+};
+
+static int even(int n)
+{
+    return (n + 1) & ~1;
+}
+
+typedef struct weight_job {
+    const dense_weight *w;
+    rlm_par *par;
+    int rows;
+} weight_job;
+
+/* Tiles of a task: a of A, b of B. */
+typedef struct block_size {
+    int a, b;
+} block_size;
+
+static block_size block_of(const dense_weight *w)
+{
+    int a_tiles = dense_tiles(w->n), b_tiles = dense_tiles(w->k);
+    block_size s = {a_tiles, b_tiles};
+    for (;;) {
+        int tasks = rlm_div_up(a_tiles, s.a) * rlm_div_up(b_tiles, s.b), size = s.a * s.b;
+        if (size <= ACC_MOST && (tasks >= TASKS || size < 2 * ACC_LEAST))
+            return s;
+        if (s.b > s.a)
+            s.b = even(rlm_div_up(s.b, 2));
+        else
+            s.a = even(rlm_div_up(s.a, 2));
+    }
+}
+
+static int blocks_of(const dense_weight *w)
+{
+    block_size s = block_of(w);
+    return rlm_div_up(dense_tiles(w->n), s.a) * rlm_div_up(dense_tiles(w->k), s.b);
+}
+
+/* 2 x 2 tiles of sums, `row` floats between the two rows of them, over some chunks. */
+static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile, int chunks,
+                            bool add, float *acc, size_t row)
+{
+    const uint16_t *a1 = a0 + tile, *b1 = b0 + tile;
+    if (add) {
+        _tile_loadd(0, acc, 64);
+        _tile_loadd(1, acc + 256, 64);
+        _tile_loadd(2, acc + row, 64);
+        _tile_loadd(3, acc + row + 256, 64);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (int i = 0; i < chunks; i++, a0 += 512, a1 += 512, b0 += 512, b1 += 512) {
+        _tile_loadd(4, a0, 64);
+        _tile_loadd(6, b0, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b1, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, a1, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, acc, 64);
+    _tile_stored(1, acc + 256, 64);
+    _tile_stored(2, acc + row, 64);
+    _tile_stored(3, acc + row + 256, 64);
+}
+
+/* One tile of sums [16][16], channels from a and b on, into dw. */
+static void add_tile(const dense_weight *w, const float *acc, int a, int b)
+{
+    __m512i r[16];
+    int rows = w->turned ? w->k - b : w->n - a, columns = w->turned ? w->n - a : w->k - b;
+    int64_t pitch = w->turned ? w->n : w->k;
+    float *dw = w->dw + (w->turned ? b * pitch + a : a * pitch + b);
+    __mmask16 m = v_left(columns);
+    for (int i = 0; i < 16; i++)
+        r[i] = _mm512_load_si512(acc + i * 16);
+    if (w->turned)
+        rlm_amx_transpose16(r);
+    for (int i = 0; i < 16 && i < rows; i++, dw += pitch)
+        v_store(dw, m, _mm512_add_ps(v_load(dw, m), _mm512_castsi512_ps(r[i])));
+}
+
+static void block(const weight_job *j, const dense_weight *w, int index, float *acc)
+{
+    block_size size = block_of(w);
+    int a_tiles = dense_tiles(w->n), b_tiles = dense_tiles(w->k);
+    int wide = rlm_div_up(b_tiles, size.b), a0 = index / wide * size.a, b0 = index % wide * size.b;
+    int a_count = a_tiles - a0 < size.a ? a_tiles - a0 : size.a;
+    int b_count = b_tiles - b0 < size.b ? b_tiles - b0 : size.b;
+    size_t row = (size_t)size.b * 256;
+    for (int slab = 0; slab < j->rows; slab += WEIGHT_SLAB) {
+        size_t tile;
+        const uint16_t *a = w->a + dense_chunk_at(slab, j->rows, a_tiles, &tile);
+        const uint16_t *b = w->b + dense_chunk_at(slab, j->rows, b_tiles, &tile);
+        a += (size_t)a0 * tile;
+        b += (size_t)b0 * tile;
+        for (int q = 0; q < b_count; q += 2)
+            for (int p = 0; p < a_count; p += 2)
+                multiply(a + (size_t)p * tile, b + (size_t)q * tile, tile, (int)(tile / 512),
+                         slab > 0, acc + (size_t)p * row + (size_t)q * 256, row);
+    }
+    for (int i = 0; i < a_count * b_count; i++) {
+        int p = w->turned ? i % a_count : i / b_count, q = w->turned ? i / a_count : i % b_count;
+        add_tile(w, acc + (size_t)p * row + (size_t)q * 256, (a0 + p) * 16, (b0 + q) * 16);
+    }
+}
+
+static void block_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const weight_job *j = ctx;
+    float *acc = rlm_par_scratch(j->par, worker, 1, ACC_MOST * 1024);
+    rlm_amx_begin();
+    for (int64_t i = begin; i < end; i++) {
+        const dense_weight *w = j->w;
+        int index = (int)i;
+        for (; index >= blocks_of(w); w++)
+            index -= blocks_of(w);
+        block(j, w, index, acc);
+    }
+    rlm_amx_end();
+}
+
+void rlm_amx_weight_products(rlm_par *par, const dense_weight *w, int count, int rows)
+{
+    weight_job j = {w, par, rows};
+    int64_t blocks = 0;
+    for (int i = 0; i < count; i++)
+        blocks += blocks_of(w + i);
+    rlm_amx_room(par, 1, ACC_MOST * 1024);
+    rlm_par_for(par, blocks, 1, block_fn, &j);
+}
+
+/* ---- One layer ----------------------------------------------------------------------------- */
+
+enum {
+    FILL = 64,        /* rows of a task */
+    TILES = 12 << 20, /* bytes of tiles that exist at a time, or as many as dw has */
+};
+
+typedef struct fill_job {
+    const float *x, *dy;
+    int rows, n, k; /* of the group; of dy, of x */
+    bool turned;    /* A is x */
+    uint16_t *a, *b;
+    float *bias; /* [tasks][n] or NULL */
+} fill_job;
+
+/* sums [n] = of rows of dy. */
+static void sum_rows(const float *dy, int rows, int n, float *sums)
+{
+    for (int c = 0; c < n; c += 16) {
+        __mmask16 m = v_left(n - c);
+        __m512 s = _mm512_setzero_ps();
+        for (int r = 0; r < rows; r++)
+            s = _mm512_add_ps(s, v_load(dy + (int64_t)r * n + c, m));
+        v_store(sums + c, m, s);
+    }
+}
+
+static void fill_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const fill_job *j = ctx;
+    const float *a = j->turned ? j->x : j->dy, *b = j->turned ? j->dy : j->x;
+    int n = j->turned ? j->k : j->n, k = j->turned ? j->n : j->k;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        int last = (int)(i + 1) * FILL < j->rows ? (int)(i + 1) * FILL : j->rows;
+        for (int r = (int)i * FILL; r < last; r += 32) {
+            size_t tile, at = dense_chunk_at(r, j->rows, dense_tiles(n), &tile);
+            dense_turn(a + (int64_t)r * n, last - r, n, n, tile, j->a + at);
+            at = dense_chunk_at(r, j->rows, dense_tiles(k), &tile);
+            dense_pair(b + (int64_t)r * k, last - r, k, k, tile, j->b + at);
+        }
+        if (j->bias)
+            sum_rows(j->dy + i * FILL * j->n, last - (int)i * FILL, j->n, j->bias + i * j->n);
+    }
+}
+
+/* The narrower side is turned, which costs more than pairing. */
+void rlm_amx_dense_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
+                                   const float *dy, float *dw, float *dbias)
+{
+    bool turned = k < n;
+    dense_weight w = {.n = turned ? k : n, .k = turned ? n : k, .dw = dw, .turned = turned};
+    size_t sums = (size_t)n * (size_t)k * sizeof(float), most = sums > TILES ? sums : TILES;
+    int group = (int)(most / (dense_side(WEIGHT_SLAB, n) + dense_side(WEIGHT_SLAB, k)) / 2 + 1) *
+                WEIGHT_SLAB;
+    group = group < m ? group : m;
+    size_t a = dense_side(group, w.n), b = dense_side(group, w.k);
+    size_t bias = dbias ? (size_t)rlm_div_up(group, FILL) * (size_t)n * sizeof(float) : 0;
+    uint16_t *room = rlm_par_scratch(par, 0, 2, (a + b) * 2 + bias);
+    fill_job j = {.n = n,
+                  .k = k,
+                  .turned = turned,
+                  .a = room,
+                  .b = room + a,
+                  .bias = dbias ? (float *)(void *)(room + a + b) : NULL};
+    w.a = j.a;
+    w.b = j.b;
+    for (int row = 0; row < m; row += group) {
+        j.rows = m - row < group ? m - row : group;
+        j.x = x + (int64_t)row * k;
+        j.dy = dy + (int64_t)row * n;
+        rlm_par_for(par, rlm_div_up(j.rows, FILL), 1, fill_fn, &j);
+        rlm_amx_weight_products(par, &w, 1, j.rows);
+        for (int i = 0; i < rlm_div_up(j.rows, FILL) && dbias; i++)
+            for (int c = 0; c < n; c++)
+                dbias[c] += j.bias[(int64_t)i * n + c];
+    }
+}
