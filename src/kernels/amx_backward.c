@@ -1,5 +1,6 @@
 /* AMX overlay, training side: backward data is the forward product with the reversed, transposed
  * weight; weight gradients are in amx_conv_weight.c. */
+#include "src/kernels/amx_block.h"
 #include "src/kernels/amx_dense_weight.h"
 #include "src/kernels/blas.h"
 
@@ -99,5 +100,6 @@ bool rlm_kernels_amx_backward(rlm_kernels *k)
     k->linear_backward_data = rlm_amx_linear_backward_data;
     k->linear_backward_weight = rlm_amx_linear_backward_weight;
     rlm_kernels_amx_attention_backward(k);
+    rlm_kernels_amx_block_backward(k);
     return true;
 }

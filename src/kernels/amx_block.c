@@ -3,7 +3,7 @@
  * rotation; or norm, product, gate, product and residual, the hidden values a segment at a time. */
 #include <assert.h>
 
-#include "src/kernels/amx_dense.h"
+#include "src/kernels/amx_block.h"
 #include "src/kernels/avx512_rope.h"
 
 enum {
@@ -28,24 +28,28 @@ typedef struct qkv_job {
     int width, m_block;
     const float *x, *gain, *q_gain, *k_gain, *angle;
     const uint8_t *pack;
-    float *y;
+    float *y, *rstd;         /* rstd [rows][q heads, k heads] or NULL */
     size_t table_from, room; /* sines and cosines of a task's rows */
     rlm_par *par;
 } qkv_job;
 
 /* A head of `rows` rows from its panels of sums [dim / 32][GROUP][32] to y, past the caches: what
- * reads it comes when all rows are done. gain: of the head's norm; rotated if table is not NULL. */
+ * reads it comes when all rows are done. gain: of the head's norm; rotated if table is not NULL,
+ * rstd (or NULL) then receiving 1 / rms. */
 static void store_head(const qkv_job *j, const float *sums, int rows, const float *gain,
-                       const float *table, float *y)
+                       const float *table, float *y, float *rstd)
 {
     _Alignas(64) float head[ROPE_MAX_DIM];
     int dim = j->s.dim;
     for (int r = 0; r < rows; r++, y += 3 * j->width) {
         for (int i = 0; i < dim; i += 16)
             _mm512_store_ps(head + i, _mm512_load_ps(sums + (i / 32 * GROUP + r) * 32 + i % 32));
-        if (table)
-            rope_head_forward(head, dim, j->s.rope_eps, gain, table + r * dim,
-                              table + r * dim + dim / 2, head);
+        if (table) {
+            float norm = rope_head_forward(head, dim, j->s.rope_eps, gain, table + r * dim,
+                                           table + r * dim + dim / 2, head);
+            if (rstd)
+                rstd[r * 2 * j->s.heads] = norm;
+        }
         for (int i = 0; i < dim; i += 16)
             _mm512_stream_ps(y + i, _mm512_load_ps(head + i));
     }
@@ -70,7 +74,8 @@ static void qkv_task(const qkv_job *j, int row, int rows, uint8_t *a, float *sum
             }
             store_head(j, sums, count, h < heads ? j->q_gain : j->k_gain,
                        h < 2 * heads ? table + r * dim : NULL,
-                       j->y + (int64_t)(row + r) * 3 * j->width + h * dim);
+                       j->y + (int64_t)(row + r) * 3 * j->width + h * dim,
+                       j->rstd ? j->rstd + (int64_t)(row + r) * 2 * heads + h : NULL);
         }
 }
 
@@ -88,9 +93,9 @@ static void qkv_fn(void *ctx, int64_t begin, int64_t end, int worker)
     v_far_end(true);
 }
 
-static void qkv_forward(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
-                        const rlm_weight *w, const float *q_gain, const float *k_gain,
-                        const float *angle, float *y)
+void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
+                 const rlm_weight *w, const float *q_gain, const float *k_gain, const float *angle,
+                 float *y, float *rstd)
 {
     int width = s->heads * s->dim;
     qkv_job j = {.s = *s,
@@ -102,6 +107,7 @@ static void qkv_forward(rlm_par *par, const rlm_qkv_shape *s, const float *x, co
                  .k_gain = k_gain,
                  .angle = angle,
                  .y = y,
+                 .rstd = rstd,
                  .par = par};
     void *room = w->quant ? rlm_par_scratch(par, 0, 1, dense_bytes(3 * width, width)) : NULL;
     assert(s->dim % 32 == 0 && s->dim <= ROPE_MAX_DIM);
@@ -112,6 +118,13 @@ static void qkv_forward(rlm_par *par, const rlm_qkv_shape *s, const float *x, co
     rlm_par_for(par, rlm_div_up(s->rows, j.m_block), 1, qkv_fn, &j);
 }
 
+static void qkv_forward(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
+                        const rlm_weight *w, const float *q_gain, const float *k_gain,
+                        const float *angle, float *y)
+{
+    rlm_amx_qkv(par, s, x, gain, w, q_gain, k_gain, angle, y, NULL);
+}
+
 /* ---- The gated half ------------------------------------------------------------------------- */
 
 typedef struct mlp_job {
@@ -120,6 +133,8 @@ typedef struct mlp_job {
     const float *x, *gain;
     const uint8_t *up, *down;
     float *y;
+    uint16_t *keep; /* amx_block.h, or NULL */
+    bool far;
     size_t hidden_from, sums_from, room;
     rlm_par *par;
 } mlp_job;
@@ -131,10 +146,17 @@ static inline __m512 gated(__m512 g, __m512 u)
     return _mm512_mul_ps(_mm512_mul_ps(g, u), _mm512_rcp14_ps(_mm512_add_ps(e, v_set(1.0f))));
 }
 
-/* silu(gate) * up of [rows][32] sums as one chunk of tiles. */
-static void gate(const float *g, const float *u, int rows, size_t tile, uint8_t *out)
+/* silu(gate) * up of [rows][32] sums as one chunk of tiles; both to keep, unless NULL. */
+static void gate(const float *g, const float *u, int rows, size_t tile, uint8_t *out,
+                 uint16_t *keep)
 {
     for (int r = 0; r < rows; r++, g += 32, u += 32) {
+        if (keep) {
+            __m512bh a = _mm512_cvtne2ps_pbh(_mm512_load_ps(g + 16), _mm512_load_ps(g));
+            __m512bh b = _mm512_cvtne2ps_pbh(_mm512_load_ps(u + 16), _mm512_load_ps(u));
+            _mm512_stream_si512((__m512i *)(keep + r * 64), (__m512i)a);
+            _mm512_stream_si512((__m512i *)(keep + r * 64 + 32), (__m512i)b);
+        }
         __m512 a = gated(_mm512_load_ps(g), _mm512_load_ps(u));
         __m512 b = gated(_mm512_load_ps(g + 16), _mm512_load_ps(u + 16));
         _mm512_store_si512(out + (size_t)(r / 16) * tile + r % 16 * 64,
@@ -142,8 +164,9 @@ static void gate(const float *g, const float *u, int rows, size_t tile, uint8_t 
     }
 }
 
-/* Hidden values of chunks [from, from + depth) of some rows. */
-static void mlp_up(const mlp_job *j, const uint8_t *a, int rows, int from, int depth, uint8_t *h)
+/* Hidden values of chunks [from, from + depth) of rows from `row` on. */
+static void mlp_up(const mlp_job *j, const uint8_t *a, int row, int rows, int from, int depth,
+                   uint8_t *h)
 {
     _Alignas(64) float g[GROUP * 32], u[GROUP * 32];
     int chunks = j->s.dim / 32, padded = rlm_div_up(rows, 32) * 32;
@@ -158,7 +181,8 @@ static void mlp_up(const mlp_job *j, const uint8_t *a, int rows, int from, int d
             const uint8_t *at = a + (size_t)(r / 16) * tile;
             dense_panel(at, count, gates, chunks, false, false, g, ups, r, padded);
             dense_panel(at, count, ups, chunks, false, false, u, next, r, padded);
-            gate(g, u, count, h_tile, h + (size_t)(r / 16) * h_tile + (size_t)c * RLM_AMX_TILE);
+            gate(g, u, count, h_tile, h + (size_t)(r / 16) * h_tile + (size_t)c * RLM_AMX_TILE,
+                 j->keep ? j->keep + mlp_kept(&j->s, from + c, row + r) : NULL);
         }
     }
 }
@@ -179,7 +203,7 @@ static void mlp_down(const mlp_job *j, const uint8_t *h, int row, int rows, int 
             dense_panel(h + (size_t)(r / 16) * tile, count, b, depth, false, from > 0, to,
                         c + 32 < dim ? b + panel : NULL, r, rows);
             if (from + depth == all)
-                rlm_amx_store(to, count, 32, NULL, j->x + at, j->y + at, (size_t)dim, false);
+                rlm_amx_store(to, count, 32, NULL, j->x + at, j->y + at, (size_t)dim, j->far);
         }
     }
 }
@@ -197,21 +221,24 @@ static void mlp_fn(void *ctx, int64_t begin, int64_t end, int worker)
         dense_normed(j->x + (int64_t)row * j->s.dim, rows, j->s.dim, j->gain, j->s.eps, room);
         for (int from = 0; from < all; from += j->depth) {
             int depth = all - from < j->depth ? all - from : j->depth;
-            mlp_up(j, room, rows, from, depth, room + j->hidden_from);
+            mlp_up(j, room, row, rows, from, depth, room + j->hidden_from);
             mlp_down(j, room + j->hidden_from, row, rows, from, depth, sums);
         }
     }
     rlm_amx_end();
+    v_far_end(j->far || j->keep);
 }
 
-static void mlp_forward(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
-                        const rlm_weight *up, const rlm_weight *down, float *y)
+void rlm_amx_mlp(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
+                 const rlm_weight *up, const rlm_weight *down, float *y, uint16_t *keep)
 {
     mlp_job j = {.s = *s,
                  .m_block = rows_of_task(par, s->rows, s->dim),
                  .x = x,
                  .gain = gain,
                  .y = y,
+                 .keep = keep,
+                 .far = y != x && v_is_far(y, (int64_t)s->rows * s->dim, s->dim),
                  .par = par};
     size_t first = dense_bytes(2 * s->ffn, s->dim), second = dense_bytes(s->dim, s->ffn);
     uint8_t *room = up->quant || down->quant ? rlm_par_scratch(par, 0, 1, first + second) : NULL;
@@ -226,6 +253,12 @@ static void mlp_forward(rlm_par *par, const rlm_mlp_shape *s, const float *x, co
         j.room += (size_t)j.m_block * (size_t)s->dim * sizeof(float);
     rlm_amx_room(par, 3, j.room);
     rlm_par_for(par, rlm_div_up(s->rows, j.m_block), 1, mlp_fn, &j);
+}
+
+static void mlp_forward(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
+                        const rlm_weight *up, const rlm_weight *down, float *y)
+{
+    rlm_amx_mlp(par, s, x, gain, up, down, y, NULL);
 }
 
 void rlm_kernels_amx_block(rlm_kernels *k)

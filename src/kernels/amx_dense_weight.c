@@ -5,8 +5,9 @@
 
 enum {
     ACC_MOST = 512, /* tiles of a task's sums: 512 KiB */
+    A_MOST = 32,    /* tiles of A: a slab of them stays in L2 beside the sums, B streams by */
     ACC_LEAST = 32, /* not cut further to make tasks */
-    TASKS = 8
+    TASKS = 4
 };
 
 static int even(int n)
@@ -28,16 +29,12 @@ typedef struct block_size {
 static block_size block_of(const dense_weight *w)
 {
     int a_tiles = dense_tiles(w->n), b_tiles = dense_tiles(w->k);
-    block_size s = {a_tiles, b_tiles};
-    for (;;) {
-        int tasks = rlm_div_up(a_tiles, s.a) * rlm_div_up(b_tiles, s.b), size = s.a * s.b;
-        if (size <= ACC_MOST && (tasks >= TASKS || size < 2 * ACC_LEAST))
-            return s;
-        if (s.b > s.a)
-            s.b = even(rlm_div_up(s.b, 2));
-        else
-            s.a = even(rlm_div_up(s.a, 2));
-    }
+    block_size s = {even(rlm_div_up(a_tiles, rlm_div_up(a_tiles, A_MOST))), b_tiles};
+    while (s.b > 2 &&
+           (s.a * s.b > ACC_MOST || (rlm_div_up(a_tiles, s.a) * rlm_div_up(b_tiles, s.b) < TASKS &&
+                                     s.a * s.b >= 2 * ACC_LEAST)))
+        s.b = even(rlm_div_up(s.b, 2));
+    return s;
 }
 
 static int blocks_of(const dense_weight *w)
@@ -46,9 +43,10 @@ static int blocks_of(const dense_weight *w)
     return rlm_div_up(dense_tiles(w->n), s.a) * rlm_div_up(dense_tiles(w->k), s.b);
 }
 
-/* 2 x 2 tiles of sums, `row` floats between the two rows of them, over some chunks. */
+/* 2 x 2 tiles of sums, `row` floats between the two rows of them, over some chunks; meanwhile
+ * `lines` cache lines a chunk are asked for into L2 from `ahead` on. */
 static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile, int chunks,
-                            bool add, float *acc, size_t row)
+                            bool add, float *acc, size_t row, const uint16_t *ahead, int lines)
 {
     const uint16_t *a1 = a0 + tile, *b1 = b0 + tile;
     if (add) {
@@ -63,6 +61,8 @@ static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile,
         _tile_zero(3);
     }
     for (int i = 0; i < chunks; i++, a0 += 512, a1 += 512, b0 += 512, b1 += 512) {
+        for (int l = 0; l < lines; l++, ahead += 32)
+            _mm_prefetch((const char *)ahead, _MM_HINT_T1);
         _tile_loadd(4, a0, 64);
         _tile_loadd(6, b0, 64);
         _tile_dpbf16ps(0, 4, 6);
@@ -108,10 +108,13 @@ static void block(const weight_job *j, const dense_weight *w, int index, float *
         const uint16_t *b = w->b + dense_chunk_at(slab, j->rows, b_tiles, &tile);
         a += (size_t)a0 * tile;
         b += (size_t)b0 * tile;
-        for (int q = 0; q < b_count; q += 2)
+        int chunks = (int)(tile / 512), lines = rlm_div_up(64, a_count);
+        for (int q = 0; q < b_count; q += 2) /* the next two tiles of B: 64 lines a chunk */
             for (int p = 0; p < a_count; p += 2)
-                multiply(a + (size_t)p * tile, b + (size_t)q * tile, tile, (int)(tile / 512),
-                         slab > 0, acc + (size_t)p * row + (size_t)q * 256, row);
+                multiply(a + (size_t)p * tile, b + (size_t)q * tile, tile, chunks, slab > 0,
+                         acc + (size_t)p * row + (size_t)q * 256, row,
+                         b + (size_t)(q + 2) * tile + (size_t)(p / 2 * chunks * lines) * 32,
+                         q + 2 < b_count ? lines : 0);
     }
     for (int i = 0; i < a_count * b_count; i++) {
         int p = w->turned ? i % a_count : i / b_count, q = w->turned ? i / a_count : i % b_count;

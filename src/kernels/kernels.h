@@ -305,6 +305,34 @@ typedef void (*rlm_cross_entropy_fn)(rlm_par *par, int64_t rows, int classes, co
 
 /* ---- Training-only ------------------------------------------------------------------------- */
 
+/* The halves of a block where a gradient is wanted. *_save: the forward, and what the backward will
+ * need into `saved`, *_saved of bytes aligned to 64 in the table's own form. *_backward: gradients
+ * of everything, accumulating; none is NULL. Weights have both packings. Tables without a fused
+ * form hold NULL (in all six) and then, as for fewer rows or other widths than above, the layers
+ * run kernels one by one. mlp: d [rows][dim] is dy on entry and dx on return. qkv: y as qkv_save
+ * left it, dy its gradient; where a gain is 0 the norm's input is lost and counts as 0. */
+typedef size_t (*rlm_qkv_saved_fn)(const rlm_qkv_shape *s);
+typedef void (*rlm_qkv_save_fn)(rlm_par *par, const rlm_qkv_shape *s, const float *x,
+                                const float *gain, const rlm_weight *w, const float *q_gain,
+                                const float *k_gain, const float *angle, float *y, void *saved);
+typedef struct rlm_qkv_grads {
+    float *x, *gain, *w, *q_gain, *k_gain;
+} rlm_qkv_grads;
+typedef void (*rlm_qkv_backward_fn)(rlm_par *par, const rlm_qkv_shape *s, const float *x,
+                                    const float *gain, const rlm_weight *w, const float *q_gain,
+                                    const float *k_gain, const float *angle, const float *y,
+                                    const void *saved, const float *dy, const rlm_qkv_grads *to);
+typedef size_t (*rlm_mlp_saved_fn)(const rlm_mlp_shape *s);
+typedef void (*rlm_mlp_save_fn)(rlm_par *par, const rlm_mlp_shape *s, const float *x,
+                                const float *gain, const rlm_weight *up, const rlm_weight *down,
+                                float *y, void *saved);
+typedef struct rlm_mlp_grads {
+    float *d, *gain, *up, *down;
+} rlm_mlp_grads;
+typedef void (*rlm_mlp_backward_fn)(rlm_par *par, const rlm_mlp_shape *s, const float *x,
+                                    const float *gain, const rlm_weight *up, const rlm_weight *down,
+                                    const void *saved, const rlm_mlp_grads *to);
+
 typedef struct rlm_adamw {
     float lr, beta1, beta2, eps, weight_decay;
     float grad_scale; /* multiplies g first: clipping */
@@ -337,7 +365,7 @@ enum {
     RLM_LEVEL_AMX = 32
 };
 
-/* Entries named *_backward*, *_adjoint, cross_entropy, adamw, muon_*, sumsq and recon are
+/* Entries named *_backward*, *_save*, *_adjoint, cross_entropy, adamw, muon_*, sumsq and recon are
  * training's: rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills them. */
 typedef struct rlm_kernels {
     const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
@@ -391,6 +419,12 @@ typedef struct rlm_kernels {
     rlm_attention_backward_fn attention_backward;
     rlm_qkv_forward_fn qkv_forward;
     rlm_mlp_forward_fn mlp_forward;
+    rlm_qkv_saved_fn qkv_saved;
+    rlm_qkv_save_fn qkv_save;
+    rlm_qkv_backward_fn qkv_backward;
+    rlm_mlp_saved_fn mlp_saved;
+    rlm_mlp_save_fn mlp_save;
+    rlm_mlp_backward_fn mlp_backward;
     rlm_attention_cached_fn attention_cached;
     rlm_cache_store_fn cache_store;
     rlm_cross_entropy_fn cross_entropy;

@@ -124,6 +124,36 @@ static void no_rope(rlm_par *par, const rlm_rope_shape *s, const float *x, const
     (void)dgain;
 }
 
+static void no_qkv_save(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
+                        const rlm_weight *w, const float *q_gain, const float *k_gain,
+                        const float *angle, float *y, void *saved)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)w, (void)q_gain, (void)k_gain, (void)angle;
+    (void)y, (void)saved;
+}
+
+static void no_qkv_backward(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
+                            const rlm_weight *w, const float *q_gain, const float *k_gain,
+                            const float *angle, const float *y, const void *saved, const float *dy,
+                            const rlm_qkv_grads *to)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)w, (void)q_gain, (void)k_gain, (void)angle;
+    (void)y, (void)saved, (void)dy, (void)to;
+}
+
+static void no_mlp_save(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
+                        const rlm_weight *up, const rlm_weight *down, float *y, void *saved)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)up, (void)down, (void)y, (void)saved;
+}
+
+static void no_mlp_backward(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
+                            const rlm_weight *up, const rlm_weight *down, const void *saved,
+                            const rlm_mlp_grads *to)
+{
+    (void)par, (void)s, (void)x, (void)gain, (void)up, (void)down, (void)saved, (void)to;
+}
+
 static void no_attention(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
                          const float *y, const float *lse, const float *dy, float *dqkv)
 {
@@ -188,6 +218,12 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like)
     k->haar_inverse_adjoint = no_haar;
     k->embedding_backward = no_embedding;
     k->rope_backward = no_rope;
+    k->qkv_saved = like->qkv_saved;
+    k->qkv_save = like->qkv_save ? no_qkv_save : NULL;
+    k->qkv_backward = like->qkv_backward ? no_qkv_backward : NULL;
+    k->mlp_saved = like->mlp_saved;
+    k->mlp_save = like->mlp_save ? no_mlp_save : NULL;
+    k->mlp_backward = like->mlp_backward ? no_mlp_backward : NULL;
     k->attention_backward = no_attention;
     k->cross_entropy = no_cross_entropy;
     k->adamw = no_adamw;

@@ -26,6 +26,8 @@ typedef enum rlm_op {
     RLM_OP_QK_ROPE,   /* in: qkv; layer rlm_attention; saved: angle, rstd_q, rstd_k */
     RLM_OP_ATTENTION, /* in: qkv; saved[0] lse; u.attention */
     RLM_OP_GATHER,    /* in: x; saved[0] row indices */
+    RLM_OP_QKV,       /* in: x; layer rlm_linear; saved: the kernel's own, angle; u.qkv */
+    RLM_OP_MLP,       /* in: x; saved[0] the kernel's own; u.mlp; shares x's gradient */
     RLM_OPS
 } rlm_op;
 
@@ -49,6 +51,16 @@ typedef struct rlm_record {
         struct {
             int count, from, to;
         } columns;
+        struct {
+            rlm_qkv_shape shape;
+            const struct rlm_rmsnorm *norm;
+            const struct rlm_attention *attention;
+        } qkv;
+        struct {
+            rlm_mlp_shape shape;
+            const struct rlm_rmsnorm *norm;
+            const struct rlm_linear *up, *down;
+        } mlp;
     } u;
 } rlm_record;
 

@@ -2,6 +2,7 @@
  * gradient is accumulated. */
 #include "src/train/backward.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 static float *grad_of(const rlm_param *p)
@@ -228,6 +229,29 @@ static void gather_rule(rlm_run *run, const rlm_record *r)
                                    rlm_grad(run, &r->in[0]));
 }
 
+static void qkv_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_linear *l = r->layer;
+    const rlm_attention *a = r->u.qkv.attention;
+    const rlm_rmsnorm *n = r->u.qkv.norm;
+    rlm_qkv_grads to = {rlm_grad(run, &r->in[0]), n->gain->grad, l->w->grad, a->q_gain->grad,
+                        a->k_gain->grad};
+    run->k->qkv_backward(run->par, &r->u.qkv.shape, rlm_f32(&r->in[0]), n->gain->data,
+                         &l->w->weight, a->q_gain->data, a->k_gain->data, r->saved[1],
+                         rlm_f32(&r->out), r->saved[0], r->out.grad, &to);
+}
+
+/* One gradient: of the output before, of the input after. */
+static void mlp_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_linear *up = r->u.mlp.up, *down = r->u.mlp.down;
+    const rlm_rmsnorm *n = r->u.mlp.norm;
+    rlm_mlp_grads to = {r->out.grad, n->gain->grad, up->w->grad, down->w->grad};
+    assert(r->in[0].grad == r->out.grad);
+    run->k->mlp_backward(run->par, &r->u.mlp.shape, rlm_f32(&r->in[0]), n->gain->data,
+                         &up->w->weight, &down->w->weight, r->saved[0], &to);
+}
+
 const rlm_backward_rule *rlm_backward_rules(void)
 {
     static const rlm_backward_rule rules[RLM_OPS] = {
@@ -251,6 +275,8 @@ const rlm_backward_rule *rlm_backward_rules(void)
         [RLM_OP_QK_ROPE] = qk_rope_rule,
         [RLM_OP_ATTENTION] = attention_rule,
         [RLM_OP_GATHER] = gather_rule,
+        [RLM_OP_QKV] = qkv_rule,
+        [RLM_OP_MLP] = mlp_rule,
     };
     return rules;
 }

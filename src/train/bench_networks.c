@@ -44,6 +44,10 @@ static double tape_flops(const rlm_tape *tape)
             sum += conv_flops(out, &r->u.conv);
         else if (r->op == RLM_OP_PREPARED)
             sum += conv_flops(out, &r->u.prepared.conv);
+        else if (r->op == RLM_OP_QKV)
+            sum += 2.0 * out * (double)rlm_tensor_last(&r->in[0]);
+        else if (r->op == RLM_OP_MLP)
+            sum += 6.0 * out * r->u.mlp.shape.ffn;
         else if (r->op == RLM_OP_ATTENTION)
             sum += 2.0 * out * r->u.attention.len; /* q k and p v, half of the square each */
     }

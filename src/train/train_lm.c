@@ -88,7 +88,8 @@ static int open_network(trainer *t, rlm_error *err)
     rlm_params_initialise(&t->params, t->recipe.seed);
     if (t->o->init)
         RLM_TRY(rlm_train_init(&t->params, t->o->init, "lm.safetensors", err));
-    return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
+    RLM_TRY(rlm_optim_new(&t->optim, &t->params, &t->recipe, err));
+    return rlm_params_pack(&t->params, &t->k, t->par, true, err); /* fused kernels need it */
 }
 
 /* The largest batch with every row a video target, run with empty kernels: exact scratch of a step.

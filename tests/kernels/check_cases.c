@@ -169,7 +169,7 @@ static const int linear_shapes[][3] = {
     /* m n k */
     {1, 1, 1},    {1, 63, 65},  {2, 7, 13},    {5, 64, 64},     {8, 65, 127},   {17, 33, 63},
     {64, 64, 64}, {65, 96, 31}, {3, 256, 1},   {127, 129, 100}, {33, 192, 576}, {1, 512, 1024},
-    {7, 300, 63}, {300, 17, 5}, {12, 2, 1023}, {290, 270, 65}, {1100, 40, 72}};
+    {7, 300, 63}, {300, 17, 5}, {12, 2, 1023}, {290, 270, 65},  {1100, 40, 72}};
 static const int linear_bench[][3] = {{1, 1024, 1024}, {4, 1024, 1024}, {256, 1024, 1024}};
 
 static void run_linear(const rlm_kernels *k, rlm_par *par, check_case *c)
@@ -514,5 +514,6 @@ bool check_case_at(int index, bool bench, check_case *c)
         far_case(c, kind);
         return true;
     }
-    return check_sequence_case_at(w, bench, c) || check_quant_case_at(w, bench, c);
+    return check_sequence_case_at(w, bench, c) || check_quant_case_at(w, bench, c) ||
+           check_block_case_at(w, bench, c);
 }
