@@ -12,7 +12,17 @@ typedef struct bwd_job {
     rlm_par *par;
     const float *qkv, *y, *lse, *dy;
     float *dqkv;
+    bool add, far;
 } bwd_job;
+
+/* 16 values of dqkv, added to or overwritten. */
+RLM_INLINE void put(const bwd_job *j, float *to, __m512 v)
+{
+    if (j->add)
+        _mm512_storeu_ps(to, _mm512_add_ps(v, _mm512_loadu_ps(to)));
+    else
+        v_put(j->far, to, 0xffff, v);
+}
 
 /* Operands of one head and of the current key block, in a worker's scratch. */
 typedef struct bwd_work {
@@ -208,10 +218,8 @@ static void key_block(const bwd_job *j, bwd_work *w, int64_t batch, int head, in
         float *dv = dk + width;
         for (int d = 0; d < s->dim; d += 16) {
             __m512 a = _mm512_load_ps(w->dk + r * s->dim + d);
-            a = _mm512_fmadd_ps(a, v_set(1.0f / LOG2E), _mm512_loadu_ps(dk + d));
-            _mm512_storeu_ps(dk + d, a);
-            a = _mm512_load_ps(w->dv + r * s->dim + d);
-            _mm512_storeu_ps(dv + d, _mm512_add_ps(a, _mm512_loadu_ps(dv + d)));
+            put(j, dk + d, _mm512_mul_ps(a, v_set(1.0f / LOG2E)));
+            put(j, dv + d, _mm512_load_ps(w->dv + r * s->dim + d));
         }
     }
 }
@@ -229,8 +237,7 @@ static void store_queries(const bwd_job *j, const bwd_work *w, int64_t batch, in
             rlm_amx_transpose16(t);
             for (int r = 0; r < 16 && i + r < s->len; r++) {
                 float *dq = j->dqkv + (batch * s->len + i + r) * 3 * width + head * s->dim + d;
-                _mm512_storeu_ps(dq, _mm512_fmadd_ps(_mm512_castsi512_ps(t[r]), v_set(s->scale),
-                                                     _mm512_loadu_ps(dq)));
+                put(j, dq, _mm512_mul_ps(_mm512_castsi512_ps(t[r]), v_set(s->scale)));
             }
         }
     }
@@ -249,19 +256,29 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         for (int k0 = 0; k0 < keys; k0 += ATT_BLOCK)
             key_block(j, w, batch, head, k0, keys);
         store_queries(j, w, batch, head);
+        for (int i = keys; i < j->s.len && !j->add; i++) { /* keys that nobody sees */
+            int64_t width = (int64_t)j->s.heads * j->s.dim;
+            float *dk = j->dqkv + (batch * j->s.len + i) * 3 * width + width + head * j->s.dim;
+            memset(dk, 0, (size_t)j->s.dim * sizeof *dk);
+            memset(dk + width, 0, (size_t)j->s.dim * sizeof *dk);
+        }
     }
     rlm_amx_end();
+    v_far_end(j->far);
     v_flush_end(csr);
 }
 
 static void attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                               const float *y, const float *lse, const float *dy, float *dqkv)
+                               const float *y, const float *lse, const float *dy, float *dqkv,
+                               bool add)
 {
     if (!att_dim_ok(s->dim)) {
-        rlm_avx512_attention_backward(par, s, qkv, y, lse, dy, dqkv);
+        rlm_avx512_attention_backward(par, s, qkv, y, lse, dy, dqkv, add);
         return;
     }
-    bwd_job j = {*s, par, qkv, y, lse, dy, dqkv};
+    int64_t row = 3 * (int64_t)s->heads * s->dim;
+    bool far = !add && v_is_far(dqkv, row * s->batch * s->len, row);
+    bwd_job j = {*s, par, qkv, y, lse, dy, dqkv, add, far};
     rlm_par_for(par, (int64_t)s->batch * s->heads, 1, bwd_fn, &j);
 }
 

@@ -359,6 +359,10 @@ static void qkv_rows(const qkv_job *j, int row, int rows, uint8_t *a, float *dga
     for (int h = 0; h < 3 * heads; h++) {
         for (int r = 0; r < 32; r++) {
             int64_t from = (at + r) * 3 * width + h * dim;
+            for (int i = dim; i < 2 * dim && r < rows; i += 16) { /* the next head: pages apart */
+                _mm_prefetch((const char *)(j->y + from + i), _MM_HINT_T0);
+                _mm_prefetch((const char *)(j->dy + from + i), _MM_HINT_T0);
+            }
             if (r >= rows)
                 memset(block + r * dim, 0, (size_t)dim * sizeof(float));
             else if (h >= 2 * heads)

@@ -295,7 +295,8 @@ RLM_INLINE void v_sweep(v_at_fn at, const v_args *e, int64_t begin, int64_t end)
 void rlm_avx512_attention_forward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
                                   float *y, float *lse);
 void rlm_avx512_attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                                   const float *y, const float *lse, const float *dy, float *dqkv);
+                                   const float *y, const float *lse, const float *dy, float *dqkv,
+                                   bool add);
 
 /* Each family replaces its entries. */
 void rlm_avx512_elementwise(rlm_kernels *k);

@@ -7,6 +7,7 @@ typedef struct att_job {
     rlm_par *par;
     const float *qkv, *y, *lse, *dy;
     float *dqkv;
+    bool add;
 } att_job;
 
 /* A worker's scratch. */
@@ -98,6 +99,9 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t batch = item / s->heads, width = (int64_t)s->heads * s->dim;
         const float *k = j->qkv + batch * s->len * 3 * width + item % s->heads * s->dim + width;
         int keys = att_keys(s, batch, s->len - 1);
+        float *dq = j->dqkv + (k - width - j->qkv);
+        for (int64_t i = 0; i < 3 * (int64_t)s->len && !j->add; i++) /* q, k, v of every row */
+            memset(dq + i * width, 0, (size_t)s->dim * sizeof *dq);
         att_turn(k, 3 * width, keys, s->dim, w.ld, w.k);
         att_turn(k + width, 3 * width, keys, s->dim, w.ld, w.v);
         for (int i = 0; i < s->len; i += ATT_ROWS)
@@ -107,8 +111,9 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
 }
 
 void rlm_avx512_attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                                   const float *y, const float *lse, const float *dy, float *dqkv)
+                                   const float *y, const float *lse, const float *dy, float *dqkv,
+                                   bool add)
 {
-    att_job j = {*s, par, qkv, y, lse, dy, dqkv};
+    att_job j = {*s, par, qkv, y, lse, dy, dqkv, add};
     rlm_par_for(par, (int64_t)s->batch * s->heads, 1, att_fn, &j);
 }

@@ -256,7 +256,7 @@ typedef void (*rlm_attention_forward_fn)(rlm_par *par, const rlm_attention_shape
                                          const float *qkv, float *y, float *lse);
 typedef void (*rlm_attention_backward_fn)(rlm_par *par, const rlm_attention_shape *s,
                                           const float *qkv, const float *y, const float *lse,
-                                          const float *dy, float *dqkv);
+                                          const float *dy, float *dqkv, bool add);
 
 /* The two halves of a transformer block over many rows, for inference. Tables without a fused form
  * hold NULL: run the kernels one by one, as for fewer than RLM_BLOCK_ROWS rows. Widths (heads *

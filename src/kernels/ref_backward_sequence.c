@@ -206,6 +206,7 @@ typedef struct attention_job {
     const rlm_attention_shape *s;
     const float *qkv, *y, *lse, *dy;
     float *dqkv;
+    bool add;
 } attention_job;
 
 /* Where the rows of one (batch, head) start, and how far apart they are. */
@@ -280,17 +281,19 @@ static void attention_rows(void *ctx, int64_t begin, int64_t end, int worker)
             }
         }
         for (int c = 0; c < s->dim; c++) {
-            h.dq[r * h.in + c] += (float)dq[c];
-            h.dk[r * h.in + c] += (float)dk[c];
-            h.dv[r * h.in + c] += (float)dv[c];
+            float *to[3] = {h.dq + r * h.in + c, h.dk + r * h.in + c, h.dv + r * h.in + c};
+            *to[0] = (j->add ? *to[0] : 0) + (float)dq[c];
+            *to[1] = (j->add ? *to[1] : 0) + (float)dk[c];
+            *to[2] = (j->add ? *to[2] : 0) + (float)dv[c];
         }
     }
 }
 
 static void attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                               const float *y, const float *lse, const float *dy, float *dqkv)
+                               const float *y, const float *lse, const float *dy, float *dqkv,
+                               bool add)
 {
-    attention_job j = {s, qkv, y, lse, dy, dqkv};
+    attention_job j = {s, qkv, y, lse, dy, dqkv, add};
     assert(s->dim <= REF_DIM);
     rlm_par_for(par, (int64_t)s->batch * s->heads * s->len, 4, attention_rows, &j);
 }

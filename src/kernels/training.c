@@ -155,9 +155,9 @@ static void no_mlp_backward(rlm_par *par, const rlm_mlp_shape *s, const float *x
 }
 
 static void no_attention(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                         const float *y, const float *lse, const float *dy, float *dqkv)
+                         const float *y, const float *lse, const float *dy, float *dqkv, bool add)
 {
-    (void)par, (void)s, (void)qkv, (void)y, (void)lse, (void)dy, (void)dqkv;
+    (void)par, (void)s, (void)qkv, (void)y, (void)lse, (void)dy, (void)dqkv, (void)add;
 }
 
 static void no_cross_entropy(rlm_par *par, int64_t rows, int classes, const float *logits,

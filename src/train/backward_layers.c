@@ -218,7 +218,7 @@ static void attention_rule(rlm_run *run, const rlm_record *r)
     const rlm_tensor *qkv = &r->in[0];
     if (qkv->grad)
         run->k->attention_backward(run->par, &r->u.attention, rlm_f32(qkv), rlm_f32(&r->out),
-                                   r->saved[0], r->out.grad, rlm_grad(run, qkv));
+                                   r->saved[0], r->out.grad, qkv->grad, rlm_grad_adds(qkv));
 }
 
 static void gather_rule(rlm_run *run, const rlm_record *r)

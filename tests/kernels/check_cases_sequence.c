@@ -281,13 +281,14 @@ static void run_attention_backward(const rlm_kernels *k, rlm_par *par, check_cas
 {
     c->attention.prefix = c->prefix;
     c->attention.length = c->length;
-    k->attention_backward(par, &c->attention, c->in[0], c->in[1], c->in[2], c->in[3], c->out[0]);
+    k->attention_backward(par, &c->attention, c->in[0], c->in[1], c->in[2], c->in[3], c->out[0],
+                          c->accumulates);
 }
 
 static void attention_case(check_case *c, const int *s, int variant)
 {
     int64_t rows = (int64_t)s[0] * s[1], width = (int64_t)s[2] * s[3];
-    bool backward = variant == 1;
+    bool backward = variant > 0;
     c->attention = (rlm_attention_shape){
         .batch = s[0], .len = s[1], .heads = s[2], .dim = s[3], .scale = 0.125f};
     for (int i = 0; i < 4; i++) {
@@ -298,7 +299,7 @@ static void attention_case(check_case *c, const int *s, int variant)
              backward ? "backward" : "forward", s[0], s[1], s[2], s[3], s[4], s[5]);
     c->class = CASE_SOFT;
     c->calm = true;
-    c->accumulates = backward;
+    c->accumulates = variant == 1;
     c->run = backward ? run_attention_backward : run_attention;
     c->in_size[0] = rows * 3 * width;
     if (backward) {
@@ -320,6 +321,6 @@ bool check_sequence_case_at(walk *w, bool bench, check_case *c)
     GROUP(fft_shapes, fft_bench, 2, fft_case, ITEM);
     GROUP(spectrum_shapes, spectrum_bench, 1, spectrum_case, ADDRESS);
     GROUP(rope_shapes, rope_bench, bench ? 2 : 4, rope_case, ITEM);
-    GROUP(attention_shapes, attention_bench, 2, attention_case, ITEM);
+    GROUP(attention_shapes, attention_bench, bench ? 2 : 3, attention_case, ITEM);
     return false;
 }
