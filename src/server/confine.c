@@ -20,6 +20,15 @@
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
 #endif
 
+/* The shadow memory of a sanitizer is larger than any limit. */
+#ifdef __has_feature /* clang's way of telling */
+#define HAS_SHADOW (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_SHADOW 1
+#else
+#define HAS_SHADOW 0
+#endif
+
 static void limit(int what, int64_t most)
 {
     struct rlimit r = {(rlim_t)most, (rlim_t)most};
@@ -136,10 +145,7 @@ int rlm_confine(int last_fd, int seconds, int64_t file_bytes, int64_t memory_byt
     limit(RLIMIT_CPU, seconds);
     limit(RLIMIT_NOFILE, 16);
     limit(RLIMIT_FSIZE, file_bytes);
-#ifndef __SANITIZE_ADDRESS__ /* its shadow is larger than any limit */
-    limit(RLIMIT_AS, memory_bytes);
-#else
-    (void)memory_bytes;
-#endif
+    if (!HAS_SHADOW)
+        limit(RLIMIT_AS, memory_bytes);
     return filter_calls() || bad ? -1 : 0;
 }
