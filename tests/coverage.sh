@@ -5,13 +5,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${COVERAGE_DIR:-/tmp/reelm-coverage}
 [ -f "$build/build.ninja" ] ||
-  meson setup "$build" --buildtype=debugoptimized -Doptimization=1 -Db_coverage=true -Doverlays=false >/dev/null
+  meson setup "$build" --buildtype=debugoptimized -Doptimization=2 -Db_coverage=true >/dev/null
 ninja -C "$build" --quiet
 lcov --quiet --directory "$build" --zerocounters
 meson test -C "$build" --no-rebuild --num-processes 2 --timeout-multiplier 8 "$@" || true
 lcov --quiet --directory "$build" --base-directory "$PWD" --capture --output-file "$build/all.info" \
   --rc geninfo_unexecuted_blocks=0 2>/dev/null
 lcov --quiet --extract "$build/all.info" "$PWD/src/*" "$PWD/model/*" "$PWD/tokenizers/*" "$PWD/prompts/*" \
-  --output-file "$build/own.info"
+  --output-file "$build/every.info"
+lcov --quiet --remove "$build/every.info" '*/src/kernels/avx*' '*/src/kernels/amx*' --output-file "$build/own.info"
 lcov --list "$build/own.info" | sort -t'|' -k2 -n | head -${COVERAGE_LINES:-40}
 lcov --summary "$build/own.info" 2>&1 | grep lines

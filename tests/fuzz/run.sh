@@ -4,6 +4,7 @@
 # its own. Needs clang, libclang-rt-14-dev (Debian). Environment:
 #   FUZZ_DIR   build, working corpus, findings and log; default /tmp/reelm-fuzz
 #   FUZZ_SLICE seconds of one target's turn; default 60
+#   FUZZ_TIMEOUT seconds by the clock that one input may take; default 25, more on a busy machine
 #   FUZZ_KEEP  add at most so many small files that reached new code to each tests/fuzz/corpus/NAME
 # Prints and appends to $FUZZ_DIR/log.tsv: date, target, executions, CPU seconds, wall seconds, findings.
 set -euo pipefail
@@ -14,6 +15,7 @@ dir=${FUZZ_DIR:-/tmp/reelm-fuzz}
 slice=${FUZZ_SLICE:-60}
 build=$dir/build
 kept=${FUZZ_KEEP:-0}
+timeout=${FUZZ_TIMEOUT:-25}
 mkdir -p "$dir/findings" "$dir/logs" "$dir/small"
 if [ ! -f "$build/build.ninja" ]; then
   CC=${CC:-clang} CXX=${CXX:-clang++} meson setup "$build" -Dfuzz=true -Doverlays=false --buildtype=debugoptimized \
@@ -33,11 +35,11 @@ turn() {
   before=$(find "$dir/findings" -name "$name-*" ! -name "*-slow-unit-*" | wc -l)
   local times
   times=$( { TIMEFORMAT='%U %S %R'; time "$build/tests/fuzz_$name" -max_total_time="$seconds" \
-    -max_len=16384 -rss_limit_mb=2048 -timeout=25 -print_final_stats=1 \
+    -max_len=16384 -rss_limit_mb=2048 -timeout="$timeout" -print_final_stats=1 \
     -artifact_prefix="$dir/findings/$name-" "$dir/corpus/$name" "tests/fuzz/corpus/$name" \
     >"$log" 2>&1 || true; } 2>&1 | tail -1)
   for f in "$dir/findings/$name-timeout-"*; do # none if it was the machine that was busy
-    [ ! -f "$f" ] || ! "$build/tests/fuzz_$name" -timeout=25 "$f" >/dev/null 2>&1 || rm "$f"
+    [ ! -f "$f" ] || ! "$build/tests/fuzz_$name" -timeout="$timeout" "$f" >/dev/null 2>&1 || rm "$f"
   done
   after=$(find "$dir/findings" -name "$name-*" ! -name "*-slow-unit-*" | wc -l)
   found=$((after - before))
