@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${COVERAGE_DIR:-/tmp/reelm-coverage}
 [ -f "$build/build.ninja" ] ||
   meson setup "$build" --buildtype=debugoptimized -Doptimization=2 -Db_coverage=true >/dev/null
+ln -sfn "$PWD/assets" "$build/assets" # where the program looks for them
 ninja -C "$build" --quiet
 lcov --quiet --directory "$build" --zerocounters
 meson test -C "$build" --no-rebuild --num-processes 2 --timeout-multiplier 8 "$@" || true
