@@ -8,7 +8,8 @@
 enum { DENSE_SEGMENT = 12 /* chunks of K whose weights stay in the L1 cache */ };
 
 /* One panel: rows (a0, a1: two tiles of 16) x nk chunks; as rlm_amx_block, with whole tiles in a
- * row. Meanwhile `lines` cache lines a chunk are asked for into L2 from `ahead` on. */
+ * row; rows pass once, so their loads leave L1 to the panel. Meanwhile `lines` cache lines a chunk
+ * are asked for into L2 from `ahead` on. */
 static inline void dense_block(const uint8_t *a0, const uint8_t *a1, const uint8_t *b, int nk,
                                bool narrow, bool add, float *out, const uint8_t *ahead, int lines)
 {
@@ -16,10 +17,10 @@ static inline void dense_block(const uint8_t *a0, const uint8_t *a1, const uint8
     for (int i = 0; i < nk; i++, a0 += RLM_AMX_TILE, a1 += RLM_AMX_TILE, b += 2 * RLM_AMX_TILE) {
         for (int l = 0; l < lines; l++, ahead += 64)
             _mm_prefetch((const char *)ahead, _MM_HINT_T1);
-        _tile_loadd(4, a0, 64);
+        _tile_stream_loadd(4, a0, 64);
         _tile_loadd(6, b, 64);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(5, a1, 64);
+        _tile_stream_loadd(5, a1, 64);
         _tile_dpbf16ps(2, 5, 6);
         if (narrow)
             continue;
