@@ -12,6 +12,7 @@ typedef struct bench_net {
     rlm_optim optim;
     rlm_recipe recipe;
     rlm_tape tape;
+    int parts;    /* of a training step's batch, one after the other; 0: one */
     double flops; /* of one forward, from the tape */
     void (*forward)(struct bench_net *n);
     rlm_tensor out; /* what forward made; its gradient is seeded with ones */
@@ -62,9 +63,8 @@ static void infer(void *ctx)
     rlm_arena_rewind(n->b->run.arena, mark);
 }
 
-static void train_step(void *ctx)
+static void train_part(bench_net *n)
 {
-    bench_net *n = ctx;
     rlm_run *run = &n->b->run;
     size_t mark = rlm_arena_mark(run->arena);
     run->tape = &n->tape;
@@ -74,9 +74,17 @@ static void train_step(void *ctx)
     n->flops = tape_flops(&n->tape);
     rlm_tape_clear(&n->tape);
     run->tape = NULL;
+    rlm_arena_rewind(run->arena, mark);
+}
+
+static void train_step(void *ctx)
+{
+    bench_net *n = ctx;
+    rlm_run *run = &n->b->run;
+    for (int i = 0; i < n->parts || i == 0; i++)
+        train_part(n);
     rlm_optim_step(&n->optim, run, &n->recipe);
     rlm_params_pack(&n->params, run->k, run->par, true, NULL);
-    rlm_arena_rewind(run->arena, mark);
 }
 
 /* Run fn once on empty kernels to learn what it needs, then commit that much. */
@@ -332,14 +340,14 @@ static int lm_batch(bench_net *n, int batch, int len, rlm_error *err)
     return 0;
 }
 
-/* batch: sequences of a training step. */
-static int lm_rows(rlm_bench_state *b, const char *preset, int batch, rlm_error *err)
+/* parts x batch: sequences of a training step, `batch` at a time. */
+static int lm_rows(rlm_bench_state *b, const char *preset, int parts, int batch, rlm_error *err)
 {
     enum { LEN = 1792 };
     char name[96];
-    bench_net n = {.b = b, .forward = lm_forward};
+    bench_net n = {.b = b, .forward = lm_forward, .parts = parts};
     rlm_lm_config c;
-    snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, batch, LEN);
+    snprintf(name, sizeof name, "lm %s train step, batch %d x %d", preset, parts * batch, LEN);
     if (!rlm_bench_wants(b, name))
         return 0;
     rlm_lm_config_defaults(&c);
@@ -350,7 +358,7 @@ static int lm_rows(rlm_bench_state *b, const char *preset, int batch, rlm_error 
     if (!code)
         code = lm_batch(&n, batch, LEN, err);
     if (!code)
-        code = time_row(&n, name, train_step, 3, "tokens", batch * LEN, err);
+        code = time_row(&n, name, train_step, 3 * parts, "tokens", parts * batch * LEN, err);
     close_net(&n);
     return code;
 }
@@ -359,12 +367,12 @@ int rlm_bench_networks(rlm_bench_state *b, rlm_error *err)
 {
     RLM_TRY(video_rows(b, err));
     RLM_TRY(audio_rows(b, err));
-    RLM_TRY(lm_rows(b, "default", 4, err));
+    RLM_TRY(lm_rows(b, "default", 1, 4, err));
     RLM_TRY(rlm_bench_decode(b, "default", err));
     if (b->quick)
         return 0;
     RLM_TRY(paper_row(b, err));
-    RLM_TRY(lm_rows(b, "300m", 1, err));
+    RLM_TRY(lm_rows(b, "300m", 8, 1, err));
     RLM_TRY(rlm_bench_decode(b, "300m", err));
     return rlm_bench_decode(b, "1b", err);
 }
