@@ -84,7 +84,7 @@ static inline void att_pairs(const att_rows *a, uint16_t *out)
                     att_ahead(a, r + i, d);
                 }
             }
-            rlm_amx_transpose16(t);
+            v_transpose16(t);
             for (int i = 0; i < 16; i++)
                 _mm512_storeu_si512(out + i * 32, t[i]);
         }

@@ -234,7 +234,7 @@ static void store_queries(const bwd_job *j, const bwd_work *w, int64_t batch, in
             __m512i t[16];
             for (int r = 0; r < 16; r++)
                 t[r] = _mm512_loadu_si512(w->dq + (int64_t)(d + r) * w->padded + i);
-            rlm_amx_transpose16(t);
+            v_transpose16(t);
             for (int r = 0; r < 16 && i + r < s->len; r++) {
                 float *dq = j->dqkv + (batch * s->len + i + r) * 3 * width + head * s->dim + d;
                 put(j, dq, _mm512_mul_ps(_mm512_castsi512_ps(t[r]), v_set(s->scale)));

@@ -331,7 +331,7 @@ static void fill_a(const weight_job *j, const float *const *at, int first, int t
                     sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, at[i] + from));
                 _mm512_mask_storeu_ps(bias + from, m, sum);
             }
-            rlm_amx_transpose16(r);
+            v_transpose16(r);
             uint16_t *out = a + ((int64_t)c * chunks + k) * 512;
             for (int i = 0; i < 16; i++)
                 _mm512_store_si512(out + i * 32, r[i]);

@@ -89,7 +89,7 @@ static void add_tile(const dense_weight *w, const float *acc, int a, int b)
     for (int i = 0; i < 16; i++)
         r[i] = _mm512_load_si512(acc + i * 16);
     if (w->turned)
-        rlm_amx_transpose16(r);
+        v_transpose16(r);
     for (int i = 0; i < 16 && i < rows; i++, dw += pitch)
         v_store(dw, m, _mm512_add_ps(v_load(dw, m), _mm512_castsi512_ps(r[i])));
 }

@@ -44,7 +44,7 @@ static inline void dense_turn(const float *x, int rows, int channels, int64_t pi
             _mm_prefetch((const char *)(at + 32 * pitch), _MM_HINT_T1);
             _mm_prefetch((const char *)(at + 33 * pitch), _MM_HINT_T1);
         }
-        rlm_amx_transpose16(r);
+        v_transpose16(r);
         for (int i = 0; i < 16; i++)
             _mm512_store_si512(out + i * 32, r[i]);
     }

@@ -88,7 +88,7 @@ static void pack_forward(const pack_job *p, int nb, int64_t at, int left, uint16
             r[j] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(m1, w + 16),
                                                 _mm512_maskz_loadu_ps(m0, w));
         }
-        rlm_amx_transpose16(r);
+        v_transpose16(r);
         for (int k = 0; k < 16; k++)
             _mm512_storeu_si512(out + tile * 512 + k * 32, r[k]);
     }

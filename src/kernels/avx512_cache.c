@@ -386,6 +386,32 @@ static void store_16(const rlm_cache_shape *s, const float *k, const float *v, i
     }
 }
 
+/* 16 rows of q, k, v, `stride` floats apart, where a block of keys begins; dim a multiple of 32. */
+static void store_16_block(const rlm_cache_shape *s, const float *k, const float *v, int64_t stride,
+                           int at, uint8_t *head)
+{
+    uint8_t *keys = head + rlm_cache_key_at(s, at, 0) * 2;
+    uint8_t *values = head + rlm_cache_key_bytes(s) + (size_t)(at / 2) * (size_t)s->dim * 4;
+    for (int d = 0; d < s->dim; d += 32, keys += 16 * 64) {
+        __m512i r[16];
+        for (int i = 0; i < 16; i++) {
+            __m256i lo = round_16(_mm512_loadu_ps(k + i * stride + d));
+            __m256i hi = round_16(_mm512_loadu_ps(k + i * stride + d + 16));
+            r[i] = _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
+        }
+        v_transpose16(r);
+        for (int i = 0; i < 16; i++)
+            _mm512_storeu_si512(keys + i * 64, r[i]);
+    }
+    for (int i = 0; i < 16; i += 2, values += 4 * s->dim)
+        for (int d = 0; d < s->dim; d += 16) {
+            const float *from = v + i * stride + d;
+            __m512i lo = _mm512_cvtepu16_epi32(round_16(_mm512_loadu_ps(from)));
+            __m512i hi = _mm512_cvtepu16_epi32(round_16(_mm512_loadu_ps(from + stride)));
+            _mm512_storeu_si512(values + 4 * d, _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16)));
+        }
+}
+
 static void store_8(const rlm_cache_shape *s, const float *k, const float *v, int at, uint8_t *head)
 {
     int8_t row[DIM] = {0};
@@ -412,10 +438,15 @@ static void store_fn(void *ctx, int64_t begin, int64_t end, int worker)
         uint8_t *region = rlm_cache_head(s, j->cache, item);
         for (int r = 0; r < s->rows; r++) {
             const float *k = j->x + (batch * s->rows + r) * s->q_stride + width + head * s->dim;
-            if (s->bits == 8)
-                store_8(s, k, k + width, j->at[batch] + r, region);
-            else
-                store_16(s, k, k + width, j->at[batch] + r, region);
+            int at = j->at[batch] + r;
+            if (s->bits == 8) {
+                store_8(s, k, k + width, at, region);
+            } else if (at % 16 == 0 && s->rows - r >= 16 && s->dim % 32 == 0) {
+                store_16_block(s, k, k + width, s->q_stride, at, region);
+                r += 15;
+            } else {
+                store_16(s, k, k + width, at, region);
+            }
         }
     }
 }
