@@ -89,12 +89,13 @@ static int add_sequence(list l[LISTS], rlm_lm_mix *m, int kind, int place, int *
     return 0;
 }
 
-/* Every kind of sequence of the first validation clips of both sources that suit it. */
+/* Every kind of sequence (pairs are no kind of their own) of the first validation clips of both
+ * sources that suit it. */
 static int add_sequences(list l[LISTS], rlm_lm_mix *m, rlm_error *err)
 {
     static const int sources[] = {RLM_SOURCE_REAL, RLM_SOURCE_PLAYGROUND};
     for (int s = 0; s < 2; s++)
-        for (int kind = 0; kind < RLM_LM_MIXES; kind++) {
+        for (int kind = 0; kind < RLM_LM_MIX_WORDS; kind++) {
             int count = rlm_lm_mix_val_count(m, sources[s]), made = 0;
             for (int i = 0; i < count && made < OF_A_KIND; i++)
                 RLM_TRY(

@@ -20,18 +20,19 @@ enum {
     STRETCH = 65536, /* draws of a batch */
     TRIES = 4096
 };
+enum { MOST = RLM_LM_SEQUENCES };
 enum { EXTRA = RLM_LM_TEXT_MAX + 16 /* text, delimiters, source, res, long */, PAST_SOUND = 25 };
 static const double TEXT_DROP = 0.12;  /* the empty condition of guidance */
 static const double SOURCE_DROP = 0.5; /* so that the words alone may say which kind it is */
 
 /* Share of batches; of kinds with sound only where clips have it. Half of them are pictures for
  * their words: a caption says a few nats of a picture's thousand, so that words need many scenes,
- * and a batch holds five pictures for every clip. */
+ * and a batch holds five pictures for every clip. Pairs tell the words' few nats from the rest. */
 static const double WISH[RLM_LM_MIXES] = {
     [RLM_LM_MIX_VIDEO] = 0.16,    [RLM_LM_MIX_VIDEO_SOUND] = 0.14, [RLM_LM_MIX_ANIMATE] = 0.05,
-    [RLM_LM_MIX_PREDICT] = 0.04,  [RLM_LM_MIX_IMAGE] = 0.50,       [RLM_LM_MIX_PAINT] = 0.03,
+    [RLM_LM_MIX_PREDICT] = 0.04,  [RLM_LM_MIX_IMAGE] = 0.10,       [RLM_LM_MIX_PAINT] = 0.03,
     [RLM_LM_MIX_STYLIZE] = 0.03,  [RLM_LM_MIX_TO_SOUND] = 0.03,    [RLM_LM_MIX_FROM_SOUND] = 0.01,
-    [RLM_LM_MIX_CONTINUE] = 0.01,
+    [RLM_LM_MIX_CONTINUE] = 0.01, [RLM_LM_MIX_WORDS] = 0.40,
 };
 
 static const int TASK[RLM_LM_MIXES] = {
@@ -45,11 +46,18 @@ static const int TASK[RLM_LM_MIXES] = {
     [RLM_LM_MIX_TO_SOUND] = RLM_TASK_VIDEO_TO_AUDIO,
     [RLM_LM_MIX_FROM_SOUND] = RLM_TASK_AUDIO_TO_VIDEO,
     [RLM_LM_MIX_CONTINUE] = RLM_TASK_AV_CONTINUE,
+    [RLM_LM_MIX_WORDS] = RLM_TASK_IMAGE,
 };
+
+static bool is_picture(int mix)
+{
+    return mix == RLM_LM_MIX_IMAGE || mix == RLM_LM_MIX_WORDS;
+}
 
 static bool needs_sound(int mix)
 {
-    return mix == RLM_LM_MIX_VIDEO_SOUND || mix >= RLM_LM_MIX_TO_SOUND;
+    return mix == RLM_LM_MIX_VIDEO_SOUND ||
+           (mix >= RLM_LM_MIX_TO_SOUND && mix <= RLM_LM_MIX_CONTINUE);
 }
 
 static bool suits(int mix, const rlm_lm_view *v)
@@ -57,7 +65,13 @@ static bool suits(int mix, const rlm_lm_view *v)
     if (!v->video || (needs_sound(mix) && v->frames <= PAST_SOUND) ||
         (mix == RLM_LM_MIX_STYLIZE && !v->control))
         return false;
-    return mix == RLM_LM_MIX_IMAGE || v->dims[0] >= 2;
+    return is_picture(mix) || v->dims[0] >= 2;
+}
+
+/* Pairs need words to tell apart. */
+static bool told(int mix, const rlm_lm_clip *c)
+{
+    return mix != RLM_LM_MIX_WORDS || c->text_count[0] > 0 || c->text_count[1] > 0;
 }
 
 static int plane(const rlm_lm_mix *m)
@@ -77,6 +91,7 @@ static int64_t longest(const rlm_lm_mix *m, int mix)
     case RLM_LM_MIX_ANIMATE:
         return EXTRA + video + image;
     case RLM_LM_MIX_IMAGE:
+    case RLM_LM_MIX_WORDS:
         return EXTRA + image;
     case RLM_LM_MIX_PAINT:
     case RLM_LM_MIX_STYLIZE:
@@ -117,7 +132,7 @@ static void survey(rlm_lm_mix *m)
                 m->grid[a] = v->dims[a] > m->grid[a] ? v->dims[a] : m->grid[a];
             m->sound_frames = v->frames > m->sound_frames ? v->frames : m->sound_frames;
             for (int k = 0; rlm_lm_mix_trained_on(m, i) && k < RLM_LM_MIXES; k++)
-                any[k] = any[k] || suits(k, v);
+                any[k] = any[k] || (suits(k, v) && told(k, &m->store->clips[i]));
         }
     for (int k = 0; k < RLM_LM_MIXES; k++)
         sum += any[k] ? WISH[k] : 0;
@@ -141,7 +156,7 @@ int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset 
             most = longest(m, k);
     m->tokens = r->batch * longest(m, RLM_LM_MIX_VIDEO);
     m->tokens = m->tokens > most ? m->tokens : most;
-    m->sequences = (int)(m->tokens / least);
+    m->sequences = (int)(m->tokens / least < MOST ? m->tokens / least : MOST);
     size_t n = (size_t)m->tokens, grid = (size_t)(m->grid[0] * plane(m));
     size_t sound = (size_t)(RLM_AUDIO_LEVELS * (m->sound_frames + 1));
     m->ids = rlm_alloc(n * sizeof *m->ids);
@@ -252,7 +267,7 @@ static void set_grids(rlm_lm_mix *m, int mix, const rlm_lm_view *v, uint64_t dra
         s->visual_in = (rlm_grid){t, v->dims[1], v->dims[2], v->control, NULL};
     if (mix == RLM_LM_MIX_PREDICT || mix == RLM_LM_MIX_CONTINUE)
         s->video_out = frames_of(v, past, t - past);
-    else if (mix == RLM_LM_MIX_IMAGE)
+    else if (is_picture(mix))
         s->video_out = frames_of(v, 0, 1);
     else if (mix != RLM_LM_MIX_TO_SOUND)
         s->video_out = frames_of(v, 0, t);
@@ -266,31 +281,37 @@ static void set_grids(rlm_lm_mix *m, int mix, const rlm_lm_view *v, uint64_t dra
     }
 }
 
-/* Lay out one sequence behind `at`; returns its length through l. */
-static int build(rlm_lm_mix *m, int mix, const rlm_lm_clip *c, const rlm_lm_view *v, int caption,
-                 uint64_t draw, rlm_layout *l, rlm_error *err)
+/* Lay out one sequence: a view of c under caption number `caption` (-1: none) of `words`. */
+static int build(rlm_lm_mix *m, int mix, const rlm_lm_clip *c, const rlm_lm_view *v,
+                 const rlm_lm_clip *words, int caption, uint64_t draw, rlm_layout *l,
+                 rlm_error *err)
 {
     bool untold = (double)rlm_rng_uniform(m->seed, STREAM_SOURCE, draw) < SOURCE_DROP;
     rlm_layout_spec s = {.task = TASK[mix], .source = untold ? -1 : c->source};
-    if (caption >= 0 && c->text_count[caption] > 0) {
-        s.text = c->text[caption];
-        s.text_count = c->text_count[caption];
+    if (caption >= 0 && words->text_count[caption] > 0) {
+        s.text = words->text[caption];
+        s.text_count = words->text_count[caption];
     }
     set_grids(m, mix, v, draw, &s);
     return rlm_layout_build(l, &m->vocab, &s, err);
 }
 
-/* -1: no caption; else which: short and long alike, in English three times of four. */
-static int choose_caption(const rlm_lm_mix *m, const rlm_lm_clip *c, uint64_t draw)
+/* Which caption: short and long alike, in English three times of four. */
+static int any_caption(const rlm_lm_mix *m, const rlm_lm_clip *c, uint64_t draw)
 {
-    if ((double)rlm_rng_uniform(m->seed, STREAM_TEXT, 2 * draw) < TEXT_DROP)
-        return -1;
     uint64_t bits = rlm_rng(m->seed, STREAM_TEXT, 2 * draw + 1);
     int other = (int)(bits >> 3 & 1) * 4, chinese = (bits >> 1 & 3) == 3 ? 2 : 0;
     int which = other + chinese + (int)(bits & 1);
     if (c->text_count[which] < 1)
         which &= 1;
     return c->text_count[which] > 0 ? which : 1 - which;
+}
+
+/* -1: no caption. */
+static int choose_caption(const rlm_lm_mix *m, const rlm_lm_clip *c, uint64_t draw)
+{
+    bool dropped = (double)rlm_rng_uniform(m->seed, STREAM_TEXT, 2 * draw) < TEXT_DROP;
+    return dropped ? -1 : any_caption(m, c, draw);
 }
 
 static int choose_mix(const rlm_lm_mix *m, int64_t index)
@@ -324,7 +345,7 @@ static const rlm_lm_view *next_view(const rlm_lm_mix *m, int mix, uint64_t *draw
 {
     for (int i = 0; i < TRIES; i++, (*draw)++) {
         const rlm_lm_clip *c = &m->store->clips[draw_clip(m, *draw)];
-        if (c->view_count < 1)
+        if (c->view_count < 1 || !told(mix, c))
             continue;
         int view = (int)rlm_rng_below(m->seed, STREAM_VIEW, *draw, (uint32_t)c->view_count);
         if (!suits(mix, &c->views[view]))
@@ -355,26 +376,63 @@ static void pack(rlm_lm_mix *m, const rlm_layout *l, int count, rlm_lm_batch *ou
     *out = (rlm_lm_batch){count, len, m->ids, m->pos, m->target, m->prefix, m->length};
 }
 
+static int no_clip(int mix, rlm_error *err)
+{
+    return rlm_fail(err, RLM_E_INTERNAL, "lm training: no clip suits task %d", TASK[mix]);
+}
+
+/* Up to `count` sequences of the stream from `draw` on, each under its own words; returns how many
+ * were laid out through made. */
+static int build_each(rlm_lm_mix *m, int mix, int count, uint64_t draw, rlm_layout *l, int *made,
+                      rlm_error *err)
+{
+    for (; *made < count; ++*made, draw++) {
+        const rlm_lm_clip *c = NULL;
+        const rlm_lm_view *v = next_view(m, mix, &draw, &c);
+        if (!v)
+            return no_clip(mix, err);
+        RLM_TRY(build(m, mix, c, v, c, choose_caption(m, c, draw), draw, &l[*made], err));
+    }
+    return 0;
+}
+
+/* The same in pairs: every picture under its own words and under those of the next one, all of one
+ * source, since words need not tell sources apart. */
+static int build_pairs(rlm_lm_mix *m, int mix, int count, uint64_t draw, rlm_layout *l, int *made,
+                       rlm_error *err)
+{
+    const rlm_lm_clip *clip[MOST];
+    const rlm_lm_view *view[MOST];
+    uint64_t from[MOST];
+    int pairs = count / 2, have = 0;
+    for (int tries = 0; have < pairs && tries < TRIES; tries++, draw++) {
+        view[have] = next_view(m, mix, &draw, &clip[have]);
+        if (!view[have])
+            return no_clip(mix, err);
+        from[have] = draw;
+        have += clip[have]->source == clip[0]->source;
+    }
+    for (int i = 0; i < have; i++)
+        for (int other = 0; other < 2; other++, ++*made) {
+            const rlm_lm_clip *words = clip[(i + other) % have];
+            int caption = any_caption(m, words, from[i] + (uint64_t)other);
+            RLM_TRY(build(m, mix, clip[i], view[i], words, caption, from[i], &l[*made], err));
+        }
+    return 0;
+}
+
 int rlm_lm_mix_fill(rlm_lm_mix *m, int64_t index, rlm_lm_batch *out, rlm_error *err)
 {
-    enum { MOST = 256 };
     rlm_layout l[MOST];
-    int mix = choose_mix(m, index), count = (int)(m->tokens / longest(m, mix)), made = 0, code = 0;
-    count = count > MOST ? MOST : count;
+    int mix = choose_mix(m, index), count = (int)(m->tokens / longest(m, mix)), made = 0;
+    count = count > m->sequences ? m->sequences : count;
     /* Batches draw from stretches of the stream that do not overlap, each from a place of its own:
      * the stream has rounds, and equal strides would meet the same groups again and again. */
     uint64_t draw = (uint64_t)index * STRETCH;
     draw += rlm_rng_below(m->seed, STREAM_PLACE, (uint64_t)index, STRETCH / 2);
-    while (!code && made < count) {
-        const rlm_lm_clip *c = NULL;
-        const rlm_lm_view *v = next_view(m, mix, &draw, &c);
-        if (!v)
-            code = rlm_fail(err, RLM_E_INTERNAL, "lm training: no clip suits task %d", TASK[mix]);
-        else
-            code = build(m, mix, c, v, choose_caption(m, c, draw), draw, &l[made], err);
-        made += !code;
-        draw++;
-    }
+    m->paired = mix == RLM_LM_MIX_WORDS && count > 1;
+    int code = m->paired ? build_pairs(m, mix, count, draw, l, &made, err)
+                         : build_each(m, mix, count, draw, l, &made, err);
     if (!code)
         pack(m, l, made, out);
     for (int n = 0; n < made; n++)
@@ -389,7 +447,9 @@ int rlm_lm_mix_one(rlm_lm_mix *m, int mix, int clip, rlm_lm_batch *out, rlm_erro
     memset(out, 0, sizeof *out);
     if (c->view_count < 1 || !suits(mix, &c->views[0]))
         return 0;
-    RLM_TRY(build(m, mix, c, &c->views[0], c->text_count[0] > 0 ? 0 : 1, (uint64_t)clip, &l, err));
+    m->paired = false;
+    RLM_TRY(
+        build(m, mix, c, &c->views[0], c, c->text_count[0] > 0 ? 0 : 1, (uint64_t)clip, &l, err));
     pack(m, &l, 1, out);
     rlm_layout_free(&l);
     return 0;

@@ -98,8 +98,10 @@ enum {
     RLM_LM_MIX_TO_SOUND,
     RLM_LM_MIX_FROM_SOUND,
     RLM_LM_MIX_CONTINUE, /* picture and sound go on */
+    RLM_LM_MIX_WORDS,    /* text to image in pairs: the picture's own words, and another's */
     RLM_LM_MIXES
 };
+enum { RLM_LM_SEQUENCES = 256 }; /* at most in a batch */
 typedef struct rlm_lm_mix {
     const rlm_lm_store *store;
     const rlm_dataset *data;
@@ -114,6 +116,8 @@ typedef struct rlm_lm_mix {
     int32_t *ids, *pos, *hidden, *past, *future; /* heap, reused */
     uint8_t *target;
     int *prefix, *length;
+    bool paired; /* sequences 2 i and 2 i + 1 of the batch filled last hold the same codes, under
+                  * their own words and under another picture's */
 } rlm_lm_mix;
 /* The store's clips 0.. are data's items, those behind them are generated, `made` of them to train
  * on. r->batch: sequences of plain text to video in a batch; other kinds follow from the same

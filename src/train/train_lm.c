@@ -15,6 +15,8 @@ enum {
     SHOWN = 2       /* sample clips */
 };
 static const float WEIGHT_SPECIAL = 0.1f, WEIGHT_VIDEO = 1.0f, WEIGHT_SOUND = 1.0f, Z_LOSS = 1e-4f;
+/* Of the contrast between words, in nats a picture: they decide 8 of its 1,200. */
+static const double WORDS_WEIGHT = 4;
 static const size_t ARENA_RESERVE = (size_t)1 << 40, ARENA_LEAST = (size_t)256 << 20;
 
 /* Sums over rows; nats of a group and its rows. */
@@ -43,7 +45,8 @@ typedef struct trainer {
     rlm_optim optim;
     rlm_checkpoint checkpoint;
     rlm_journal *journal;
-    float *nats; /* [tokens of a batch]: losses of one group */
+    float *nats;  /* [tokens of a batch]: losses of one group */
+    double apart; /* of the last batch of pairs: nats a picture that wrong words cost; else NaN */
     int64_t step;
 } trainer;
 
@@ -229,26 +232,83 @@ static float weight_of(int group)
     return group < RLM_LM_GROUP_AUDIO ? WEIGHT_VIDEO : WEIGHT_SOUND;
 }
 
-/* Cross-entropy of every group into `sum`; with grads, gradients into the logits, divided by the
- * number of targets and `parts`. Row losses are summed here, in double: a few thousand a step. */
-static void take_losses(trainer *t, const rlm_lm_logits *l, bool grads, int parts, tally *sum)
+/* Cross-entropy of group g into `sum`; with grads, gradients into the logits. */
+static void take_group(trainer *t, const rlm_lm_logits *l, int g, bool grads, float scale,
+                       tally *sum)
+{
+    const rlm_tensor *x = &l->logits[g];
+    if (grads)
+        rlm_grad_adds(x); /* cross-entropy overwrites */
+    t->k.cross_entropy(t->par, l->rows[g], (int)rlm_tensor_last(x), rlm_f32(x), l->target[g],
+                       grads ? Z_LOSS : 0.0f, scale, t->nats, grads ? x->grad : NULL);
+    for (int64_t i = 0; i < l->rows[g]; i++)
+        sum->nats[g] += (double)t->nats[i];
+    sum->rows[g] += l->rows[g];
+}
+
+static bool is_video(int g)
+{
+    return g == RLM_LM_GROUP_VIDEO_LO || g == RLM_LM_GROUP_VIDEO_HI;
+}
+
+/* Pictures in pairs: sequence 2 i under its own words, 2 i + 1 under another's. The loss adds
+ * WORDS_WEIGHT softplus(own - other), in nats a picture, to the nats under its own words. What both
+ * share cancels, so that this gradient is about the words alone, and it fades where they are told
+ * apart (condition contrast, arXiv 2410.09347, without its reference model). len: of a sequence. */
+static void take_pairs(trainer *t, const rlm_lm_logits *l, int len, int parts, tally *sum)
+{
+    double nats[RLM_LM_SEQUENCES + 1] = {0};
+    int64_t rows = l->rows[RLM_LM_GROUP_VIDEO_LO], targets = 0;
+    const int32_t *row = l->row[RLM_LM_GROUP_VIDEO_LO];
+    for (int64_t i = 0; i < rows; i++)
+        targets += row[i] / len % 2 == 0;
+    for (int g = RLM_LM_GROUP_VIDEO_LO; g <= RLM_LM_GROUP_VIDEO_HI; g++) {
+        const rlm_tensor *x = &l->logits[g];
+        t->k.cross_entropy(t->par, rows, (int)rlm_tensor_last(x), rlm_f32(x), l->target[g], 0.0f,
+                           0.0f, t->nats, NULL);
+        for (int64_t i = 0; i < rows; i++) {
+            nats[row[i] / len] += (double)t->nats[i];
+            sum->nats[g] += row[i] / len % 2 ? 0 : (double)t->nats[i];
+        }
+        sum->rows[g] += targets;
+    }
+    int count = rows ? row[rows - 1] / len + 1 : 0;
+    t->apart = 0;
+    for (int n = 0; n < count; n += 2)
+        t->apart += 2 * (nats[n + 1] - nats[n]) / count;
+    for (int g = RLM_LM_GROUP_VIDEO_LO; g <= RLM_LM_GROUP_VIDEO_HI; g++) {
+        const rlm_tensor *x = &l->logits[g];
+        int64_t classes = rlm_tensor_last(x), end = 0;
+        rlm_grad_adds(x);
+        for (int64_t at = 0; at < rows; at = end) {
+            int n = row[at] / len;
+            while (end < rows && row[end] / len == n)
+                end++;
+            double confused = 1.0 / (1.0 + exp(nats[n | 1] - nats[n & ~1]));
+            double weight = (n & 1 ? 0.0 : 1.0) + (n & 1 ? -1.0 : 1.0) * WORDS_WEIGHT * confused;
+            float scale = (float)(weight_of(g) * weight / (double)(targets * parts));
+            t->k.cross_entropy(t->par, end - at, (int)classes, rlm_f32(x) + at * classes,
+                               l->target[g] + at, n & 1 ? 0.0f : Z_LOSS, scale, t->nats,
+                               x->grad + at * classes);
+        }
+    }
+}
+
+/* All groups into `sum`; with grads, gradients into the logits, divided by the number of targets
+ * and `parts`. Row losses are summed here, in double: a few thousand a step. */
+static void take_losses(trainer *t, const rlm_lm_logits *l, int len, bool grads, int parts,
+                        tally *sum)
 {
     int64_t targets = 0;
+    bool paired = grads && t->mix.paired;
     for (int g = 0; g < RLM_LM_GROUPS; g++)
         targets += g == RLM_LM_GROUP_VIDEO_HI ? 0 : l->rows[g];
-    for (int g = 0; g < RLM_LM_GROUPS; g++) {
-        const rlm_tensor *x = &l->logits[g];
-        if (!l->rows[g])
-            continue;
-        float scale = weight_of(g) / ((float)targets * (float)parts);
-        if (grads)
-            rlm_grad_adds(x); /* cross-entropy overwrites */
-        t->k.cross_entropy(t->par, l->rows[g], (int)rlm_tensor_last(x), rlm_f32(x), l->target[g],
-                           grads ? Z_LOSS : 0.0f, scale, t->nats, grads ? x->grad : NULL);
-        for (int64_t i = 0; i < l->rows[g]; i++)
-            sum->nats[g] += (double)t->nats[i];
-        sum->rows[g] += l->rows[g];
-    }
+    for (int g = 0; g < RLM_LM_GROUPS; g++)
+        if (l->rows[g] && !(paired && is_video(g)))
+            take_group(t, l, g, grads, weight_of(g) / ((float)targets * (float)parts), sum);
+    t->apart = NAN;
+    if (paired)
+        take_pairs(t, l, len, parts, sum);
 }
 
 static int micro_step(trainer *t, int64_t index, tally *sum, int64_t *tokens, rlm_error *err)
@@ -261,7 +321,7 @@ static int micro_step(trainer *t, int64_t index, tally *sum, int64_t *tokens, rl
     t->run.tape = &t->tape;
     rlm_tensor h = rlm_lm_forward(&t->run, t->lm, t->plan);
     rlm_lm_logits l = rlm_lm_heads_forward(&t->run, t->lm, t->plan, &h);
-    take_losses(t, &l, true, t->recipe.accumulate, sum);
+    take_losses(t, &l, b.len, true, t->recipe.accumulate, sum);
     rlm_backward(&t->run, &t->tape);
     t->run.tape = NULL;
     *tokens += (int64_t)b.batch * b.len;
@@ -306,7 +366,10 @@ static void put_figures(trainer *t, const tally *sum, double norm, double speed)
     figures f = figures_of(sum);
     double lr = t->recipe.lr * rlm_schedule(&t->recipe, t->step);
     const char *sound = isnan(f.sound) ? NULL : "sound";
-    if (isnan(f.video))
+    if (!isnan(t->apart))
+        rlm_journal_put(t->journal, t->step, "loss", f.loss, "norm", norm, "lr", lr, "tokens_per_s",
+                        speed, "words", f.video, "words_apart", t->apart, NULL);
+    else if (isnan(f.video))
         rlm_journal_put(t->journal, t->step, "loss", f.loss, "norm", norm, "lr", lr, "tokens_per_s",
                         speed, sound, f.sound, NULL);
     else
@@ -338,7 +401,7 @@ static int evaluate(trainer *t, const rlm_lm_batch *b, tally *sum)
     rlm_arena_rewind(&t->arena, 0);
     rlm_tensor h = rlm_lm_forward(&t->run, t->lm, t->plan);
     rlm_lm_logits l = rlm_lm_heads_forward(&t->run, t->lm, t->plan, &h);
-    take_losses(t, &l, false, 1, sum);
+    take_losses(t, &l, b->len, false, 1, sum);
     return 0;
 }
 

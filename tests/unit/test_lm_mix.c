@@ -1,0 +1,125 @@
+/* Pairs of pictures for the contrast of words: what the trainer takes the difference of must differ
+ * in its words alone. */
+#include "src/train/lm_train.h"
+#include "tests/test.h"
+
+enum { CLIPS = 12, SIDE = 3, CODES = SIDE * SIDE, PIECES = 2048 };
+
+/* Clip i: one picture of codes of its own and one caption; every third is of the other source. */
+static void make_store(rlm_lm_store *s, rlm_lm_clip *clips, int32_t *codes)
+{
+    memset(clips, 0, CLIPS * sizeof *clips);
+    for (int i = 0; i < CLIPS; i++) {
+        rlm_lm_clip *c = &clips[i];
+        c->view_count = 1;
+        c->views[0] = (rlm_lm_view){.dims = {1, SIDE, SIDE}, .video = codes + i * CODES};
+        for (int k = 0; k < CODES; k++)
+            c->views[0].video[k] = 1000 * i + k;
+        c->source = i % 3 == 0 ? RLM_SOURCE_REAL : RLM_SOURCE_PLAYGROUND;
+        c->text_count[0] = c->text_count[1] = 2;
+        for (int t = 0; t < 2; t++) {
+            c->text[t][0] = 5;
+            c->text[t][1] = 10 + i;
+        }
+    }
+    *s = (rlm_lm_store){.clips = clips, .count = CLIPS, .views = 1};
+}
+
+/* The n-th sequence: its predicted codes into `codes` (returns how many), and the one piece of its
+ * text that tells captions apart, or -1. */
+static int read_sequence(const rlm_lm_batch *b, int n, int32_t *codes, int *piece)
+{
+    const int32_t *ids = b->ids + (size_t)n * (size_t)b->len;
+    const uint8_t *target = b->target + (size_t)n * (size_t)b->len;
+    int count = 0;
+    *piece = -1;
+    for (int i = 0; i < b->length[n]; i++) {
+        int code = ids[i] - RLM_ID_VIDEO, text = ids[i] - RLM_ID_TEXT;
+        if (target[i] && code >= 0 && code < 1 << 18 && count < CODES)
+            codes[count++] = code;
+        if (i < b->prefix[n] && text >= 10 && text < 10 + CLIPS)
+            *piece = text - 10;
+    }
+    return count;
+}
+
+static void check_pairs(const rlm_lm_batch *b)
+{
+    int32_t own[CODES], other[CODES];
+    CHECK(b->batch >= 2 && b->batch % 2 == 0);
+    for (int n = 0; n + 1 < b->batch; n += 2) {
+        int mine, another;
+        CHECK(read_sequence(b, n, own, &mine) == CODES);
+        CHECK(read_sequence(b, n + 1, other, &another) == CODES);
+        CHECK(!memcmp(own, other, sizeof own));
+        CHECK(mine == own[0] / 1000); /* under its own words */
+        CHECK(another >= 0);
+        CHECK((another % 3 == 0) == (mine % 3 == 0)); /* of one source */
+    }
+}
+
+static void test_pairs(void)
+{
+    static rlm_lm_clip clips[CLIPS];
+    int32_t codes[CLIPS * CODES];
+    rlm_lm_store store;
+    rlm_dataset none = {0};
+    rlm_vocab vocab = {4, PIECES, 1 << 18, 1024};
+    rlm_recipe r;
+    rlm_lm_mix m;
+    rlm_error err = {0};
+    make_store(&store, clips, codes);
+    rlm_recipe_defaults(&r, RLM_TRAIN_LM);
+    r.batch = 8;
+    CHECK(rlm_lm_mix_open(&m, &store, &none, CLIPS, &vocab, &r, &err) == 0);
+    int paired = 0, different = 0;
+    for (int i = 0; i < 40; i++) {
+        rlm_lm_batch b;
+        CHECK(rlm_lm_mix_fill(&m, i, &b, &err) == 0);
+        if (!m.paired)
+            continue;
+        check_pairs(&b);
+        paired++;
+        for (int n = 0; n + 1 < b.batch; n += 2) {
+            int32_t ignored[CODES];
+            int mine, another;
+            read_sequence(&b, n, ignored, &mine);
+            read_sequence(&b, n + 1, ignored, &another);
+            different += mine != another;
+        }
+    }
+    CHECK(paired > 10 && different > paired); /* kinds without video frames are left out */
+    rlm_lm_mix_free(&m);
+}
+
+/* Without words there is nothing to tell apart: no pairs. */
+static void test_untold(void)
+{
+    static rlm_lm_clip clips[CLIPS];
+    int32_t codes[CLIPS * CODES];
+    rlm_lm_store store;
+    rlm_dataset none = {0};
+    rlm_vocab vocab = {4, PIECES, 1 << 18, 1024};
+    rlm_recipe r;
+    rlm_lm_mix m;
+    rlm_error err = {0};
+    make_store(&store, clips, codes);
+    for (int i = 0; i < CLIPS; i++)
+        clips[i].text_count[0] = clips[i].text_count[1] = 0;
+    rlm_recipe_defaults(&r, RLM_TRAIN_LM);
+    CHECK(rlm_lm_mix_open(&m, &store, &none, CLIPS, &vocab, &r, &err) == 0);
+    for (int i = 0; i < 40; i++) {
+        rlm_lm_batch b;
+        CHECK(rlm_lm_mix_fill(&m, i, &b, &err) == 0);
+        CHECK(!m.paired);
+    }
+    rlm_lm_mix_free(&m);
+}
+
+int main(int argc, char **argv)
+{
+    TEST_BEGIN(argc, argv);
+    TEST_CASE(test_pairs);
+    TEST_CASE(test_untold);
+    return TEST_END();
+}
