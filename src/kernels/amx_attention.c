@@ -14,6 +14,7 @@ typedef struct fwd_job {
     int parts; /* workers that share one head's queries */
     const float *qkv;
     float *y, *lse;
+    bool far; /* y is written past the caches */
 } fwd_job;
 
 /* One head's operands and one query block's state, in a worker's scratch. */
@@ -123,7 +124,8 @@ static void finish(const fwd_job *j, const fwd_work *w, int64_t batch, int head,
         float sum = _mm512_reduce_add_ps(w->sum[r]);
         __m512 scale = v_set(sum > 0 ? 1.0f / sum : 0.0f);
         for (int d = 0; d < w->dim; d += 16)
-            _mm512_storeu_ps(y + d, _mm512_mul_ps(_mm512_load_ps(w->out + r * w->dim + d), scale));
+            v_put(j->far, y + d, 0xffff,
+                  _mm512_mul_ps(_mm512_load_ps(w->out + r * w->dim + d), scale));
         if (j->lse) {
             float *lse = j->lse + (batch * j->s.heads + head) * j->s.len + q0 + r;
             *lse = sum > 0 ? (float)(log(sum) + w->max[r] / (double)LOG2E) : 0.0f;
@@ -166,9 +168,11 @@ static float largest_norm(const float *x, int64_t stride, int n, int dim)
     float top = 0;
     for (int r = 0; r < n; r++) {
         __m512 s = _mm512_setzero_ps();
-        for (int d = 0; d < dim; d += 16) {
-            __m512 v = _mm512_loadu_ps(x + r * stride + d);
-            s = _mm512_fmadd_ps(v, v, s);
+        for (int d = 0; d < dim; d += 32) {
+            const float *at = x + r * stride + d;
+            __m512 u = _mm512_loadu_ps(at), v = _mm512_loadu_ps(at + 16);
+            s = _mm512_fmadd_ps(u, u, _mm512_fmadd_ps(v, v, s));
+            att_ahead(at, stride);
         }
         float sum = _mm512_reduce_add_ps(s);
         top = sum > top || isnan(sum) ? sum : top;
@@ -206,6 +210,7 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
             query_block(j, w, batch, head, q0, bounded);
     }
     rlm_amx_end();
+    v_far_end(j->far);
     v_flush_end(csr);
 }
 
@@ -218,6 +223,8 @@ static void attention_forward(rlm_par *par, const rlm_attention_shape *s, const 
     }
     int threads = rlm_par_threads(par), heads = s->batch * s->heads;
     fwd_job j = {.s = *s, .par = par, .parts = 1, .qkv = qkv, .y = y, .lse = lse};
+    int64_t width = (int64_t)s->heads * s->dim;
+    j.far = v_is_far(y, width * s->batch * s->len, width);
     if (heads < threads)
         j.parts = (threads + heads - 1) / heads;
     rlm_par_for(par, (int64_t)heads * j.parts, 1, fwd_fn, &j);

@@ -49,13 +49,12 @@ typedef struct att_rows {
     float scale;
 } att_rows;
 
-/* Rows of a head lie pages apart, which no hardware foresees: the 32 floats that row r + 32 has at
- * d are asked for. */
-RLM_INLINE void att_ahead(const att_rows *a, int r, int d)
+/* Rows of a head lie pages apart, which no hardware foresees: the 32 floats that lie 32 rows behind
+ * x are asked for. */
+RLM_INLINE void att_ahead(const float *x, int64_t stride)
 {
-    const float *x = a->x + (int64_t)(r + 32) * a->stride + d;
-    _mm_prefetch((const char *)x, _MM_HINT_T0);
-    _mm_prefetch((const char *)(x + 16), _MM_HINT_T0);
+    _mm_prefetch((const char *)(x + 32 * stride), _MM_HINT_T0);
+    _mm_prefetch((const char *)(x + 32 * stride + 16), _MM_HINT_T0);
 }
 
 static inline void att_plain(const att_rows *a, uint16_t *out)
@@ -63,8 +62,10 @@ static inline void att_plain(const att_rows *a, uint16_t *out)
     __m512 scale = v_set(a->scale);
     for (int r = 0; r < a->n; r++, out += a->dim) {
         if (r < a->rows) {
-            for (int d = 0; d < a->dim; d += 32)
+            for (int d = 0; d < a->dim; d += 32) {
                 _mm512_storeu_si512(out + d, att_cvt(a->x + r * a->stride + d, scale));
+                att_ahead(a->x + r * a->stride + d, a->stride);
+            }
         } else {
             memset(out, 0, (size_t)a->dim * sizeof *out);
         }
@@ -81,7 +82,7 @@ static inline void att_pairs(const att_rows *a, uint16_t *out)
                 t[i] = _mm512_setzero_si512();
                 if (r + i < a->rows) {
                     t[i] = att_cvt(a->x + (r + i) * a->stride + d, scale);
-                    att_ahead(a, r + i, d);
+                    att_ahead(a->x + (r + i) * a->stride + d, a->stride);
                 }
             }
             v_transpose16(t);
@@ -99,6 +100,10 @@ static inline void att_mixed(const att_rows *a, uint16_t *out)
             for (int i = 0; i < 32; i += 2) {
                 const float *x = a->x + (r + i) * a->stride + d;
                 __m512 u = _mm512_setzero_ps(), v = u;
+                if (d % 32 == 0) {
+                    att_ahead(x, a->stride);
+                    att_ahead(x + a->stride, a->stride);
+                }
                 if (r + i < a->rows)
                     u = _mm512_mul_ps(_mm512_loadu_ps(x), scale);
                 if (r + i + 1 < a->rows)

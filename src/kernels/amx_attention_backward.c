@@ -88,9 +88,11 @@ static void load_queries(const bwd_job *j, bwd_work *w, int64_t batch, int head)
         w->visible[i] = i < s->len ? att_visible(s, batch, i) : 0;
         w->lse[i] = i < s->len ? lse[i] * LOG2E : 0;
         __m512 sum = _mm512_setzero_ps();
-        for (int c = 0; i < s->len && c < s->dim; c += 16)
-            sum = _mm512_fmadd_ps(_mm512_loadu_ps(y + i * width + c),
-                                  _mm512_loadu_ps(dy + i * width + c), sum);
+        for (int c = 0; i < s->len && c < s->dim; c += 16) {
+            const float *at = y + i * width + c;
+            sum = _mm512_fmadd_ps(_mm512_loadu_ps(at), _mm512_loadu_ps(dy + i * width + c), sum);
+            _mm_prefetch((const char *)(at + 32 * width), _MM_HINT_T0);
+        }
         w->delta[i] = _mm512_reduce_add_ps(sum);
     }
     memset(w->dq, 0, sizeof(float) * (size_t)w->padded * (size_t)s->dim);
