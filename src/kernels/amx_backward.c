@@ -1,5 +1,5 @@
 /* AMX overlay, training side: backward data is the forward product with the reversed, transposed
- * weight; weight gradients are in amx_conv_weight.c. */
+ * weight; weight gradients are in amx_conv_weight.c and amx_dense_weight.c. */
 #include "src/kernels/amx_block.h"
 #include "src/kernels/amx_dense_weight.h"
 #include "src/kernels/blas.h"
