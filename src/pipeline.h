@@ -42,6 +42,10 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
 /* Commit the scratch that the audio codec needs, either way, for sound of this length: it works in
  * chunks, so what is long needs no more. */
 int rlm_session_plan_audio(rlm_session *s, int64_t samples, rlm_error *err);
+/* pipeline_files.c: codes (plain ones) decoded piece by piece; NULL: a part that is not there. */
+int rlm_decode_stream(rlm_session *s, const rlm_codes *video, const rlm_codes *audio,
+                      int (*take)(void *cookie, const rlm_clip *part, rlm_error *err), void *cookie,
+                      rlm_error *err);
 /* TOKENS when codes name another tokenizer than `sha`. what: "video" or "audio". */
 int rlm_codes_belong(const char *what, const rlm_codes *codes, const char *sha, rlm_error *err);
 
@@ -53,6 +57,15 @@ typedef struct rlm_key {
     rlm_codes codes; /* of a still clip of it, as long as a window */
 } rlm_key;
 
+/* Where pictures and sound go as they are finished; the clip then holds no more than the next
+ * window needs. take borrows the part; its errors end the job. */
+typedef struct rlm_outlet {
+    int (*take)(void *cookie, const rlm_clip *part, rlm_error *err);
+    void *cookie;
+    int given, gone;                     /* pictures taken; no longer in the clip */
+    int64_t given_samples, gone_samples; /* of the sound */
+} rlm_outlet;
+
 /* One call of rlm_generate or rlm_extend. */
 typedef struct rlm_job {
     rlm_session *s;
@@ -63,8 +76,11 @@ typedef struct rlm_job {
     int64_t done, total; /* tokens of all windows */
     uint64_t seed;       /* of the window in progress */
     int cancelled;
-    int32_t *text, *negative; /* piece ids */
-    int text_count, negative_count;
+    int32_t *text,
+        *negative; /* piece ids; text: of prompt number `prompt` where there are several */
+    int text_count, negative_count, prompt;
+    int windows;        /* begun, for their prompts */
+    rlm_outlet *outlet; /* of rlm_continue; NULL: the clip holds all */
     /* Of the window in progress, for previews: codes of the pictures it begins with (borrowed;
      * NULL: none), how many pictures they are, and the number of the first new one in the result.
      */
@@ -84,6 +100,8 @@ typedef struct rlm_job {
 void rlm_job_left_out(rlm_job *j, const rlm_report *before, double seconds, int made, int rest);
 int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err);
 void rlm_job_close(rlm_job *j);
+/* The words of the request's prompt number `prompt`, or of its last, where it has several. */
+int rlm_job_prompt(rlm_job *j, int prompt, rlm_error *err);
 /* Tell progress; returns 1 when the caller asked to stop (also remembered in the job). */
 int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always);
 
@@ -202,6 +220,16 @@ int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err);
 /* clip: at the request's size and rates; grows to `frames` pictures (and the sound that belongs to
  * them when `sound`) by windows. When cancelled it keeps what was finished. */
 int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err);
+/* 1: an extension of a source with sound (or without) makes sound. */
+int rlm_extends_sound(const rlm_job *j, int heard);
+/* Pictures that `seconds` add to `have`; RANGE above `most` in all. */
+int rlm_extend_frames(const rlm_job *j, int have, double seconds, int most, int *frames,
+                      rlm_error *err);
+
+/* ---- pipeline_outlet.c ----------------------------------------------------------------------- */
+
+/* Give the job's outlet what is finished: all pictures, and the sound up to their end. */
+int rlm_outlet_pass(rlm_job *j, rlm_clip *clip, rlm_error *err);
 /* The request's size and rates, and the codec's rate, for rlm_clip_convert. */
 void rlm_job_want(const rlm_job *j, rlm_want *want);
 

@@ -97,7 +97,7 @@ static int open_control(void *ctx, rlm_walk *w, int from, int past, int n, rlm_l
     return 0;
 }
 
-/* The condition's sound, as it came, as far as the pictures go. */
+/* The condition's sound, as it came, as far as the pictures go or to its end. */
 static int keep_sound(rlm_job *j, rlm_clip *out, rlm_error *err)
 {
     const rlm_clip *c = j->r->condition;
@@ -111,7 +111,8 @@ static int keep_sound(rlm_job *j, rlm_clip *out, rlm_error *err)
     double seconds = (double)out->video.count * j->r->fps_den / j->r->fps_num;
     int64_t most = (int64_t)(seconds * heard.audio.rate + 0.5);
     out->audio = heard.audio;
-    out->audio.count = most < out->audio.count ? most : out->audio.count;
+    if (!j->r->longest && most < out->audio.count)
+        out->audio.count = most;
     return 0;
 }
 

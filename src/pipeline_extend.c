@@ -7,7 +7,7 @@
 
 #include "src/media/media.h"
 
-enum { WINDOW_PAST = 3, EXTEND_FRAMES_MAX = 4096 };
+enum { WINDOW_PAST = 3 /* latent frames */, EXTEND_FRAMES_MAX = 4096 };
 
 /* One window: the past as codes, and the shape of what is to come. */
 typedef struct window {
@@ -123,9 +123,12 @@ static int window_open(rlm_job *j, const rlm_clip *clip, int rest, int sound, wi
                        rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
-    int stride = rlm_video_stride_t(&m->video_config);
+    int stride = rlm_video_stride_t(&m->video_config), overlap = j->r->overlap;
     int past = 1 + (clip->video.count - 1) / stride;
-    for (past = past > WINDOW_PAST ? WINDOW_PAST : past; past >= 1; past--) {
+    int most = overlap ? 1 + (overlap - 1) / stride : WINDOW_PAST;
+    past = past > most ? most : past;
+    int least = overlap ? past : 1; /* what was asked for is not changed */
+    for (; past >= least; past--) {
         window_free(w);
         RLM_TRY(window_past(j, clip, past, sound, w, err));
         w->latents = (rest + stride - 1) / stride;
@@ -162,8 +165,8 @@ static int window_join(const rlm_job *j, window *w, const rlm_made *made, rlm_er
     return 0;
 }
 
-/* Pictures: decode past and new together, append the new ones, `most` in all. Their codes are saved
- * before. */
+/* Pictures: decode past and new together, append the new ones, `most` in the clip. Their codes are
+ * saved before. */
 static int append_video(rlm_job *j, const window *w, rlm_clip *clip, int most, rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
@@ -223,6 +226,14 @@ int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err)
     return 0;
 }
 
+/* Sound as long as the pictures, those counted that have left. */
+static int fit_to_pictures(const rlm_job *j, rlm_clip *clip, rlm_error *err)
+{
+    const rlm_outlet *o = j->outlet;
+    int64_t end = rlm_sound_samples(j, clip->video.count + (o ? o->gone : 0));
+    return rlm_fit_sound(&clip->audio, end - (o ? o->gone_samples : 0), err);
+}
+
 /* Sound codes of the window: the past's are given, the rest is to be sampled. Level by level, so
  * each level hears its own past before it goes on. */
 static int sound_spec(const rlm_job *j, const window *w, rlm_layout_spec *spec, int32_t **ids,
@@ -257,7 +268,7 @@ static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *
     int32_t *ids = NULL;
     uint8_t *known = NULL;
     int64_t before = clip->audio.count;
-    int code = rlm_fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err);
+    int code = fit_to_pictures(j, clip, err);
     if (!code)
         code = sound_spec(j, w, &spec, &ids, &known, err);
     if (!code)
@@ -271,51 +282,61 @@ static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *
     return code;
 }
 
+/* One window more, `frames` pictures in all. gone: those that have left the clip. */
+static int add_window(rlm_job *j, rlm_clip *clip, int frames, int gone, int sound, rlm_error *err)
+{
+    window w = {0};
+    rlm_made made = {0};
+    j->seed++;
+    int code = window_open(j, clip, frames - gone - clip->video.count, sound, &w, err);
+    j->past = w.painted ? NULL : &w.video;
+    j->past_frames = w.past_frames;
+    j->first_picture = gone + clip->video.count;
+    if (!code)
+        code = rlm_window_sample(j, &w.spec, &made, err);
+    j->past = NULL;
+    j->past_frames = 0;
+    double start = rlm_now();
+    if (!code && made.latents)
+        code = window_join(j, &w, &made, err);
+    if (!code && made.latents)
+        code = append_video(j, &w, clip, frames - gone, err);
+    j->report.decode_s += rlm_now() - start;
+    if (!code && made.latents && sound)
+        code = append_sound(j, &w, clip, err);
+    rlm_made_free(&made);
+    window_free(&w);
+    return code;
+}
+
 int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
     int stride = rlm_video_stride_t(&m->video_config), side = rlm_video_stride_s(&m->video_config);
-    int rest = frames - clip->video.count;
+    int gone = j->outlet ? j->outlet->gone : 0, had = gone + clip->video.count;
+    int rest = frames - had;
     if (sound)
-        RLM_TRY(rlm_fit_sound(&clip->audio, rlm_sound_samples(j, clip->video.count), err));
+        RLM_TRY(fit_to_pictures(j, clip, err));
     if (rest > 0)
         j->total = j->done +
                    (int64_t)((rest + stride - 1) / stride) * ((j->r->height + side - 1) / side) *
                        ((j->r->width + side - 1) / side) +
                    (sound ? (int64_t)m->lm_config.audio_levels * rlm_sound_frames(j, rest) : 0);
-    while (clip->video.count < frames && !j->cancelled) {
-        window w = {0};
-        rlm_made made = {0};
+    while (had < frames && !j->cancelled) {
         rlm_report before = j->report;
         double begin = rlm_now(), probed = j->probe_s;
-        int had = clip->video.count;
-        j->seed++;
-        int code = window_open(j, clip, frames - clip->video.count, sound, &w, err);
-        j->past = w.painted ? NULL : &w.video;
-        j->past_frames = w.past_frames;
-        j->first_picture = clip->video.count;
-        if (!code)
-            code = rlm_window_sample(j, &w.spec, &made, err);
-        j->past = NULL;
-        j->past_frames = 0;
-        double start = rlm_now();
-        if (!code && made.latents)
-            code = window_join(j, &w, &made, err);
-        if (!code && made.latents)
-            code = append_video(j, &w, clip, frames, err);
-        j->report.decode_s += rlm_now() - start;
-        if (!code && made.latents && sound)
-            code = append_sound(j, &w, clip, err);
-        rlm_made_free(&made);
-        window_free(&w);
-        if (code)
-            return code;
-        rlm_job_tell(j, RLM_STAGE_DECODE, clip->video.count, frames, 1);
+        RLM_TRY(rlm_job_prompt(j, j->windows++, err));
+        RLM_TRY(add_window(j, clip, frames, gone, sound, err));
+        int have = gone + clip->video.count;
+        rlm_job_tell(j, RLM_STAGE_DECODE, have, frames, 1);
         if (j->r->dry_run) { /* the windows that follow are alike */
-            rlm_job_left_out(j, &before, rlm_now() - begin - (j->probe_s - probed),
-                             clip->video.count - had, frames - clip->video.count);
+            rlm_job_left_out(j, &before, rlm_now() - begin - (j->probe_s - probed), have - had,
+                             frames - have);
             break;
         }
+        RLM_TRY(rlm_outlet_pass(j, clip, err));
+        gone = j->outlet ? j->outlet->gone : 0;
+        had = have;
     }
     return 0;
 }
@@ -387,6 +408,44 @@ static int extend_keys(rlm_job *j, int before, int frames, rlm_error *err)
     return 0;
 }
 
+int rlm_extends_sound(const rlm_job *j, int heard)
+{
+    const rlm_model *m = &j->s->engine->model;
+    return j->r->audio && heard && m->audio && m->lm_config.audio_levels > 0;
+}
+
+int rlm_extend_frames(const rlm_job *j, int have, double seconds, int most, int *frames,
+                      rlm_error *err)
+{
+    if (!(seconds > 0 && seconds <= 3600))
+        return rlm_fail(err, RLM_E_RANGE, "extend: %g seconds, allowed are above 0 to 3600",
+                        seconds);
+    double more = ceil(seconds * j->r->fps_num / j->r->fps_den - 1e-6);
+    if (have + more > most)
+        return rlm_fail(err, RLM_E_RANGE, "extend: %.0f frames in all, at most %d are allowed",
+                        have + more, most);
+    *frames = have + (int)more;
+    return 0;
+}
+
+/* What is there, as the tokenizers give it back. */
+static int reencode(rlm_job *j, rlm_clip *clip, rlm_error *err)
+{
+    rlm_codes video = {0}, audio = {0};
+    rlm_clip shown = {0};
+    int heard = clip->audio.count > 0;
+    int code = rlm_encode(j->s, clip, &video, heard ? &audio : NULL, err);
+    if (!code)
+        code = rlm_decode(j->s, &video, heard ? &audio : NULL, &shown, err);
+    rlm_codes_free(&video);
+    rlm_codes_free(&audio);
+    if (code)
+        return code;
+    rlm_clip_free(clip);
+    *clip = shown;
+    return 0;
+}
+
 int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *source, double seconds,
                rlm_clip *out, rlm_report *report, rlm_error *err)
 {
@@ -395,21 +454,16 @@ int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *sourc
     rlm_clip clip = {0};
     if (!source || source->video.count < 1)
         return rlm_fail(err, RLM_E_ARG, "extend: the source has no picture");
-    if (!(seconds > 0 && seconds <= 3600))
-        return rlm_fail(err, RLM_E_RANGE, "extend: %g seconds, allowed are above 0 to 3600",
-                        seconds);
     RLM_TRY(rlm_session_need(s, RLM_PART_VIDEO | RLM_PART_LM, err));
     RLM_TRY(rlm_job_open(&j, s, request, err));
     rlm_job_want(&j, &want);
-    int sound = request->audio && source->audio.count > 0 && s->engine->model.audio &&
-                s->engine->model.lm_config.audio_levels > 0;
+    int sound = rlm_extends_sound(&j, source->audio.count > 0), frames = 0;
     want.want_audio = sound;
     int code = rlm_clip_convert(source, &want, &clip, err);
-    double more = ceil(seconds * request->fps_num / request->fps_den - 1e-6);
-    int frames = clip.video.count + (int)more;
-    if (!code && frames > EXTEND_FRAMES_MAX)
-        code = rlm_fail(err, RLM_E_RANGE, "extend: %d frames in all, at most %d are allowed",
-                        frames, EXTEND_FRAMES_MAX);
+    if (!code)
+        code = rlm_extend_frames(&j, clip.video.count, seconds, EXTEND_FRAMES_MAX, &frames, err);
+    if (!code && request->reencode)
+        code = reencode(&j, &clip, err);
     j.report.task = sound ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     if (!code)
         code = extend_keys(&j, clip.video.count, frames, err);

@@ -100,7 +100,8 @@ int rlm_encode_file(rlm_session *s, const char *path, const rlm_want *want, rlm_
 
 typedef struct decoding {
     rlm_session *s;
-    rlm_media_out *out;
+    rlm_clip_sink take; /* gets the parts, in order */
+    void *cookie;
     const rlm_codes *audio; /* NULL: none */
     int64_t samples, done;  /* of sound: in all, decoded */
     int fps_num, fps_den;
@@ -141,7 +142,7 @@ static int give_part(void *cookie, rlm_frames *f, int from, int done, rlm_error 
     double seconds = (double)done * d->fps_den / d->fps_num;
     int rate = d->s->engine->model.audio_config.rate;
     RLM_TRY(decode_sound(d, (int64_t)(seconds * rate) + 1, &part, err));
-    return rlm_media_out_push(d->out, &part, err);
+    return d->take(d->cookie, &part, err);
 }
 
 /* Sound without pictures. */
@@ -151,7 +152,7 @@ static int give_sound(decoding *d, rlm_error *err)
     while (d->audio && d->done < d->samples) {
         rlm_clip part = {0};
         RLM_TRY(decode_sound(d, d->done + piece, &part, err));
-        RLM_TRY(rlm_media_out_push(d->out, &part, err));
+        RLM_TRY(d->take(d->cookie, &part, err));
     }
     return 0;
 }
@@ -170,31 +171,63 @@ static int prepare_audio(decoding *d, const rlm_codes *audio, rlm_clip *shape, r
     return 0;
 }
 
-static int decode_container(decoding *d, const rlm_codes *video, const rlm_codes *audio,
+/* What will be decoded, as far as it can be refused before; its sizes and rates go into shape. */
+static int prepare(decoding *d, const rlm_codes *video, const rlm_codes *audio, rlm_clip *shape,
+                   rlm_error *err)
+{
+    if (video) {
+        RLM_TRY(rlm_session_need(d->s, RLM_PART_VIDEO, err));
+        RLM_TRY(rlm_codes_belong("video", video, d->s->engine->model.video_sha, err));
+        d->fps_num = video->fps_num > 0 && video->fps_den > 0 ? video->fps_num : 8;
+        d->fps_den = video->fps_num > 0 && video->fps_den > 0 ? video->fps_den : 1;
+        shape->video = (rlm_frames){.count = video->true_frames,
+                                    .height = video->true_height,
+                                    .width = video->true_width,
+                                    .fps_num = d->fps_num,
+                                    .fps_den = d->fps_den};
+    }
+    return audio ? prepare_audio(d, audio, shape, err) : 0;
+}
+
+static int run(decoding *d, const rlm_codes *video, rlm_error *err)
+{
+    const rlm_video *v = d->s->engine->model.video;
+    int code = video ? rlm_video_decode_parts(&d->s->run, v, video, give_part, d, err)
+                     : give_sound(d, err);
+    rlm_free(d->sound);
+    d->sound = NULL;
+    return code;
+}
+
+int rlm_decode_stream(rlm_session *s, const rlm_codes *video, const rlm_codes *audio,
+                      rlm_clip_sink take, void *cookie, rlm_error *err)
+{
+    decoding d = {.s = s, .take = take, .cookie = cookie};
+    rlm_clip shape = {0};
+    RLM_TRY(prepare(&d, video, audio, &shape, err));
+    return run(&d, video, err);
+}
+
+static int push_part(void *out, const rlm_clip *part, rlm_error *err)
+{
+    return rlm_media_out_push(out, part, err);
+}
+
+static int decode_container(rlm_session *s, const rlm_codes *video, const rlm_codes *audio,
                             const char *metadata, const char *path,
                             const rlm_write_options *options, rlm_error *err)
 {
-    const rlm_model *m = &d->s->engine->model;
+    decoding d = {.s = s, .take = push_part};
+    rlm_media_out *out = NULL;
     rlm_clip shape = {.metadata = (char *)metadata, .origin = rlm_origin_of_metadata(metadata)};
-    if (video) {
-        RLM_TRY(rlm_session_need(d->s, RLM_PART_VIDEO, err));
-        RLM_TRY(rlm_codes_belong("video", video, m->video_sha, err));
-        d->fps_num = video->fps_num > 0 && video->fps_den > 0 ? video->fps_num : 8;
-        d->fps_den = video->fps_num > 0 && video->fps_den > 0 ? video->fps_den : 1;
-        shape.video = (rlm_frames){.count = video->true_frames,
-                                   .height = video->true_height,
-                                   .width = video->true_width,
-                                   .fps_num = d->fps_num,
-                                   .fps_den = d->fps_den};
-    }
-    if (audio)
-        RLM_TRY(prepare_audio(d, audio, &shape, err));
-    RLM_TRY(rlm_media_out_open(&d->out, path, &shape, options, err));
-    if (video)
-        RLM_TRY(rlm_video_decode_parts(&d->s->run, m->video, video, give_part, d, err));
-    if (!video)
-        RLM_TRY(give_sound(d, err));
-    return rlm_media_out_finish(d->out, err);
+    RLM_TRY(prepare(&d, video, audio, &shape, err));
+    RLM_TRY(rlm_media_out_open(&out, path, &shape, options, err));
+    d.cookie = out;
+    int code = run(&d, video, err);
+    if (!code)
+        code = rlm_media_out_finish(out, NULL, err);
+    rlm_media_out_close(&out);
+    return code;
 }
 
 int rlm_decode_file(rlm_session *s, const rlm_codes *video, const rlm_codes *audio,
@@ -207,7 +240,7 @@ int rlm_decode_file(rlm_session *s, const rlm_codes *video, const rlm_codes *aud
         return rlm_fail(err, RLM_E_TOKENS, "there are no codes to decode");
     bool whole =
         (video && (video->window_count || video->still_count)) || (audio && audio->window_count);
-    if (whole || !rlm_media_out_serves(path, options ? options->format : NULL)) {
+    if (whole || !rlm_media_grows(path, options ? options->format : NULL)) {
         rlm_clip clip = {0};
         RLM_TRY(rlm_decode(s, video, audio, &clip, err));
         clip.metadata = (char *)metadata;
@@ -217,9 +250,5 @@ int rlm_decode_file(rlm_session *s, const rlm_codes *video, const rlm_codes *aud
         rlm_clip_free(&clip);
         return code;
     }
-    decoding d = {.s = s};
-    int code = decode_container(&d, video, audio, metadata, path, options, err);
-    rlm_media_out_close(&d.out);
-    rlm_free(d.sound);
-    return code;
+    return decode_container(s, video, audio, metadata, path, options, err);
 }

@@ -8,7 +8,7 @@
 
 #include "src/media/media.h"
 
-enum { TEXT_MAX = 256 };
+enum { TEXT_MAX = 256, PROMPTS_MAX = 4096 };
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
@@ -49,6 +49,9 @@ static int check_request(const rlm_request *r, rlm_error *err)
     if (!(r->preview_share >= 0 && r->preview_share <= 1))
         return rlm_fail(err, RLM_E_RANGE, "preview share is %g, allowed are 0 to 1",
                         r->preview_share);
+    if (r->prompt_count < 0 || r->prompt_count > PROMPTS_MAX || (r->prompt_count && !r->prompts))
+        return rlm_fail(err, RLM_E_ARG, "%d prompts, allowed are 0 to %d", r->prompt_count,
+                        PROMPTS_MAX);
     RLM_TRY(check_sampling("video", &r->video, err));
     return check_sampling("audio", &r->audio_sampling, err);
 }
@@ -70,6 +73,35 @@ static int encode_text(const rlm_session *s, const char *text, int32_t **ids, in
     if (cut)
         rlm_logf(&s->engine->log, 1, "the prompt is longer than %d pieces and was cut", TEXT_MAX);
     return 0;
+}
+
+int rlm_job_prompt(rlm_job *j, int prompt, rlm_error *err)
+{
+    int last = j->r->prompt_count - 1;
+    prompt = prompt > last ? last : prompt;
+    if (last < 0 || prompt == j->prompt)
+        return 0;
+    rlm_free(j->text);
+    j->text = NULL;
+    j->prompt = prompt;
+    return encode_text(j->s, j->r->prompts[prompt], &j->text, &j->text_count, err);
+}
+
+/* The past of a window is whole latent frames, and leaves room for one more. */
+static int check_overlap(const rlm_session *s, const rlm_request *r, rlm_error *err)
+{
+    int stride = s->engine->model.video ? rlm_video_stride_t(&s->engine->model.video_config) : 1;
+    int most = 1 + (RLM_WINDOW_LATENTS - 2) * stride, at = r->overlap;
+    if (!at || (at >= 1 && at <= most && (at - 1) % stride == 0))
+        return 0;
+    int below = at < 1 ? 1 : at > most ? most : 1 + (at - 1) / stride * stride;
+    int above = below + stride > most ? most : below + stride;
+    if (at < 1 || at > most)
+        return rlm_fail(err, RLM_E_RANGE,
+                        "overlap is %d frames, 1 to %d in steps of %d are allowed", at, most,
+                        stride);
+    return rlm_fail(err, RLM_E_RANGE, "overlap is %d frames, no whole code frames; %d or %d are",
+                    at, below, above);
 }
 
 /* Layouts number their ids as prompts/vocab.h does: the language model must do the same. */
@@ -94,7 +126,9 @@ int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *er
     j->report = (rlm_report){.width = r->width, .height = r->height};
     RLM_TRY(check_vocabulary(&s->engine->model, err));
     RLM_TRY(check_request(r, err));
-    int code = encode_text(s, r->prompt, &j->text, &j->text_count, err);
+    RLM_TRY(check_overlap(s, r, err));
+    const char *prompt = r->prompt_count ? r->prompts[0] : r->prompt;
+    int code = encode_text(s, prompt, &j->text, &j->text_count, err);
     if (!code)
         code = encode_text(s, r->negative_prompt, &j->negative, &j->negative_count, err);
     if (!code)
@@ -124,7 +158,8 @@ void rlm_job_close(rlm_job *j)
         j->report.peak_bytes = (int64_t)usage.ru_maxrss * 1024;
     if (j->r->dry_run) { /* all but the probes was real work */
         j->report.decode_s = rlm_now() - j->start - j->probe_s + j->unmade_s;
-        j->report.peak_bytes += (int64_t)j->unmade * j->r->width * j->r->height * 3;
+        if (!j->outlet)
+            j->report.peak_bytes += (int64_t)j->unmade * j->r->width * j->r->height * 3;
         j->report.frames += j->unmade;
     }
     rlm_free(j->text);
@@ -358,6 +393,7 @@ static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     int whole = p->frames >= j->r->frames || p->task == RLM_TASK_IMAGE;
     if (!code) {
         j->total = (int64_t)v->t * v->h * v->w + (int64_t)a->t * a->h;
+        j->windows = 1;
         code = rlm_window_sample(j, &p->spec, &made, err);
     }
     if (!code)

@@ -68,6 +68,18 @@ static bool add_masks(cJSON *o, const rlm_request *r)
     return whole;
 }
 
+/* How windows continue each other. */
+static bool add_windows(cJSON *o, const rlm_request *r)
+{
+    cJSON *list = r->prompt_count ? cJSON_AddArrayToObject(o, "prompts") : NULL;
+    bool whole = list || !r->prompt_count;
+    for (int i = 0; i < r->prompt_count && whole; i++)
+        whole = add_word(list, r->prompts[i]);
+    return whole && (!r->overlap || cJSON_AddNumberToObject(o, "overlap", r->overlap)) &&
+           (!r->reencode || cJSON_AddBoolToObject(o, "reencode", 1)) &&
+           (!r->backward || cJSON_AddBoolToObject(o, "backward", 1));
+}
+
 /* Name of the model's folder, not where it is, and the sums of its parts. */
 static bool add_model(cJSON *o, const rlm_model *m)
 {
@@ -114,8 +126,7 @@ int rlm_request_settings(const rlm_engine *e, const rlm_request *r, char **json,
     cJSON *o = cJSON_CreateObject();
     bool whole = o && add_request(o, r) &&
                  cJSON_AddBoolToObject(o, "deterministic", e->options.deterministic) &&
-                 (!r->backward || cJSON_AddBoolToObject(o, "backward", 1)) && add_masks(o, r) &&
-                 add_model(o, &e->model);
+                 add_windows(o, r) && add_masks(o, r) && add_model(o, &e->model);
     char *printed = whole ? cJSON_PrintUnformatted(o) : NULL;
     cJSON_Delete(o);
     *json = printed ? rlm_strdup(printed) : NULL;

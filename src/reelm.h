@@ -156,6 +156,7 @@ typedef struct rlm_write_options {
     int crf;         /* H.264/VP9 quality; default 18 */
     int no_metadata; /* 1: leave clip.metadata out */
     int no_ai_mark;  /* 1: no XMP DigitalSourceType (mp4 mov gif png) and no tag ai_generated */
+    int longest;     /* 1: sound that outlasts the pictures is written to its end (default: cut) */
     /* Told one sentence when the usual encoder is missing and another serves (H.264, else VP9, else
      * MPEG-4 part 2); or NULL. */
     void (*warn)(void *cookie, const char *text);
@@ -171,6 +172,8 @@ RLM_API int rlm_file_sha256(const char *path, char hex[65], rlm_error *err);
 /* Would rlm_media_write know the format and find the folder? Fails at once instead of at the end.
  */
 RLM_API int rlm_media_writable(const char *path, const rlm_write_options *options, rlm_error *err);
+/* 1: a container (mp4 mov mkv webm avi), which can be written piece by piece. */
+RLM_API int rlm_media_grows(const char *path, const char *format);
 
 /* One JSON object describing a media file (streams, sizes, rates, rotation, seconds, metadata).
  * *json is heap, free with rlm_string_free. */
@@ -265,6 +268,8 @@ typedef struct rlm_span {
 typedef struct rlm_request {
     int task;                    /* default RLM_TASK_AUTO */
     const char *prompt;          /* UTF-8 or NULL (default) */
+    const char *const *prompts;  /* instead of it, one a window, the last for all that follow */
+    int prompt_count;            /* 0 (default): prompt */
     const char *negative_prompt; /* NULL: the empty prompt stands for "not" in guidance */
     /* Image (first frame), video or sound; NULL: none. VIDEO_TO_AUDIO gives its pictures back as
      * they came, AUDIO_TO_VIDEO, STYLIZE and PAINT its sound. */
@@ -290,11 +295,15 @@ typedef struct rlm_request {
     int frames;           /* 1..256; default 17 */
     int fps_num, fps_den; /* default 8 / 1 */
     int audio;            /* 1 (default): with sound where the task has it */
+    int longest;          /* 1: a given sound comes back to its end, not to the pictures' */
     int source;           /* kind of clips to imitate: RLM_SOURCE_*; default NONE */
     uint64_t seed;
     rlm_sampling video, audio_sampling;
     float cfg_scale;           /* 1: off */
     int backward;              /* rlm_extend: 1: what came before, instead of what follows */
+    int reencode;              /* rlm_extend: 1: the source as the tokenizers show it, too */
+    int overlap;               /* pictures that a window which continues another sees of it: 1, 5, 9
+                                * or 13; 0 (default): 9, what training saw */
     const char *save_tokens;   /* path: the token file is written there before decoding; or NULL */
     int dry_run;               /* 1: nothing is sampled; the report says what it would cost */
     const char *settings;      /* JSON object kept in the token file, or NULL */
@@ -335,6 +344,19 @@ RLM_API int rlm_generate(rlm_session *session, const rlm_request *request, rlm_c
 /* Continue `source` by `seconds` in overlapping windows; out holds source + continuation. */
 RLM_API int rlm_extend(rlm_session *session, const rlm_request *request, const rlm_clip *source,
                        double seconds, rlm_clip *out, rlm_report *report, rlm_error *err);
+/* The same from file to file: memory holds one window, however long both are. source: no pipe;
+ * path: a container; keyframes and backward need the whole (UNSUPPORTED). hooks may be NULL. On
+ * RLM_E_CANCELLED the file holds what was finished; it appears whole or not at all. */
+typedef struct rlm_extend_hooks {
+    void (*part)(void *cookie, const rlm_clip *part); /* what goes into the file, in order */
+    /* JSON to embed, or NULL: asked at the start (report NULL) and when all is made; then at most
+     * 2 KiB longer, or the first stays. Borrowed until the next call. */
+    const char *(*settings)(void *cookie, const rlm_report *report);
+    void *cookie;
+} rlm_extend_hooks;
+RLM_API int rlm_extend_file(rlm_session *session, const rlm_request *request, const char *source,
+                            double seconds, const char *path, const rlm_write_options *options,
+                            const rlm_extend_hooks *hooks, rlm_report *report, rlm_error *err);
 
 /* ---- Tokens -------------------------------------------------------------------------------- */
 

@@ -177,6 +177,7 @@ function plan() {
   const by = (role) => given.find((g) => g.role === role);
   const words = $("prompt").value.trim();
   const editing = by("edit"), box = $("mask_box").value.trim(), out = $("outpaint").value.trim();
+  const spans = props.has_sound && $("sound_spans").value.trim();
   $("edit-fields").hidden = !given.some((g) => g.kind !== "audio");
   let url = "/v1/videos", task = "", line = "Makes a clip" + (props.has_sound && $("sound").checked ? " with sound" : "") + " from your words.";
   if (by("continue")) {
@@ -185,11 +186,12 @@ function plan() {
   } else if (editing || by("restyle")) {
     url = "/v1/videos/edits";
     line = by("mask") || box || out ? "Makes a part of your video anew and keeps the rest."
-      : editing ? "Give a mask, a box or a border (under More) that says what to change."
+      : editing && spans ? "Makes these seconds of its sound anew and keeps the rest."
+      : editing ? "Give a mask, a box, a border or seconds of sound (under More) that say what to change."
         : "Makes your video look as your words say, with the same motion and depth.";
   } else if (by("sound")) {
     task = "sound";
-    line = "Makes a soundtrack for your video.";
+    line = spans ? "Makes these seconds of its sound anew and keeps the rest." : "Makes a soundtrack for your video.";
   } else if (by("visualize")) {
     task = "visualize";
     line = "Makes a video for your sound.";
@@ -226,6 +228,7 @@ function collect() {
   if (!$("edit-fields").hidden) {
     put("mask_box", $("mask_box").value.trim());
     put("outpaint", $("outpaint").value.trim());
+    if (given.some((g) => g.role === "edit" || g.role === "sound")) put("sound_spans", $("sound_spans").value.trim());
   }
   for (const g of given) {
     const field = ROLES[g.kind].find(([value]) => value === g.role)[2];
@@ -280,6 +283,7 @@ function fillForm(s) {
   const boxes = (s.mask_boxes || []).map((b) => b.replace(/@(\d+)-(\d+)$/, (_, from, last) => `@${from}-${Number(last) + 1}`));
   setValue("mask_box", s.mask_box || boxes.join(";")); // a file names the last frame, the API the one behind
   setValue("outpaint", s.outpaint);
+  setValue("sound_spans", [].concat(s.sound_spans || []).join(";"));
   refresh();
 }
 
@@ -546,7 +550,7 @@ async function load(after = "") {
 /* ---- Begin ---- */
 
 async function begin() {
-  for (const name of ["prompt", "seconds", "guidance", "size", "sound", "format", "mask_box", "outpaint"])
+  for (const name of ["prompt", "seconds", "guidance", "size", "sound", "format", "mask_box", "outpaint", "sound_spans"])
     $(name).addEventListener("input", refresh);
   $("compose").addEventListener("submit", (e) => { e.preventDefault(); submit(); });
   $("compose").addEventListener("reset", () => setTimeout(() => {

@@ -1,4 +1,4 @@
-/* The verbs that make clips: generate, animate, extend, edit, stylize, sound, visualize. */
+/* The verbs that make clips: generate, animate, edit, stylize, sound, visualize. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,11 +8,6 @@
 static int make_clip(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err)
 {
     return rlm_generate(j->session, &j->request, out, report, err);
-}
-
-static int make_longer(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err)
-{
-    return rlm_extend(j->session, &j->request, &j->condition, j->args->seconds, out, report, err);
 }
 
 static bool is_there(const char *path)
@@ -79,35 +74,6 @@ int cmd_generate(const cli_args *a)
         fprintf(stderr, "reelm: %d of %d clips failed\n", failed, count);
         code = code ? code : EXIT_FAIL;
     }
-    cli_job_close(&j);
-    cli_batch_close(&batch);
-    return code;
-}
-
-int cmd_extend(const cli_args *a)
-{
-    cli_args own = *a, item;
-    cli_batch batch = {0};
-    rlm_error err = {0};
-    int code = cli_settings_recall(&own);
-    if (!code && ((!own.init_video && !own.input_count) || own.seconds <= 0))
-        code = cli_usage("usage: reelm extend VIDEO --seconds S [-p PROMPT] -o FILE");
-    if (!code)
-        code = cli_batch_open(&batch, &own);
-    if (!code)
-        code = cli_batch_item(&batch, 0, &item);
-    cli_job j = {.args = &own};
-    if (!code)
-        code = cli_job_fill(&j, &item, 0);
-    if (!code)
-        code = cli_job_name(&j, 1);
-    if (!code)
-        code = cli_job_inputs(&j);
-    if (!code && cli_job_open(&j, &err))
-        code = cli_error(&err);
-    cli_catch_interrupt();
-    if (!code)
-        code = own.dry_run ? cli_job_dry_run(&j, make_longer) : cli_job_run(&j, make_longer);
     cli_job_close(&j);
     cli_batch_close(&batch);
     return code;

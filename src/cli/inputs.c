@@ -159,14 +159,14 @@ static int round_side(double side)
 }
 
 /* An edit is as large as what it edits, unless that is beyond the model: then it is made to fit. */
-static void size_of_edit(cli_job *j)
+static int size_of_edit(cli_job *j)
 {
     rlm_request *r = &j->request;
     int w = j->condition.video.width + r->outpaint[0] + r->outpaint[1];
     int h = j->condition.video.height + r->outpaint[2] + r->outpaint[3];
     bool wide = j->args->width, high = j->args->height;
     if (wide && high)
-        return;
+        return 0;
     if (wide) {
         r->height = round_side((double)r->width * h / w);
     } else if (high) {
@@ -178,10 +178,14 @@ static void size_of_edit(cli_job *j)
         double scale = sqrt((double)AREA_FIT / ((double)w * h));
         r->width = round_side(w * scale);
         r->height = round_side(h * scale);
+        if (j->args->strict)
+            return cli_usage("--strict: %dx%d is not what the model sees at once; --size %dx%d is",
+                             w, h, r->width, r->height);
         if (!j->args->quiet)
             fprintf(stderr, "reelm: %dx%d is more than the model sees at once: made at %dx%d\n", w,
                     h, r->width, r->height);
     }
+    return 0;
 }
 
 static int read_input(cli_job *j, const char *path, int max_frames)
@@ -213,12 +217,54 @@ static int edit_inputs(cli_job *j, const char *path)
     if (code)
         return code;
     r->mask = a->mask ? &j->extra->mask : NULL;
-    size_of_edit(j);
     if (a->fps <= 0 && j->condition.video.count > 1) {
         r->fps_num = j->condition.video.fps_num;
         r->fps_den = j->condition.video.fps_den;
     }
-    return 0;
+    return size_of_edit(j);
+}
+
+/* Its first picture says how large a video is. */
+static int read_first(cli_job *j, const char *path)
+{
+    rlm_want want;
+    rlm_want_defaults(&want);
+    want.max_frames = 1;
+    want.want_audio = 0;
+    if (rlm_file_sha256(path, j->source_sha, NULL))
+        j->source_sha[0] = 0;
+    return read_clip(path, &want, &j->condition);
+}
+
+/* An extension is as large as the video, at the model's rate unless another is wanted. */
+static int extend_inputs(cli_job *j, const char *path)
+{
+    const cli_args *a = j->args;
+    rlm_request *r = &j->request;
+    const rlm_frames *v = &j->condition.video;
+    r->backward = a->backward;
+    r->reencode = a->reencode;
+    j->in_file = strcmp(path, "-") && cli_is_regular(path) && !a->backward && !a->end_img &&
+                 !a->keyframes.count && rlm_media_grows(j->output, a->format);
+    int code = j->in_file ? read_first(j, path) : read_input(j, path, 0);
+    if (!code && !v->count) {
+        fprintf(stderr, "reelm: %s: no picture in it\n", path);
+        code = EXIT_DATA;
+    }
+    double rate = (double)r->fps_num / r->fps_den,
+           own = v->fps_den ? (double)v->fps_num / v->fps_den : 0;
+    if (!code && a->fps <= 0 && fabs(own - rate) > 1e-3 && v->fps_num) {
+        if (a->strict)
+            return cli_usage(
+                "--strict: %s has %g frames a second, the model makes %g: give --fps %g "
+                "or --fps %g",
+                path, own, rate, own, rate);
+        if (!a->quiet)
+            fprintf(stderr,
+                    "reelm: %s has %g frames a second, made at %g; --fps %g keeps them all\n", path,
+                    own, rate, own);
+    }
+    return code ? code : size_of_edit(j);
 }
 
 static int stylize_inputs(cli_job *j, const char *path)
@@ -257,9 +303,12 @@ static int visualize_inputs(cli_job *j, const char *path)
         fprintf(stderr, "reelm: %s: no sound in it\n", path);
         return EXIT_DATA;
     }
+    double frames =
+        ceil((double)s->count / (s->rate ? s->rate : 1) * r->fps_num / r->fps_den - 1e-6);
+    if (!code && a->shortest && frames < r->frames)
+        r->frames = frames < 1 ? 1 : (int)frames;
     if (code || a->frames || a->seconds > 0)
         return code;
-    double frames = ceil((double)s->count / s->rate * r->fps_num / r->fps_den - 1e-6);
     if (frames > FRAMES_MOST)
         return cli_usage("visualize: %s lasts %.1f s, at most %d frames are made: --seconds S",
                          path, (double)s->count / s->rate, FRAMES_MOST);
@@ -321,8 +370,7 @@ int cli_job_inputs(cli_job *j)
         code = sound_inputs(j, path);
         break;
     case CLI_EXTEND:
-        j->request.backward = a->backward;
-        code = read_input(j, path, 0);
+        code = extend_inputs(j, path);
         break;
     default:
         code = read_input(j, path, 1);

@@ -82,6 +82,10 @@ int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
     if (a->cfg_scale >= 0)
         r->cfg_scale = (float)a->cfg_scale;
     r->audio = !a->no_audio;
+    r->overlap = (int)a->overlap;
+    r->longest = a->longest;
+    if (a->longest && a->shortest)
+        return cli_usage("--longest and --shortest: give one");
     r->negative_prompt = a->negative;
     r->seed = a->seed >= 0 ? (uint64_t)a->seed : seed;
     r->resume_tokens = a->resume_tokens;
@@ -202,6 +206,8 @@ void cli_job_clear(cli_job *j)
     cli_job_inputs_free(j);
     free(j->prompt);
     free(j->settings);
+    free(j->final);
+    cli_drift_free(&j->drift);
     *j = (cli_job){.args = j->args,
                    .engine = j->engine,
                    .session = j->session,
@@ -218,8 +224,7 @@ void cli_job_close(cli_job *j)
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
-/* What was asked and what came out, as it is embedded and printed. */
-static cJSON *full_settings(const cli_job *j, const rlm_clip *clip, const rlm_report *t)
+cJSON *cli_job_outcome(const cli_job *j, const rlm_clip *clip, const rlm_report *t)
 {
     const rlm_frames *v = &clip->video;
     char sha[65] = "";
@@ -253,7 +258,7 @@ static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t
         cJSON_AddNumberToObject(o, "peak_bytes", (double)t->peak_bytes);
         cJSON_AddBoolToObject(o, "partial", partial);
         if (j->args->verb == CLI_EXTEND)
-            cli_drift(v, o, NULL);
+            cli_drift_report(&j->drift, o, NULL);
         char *text = j->many ? cJSON_PrintUnformatted(o) : cJSON_Print(o);
         FILE *to = strcmp(j->output, "-") ? stdout : stderr; /* stdout holds the clip */
         fprintf(to, "%s\n", text ? text : "");
@@ -268,7 +273,7 @@ static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t
                (long long)(t->video_tokens + t->audio_tokens), t->prefill_s + t->sample_s,
                t->decode_s);
         if (j->args->verb == CLI_EXTEND)
-            cli_drift(v, NULL, stdout);
+            cli_drift_report(&j->drift, NULL, stdout);
     } else if (!j->args->quiet) {
         fprintf(stderr, "reelm: seed %llu\n", (unsigned long long)j->request.seed);
     }
@@ -291,6 +296,16 @@ static int write_sidecar(const cli_job *j, const char *text)
     return EXIT_IO;
 }
 
+/* What could not be written can still be decoded. */
+static int write_error(const cli_job *j, rlm_error *err)
+{
+    size_t n = strlen(err->text);
+    if (j->request.save_tokens && !access(j->tokens, R_OK))
+        snprintf(err->text + n, sizeof err->text - n,
+                 "; the tokens are safe: reelm decode %s -o FILE", j->tokens);
+    return cli_error(err);
+}
+
 static int write_clip(cli_job *j, rlm_clip *clip, const cJSON *full)
 {
     const cli_args *a = j->args;
@@ -299,18 +314,25 @@ static int write_clip(cli_job *j, rlm_clip *clip, const cJSON *full)
     char *text = cJSON_PrintUnformatted(full);
     cli_write_options(a, &w);
     clip->metadata = (char *)(uintptr_t)cli_embedded(a, text);
-    int code = rlm_media_write(j->output, clip, &w, &err) ? EXIT_FAIL : EXIT_DONE;
+    int code = j->in_file ? 0 : rlm_media_write(j->output, clip, &w, &err);
     clip->metadata = NULL;
-    size_t n = strlen(err.text);
-    if (code && j->request.save_tokens && !access(j->tokens, R_OK))
-        snprintf(err.text + n, sizeof err.text - n,
-                 "; the tokens are safe: reelm decode %s -o FILE", j->tokens);
     if (code)
-        code = cli_error(&err);
+        code = write_error(j, &err);
     if (!code && a->sidecar && text)
         code = write_sidecar(j, text);
     free(text);
     return code;
+}
+
+/* --shortest: pictures that outlast the sound are left out. */
+static void cut_to_sound(rlm_clip *clip)
+{
+    rlm_frames *v = &clip->video;
+    const rlm_pcm *s = &clip->audio;
+    if (!s->count || !v->count)
+        return;
+    double frames = floor((double)s->count / s->rate * v->fps_num / v->fps_den + 1e-6);
+    v->count = frames < 1 ? 1 : frames < v->count ? (int)frames : v->count;
 }
 
 /* Write what was made; a partial clip after an interruption is written as well. */
@@ -319,8 +341,10 @@ static int finish(cli_job *j, rlm_clip *clip, const rlm_report *report, double p
 {
     bool partial = made == RLM_E_CANCELLED;
     if (made && !(partial && (clip->video.count || clip->audio.count)))
-        return cli_error(err);
-    cJSON *full = full_settings(j, clip, report);
+        return j->in_file && made == RLM_E_IO ? write_error(j, err) : cli_error(err);
+    if (j->args->shortest)
+        cut_to_sound(clip);
+    cJSON *full = cli_job_outcome(j, clip, report);
     double start = cli_now();
     int code = write_clip(j, clip, full);
     if (!code)
@@ -371,11 +395,14 @@ int cli_job_run(cli_job *j, cli_make make)
 
 /* ---- Dry run --------------------------------------------------------------------------------- */
 
-/* What writing adds to the peak: the encoder's look-ahead in 4:2:0, twice, and the coded file. */
-static double writer_bytes(const rlm_request *r, double frames)
+/* What writing adds to the peak: the encoder's look-ahead in 4:2:0, twice, and the coded file, of
+ * which memory holds 4 MiB where it is written piece by piece. */
+static double writer_bytes(const cli_job *j, double frames)
 {
-    double one = (double)r->width * r->height * 1.5;
-    return one * 2 * (frames < 50 ? frames : 50) + frames * one / 20;
+    double one = (double)j->request.width * j->request.height * 1.5, coded = frames * one / 20;
+    if (j->in_file && coded > 4 << 20)
+        coded = 4 << 20;
+    return one * 2 * (frames < 50 ? frames : 50) + coded;
 }
 
 int cli_job_dry_run(cli_job *j, cli_make make)
@@ -391,7 +418,7 @@ int cli_job_dry_run(cli_job *j, cli_make make)
     if (code)
         return cli_error(&err);
     double seconds = j->load_s + t.prefill_s + t.sample_s + t.decode_s;
-    double bytes = (double)t.peak_bytes + writer_bytes(&j->request, t.frames);
+    double bytes = (double)t.peak_bytes + writer_bytes(j, t.frames);
     if (j->args->json) {
         cJSON *o = cli_settings(j);
         cJSON_AddStringToObject(o, "output", j->output);

@@ -29,7 +29,18 @@ typedef struct cli_inputs {
     rlm_span spans[CLI_MAX_LIST];
 } cli_inputs;
 
-/* ---- job.c ----------------------------------------------------------------------------------- */
+/* ---- drift.c: mean and deviation of luma and chroma, second by second ------------------------ */
+typedef struct cli_drift_second {
+    double sum[3], square[3], pixels; /* Y, Cb, Cr */
+} cli_drift_second;
+typedef struct cli_drift {
+    cli_drift_second *seconds; /* heap */
+    int count, second, pictures;
+} cli_drift;
+void cli_drift_add(cli_drift *d, const rlm_frames *v); /* in order, as many at once as one likes */
+/* A line a second to `to`, an array into o; each may be NULL. */
+void cli_drift_report(const cli_drift *d, struct cJSON *o, FILE *to);
+void cli_drift_free(cli_drift *d);
 
 /* One thing to make. The engine is shared by the jobs of a batch. */
 typedef struct cli_job {
@@ -45,6 +56,9 @@ typedef struct cli_job {
     char output[CLI_PATH_ROOM], tokens[CLI_PATH_ROOM + 8];
     bool keep_tokens, many; /* many: one of a batch */
     double load_s;          /* seconds that opening the model took */
+    bool in_file;           /* the library writes the output while it makes it: extend */
+    cli_drift drift;        /* of an extension */
+    char *final;            /* its settings, as the file has them; owned */
 } cli_job;
 
 /* Check the options and fill j->request; 0 or an exit code. seed: where none is given. */
@@ -62,15 +76,13 @@ void cli_job_inputs_free(cli_job *j);
 /* Sample. `make` calls the library (extend: seconds apply). Writes what came out; exit code. */
 typedef int (*cli_make)(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err);
 int cli_job_run(cli_job *j, cli_make make);
+/* What was asked and what came out, as it is embedded and printed: a new object. */
+struct cJSON *cli_job_outcome(const cli_job *j, const rlm_clip *clip, const rlm_report *t);
 /* --dry-run: say what it would cost. */
 int cli_job_dry_run(cli_job *j, cli_make make);
 /* Free what belongs to one job, not the engine. */
 void cli_job_clear(cli_job *j);
 void cli_job_close(cli_job *j);
-
-/* ---- drift.c: mean and deviation of luma and chroma, a line a second to `to`, an array into o;
- * each may be NULL. */
-void cli_drift(const rlm_frames *v, struct cJSON *o, FILE *to);
 
 /* ---- settings.c: what was asked, as JSON and back -------------------------------------------- */
 

@@ -162,7 +162,8 @@ static void warn_line(void *cookie, const char *text)
 
 void cli_write_options(const cli_args *a, rlm_write_options *w)
 {
-    *w = (rlm_write_options){.format = a->format, .crf = 18, .no_ai_mark = a->no_ai_mark};
+    *w = (rlm_write_options){
+        .format = a->format, .crf = 18, .no_ai_mark = a->no_ai_mark, .longest = a->longest};
     w->warn = a->quiet ? NULL : warn_line;
 }
 

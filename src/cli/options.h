@@ -67,14 +67,14 @@ typedef struct cli_args {
     const char *against, *keep, *perceptual, *sheet_file, *judge; /* eval */
     const char *prompts_file, *from_metadata, *preview_path, *resume_tokens;
     const char *end_img, *mask, *outpaint;
-    cli_list data, keyframes, mask_boxes, control_files, spans;
-    int64_t width, height, frames, threads, seed, top_k, batch_count, preview_interval;
+    cli_list data, keyframes, mask_boxes, control_files, spans, prompts;
+    int64_t width, height, frames, threads, seed, top_k, batch_count, preview_interval, overlap;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,
         start, max_memory;
     int64_t limit, world_clips, levels; /* eval */
     int no_audio, backward, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
-    int strict, sidecar, no_ai_mark, skip_existing;
+    int strict, sidecar, no_ai_mark, skip_existing, reencode, longest, shortest;
     int no_metadata, quick, sheet, no_truth, print_config, time;
     int64_t port, queue, job_ttl, max_upload, max_state, rate_limit;
     double timeout, max_clip;

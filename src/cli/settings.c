@@ -27,6 +27,8 @@ cJSON *cli_settings(const cli_job *j)
         cJSON_DeleteItemFromObject(o, "frames");
         cJSON_AddNumberToObject(o, "seconds", a->seconds);
     }
+    if (a->shortest || a->longest)
+        cJSON_AddBoolToObject(o, a->longest ? "longest" : "shortest", 1);
     if (j->source_sha[0])
         cJSON_AddStringToObject(o, "source_sha256", j->source_sha);
     return o;
@@ -121,6 +123,11 @@ static const struct {
             {"source", "source", false},
             {"deterministic", "deterministic", false},
             {"backward", "backward", false},
+            {"prompts", "prompts", false},
+            {"overlap", "overlap", false},
+            {"shortest", "shortest", false},
+            {"longest", "longest", false},
+            {"reencode", "reencode", false},
             {"outpaint", "outpaint", false},
             {"mask_boxes", "mask-box", false},
             {"sound_spans", "span", false}};

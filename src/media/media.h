@@ -14,6 +14,7 @@
 #include <libavformat/avformat.h>
 #include <libswresample/swresample.h>
 #include <libswscale/swscale.h>
+#include <stdio.h>
 
 #include "src/base/diag.h"
 
@@ -52,6 +53,12 @@ void rlm_input_true_size(const rlm_input *in, int *width, int *height);
 
 /* JSON object in `text`, copied with rlm_alloc; NULL if it is none. */
 char *rlm_metadata_copy(const char *text);
+
+/* ---- probe.c: what reading will find, before anything is decoded ----------------------------- */
+typedef struct rlm_glance {
+    int has_video, has_audio, origin; /* RLM_ORIGIN_* */
+} rlm_glance;
+int rlm_media_glance(const char *path, rlm_glance *out, rlm_error *err); /* no pipe */
 
 /* ---- video_read.c ---------------------------------------------------------------------------- */
 
@@ -130,14 +137,22 @@ int rlm_audio_file_read(rlm_source *source, const rlm_want *want, rlm_sound *s, 
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-/* Bytes of a file being made: grows, seeks, then lands at its path whole. */
+/* ---- sink.c: bytes of a file being made: grows, seeks, then lands at its path whole. Memory holds
+ * them; with `beside` only the first few MiB, what is longer a file without a name there. */
 typedef struct rlm_sink {
     uint8_t *data;
     int64_t bytes, room, at;
-    int failed; /* out of memory */
+    int failed;         /* errno of the first write that failed */
+    const char *beside; /* borrowed; a path in the folder that has room, or NULL */
+    FILE *spill;        /* all bytes are there; NULL: in data */
 } rlm_sink;
 int rlm_sink_write(rlm_sink *s, const void *data, int64_t bytes); /* bytes or -1 */
 int64_t rlm_sink_seek(rlm_sink *s, int64_t at);
+int64_t rlm_sink_read(const rlm_sink *s, int64_t at, void *to,
+                      int64_t bytes); /* how many; 0: end */
+/* Where the text first stands from there on, or -1. */
+int64_t rlm_sink_find(const rlm_sink *s, const char *text, int64_t from);
+int rlm_sink_check(const rlm_sink *s, rlm_error *err); /* NOMEM or IO when a write failed */
 void rlm_sink_free(rlm_sink *s);
 /* To a file: atomic. "-", devices and pipes: written straight. */
 int rlm_sink_land(const rlm_sink *s, const char *path, rlm_error *err);
@@ -152,14 +167,14 @@ int rlm_mux_open(rlm_mux **out, rlm_sink *sink, const char *format, const rlm_cl
 int rlm_mux_push(rlm_mux *m, const rlm_clip *part, rlm_error *err);
 int rlm_mux_finish(rlm_mux *m, rlm_error *err);
 void rlm_mux_close(rlm_mux **m);
-/* ---- video_write.c: a file piece by piece; memory holds its bytes, not its pictures. Containers
- * only (mp4 mov mkv webm avi). It appears whole in finish, or never. */
+/* ---- video_write.c: a file piece by piece; memory holds one. Containers only (rlm_media_grows).
+ * It appears whole in finish, or never. */
 typedef struct rlm_media_out rlm_media_out;
-int rlm_media_out_serves(const char *path, const char *format); /* 1: a container */
 int rlm_media_out_open(rlm_media_out **out, const char *path, const rlm_clip *shape,
                        const rlm_write_options *options, rlm_error *err);
 int rlm_media_out_push(rlm_media_out *w, const rlm_clip *part, rlm_error *err);
-int rlm_media_out_finish(rlm_media_out *w, rlm_error *err);
+/* metadata: stands instead of the shape's, if it is at most 2 KiB longer; NULL: the shape's. */
+int rlm_media_out_finish(rlm_media_out *w, const char *metadata, rlm_error *err);
 void rlm_media_out_close(rlm_media_out **w);
 
 int rlm_gif_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err);

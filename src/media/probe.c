@@ -170,3 +170,22 @@ int rlm_media_probe(const char *path, char **json, rlm_error *err)
     rlm_source_close(&source);
     return code;
 }
+
+int rlm_media_glance(const char *path, rlm_glance *out, rlm_error *err)
+{
+    rlm_source source;
+    rlm_input input;
+    rlm_want plain;
+    rlm_want_defaults(&plain);
+    RLM_TRY(rlm_source_open(&source, path, PROBE_LIMIT, err));
+    int code = rlm_input_open(&input, &source, plain.max_pixels, err);
+    if (!code) {
+        const AVDictionaryEntry *e = av_dict_get(input.fmt->metadata, "comment", NULL, 0);
+        *out = (rlm_glance){.has_video = input.video >= 0,
+                            .has_audio = input.sound >= 0,
+                            .origin = rlm_origin_of_metadata(e ? e->value : NULL)};
+        rlm_input_close(&input);
+    }
+    rlm_source_close(&source);
+    return code;
+}

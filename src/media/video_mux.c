@@ -29,6 +29,7 @@ struct rlm_mux {
     int64_t sound_at; /* ... of which so many samples are encoded already */
     int64_t sound_total, sound_done; /* samples in all, INT64_MAX: not known yet; encoded */
     bool sound_ends;                 /* no more will come */
+    bool longest;                    /* it may outlast the pictures */
     int64_t pictures;                /* encoded */
 };
 typedef struct rlm_mux mux;
@@ -37,7 +38,8 @@ typedef struct rlm_mux mux;
 
 static int mux_io_write(void *cookie, uint8_t *data, int bytes)
 {
-    return rlm_sink_write(cookie, data, bytes) < 0 ? AVERROR(ENOMEM) : bytes;
+    rlm_sink *s = cookie;
+    return rlm_sink_write(s, data, bytes) < 0 ? AVERROR(s->failed) : bytes;
 }
 
 static int64_t mux_io_seek(void *cookie, int64_t offset, int whence)
@@ -66,10 +68,9 @@ typedef struct sink_view {
 static int view_read(void *cookie, uint8_t *to, int bytes)
 {
     sink_view *v = cookie;
-    int64_t got = v->sink->bytes - v->at < bytes ? v->sink->bytes - v->at : bytes;
+    int64_t got = rlm_sink_read(v->sink, v->at, to, bytes);
     if (got <= 0)
         return AVERROR_EOF;
-    memcpy(to, v->sink->data + v->at, (size_t)got);
     v->at += got;
     return (int)got;
 }
@@ -345,6 +346,7 @@ static int mux_encode(mux *m, AVCodecContext *c, AVStream *st, const AVFrame *fr
         m->packet->stream_index = st->index;
         code = av_interleaved_write_frame(m->fmt, m->packet);
     }
+    RLM_TRY(rlm_sink_check(m->sink, err));
     return rlm_av_fail(err, c->codec->name, "encoding", code);
 }
 
@@ -427,13 +429,15 @@ int rlm_mux_push(mux *m, const rlm_clip *part, rlm_error *err)
     return m->audio && !m->video ? mux_sound_until(m, INT64_MAX, err) : 0;
 }
 
-/* The track ends with the pictures, or with its own last sample. */
+/* The track ends with the pictures, or with its own last sample where there are none or it may be
+ * longer. */
 static int mux_end_sound(mux *m, rlm_error *err)
 {
     RLM_TRY(rlm_sound_push(&m->sound, NULL, 0, 0, 0, 0, NULL, err));
     m->sound_ends = true;
-    m->sound_total =
-        m->video ? mux_samples(m, m->pictures) : m->sound_done + m->sound.pcm.count - m->sound_at;
+    int64_t own = m->sound_done + m->sound.pcm.count - m->sound_at;
+    int64_t pictures = m->video ? mux_samples(m, m->pictures) : 0;
+    m->sound_total = m->video && (!m->longest || own < pictures) ? pictures : own;
     RLM_TRY(mux_sound_until(m, INT64_MAX, err));
     return mux_encode(m, m->audio, m->audio_stream, NULL, err);
 }
@@ -446,9 +450,8 @@ int rlm_mux_finish(mux *m, rlm_error *err)
         RLM_TRY(mux_encode(m, m->video, m->video_stream, NULL, err));
     int code = av_write_trailer(m->fmt);
     avio_flush(m->io);
-    if (code < 0 || m->sink->failed)
-        return rlm_av_fail(err, m->format, "index", code < 0 ? code : AVERROR(ENOMEM));
-    return 0;
+    RLM_TRY(rlm_sink_check(m->sink, err));
+    return code < 0 ? rlm_av_fail(err, m->format, "index", code) : 0;
 }
 
 static int mux_start(mux *m, const char *format, const rlm_clip *clip, const rlm_write_options *o,
@@ -476,7 +479,8 @@ static int mux_start(mux *m, const char *format, const rlm_clip *clip, const rlm
         RLM_TRY(mux_open_video(m, &clip->video, o, err));
     if (clip->audio.count)
         RLM_TRY(mux_open_audio(m, &clip->audio, err));
-    if (clip->audio.count && clip->video.count)
+    m->longest = o->longest != 0;
+    if (clip->audio.count && clip->video.count && !m->longest)
         m->sound_total = mux_samples(m, clip->video.count);
     if (clip->metadata)
         av_dict_set(&m->fmt->metadata, "comment", clip->metadata, 0);

@@ -1,4 +1,4 @@
-/* rlm_clip -> any file: which writer, checks, and how the bytes land. Files are made in memory (an
+/* rlm_clip -> any file: which writer, checks, and how the bytes land. Files are made in a sink (an
  * encoded clip is small beside its pixels) and appear whole or not at all. */
 #include "src/media/media.h"
 
@@ -12,63 +12,6 @@
 #include "src/base/mem.h"
 
 enum { WRITE_MAX_SIDE = 16384, WRITE_DEFAULT_CRF = 18, WRITE_PATH_LIMIT = 4096 };
-
-/* ---- The sink -------------------------------------------------------------------------------- */
-
-int rlm_sink_write(rlm_sink *s, const void *data, int64_t bytes)
-{
-    if (s->failed || bytes < 0)
-        return -1;
-    int64_t end = s->at + bytes;
-    if (end > s->room) {
-        int64_t room = s->room ? s->room * 2 : 1 << 16;
-        room = room < end ? end : room;
-        uint8_t *grown = rlm_realloc(s->data, (size_t)s->bytes, (size_t)room);
-        if (!grown) {
-            s->failed = 1;
-            return -1;
-        }
-        s->data = grown;
-        s->room = room;
-    }
-    if (s->at > s->bytes)
-        memset(s->data + s->bytes, 0, (size_t)(s->at - s->bytes));
-    if (bytes)
-        memcpy(s->data + s->at, data, (size_t)bytes);
-    s->at = end;
-    if (end > s->bytes)
-        s->bytes = end;
-    return (int)bytes;
-}
-
-int64_t rlm_sink_seek(rlm_sink *s, int64_t at)
-{
-    if (at < 0)
-        return -1;
-    s->at = at;
-    return at;
-}
-
-void rlm_sink_free(rlm_sink *s)
-{
-    rlm_free(s->data);
-    *s = (rlm_sink){0};
-}
-
-int rlm_sink_land(const rlm_sink *s, const char *path, rlm_error *err)
-{
-    if (strcmp(path, "-"))
-        return rlm_file_write(path, s->data, (size_t)s->bytes, err);
-    for (int64_t done = 0; done < s->bytes;) {
-        ssize_t n = write(STDOUT_FILENO, s->data + done, (size_t)(s->bytes - done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return rlm_fail(err, RLM_E_IO, "stdout: %s", strerror(errno));
-        done += n;
-    }
-    return 0;
-}
 
 /* ---- Formats --------------------------------------------------------------------------------- */
 
@@ -260,11 +203,10 @@ static int write_plan(const char *path, const rlm_clip *clip, rlm_write_options 
 static int write_land(rlm_sink *sink, const char *path, const char *muxer, int origin, int code,
                       rlm_error *err)
 {
-    if (!code && origin) {
+    if (!code && origin)
         rlm_mark_file(sink, muxer, origin);
-        if (sink->failed)
-            code = rlm_fail(err, RLM_E_NOMEM, "no memory for %lld bytes", (long long)sink->bytes);
-    }
+    if (!code)
+        code = rlm_sink_check(sink, err);
     if (code)
         rlm_fail_prefix(err, code, "%s", path);
     else
@@ -308,15 +250,31 @@ int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_opti
 
 /* ---- Piece by piece ---- */
 
+enum { METADATA_SPARE = 2048 };
+
 struct rlm_media_out {
     char *path;
     const format_row *row;
     rlm_sink sink;
     rlm_mux *mux;
     int origin;
+    char *held; /* the metadata as it stands in the file, blanks behind; NULL: none */
 };
 
-int rlm_media_out_serves(const char *path, const char *format)
+/* Containers keep their tags in front of what they are to tell of: room is left behind the text. */
+static char *hold_metadata(const char *text)
+{
+    size_t n = strlen(text);
+    char *held = rlm_alloc(n + METADATA_SPARE + 1);
+    if (held) {
+        memcpy(held, text, n);
+        memset(held + n, ' ', METADATA_SPARE);
+        held[n + METADATA_SPARE] = 0;
+    }
+    return held;
+}
+
+int rlm_media_grows(const char *path, const char *format)
 {
     const format_row *row;
     rlm_error none;
@@ -339,6 +297,10 @@ int rlm_media_out_open(rlm_media_out **out, const char *path, const rlm_clip *sh
         code =
             rlm_fail(err, RLM_E_UNSUPPORTED, "%s: %s files are written whole", path, w->row->name);
     w->origin = code ? 0 : part.origin;
+    struct stat st; /* pipes and devices have no folder to write beside */
+    w->sink.beside = strcmp(path, "-") && (stat(path, &st) || S_ISREG(st.st_mode)) ? w->path : NULL;
+    if (!code && part.metadata && !(part.metadata = w->held = hold_metadata(part.metadata)))
+        code = rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", path);
     if (!code) {
         code = rlm_mux_open(&w->mux, &w->sink, w->row->muxer, &part, &o, err);
         if (code)
@@ -356,9 +318,27 @@ int rlm_media_out_push(rlm_media_out *w, const rlm_clip *part, rlm_error *err)
     return code ? rlm_fail_prefix(err, code, "%s", w->path) : 0;
 }
 
-int rlm_media_out_finish(rlm_media_out *w, rlm_error *err)
+/* Another text where the held one stands: in mov files that is twice. */
+static void change_metadata(rlm_media_out *w, const char *text)
+{
+    size_t room = w->held ? strlen(w->held) : 0, n = text ? strlen(text) : 0;
+    char *now = n && n <= room ? rlm_alloc(room) : NULL;
+    if (!now)
+        return;
+    memcpy(now, text, n);
+    memset(now + n, ' ', room - n);
+    for (int64_t at = 0; (at = rlm_sink_find(&w->sink, w->held, at)) >= 0; at += (int64_t)room) {
+        rlm_sink_seek(&w->sink, at);
+        rlm_sink_write(&w->sink, now, (int64_t)room);
+    }
+    rlm_free(now);
+}
+
+int rlm_media_out_finish(rlm_media_out *w, const char *metadata, rlm_error *err)
 {
     int code = rlm_mux_finish(w->mux, err);
+    if (!code)
+        change_metadata(w, metadata);
     return write_land(&w->sink, w->path, w->row->muxer, w->origin, code, err);
 }
 
@@ -369,6 +349,7 @@ void rlm_media_out_close(rlm_media_out **w)
     rlm_mux_close(&(*w)->mux);
     rlm_sink_free(&(*w)->sink);
     rlm_free((*w)->path);
+    rlm_free((*w)->held);
     rlm_free(*w);
     *w = NULL;
 }

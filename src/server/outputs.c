@@ -77,13 +77,23 @@ static int write_sheet(rlm_work *work, const rlm_clip *clip, const char *name, i
     return code;
 }
 
+/* What the writer has to say about the file goes to the client with the job. */
+static void noted(void *cookie, const char *text)
+{
+    rlm_work *work = cookie;
+    snprintf(work->result.note, sizeof work->result.note, "%.159s", text);
+}
+
 int rlm_outputs_write(rlm_work *work, const rlm_worker *worker, const rlm_request *request,
                       rlm_clip *clip, rlm_error *err)
 {
     char path[RLM_STORE_PATH], name[24];
     const char *format = rlm_format_get(work->wish->format)->name;
-    rlm_write_options options = {
-        .format = format, .crf = 18, .no_metadata = work->wish->no_metadata};
+    rlm_write_options options = {.format = format,
+                                 .crf = 18,
+                                 .no_metadata = work->wish->no_metadata,
+                                 .warn = noted,
+                                 .warn_cookie = work};
     snprintf(name, sizeof name, "output.%s", format);
     rlm_store_file_path(work->store, work->id, name, path);
     char *text = settings_text(work, worker, request);

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -459,6 +460,40 @@ def n19_decoder_child_refuses_to_be_called():
 
 
 # ---- Keys, hosts, origins -----------------------------------------------------------------------------
+
+
+def s14_another_codec_is_said_with_the_job():
+    """A libavcodec without H.264, by two functions put before its own: VP9 instead, and told so."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        source, shim = os.path.join(folder, "shim.c"), os.path.join(folder, "shim.so")
+        with open(source, "w") as f:
+            f.write("""#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+void *avcodec_find_encoder(int id)
+{
+    void *(*real)(int) = (void *(*)(int))dlsym(RTLD_NEXT, "avcodec_find_encoder");
+    return id == 27 ? 0 : real(id); /* AV_CODEC_ID_H264 */
+}
+void *avcodec_find_encoder_by_name(const char *name)
+{
+    void *(*real)(const char *) = (void *(*)(const char *))dlsym(RTLD_NEXT, "avcodec_find_encoder_by_name");
+    return strstr(name, "264") ? 0 : real(name);
+}
+""")
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+        s = Server(env={"LD_PRELOAD": shim})
+        try:
+            video = s.make(num_frames=2)
+            check(any("no H.264 encoder: VP9 instead" in w for w in video["warnings"]), str(video["warnings"]))
+            told = [data for name, data in s.events(video) if name == "status"]
+            check(told and told[-1]["warnings"] == video["warnings"], str(told))
+            s.stop()
+        finally:
+            s.kill()
 
 
 def n18_other_addresses_need_a_key():

@@ -148,6 +148,31 @@ static int do_extend(rlm_error *e, digest *d)
     return do_request(&r, 0.5, e, d);
 }
 
+static void digest_part(void *d, const rlm_clip *part)
+{
+    add_clip(d, part);
+}
+
+static int do_extend_file(rlm_error *e, digest *d)
+{
+    rlm_request r;
+    rlm_session *s = NULL;
+    digest made = *d;
+    rlm_extend_hooks hooks = {.part = digest_part, .cookie = &made};
+    const char *const words[] = {"a red ball", "grass"};
+    small_request(&r);
+    r.prompts = words;
+    r.prompt_count = 2;
+    int code = rlm_session_open(&s, engine, e);
+    if (!code)
+        code = rlm_extend_file(s, &r, file_in("film.mkv"), 0.5, file_in("grown.mkv"), NULL, &hooks,
+                               NULL, e);
+    if (!code)
+        *d = made;
+    rlm_session_close(&s);
+    return code;
+}
+
 static int do_paint(rlm_error *e, digest *d)
 {
     rlm_request r;
@@ -326,10 +351,11 @@ static const struct {
     int sparse; /* of the quick run: every (1 + n / sparse)-th, it takes long */
 } scenes[] = {
     {"open", do_open, 8},          {"encode", do_encode, 64},  {"decode", do_decode, 64},
-    {"generate", do_generate, 12}, {"extend", do_extend, 6},   {"paint", do_paint, 6},
-    {"stylize", do_stylize, 6},    {"tokens", do_tokens, 64},  {"settings", do_settings, 64},
-    {"media", do_media, 32},       {"convert", do_convert, 8}, {"world", do_world, 64},
-    {"wish", do_wish, 64},         {"train", do_train, 2},     {"serve", do_serve, 8},
+    {"generate", do_generate, 12}, {"extend", do_extend, 6},   {"extend_file", do_extend_file, 6},
+    {"paint", do_paint, 6},        {"stylize", do_stylize, 6}, {"tokens", do_tokens, 64},
+    {"settings", do_settings, 64}, {"media", do_media, 32},    {"convert", do_convert, 8},
+    {"world", do_world, 64},       {"wish", do_wish, 64},      {"train", do_train, 2},
+    {"serve", do_serve, 8},
 };
 
 /* ---- One failure ----------------------------------------------------------------------------- */
@@ -389,6 +415,7 @@ static void prepare(void)
     rlm_clip sound = {.audio = source.audio};
     CHECK(!rlm_encode(session, &source, &video_codes, &audio_codes, &err));
     CHECK(!mkdir(file_in("data"), 0700));
+    CHECK(!rlm_media_write(file_in("film.mkv"), &source, NULL, &err));
     CHECK(!rlm_media_write(file_in("data/a.wav"), &sound, NULL, &err));
     CHECK(!rlm_media_write(file_in("data/b.wav"), &sound, NULL, &err));
 }

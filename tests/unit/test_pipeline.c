@@ -138,6 +138,76 @@ static void case_extend(void)
     rlm_clip_free(&film);
 }
 
+/* What leaves for a file window by window is what is made in memory. */
+typedef struct grown {
+    int pictures, asked;
+    int64_t samples;
+} grown;
+
+static void grown_part(void *cookie, const rlm_clip *part)
+{
+    grown *s = cookie;
+    s->pictures += part->video.count;
+    s->samples += part->audio.count;
+}
+
+static const char *grown_settings(void *cookie, const rlm_report *report)
+{
+    grown *s = cookie;
+    s->asked++;
+    return report ? "{\"at\":\"the end\"}" : "{}";
+}
+
+static void case_extend_file(void)
+{
+    static const char *const words[] = {"a red ball", "grass"};
+    enum { FRAMES = 22, MORE = 20 };
+    char in[4096], longer[4096];
+    rlm_clip film = make_clip(FRAMES, 32, 32, 8, 2000 * FRAMES, 16000);
+    snprintf(in, sizeof in, "%s", in_root("extend_in.avi"));
+    snprintf(longer, sizeof longer, "%s", in_root("extend_out.avi"));
+    CHECK(!rlm_media_write(in, &film, NULL, &err));
+    for (int i = 0; i < 4; i++) {
+        rlm_clip whole = {0}, read = {0};
+        grown s = {0};
+        rlm_extend_hooks hooks = {.part = grown_part, .settings = grown_settings, .cookie = &s};
+        plain_request();
+        request.width = request.height = 32;
+        request.overlap = i == 1 ? 5 : 0;
+        request.reencode = i == 2;
+        request.prompts = words;
+        request.prompt_count = i == 3 ? 2 : 0;
+        if (rlm_extend(session, &request, &film, MORE / 8.0, &whole, NULL, &err) ||
+            rlm_extend_file(session, &request, in, MORE / 8.0, longer, NULL, &hooks, NULL, &err) ||
+            rlm_media_read(longer, NULL, &read, &err))
+            TEST_FAILED("extend: %s", err.text);
+        CHECK(s.asked == 2 && s.pictures == FRAMES + MORE && s.samples == 2000 * s.pictures);
+        CHECK(read.video.count == FRAMES + MORE && read.audio.count == whole.audio.count);
+        CHECK(whole.video.count == FRAMES + MORE && read.metadata && strstr(read.metadata, "end"));
+        CHECK(!memcmp(read.video.rgb, whole.video.rgb, (size_t)read.video.count * 32 * 32 * 3));
+        CHECK(!memcmp(read.audio.samples, whole.audio.samples,
+                      (size_t)read.audio.count * sizeof(float)));
+        CHECK(request.reencode == !!memcmp(whole.video.rgb, film.video.rgb, FRAMES * 32 * 32 * 3));
+        rlm_clip_free(&read);
+        rlm_clip_free(&whole);
+    }
+    plain_request();
+    request.backward = 1;
+    CHECK(rlm_extend_file(session, &request, in, 1, longer, NULL, NULL, NULL, &err) ==
+          RLM_E_UNSUPPORTED);
+    request.backward = 0;
+    request.overlap = 7;
+    CHECK(rlm_extend_file(session, &request, in, 1, longer, NULL, NULL, NULL, &err) == RLM_E_RANGE);
+    request.overlap = 0;
+    CHECK(rlm_extend_file(session, &request, in, -1, longer, NULL, NULL, NULL, &err) ==
+          RLM_E_RANGE);
+    CHECK(rlm_extend_file(session, &request, "none.mp4", 1, longer, NULL, NULL, NULL, &err) ==
+          RLM_E_IO);
+    remove(in);
+    remove(longer);
+    rlm_clip_free(&film);
+}
+
 /* ---- Progress and cancel --------------------------------------------------------------------- */
 
 typedef struct told {
@@ -404,6 +474,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_other_tasks);
     TEST_CASE(case_slow_pictures);
     TEST_CASE(case_extend);
+    TEST_CASE(case_extend_file);
     TEST_CASE(case_cancel);
     TEST_CASE(case_preview);
     TEST_CASE(case_token_files);
