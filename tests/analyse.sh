@@ -39,7 +39,7 @@ run_gcc() {
   arguments | grep -F -f <(printf '%s \n' "${files[@]}") | sed 's/^\([^ ]*\) \(.*\)$/-O1 -c -o \/dev\/null -fanalyzer -Wno-pedantic \2 \1/' |
     xargs -P "$jobs" -d '\n' -I{} sh -c "gcc {} 2>&1" | tee "$build/gcc.log" |
     grep -E 'warning: .*\[-Wanalyzer' | grep -vEf <(grep -v '^#' tests/analyse/gcc.txt)
-  [ "${PIPESTATUS[3]}" -ne 0 ] # nothing is left
+  [ "${PIPESTATUS[6]}" -ne 0 ] # nothing is left
 }
 
 run_tidy() {
