@@ -83,8 +83,10 @@ static int add_sequence(list l[LISTS], rlm_lm_mix *m, int kind, int place, int *
     add(&l[SEQUENCES], SEQUENCE_COLUMNS, row);
     add(&l[IDS], b.len, b.ids);
     add(&l[POS], 3 * (int64_t)b.len, b.pos);
-    for (int i = 0; i < b.len; i++)
-        add(&l[TARGET], 1, &(int32_t){b.target[i]});
+    for (int i = 0; i < b.len; i++) {
+        const int32_t target = b.target[i];
+        add(&l[TARGET], 1, &target);
+    }
     ++*made;
     return 0;
 }
