@@ -32,7 +32,7 @@ void rlm_request_defaults(rlm_request *request)
                              .source = RLM_SOURCE_NONE,
                              .video = {.temperature = 0.9f, .top_k = 0, .top_p = 0.9f},
                              .audio_sampling = {.temperature = 0.9f, .top_k = 0, .top_p = 0.9f},
-                             .cfg_scale = 3.0f,
+                             .cfg_scale = 4.5f,
                              .preview_share = 0.05};
 }
 

@@ -275,7 +275,7 @@ function fillForm(s) {
   const seconds = s.seconds || (s.num_frames || s.frames || 0) / fps;
   if (seconds) $("seconds").value = Math.min(8, seconds);
   setValue("seed", s.seed);
-  setValue("guidance", s.guidance_scale ?? s.cfg_scale ?? props.defaults.guidance_scale ?? 1.5);
+  setValue("guidance", s.guidance_scale ?? s.cfg_scale ?? props.defaults.guidance_scale ?? 4.5);
   for (const name of NUMBERS) if (s[name] !== undefined) setValue(name, round(s[name]));
   if (s.generate_sound !== undefined) $("sound").checked = s.generate_sound === true || s.generate_sound === "true";
   if (s.audio !== undefined) $("sound").checked = s.audio === true;

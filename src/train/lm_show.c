@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const rlm_lm_sampling VIDEO_SAMPLING = {
-    .temperature = 1.0f, .top_p = 0.95f, .cfg_scale = 3.0f};
+    .temperature = 1.0f, .top_p = 0.95f, .cfg_scale = 4.5f};
 static const rlm_lm_sampling SOUND_SAMPLING = {
     .temperature = 0.95f, .top_p = 0.95f, .cfg_scale = 2.0f};
 enum { FPS = 8, FRAMES_PER_LATENT = 4 };
