@@ -1,4 +1,7 @@
-"""Files of the web page -> one C table (src/server/page.h). embed.py OUTPUT.c FILE..."""
+"""Files of the web page -> one C table (src/server/page.h). embed.py OUTPUT.c FILE...
+Style sheets go into the page itself, which then paints without waiting for a second answer; the sum
+of each is for the page's policy."""
+import base64
 import gzip
 import hashlib
 import pathlib
@@ -20,11 +23,29 @@ def array(name, data):
     return f"static const unsigned char {name}[] = {{\n" + ",\n".join(rows) + "};\n"
 
 
+def inline_styles(html, styles):
+    """-> the page with its <link>s replaced, and the sums as a policy names them"""
+    sums = []
+    for name, text in styles.items():
+        link = f'<link rel="stylesheet" href="/{name}">'
+        assert link in html, f"the page does not load {name}"
+        html = html.replace(link, f"<style>{text}</style>")
+        sums.append("'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'")
+    return html, " ".join(sums)
+
+
 def main(output, *paths):
+    paths = list(map(pathlib.Path, paths))
+    styles = {p.name: p.read_text() for p in paths if p.suffix == ".css"}
+    paths = [p for p in paths if p.suffix != ".css"]
+    sums = ""
     text = ['/* Made by embed.py. */\n#include "src/server/page.h"\n']
     table = []
-    for i, path in enumerate(map(pathlib.Path, paths)):
+    for i, path in enumerate(paths):
         data = path.read_bytes()
+        if path.suffix == ".html":
+            html, sums = inline_styles(data.decode(), styles)
+            data = html.encode()
         small = gzip.compress(data, 9, mtime=0)
         zipped = len(small) < len(data)
         text.append(array(f"file_{i}", data))
@@ -38,6 +59,7 @@ def main(output, *paths):
         )
     text.append("const rlm_page_file rlm_page_files[] = {\n" + "".join(table) + "};\n")
     text.append(f"const int rlm_page_count = {len(table)};\n")
+    text.append(f'const char rlm_page_styles[] = "{sums}";\n')
     pathlib.Path(output).write_text("".join(text))
 
 

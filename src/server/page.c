@@ -1,12 +1,13 @@
 /* The web page: embedded files, under a policy that lets them load nothing but themselves and talk
  * to no one but this server. */
+#include <stdio.h>
 #include <string.h>
 
 #include "src/server/http.h"
 #include "src/server/page.h"
 
 static const char policy[] =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'self'; style-src %s; img-src 'self' data: blob:; "
     "media-src 'self' data: blob:; connect-src 'self'; manifest-src 'self'; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'";
 
@@ -22,7 +23,9 @@ static void add_headers(struct MHD_Response *r, const rlm_page_file *f)
     MHD_add_response_header(r, "ETag", f->etag);
     MHD_add_response_header(r, "Cache-Control", "no-cache");
     MHD_add_response_header(r, "Vary", "Accept-Encoding");
-    MHD_add_response_header(r, "Content-Security-Policy", policy);
+    char text[1024];
+    snprintf(text, sizeof text, policy, rlm_page_styles);
+    MHD_add_response_header(r, "Content-Security-Policy", text);
     MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
     MHD_add_response_header(r, "Cross-Origin-Opener-Policy", "same-origin");
     MHD_add_response_header(r, "Permissions-Policy", "camera=(), microphone=(), geolocation=()");

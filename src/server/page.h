@@ -14,5 +14,6 @@ typedef struct rlm_page_file {
 
 extern const rlm_page_file rlm_page_files[];
 extern const int rlm_page_count;
+extern const char rlm_page_styles[]; /* sums of the style sheets within the page, for its policy */
 
 #endif
