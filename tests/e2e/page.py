@@ -212,19 +212,6 @@ def case_extend(b, base, shots):
     b.click("#clear")
 
 
-def case_sound_spans(b, base, shots):
-    b.click_text("Extend")
-    b.js("const e = document.querySelector('#given select'); e.value = 'sound'; e.dispatchEvent(new Event('change'));"
-         "document.getElementById('more').open = true")
-    b.keys("#sound_spans", "0.25-0.5")
-    assert "seconds of its sound" in b.js("return document.getElementById('task-line').textContent")
-    b.click("#go")
-    finished(b, 4)
-    made = request(base + "/v1/videos")["data"][0]
-    assert made["settings"].get("sound_spans") == "0.25-0.5", made["settings"]
-    b.click("#clear")
-
-
 def case_settings_from_file(b, base, shots):
     made = [v for v in request(base + "/v1/videos")["data"] if v["seed"] == 7]
     path = pathlib.Path(b.folder) / "made.mp4"
@@ -275,8 +262,7 @@ def case_quiet_console(b, base, shots):
 
 
 CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
-         case_preview_and_cancel, case_picture, case_extend, case_sound_spans,
-         case_settings_from_file,
+         case_preview_and_cancel, case_picture, case_extend, case_settings_from_file,
          case_keyboard, case_phone, case_dark, case_quiet_console]
 
 
