@@ -1,83 +1,40 @@
 /* Training against its PyTorch twin: from the same weights, on the same batches, the C optimiser
  * and losses must walk the curve of tests/golden/twin_train_video.py --fixture. */
-#include "src/train/train.h"
-#include "tests/test.h"
+#include "tests/golden/video_rig.h"
 
 enum { STEPS = 16, BATCHES = 3, TERMS = 6, BATCH_FLOATS = 2 * 9 * 16 * 32 * 3 };
 
-static const rlm_video_config TINY = {.bits = 6,
-                                      .haar = 1,
-                                      .factorised = 1,
-                                      .levels = 2,
-                                      .channels = {8, 16},
-                                      .blocks = {1, 1},
-                                      .down_t = {1},
-                                      .down_s = {2},
-                                      .groups = 4};
 static const char *const TERM[TERMS] = {"L1", "L2", "bit entropy", "use", "commitment", "norm"};
 
-typedef struct bench {
-    rlm_kernels k;
-    rlm_arena arena;
-    rlm_par *par;
-    rlm_params params;
-    rlm_video *video;
-    rlm_tape tape;
-    rlm_run run;
+typedef struct follower {
+    bench b;
     rlm_optim optim;
     rlm_recipe recipe;
-    rlm_safetensors st;
-} bench;
+} follower;
 
-static int bench_open(bench *b, const char *mask)
+static int follower_open(follower *f, const char *mask)
 {
     rlm_error err = {0};
-    *b = (bench){0};
-    rlm_recipe_defaults(&b->recipe, RLM_TRAIN_VIDEO);
-    b->recipe.warmup = 0;
-    b->recipe.decay = 0;
-    b->recipe.ema = 0.9;
-    int code = rlm_kernels_init_training(&b->k, mask, &err);
-    code = code ? code : rlm_par_open(&b->par, 2, &err);
-    code = code ? code : rlm_arena_reserve(&b->arena, (size_t)1 << 30, &err);
-    code = code ? code : rlm_arena_commit(&b->arena, (size_t)1 << 28, &err);
-    code = code ? code : rlm_st_open(&b->st, "tests/golden/video_curve.safetensors", &err);
-    code = code ? code : rlm_video_new(&b->video, &TINY, &b->params, &err);
-    code = code ? code : rlm_params_allocate(&b->params, true, &err);
-    code = code ? code : rlm_params_load(&b->params, &b->st, "w.", &err);
-    code = code ? code : rlm_params_pack(&b->params, &b->k, b->par, true, &err);
-    code = code ? code : rlm_optim_new(&b->optim, &b->params, &b->recipe, &err);
-    b->run = (rlm_run){.k = &b->k, .arena = &b->arena, .par = b->par, .tape = &b->tape};
-    if (code)
-        fprintf(stderr, "%s\n", err.text);
+    *f = (follower){0};
+    rlm_recipe_defaults(&f->recipe, RLM_TRAIN_VIDEO);
+    f->recipe.warmup = 0;
+    f->recipe.decay = 0;
+    f->recipe.ema = 0.9;
+    int code = bench_open(&f->b, "tests/golden/video_curve.safetensors", &TINY, mask);
+    code = code ? code : rlm_optim_new(&f->optim, &f->b.params, &f->recipe, &err);
     return code;
 }
 
-static void bench_close(bench *b)
+static void follower_close(follower *f)
 {
-    rlm_optim_free(&b->optim);
-    rlm_tape_free(&b->tape);
-    rlm_video_free(&b->video);
-    rlm_params_free(&b->params);
-    rlm_st_close(&b->st);
-    rlm_arena_release(&b->arena);
-    rlm_par_close(&b->par);
-}
-
-/* A tensor of the fixture as f32, heap. */
-static float *expected(const bench *b, const char *name)
-{
-    const rlm_tensor *t = rlm_st_find(&b->st, name);
-    if (!t)
-        return NULL;
-    float *out = rlm_alloc((size_t)rlm_tensor_count(t) * sizeof *out);
-    rlm_st_to_f32(t, out);
-    return out;
+    rlm_optim_free(&f->optim);
+    bench_close(&f->b);
 }
 
 /* One step on a batch, the losses and weights of train_video.c. */
-static void step(bench *b, float *x, double terms[TERMS])
+static void step(follower *f, float *x, double terms[TERMS])
 {
+    bench *b = &f->b;
     int64_t shape[5] = {2, 9, 16, 32, 3};
     rlm_tensor in = rlm_tensor_view(x, RLM_F32, 5, shape);
     rlm_rmsnorm sphere = {.dim = TINY.bits, .eps = 1e-6f};
@@ -95,20 +52,21 @@ static void step(bench *b, float *x, double terms[TERMS])
     terms[3] = bits.batch_entropy;
     terms[4] = bits.commitment;
     rlm_backward(&b->run, &b->tape);
-    terms[5] = rlm_optim_step(&b->optim, &b->run, &b->recipe);
+    terms[5] = rlm_optim_step(&f->optim, &b->run, &f->recipe);
     CHECK(rlm_params_pack(&b->params, &b->k, b->par, true, &err) == 0);
 }
 
 /* The averaged weights at the end, all of them as one vector: |a - b| / |b|. */
-static double weights_apart(const bench *b)
+static double weights_apart(const follower *f)
 {
+    const bench *b = &f->b;
     double diff = 0, size = 0;
     for (int i = 0; i < b->params.count; i++) {
         const rlm_param *p = b->params.items[i];
         char name[128];
         snprintf(name, sizeof name, "e.%s", p->name);
         float *e = expected(b, name);
-        const float *mine = b->optim.ema + (p->data - b->params.data);
+        const float *mine = f->optim.ema + (p->data - b->params.data);
         CHECK(e);
         for (int64_t k = 0; e && k < p->count; k++) {
             diff += ((double)mine[k] - e[k]) * ((double)mine[k] - e[k]);
@@ -124,28 +82,28 @@ static double weights_apart(const bench *b)
  */
 static void follow(const char *mask, double pixels, double others, double apart)
 {
-    bench b;
-    if (bench_open(&b, mask)) {
+    follower f;
+    if (follower_open(&f, mask)) {
         CHECK(!"opens");
         return;
     }
-    float *x = expected(&b, "x"), *curve = expected(&b, "curve");
+    float *x = expected(&f.b, "x"), *curve = expected(&f.b, "curve");
     CHECK(x && curve);
     for (int i = 0; i < STEPS && x && curve; i++) {
         double terms[TERMS];
-        step(&b, x + (size_t)(i % BATCHES) * BATCH_FLOATS, terms);
+        step(&f, x + (size_t)(i % BATCHES) * BATCH_FLOATS, terms);
         for (int k = 0; k < TERMS; k++) {
             double want = curve[i * TERMS + k], tolerance = k < 2 ? pixels : others;
             if (!(fabs(terms[k] - want) <= tolerance * fabs(want)))
                 TEST_FAILED("step %d: %s %.6f, the twin's %.6f", i, TERM[k], terms[k], want);
         }
     }
-    double d = weights_apart(&b);
+    double d = weights_apart(&f);
     if (!(d <= apart))
         TEST_FAILED("weights after %d steps are off by %.3g", STEPS, d);
     rlm_free(x);
     rlm_free(curve);
-    bench_close(&b);
+    follower_close(&f);
 }
 
 static void reference_follows(void)

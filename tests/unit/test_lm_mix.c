@@ -3,7 +3,7 @@
 #include "src/train/lm_train.h"
 #include "tests/test.h"
 
-enum { CLIPS = 12, SIDE = 3, CODES = SIDE * SIDE, PIECES = 2048 };
+enum { CLIPS = 12, SIDE = 3, CODES = SIDE * SIDE, PIECES = 2048, BATCHES = 40 };
 
 /* Clip i: one picture of codes of its own and one caption; every third is of the other source. */
 static void make_store(rlm_lm_store *s, rlm_lm_clip *clips, int32_t *codes)
@@ -58,62 +58,64 @@ static void check_pairs(const rlm_lm_batch *b)
     }
 }
 
-static void test_pairs(void)
-{
-    static rlm_lm_clip clips[CLIPS];
+typedef struct bench {
+    rlm_lm_clip clips[CLIPS];
     int32_t codes[CLIPS * CODES];
     rlm_lm_store store;
-    rlm_dataset none = {0};
+    rlm_dataset none;
+    rlm_lm_mix mix;
+} bench;
+
+static void open_mix(bench *b, bool told)
+{
     rlm_vocab vocab = {4, PIECES, 1 << 18, 1024};
     rlm_recipe r;
-    rlm_lm_mix m;
     rlm_error err = {0};
-    make_store(&store, clips, codes);
+    make_store(&b->store, b->clips, b->codes);
+    for (int i = 0; i < CLIPS && !told; i++)
+        b->clips[i].text_count[0] = b->clips[i].text_count[1] = 0;
     rlm_recipe_defaults(&r, RLM_TRAIN_LM);
     r.batch = 8;
-    CHECK(rlm_lm_mix_open(&m, &store, &none, CLIPS, &vocab, &r, &err) == 0);
+    CHECK(rlm_lm_mix_open(&b->mix, &b->store, &b->none, CLIPS, &vocab, &r, &err) == 0);
+}
+
+static void test_pairs(void)
+{
+    static bench b;
+    open_mix(&b, true);
     int paired = 0, different = 0;
-    for (int i = 0; i < 40; i++) {
-        rlm_lm_batch b;
-        CHECK(rlm_lm_mix_fill(&m, i, &b, &err) == 0);
-        if (!m.paired)
+    for (int i = 0; i < BATCHES; i++) {
+        rlm_lm_batch batch;
+        rlm_error err = {0};
+        CHECK(rlm_lm_mix_fill(&b.mix, i, &batch, &err) == 0);
+        if (!b.mix.paired)
             continue;
-        check_pairs(&b);
+        check_pairs(&batch);
         paired++;
-        for (int n = 0; n + 1 < b.batch; n += 2) {
+        for (int n = 0; n + 1 < batch.batch; n += 2) {
             int32_t ignored[CODES];
             int mine, another;
-            read_sequence(&b, n, ignored, &mine);
-            read_sequence(&b, n + 1, ignored, &another);
+            read_sequence(&batch, n, ignored, &mine);
+            read_sequence(&batch, n + 1, ignored, &another);
             different += mine != another;
         }
     }
     CHECK(paired > 10 && different > paired); /* kinds without video frames are left out */
-    rlm_lm_mix_free(&m);
+    rlm_lm_mix_free(&b.mix);
 }
 
 /* Without words there is nothing to tell apart: no pairs. */
 static void test_untold(void)
 {
-    static rlm_lm_clip clips[CLIPS];
-    int32_t codes[CLIPS * CODES];
-    rlm_lm_store store;
-    rlm_dataset none = {0};
-    rlm_vocab vocab = {4, PIECES, 1 << 18, 1024};
-    rlm_recipe r;
-    rlm_lm_mix m;
-    rlm_error err = {0};
-    make_store(&store, clips, codes);
-    for (int i = 0; i < CLIPS; i++)
-        clips[i].text_count[0] = clips[i].text_count[1] = 0;
-    rlm_recipe_defaults(&r, RLM_TRAIN_LM);
-    CHECK(rlm_lm_mix_open(&m, &store, &none, CLIPS, &vocab, &r, &err) == 0);
-    for (int i = 0; i < 40; i++) {
-        rlm_lm_batch b;
-        CHECK(rlm_lm_mix_fill(&m, i, &b, &err) == 0);
-        CHECK(!m.paired);
+    static bench b;
+    open_mix(&b, false);
+    for (int i = 0; i < BATCHES; i++) {
+        rlm_lm_batch batch;
+        rlm_error err = {0};
+        CHECK(rlm_lm_mix_fill(&b.mix, i, &batch, &err) == 0);
+        CHECK(!b.mix.paired);
     }
-    rlm_lm_mix_free(&m);
+    rlm_lm_mix_free(&b.mix);
 }
 
 int main(int argc, char **argv)
