@@ -1,8 +1,8 @@
-/* Extension from file to file: what is finished leaves for the output window by window.
- *
- *   source -> pictures, sound (or, through the tokenizers, what these make of them) -\
- *   windows ---------------------------------------------------------------------------> clip ->
- * file the last few stay <------/  */
+/* Extension from file to file: what is finished leaves for the output window by window. The
+ * source's pictures and sound (or what the tokenizers make of them) enter the clip as they are
+ * read, then windows grow it; whatever no later window needs goes to the file, and the last few
+ * pictures stay.
+ */
 #include "src/pipeline.h"
 
 #include <string.h>

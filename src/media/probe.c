@@ -151,41 +151,49 @@ static char *probe_print(const rlm_input *in)
     return text;
 }
 
-int rlm_media_probe(const char *path, char **json, rlm_error *err)
-{
+typedef struct opened {
     rlm_source source;
     rlm_input input;
+} opened;
+
+/* On failure nothing stays open. */
+static int open_file(opened *o, const char *path, rlm_error *err)
+{
     rlm_want plain;
     rlm_want_defaults(&plain);
-    RLM_TRY(rlm_source_open(&source, path, PROBE_LIMIT, err));
-    int code = rlm_input_open(&input, &source, plain.max_pixels, err);
-    if (!code) {
-        char *text = probe_print(&input);
-        if (text)
-            *json = text;
-        else
-            code = rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", source.name);
-        rlm_input_close(&input);
-    }
-    rlm_source_close(&source);
+    RLM_TRY(rlm_source_open(&o->source, path, PROBE_LIMIT, err));
+    int code = rlm_input_open(&o->input, &o->source, plain.max_pixels, err);
+    if (code)
+        rlm_source_close(&o->source);
+    return code;
+}
+
+static void close_file(opened *o)
+{
+    rlm_input_close(&o->input);
+    rlm_source_close(&o->source);
+}
+
+int rlm_media_probe(const char *path, char **json, rlm_error *err)
+{
+    opened o;
+    RLM_TRY(open_file(&o, path, err));
+    char *text = probe_print(&o.input);
+    int code = text ? 0 : rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", o.source.name);
+    if (text)
+        *json = text;
+    close_file(&o);
     return code;
 }
 
 int rlm_media_glance(const char *path, rlm_glance *out, rlm_error *err)
 {
-    rlm_source source;
-    rlm_input input;
-    rlm_want plain;
-    rlm_want_defaults(&plain);
-    RLM_TRY(rlm_source_open(&source, path, PROBE_LIMIT, err));
-    int code = rlm_input_open(&input, &source, plain.max_pixels, err);
-    if (!code) {
-        const AVDictionaryEntry *e = av_dict_get(input.fmt->metadata, "comment", NULL, 0);
-        *out = (rlm_glance){.has_video = input.video >= 0,
-                            .has_audio = input.sound >= 0,
-                            .origin = rlm_origin_of_metadata(e ? e->value : NULL)};
-        rlm_input_close(&input);
-    }
-    rlm_source_close(&source);
-    return code;
+    opened o;
+    RLM_TRY(open_file(&o, path, err));
+    const AVDictionaryEntry *e = av_dict_get(o.input.fmt->metadata, "comment", NULL, 0);
+    *out = (rlm_glance){.has_video = o.input.video >= 0,
+                        .has_audio = o.input.sound >= 0,
+                        .origin = rlm_origin_of_metadata(e ? e->value : NULL)};
+    close_file(&o);
+    return 0;
 }

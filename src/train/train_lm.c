@@ -285,7 +285,7 @@ static void take_pairs(trainer *t, const rlm_lm_logits *l, int len, int parts, t
             while (end < rows && row[end] / len == n)
                 end++;
             double confused = 1.0 / (1.0 + exp(nats[n | 1] - nats[n & ~1]));
-            double weight = (n & 1 ? 0.0 : 1.0) + (n & 1 ? -1.0 : 1.0) * WORDS_WEIGHT * confused;
+            double pull = WORDS_WEIGHT * confused, weight = n & 1 ? -pull : 1.0 + pull;
             float scale = (float)(weight_of(g) * weight / (double)(targets * parts));
             t->k.cross_entropy(t->par, end - at, (int)classes, rlm_f32(x) + at * classes,
                                l->target[g] + at, n & 1 ? 0.0f : Z_LOSS, scale, t->nats,
