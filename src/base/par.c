@@ -123,12 +123,11 @@ static void *worker_main(void *arg)
     inside = par;
     inside_worker = me->index;
     uint64_t seen = 0;
-    for (;;) {
+    while (!par->stop) { /* asked before every wait: the ticket seen last may be the closing one */
         await_job(par, seen);
-        if (par->stop)
-            return NULL;
         seen = run_chunks(par, me->index);
     }
+    return NULL;
 }
 
 /* A new ticket, and sleepers woken. A worker that saw the old one under the lock is either asleep

@@ -240,6 +240,29 @@ static void team_wakes_from_sleep(void)
     rlm_par_close(&par);
 }
 
+static void add_slowly(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    for (double t = rlm_now() + (worker ? 3e-6 : 0); rlm_now() < t;)
+        continue;
+    add_ones(ctx, begin, end, worker);
+}
+
+/* A worker that the system stops right after its last chunk must see, when it goes on, that the
+ * team closed meanwhile: it once took the closing ticket for one it had served, and slept for ever.
+ * More threads than cores make that pause likely. */
+static void team_closes_right_after_a_job(void)
+{
+    for (int i = 0; i < 4000; i++) {
+        _Atomic int64_t sum = 0;
+        rlm_par *par;
+        CHECK(rlm_par_open(&par, 8, NULL) == 0);
+        for (int k = 0; k < 3; k++)
+            rlm_par_for(par, 4, 1, add_slowly, &sum);
+        rlm_par_close(&par);
+        CHECK(sum == 12);
+    }
+}
+
 static void scratch_is_kept_and_private(void)
 {
     rlm_par *par;
@@ -516,6 +539,7 @@ int main(int argc, char **argv)
     TEST_CASE(allocations_fail_on_demand);
     TEST_CASE(arena_lives_reserve_commit_rewind);
     TEST_CASE(par_for_covers_each_index_once);
+    TEST_CASE(team_closes_right_after_a_job);
     TEST_CASE(team_wakes_from_sleep);
     TEST_CASE(scratch_is_kept_and_private);
     TEST_CASE(team_refuses_nonsense);
