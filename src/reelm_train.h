@@ -110,10 +110,20 @@ void rlm_eval_world_defaults(rlm_eval_world_options *o);
  * it was right in 97 of 100 answers on renders, and in 90 of 100 about every single fact. */
 int rlm_eval_world(const rlm_eval_world_options *o, char **json, rlm_error *err);
 
-/* Kernel and step benchmarks as text or one JSON object (heap; rlm_string_free): the rows whose
- * names contain all of `words`. */
-int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick,
-              const char *const *words, int word_count, char **out, rlm_error *err);
+/* Kernel and step benchmarks as text or one JSON object, given to `write` piece by piece as rows
+ * are measured: those whose names contain all of `words`. Each says its share of the ceiling that
+ * binds it and the memory that its work holds. */
+typedef struct rlm_bench_options {
+    int json, quick;
+    const char *const *words;
+    int word_count;
+    void (*write)(void *cookie, const char *text); /* text: valid during the call */
+    void *write_cookie;
+} rlm_bench_options;
+/* model_dir: also text to video by stage, or NULL; of the options threads, cpu_mask and what
+ * opening that model uses. */
+int rlm_bench(const char *model_dir, const rlm_options *options, const rlm_bench_options *wish,
+              rlm_error *err);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,8 @@ size_t rlm_size_align(size_t bytes, size_t align)
 /* For tests only: the two counters behind rlm_alloc_fail_after. */
 static _Atomic int64_t alloc_count;
 static _Atomic int64_t alloc_left = -1;
+/* Bytes of the heap that rlm_alloc gave and rlm_free has not had back. */
+static _Atomic int64_t alloc_bytes;
 
 static bool allowed(void)
 {
@@ -64,6 +67,8 @@ void *rlm_alloc(size_t bytes)
         return NULL;
     if (align == HUGE_PAGE)
         madvise(p, bytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE);
+    int64_t usable = (int64_t)malloc_usable_size(p);
+    atomic_fetch_add_explicit(&alloc_bytes, usable, memory_order_relaxed);
     return p;
 }
 
@@ -96,6 +101,8 @@ char *rlm_strdup(const char *s)
 
 void rlm_free(void *p)
 {
+    int64_t usable = (int64_t)malloc_usable_size(p);
+    atomic_fetch_sub_explicit(&alloc_bytes, usable, memory_order_relaxed);
     free(p);
 }
 
@@ -116,6 +123,11 @@ void rlm_alloc_fail_after(int64_t n)
 int64_t rlm_alloc_count(void)
 {
     return atomic_load(&alloc_count);
+}
+
+size_t rlm_alloc_bytes(void)
+{
+    return (size_t)atomic_load(&alloc_bytes);
 }
 
 /* ---- Arena ---------------------------------------------------------------------------------- */

@@ -24,6 +24,8 @@ void *rlm_calloc(size_t count, size_t size);
 void *rlm_realloc(void *p, size_t old_bytes, size_t new_bytes);
 char *rlm_strdup(const char *s);
 void rlm_free(void *p);
+/* Bytes of the heap that these hold now, the allocator's rounding included. */
+size_t rlm_alloc_bytes(void);
 /* Whole pages inside [p, p + bytes) go back to the system; their contents are lost. */
 void rlm_release_pages(void *p, size_t bytes);
 

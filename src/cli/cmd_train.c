@@ -107,15 +107,22 @@ int cmd_assemble(const cli_args *a)
     return EXIT_DONE;
 }
 
+static void write_text(void *cookie, const char *text)
+{
+    fputs(text, cookie);
+    fflush(cookie);
+}
+
 int cmd_bench(const cli_args *a)
 {
     rlm_options o;
     rlm_error err = {0};
-    char *text = NULL;
+    rlm_bench_options wish = {.json = a->json,
+                              .quick = a->quick,
+                              .words = a->inputs,
+                              .word_count = a->input_count,
+                              .write = write_text,
+                              .write_cookie = stdout};
     cli_library_options(a, &o);
-    if (rlm_bench(cli_model_dir(a), &o, a->json, a->quick, a->inputs, a->input_count, &text, &err))
-        return cli_error(&err);
-    fputs(text, stdout);
-    rlm_string_free(&text);
-    return EXIT_DONE;
+    return rlm_bench(cli_model_dir(a), &o, &wish, &err) ? cli_error(&err) : EXIT_DONE;
 }

@@ -10,20 +10,6 @@
 
 /* ---- The report ----------------------------------------------------------------------------- */
 
-void rlm_bench_add(rlm_bench_state *b, const char *name, double seconds, double flops, double bytes,
-                   const char *unit, double units)
-{
-    if (b->count == RLM_BENCH_ROWS)
-        return;
-    rlm_bench_row *r = &b->rows[b->count++];
-    snprintf(r->name, sizeof r->name, "%s", name);
-    snprintf(r->unit, sizeof r->unit, "%s", unit ? unit : "");
-    r->seconds = seconds;
-    r->flops = flops;
-    r->bytes = bytes;
-    r->units = units;
-}
-
 bool rlm_bench_wants(const rlm_bench_state *b, const char *name)
 {
     for (int i = 0; i < b->word_count; i++)
@@ -53,28 +39,32 @@ double rlm_bench_time(const rlm_bench_state *b, void (*fn)(void *), void *ctx)
     return t[n / 2];
 }
 
-/* A growing text. */
-typedef struct text {
-    char *data;
-    size_t used, room;
-} text;
-
-static void text_add(text *t, const char *fmt, ...) RLM_PRINTF(2, 3);
-static void text_add(text *t, const char *fmt, ...)
+static void say(const rlm_bench_state *b, const char *fmt, ...) RLM_PRINTF(2, 3);
+static void say(const rlm_bench_state *b, const char *fmt, ...)
 {
+    char text[512];
     va_list list;
-    if (t->room - t->used < 512) {
-        char *more = rlm_realloc(t->data, t->room, t->room + 8192);
-        if (!more)
-            return;
-        t->data = more;
-        t->room += 8192;
-    }
     va_start(list, fmt);
-    int n = vsnprintf(t->data + t->used, t->room - t->used, fmt, list);
+    vsnprintf(text, sizeof text, fmt, list);
     va_end(list);
-    if (n > 0)
-        t->used += (size_t)n < t->room - t->used ? (size_t)n : t->room - t->used - 1;
+    b->write(b->cookie, text);
+}
+
+static void say_ceilings(const rlm_bench_state *b)
+{
+    const char *level = b->run.k->level;
+    int threads = rlm_par_threads(b->run.par);
+    if (b->json) {
+        say(b, "{\"kernels\":\"%s\",\"threads\":%d,\"peak_amx_flops\":%.4g,", level, threads,
+            b->peak_amx);
+        say(b, "\"peak_f32_flops\":%.4g,\"peak_read_bytes\":%.4g,\"rows\":[", b->peak_f32,
+            b->peak_read);
+        return;
+    }
+    say(b, "kernels %s, %d threads\n", level, threads);
+    say(b, "ceilings: AMX bf16 %.2f TFLOP/s, AVX-512 f32 %.2f TFLOP/s, read %.1f GB/s\n\n",
+        b->peak_amx / 1e12, b->peak_f32 / 1e12, b->peak_read / 1e9);
+    say(b, "%-44s %10s %12s %16s %8s %10s\n", "what", "ms", "rate", "", "of peak", "memory");
 }
 
 /* The share of the ceiling that binds a row: bytes when given, else FLOPs. */
@@ -86,43 +76,24 @@ static double fraction(const rlm_bench_state *b, const rlm_bench_row *r)
     return r->flops > 0 && peak > 0 ? r->flops / r->seconds / peak : 0;
 }
 
-static void report_text(const rlm_bench_state *b, text *t)
+void rlm_bench_add(rlm_bench_state *b, const rlm_bench_row *r)
 {
-    text_add(t, "kernels %s, %d threads\n", b->run.k->level, rlm_par_threads(b->run.par));
-    text_add(t, "ceilings: AMX bf16 %.2f TFLOP/s, AVX-512 f32 %.2f TFLOP/s, read %.1f GB/s\n\n",
-             b->peak_amx / 1e12, b->peak_f32 / 1e12, b->peak_read / 1e9);
-    text_add(t, "%-44s %10s %12s %16s %8s\n", "what", "ms", "rate", "", "of peak");
-    for (int i = 0; i < b->count; i++) {
-        const rlm_bench_row *r = &b->rows[i];
-        bool bytes = r->bytes > 0;
-        text_add(t, "%-44s %10.3f %7.1f %s", r->name, r->seconds * 1e3,
-                 bytes ? r->bytes / r->seconds / 1e9 : r->flops / r->seconds / 1e9,
-                 bytes ? "GB/s " : "GF/s ");
-        if (r->units > 0)
-            text_add(t, "%8.1f %-7s", r->units / r->seconds, r->unit);
-        else
-            text_add(t, "%16s", "");
-        text_add(t, " %6.1f %%", 100 * fraction(b, r));
-        if (r->memory > 0)
-            text_add(t, " %7.0f MB", r->memory / 1e6);
-        text_add(t, "\n");
+    size_t heap = rlm_alloc_bytes(), more = heap > b->heap ? heap - b->heap : 0;
+    double memory = (double)(more + b->run.arena->peak);
+    const char *unit = r->unit ? r->unit : "";
+    char units[32] = "";
+    if (b->json) {
+        say(b, "%s\n{\"name\":\"%s\",\"seconds\":%.6g,\"flops\":%.6g,\"bytes\":%.6g,",
+            b->count++ ? "," : "", r->name, r->seconds, r->flops, r->bytes);
+        say(b, "\"unit\":\"%s\",\"units\":%.6g,\"of_peak\":%.4g,\"memory\":%.6g}", unit, r->units,
+            fraction(b, r), memory);
+        return;
     }
-}
-
-static void report_json(const rlm_bench_state *b, text *t)
-{
-    text_add(t, "{\"kernels\":\"%s\",\"threads\":%d,\"peak_amx_flops\":%.4g,", b->run.k->level,
-             rlm_par_threads(b->run.par), b->peak_amx);
-    text_add(t, "\"peak_f32_flops\":%.4g,\"peak_read_bytes\":%.4g,\"rows\":[", b->peak_f32,
-             b->peak_read);
-    for (int i = 0; i < b->count; i++) {
-        const rlm_bench_row *r = &b->rows[i];
-        text_add(t, "%s\n{\"name\":\"%s\",\"seconds\":%.6g,\"flops\":%.6g,\"bytes\":%.6g,",
-                 i ? "," : "", r->name, r->seconds, r->flops, r->bytes);
-        text_add(t, "\"unit\":\"%s\",\"units\":%.6g,\"of_peak\":%.4g,\"memory\":%.6g}", r->unit,
-                 r->units, fraction(b, r), r->memory);
-    }
-    text_add(t, "\n]}\n");
+    if (r->units > 0)
+        snprintf(units, sizeof units, "%8.1f %-7s", r->units / r->seconds, unit);
+    say(b, "%-44s %10.3f %7.1f %s%16s %6.1f %% %7.0f MB\n", r->name, r->seconds * 1e3,
+        (r->bytes > 0 ? r->bytes : r->flops) / r->seconds / 1e9, r->bytes > 0 ? "GB/s " : "GF/s ",
+        units, 100 * fraction(b, r), memory / 1e6);
 }
 
 /* ---- Kernels -------------------------------------------------------------------------------- */
@@ -168,8 +139,10 @@ static void product_rows(rlm_bench_state *b, const char *name, const rlm_conv_sh
             snprintf(text_name, sizeof text_name, "%s %s", name, pass[p.pass]);
             if (!rlm_bench_wants(b, text_name))
                 continue;
-            rlm_bench_add(b, text_name, rlm_bench_time(b, run_product, &p),
-                          2.0 * (double)ny * s->kt * s->kh * s->kw * s->cin, 0, NULL, 0);
+            double flops = 2.0 * (double)ny * s->kt * s->kh * s->kw * s->cin;
+            rlm_bench_add(b, &(rlm_bench_row){.name = text_name,
+                                              .seconds = rlm_bench_time(b, run_product, &p),
+                                              .flops = flops});
         }
     }
     rlm_free(p.x);
@@ -240,43 +213,43 @@ static void kernel_rows(rlm_bench_state *b)
 
 /* ---- All ------------------------------------------------------------------------------------ */
 
-int rlm_bench(const char *model_dir, const rlm_options *options, int json, int quick,
-              const char *const *words, int word_count, char **out, rlm_error *err)
+static int measure(rlm_bench_state *b, const char *model_dir, const rlm_options *options,
+                   rlm_error *err)
 {
-    rlm_bench_state *b = rlm_calloc(1, sizeof *b);
+    b->peak_amx = rlm_peak_amx_bf16(b->run.par);
+    b->peak_f32 = rlm_peak_avx512_f32(b->run.par);
+    b->peak_read = rlm_peak_read(b->run.par);
+    b->heap = rlm_alloc_bytes();
+    say_ceilings(b);
+    kernel_rows(b);
+    RLM_TRY(rlm_bench_networks(b, err));
+    if (model_dir && rlm_bench_wants(b, RLM_BENCH_GENERATE))
+        RLM_TRY(rlm_bench_generate(b, model_dir, options, err));
+    if (b->json)
+        say(b, "\n]}\n");
+    return 0;
+}
+
+int rlm_bench(const char *model_dir, const rlm_options *options, const rlm_bench_options *wish,
+              rlm_error *err)
+{
     rlm_kernels kernels;
     rlm_arena arena = {0};
-    text t = {0};
-    if (!b)
-        return rlm_fail(err, RLM_E_NOMEM, "bench: no memory");
-    b->quick = quick;
-    b->words = words;
-    b->word_count = word_count;
+    rlm_bench_state b = {.run = {.k = &kernels, .arena = &arena, .lazy = true},
+                         .quick = wish->quick,
+                         .json = wish->json,
+                         .words = wish->words,
+                         .word_count = wish->word_count,
+                         .write = wish->write,
+                         .cookie = wish->write_cookie};
     int code = rlm_kernels_init_training(&kernels, options->cpu_mask, err);
     if (!code)
-        code = rlm_par_open(&b->run.par, options->threads, err);
+        code = rlm_par_open(&b.run.par, options->threads, err);
     if (!code)
         code = rlm_arena_reserve(&arena, (size_t)1 << 37, err);
-    if (!code) {
-        b->run.k = &kernels;
-        b->run.arena = &arena;
-        b->run.lazy = true;
-        b->peak_amx = rlm_peak_amx_bf16(b->run.par);
-        b->peak_f32 = rlm_peak_avx512_f32(b->run.par);
-        b->peak_read = rlm_peak_read(b->run.par);
-        kernel_rows(b);
-        code = rlm_bench_networks(b, err);
-    }
-    if (!code && model_dir && rlm_bench_wants(b, RLM_BENCH_GENERATE))
-        code = rlm_bench_generate(b, model_dir, options, err);
-    if (!code) {
-        json ? report_json(b, &t) : report_text(b, &t);
-        *out = t.data;
-        if (!t.data)
-            code = rlm_fail(err, RLM_E_NOMEM, "bench: no memory for the report");
-    }
+    if (!code)
+        code = measure(&b, model_dir, options, err);
     rlm_arena_release(&arena);
-    rlm_par_close(&b->run.par);
-    rlm_free(b);
+    rlm_par_close(&b.run.par);
     return code;
 }

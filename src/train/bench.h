@@ -1,32 +1,32 @@
-/* Private to the benchmarks: the collected rows and their two other sources. */
+/* Private to the benchmarks: how rows are measured and said, and their two other sources. */
 #ifndef RLM_TRAIN_BENCH_H
 #define RLM_TRAIN_BENCH_H
 
 #include "src/train/train.h"
 
-enum { RLM_BENCH_ROWS = 192 };
 #define RLM_BENCH_GENERATE "generate: "
 
 typedef struct rlm_bench_row {
-    char name[96], unit[16];
-    double seconds;      /* median of a call */
-    double flops, bytes; /* of a call; bytes > 0: the row is bound by memory */
-    double memory;       /* bytes that the work needs: weights, cache, scratch; 0: not said */
-    double units;        /* of `unit` a call: tokens, frames ... */
+    const char *name, *unit; /* unit: of `units`, or NULL */
+    double seconds;          /* median of a call */
+    double flops, bytes;     /* of a call; bytes > 0: the row is bound by memory */
+    double units;            /* of `unit` a call: tokens, frames ... */
 } rlm_bench_row;
 
 typedef struct rlm_bench_state {
     rlm_run run;
-    int quick;
+    int quick, json;
     double peak_amx, peak_f32, peak_read;
-    rlm_bench_row rows[RLM_BENCH_ROWS];
-    int count;
+    void (*write)(void *cookie, const char *text);
+    void *cookie;
+    int count;                /* rows said */
+    size_t heap;              /* bytes that were in use before any row */
     const char *const *words; /* rows to measure: names with all of these */
     int word_count;
 } rlm_bench_state;
 
-void rlm_bench_add(rlm_bench_state *b, const char *name, double seconds, double flops, double bytes,
-                   const char *unit, double units);
+/* Says a row, with the memory that its work holds: weights, cache, optimiser, planned scratch. */
+void rlm_bench_add(rlm_bench_state *b, const rlm_bench_row *row);
 bool rlm_bench_wants(const rlm_bench_state *b, const char *name);
 /* Median seconds of fn over 3 to 15 calls after one that warms up. */
 double rlm_bench_time(const rlm_bench_state *b, void (*fn)(void *), void *ctx);

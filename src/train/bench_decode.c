@@ -170,16 +170,10 @@ static int prepare(decode_net *n, int batch, void (*run)(decode_net *), rlm_erro
     RLM_TRY(rlm_lm_cache_new_as(&n->cache, n->lm, n->bits, batch, LONGEST, err));
     rlm_kernels_empty(&empty, real);
     b->run.k = &empty;
+    b->run.arena->peak = b->run.arena->used;
     run_once(n);
     b->run.k = real;
     return rlm_arena_commit(b->run.arena, b->run.arena->peak, err);
-}
-
-static void note_memory(decode_net *n)
-{
-    n->b->rows[n->b->count - 1].memory =
-        (double)(n->block_bytes + n->b->run.arena->peak +
-                 rlm_lm_cache_bytes(&n->config, n->bits, n->batch, LONGEST));
 }
 
 static int step_row(decode_net *n, const char *preset, int batch, rlm_error *err)
@@ -193,8 +187,11 @@ static int step_row(decode_net *n, const char *preset, int batch, rlm_error *err
     RLM_TRY(prepare(n, batch, one_step, err));
     double row = (double)c->dim * n->bits / 8 + (n->bits == 8 ? 4.0 * c->heads : 0);
     double bytes = (double)n->streamed + 2.0 * c->layers * row * DEPTH * batch;
-    rlm_bench_add(n->b, name, rlm_bench_time(n->b, run_once, n), 0, bytes, "tokens", batch);
-    note_memory(n);
+    rlm_bench_add(n->b, &(rlm_bench_row){.name = name,
+                                         .seconds = rlm_bench_time(n->b, run_once, n),
+                                         .bytes = bytes,
+                                         .unit = "tokens",
+                                         .units = batch});
     return 0;
 }
 
@@ -207,8 +204,10 @@ static int clip_rows(decode_net *n, const char *preset, rlm_error *err)
         if (!rlm_bench_wants(n->b, name))
             continue;
         RLM_TRY(prepare(n, batch, whole_clip, err));
-        rlm_bench_add(n->b, name, rlm_bench_time(n->b, run_once, n), 0, 0, "tokens", CLIP);
-        note_memory(n);
+        rlm_bench_add(n->b, &(rlm_bench_row){.name = name,
+                                             .seconds = rlm_bench_time(n->b, run_once, n),
+                                             .unit = "tokens",
+                                             .units = CLIP});
     }
     return 0;
 }
@@ -218,19 +217,21 @@ static int weight_rows(decode_net *n, const char *preset, rlm_error *err)
     char name[96];
     const rlm_lm_config *c = &n->config;
     double products = 4.0 * c->dim * c->dim + 3.0 * c->dim * c->ffn;
-    bool large = c->dim >= 2048;
+    bool large = c->dim >= 2048, small = c->dim < 1024;
     snprintf(name, sizeof name, "lm %s prefill %d, %s", preset, READ, rlm_weights_name(n->weights));
     if ((!large || n->weights == RLM_WEIGHTS_INT8) && rlm_bench_wants(n->b, name)) {
         RLM_TRY(prepare(n, 1, read_prefix, err));
-        rlm_bench_add(n->b, name, rlm_bench_time(n->b, run_once, n),
-                      2.0 * READ * c->layers * products +
-                          4.0 * READ * READ * (double)c->dim * c->layers,
-                      0, "tokens", READ);
-        note_memory(n);
+        double attention = 4.0 * READ * READ * (double)c->dim * c->layers;
+        rlm_bench_add(n->b, &(rlm_bench_row){.name = name,
+                                             .seconds = rlm_bench_time(n->b, run_once, n),
+                                             .flops = 2.0 * READ * c->layers * products + attention,
+                                             .unit = "tokens",
+                                             .units = READ});
     }
     for (int batch = 1; batch <= MOST; batch = batch == 2 ? MOST : batch * 2)
         RLM_TRY(step_row(n, preset, batch, err));
-    return large || n->b->quick ? 0 : clip_rows(n, preset, err);
+    /* A clip of the larger presets takes minutes a call and tells nothing that a step does not. */
+    return !small || n->b->quick ? 0 : clip_rows(n, preset, err);
 }
 
 int rlm_bench_decode(rlm_bench_state *b, const char *preset, rlm_error *err)

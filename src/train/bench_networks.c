@@ -95,6 +95,7 @@ static int reserve(rlm_bench_state *b, void (*fn)(void *), bench_net *n, rlm_err
     rlm_kernels_empty_training(&empty, real);
     b->run.k = &empty;
     size_t mark = rlm_arena_mark(b->run.arena);
+    b->run.arena->peak = mark;
     b->run.tape = fn == train_step ? &n->tape : NULL;
     n->forward(n);
     if (b->run.tape)
@@ -167,7 +168,11 @@ static int time_row(bench_net *n, const char *name, void (*fn)(void *), double p
         return 0;
     RLM_TRY(reserve(n->b, fn, n, err));
     double seconds = rlm_bench_time(n->b, fn, n);
-    rlm_bench_add(n->b, name, seconds, passes * n->flops, 0, unit, units);
+    rlm_bench_add(n->b, &(rlm_bench_row){.name = name,
+                                         .seconds = seconds,
+                                         .flops = passes * n->flops,
+                                         .unit = unit,
+                                         .units = units});
     return 0;
 }
 
@@ -386,6 +391,7 @@ int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_opti
     rlm_report report = {0};
     rlm_clip clip = {0};
     rlm_request_defaults(&r);
+    b->run.arena->peak = 0; /* the session has its own */
     r.prompt = "a red ball bounces on grass";
     r.seed = 1;
     double start = rlm_now();
@@ -396,15 +402,23 @@ int rlm_bench_generate(rlm_bench_state *b, const char *model_dir, const rlm_opti
     if (!code)
         code = rlm_generate(session, &r, &clip, &report, err);
     if (!code) {
-        double tokens = (double)(report.video_tokens + report.audio_tokens);
-        rlm_bench_add(b, RLM_BENCH_GENERATE "open model", open_s, 0, 0, NULL, 0);
-        rlm_bench_add(b, RLM_BENCH_GENERATE "read the prompt", report.prefill_s, 0, 0, "tokens",
-                      (double)report.prefix_tokens);
-        rlm_bench_add(b, RLM_BENCH_GENERATE "sample, guidance on", report.sample_s, 0, 0, "tokens",
-                      tokens);
-        rlm_bench_add(b, RLM_BENCH_GENERATE "decode", report.decode_s, 0, 0, "frames",
-                      report.frames);
-        rlm_bench_add(b, RLM_BENCH_GENERATE "all but writing", rlm_now() - start, 0, 0, NULL, 0);
+        const rlm_bench_row rows[] = {
+            {.name = RLM_BENCH_GENERATE "open model", .seconds = open_s},
+            {.name = RLM_BENCH_GENERATE "read the prompt",
+             .seconds = report.prefill_s,
+             .unit = "tokens",
+             .units = (double)report.prefix_tokens},
+            {.name = RLM_BENCH_GENERATE "sample, guidance on",
+             .seconds = report.sample_s,
+             .unit = "tokens",
+             .units = (double)(report.video_tokens + report.audio_tokens)},
+            {.name = RLM_BENCH_GENERATE "decode",
+             .seconds = report.decode_s,
+             .unit = "frames",
+             .units = report.frames},
+            {.name = RLM_BENCH_GENERATE "all but writing", .seconds = rlm_now() - start}};
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+            rlm_bench_add(b, &rows[i]);
     }
     rlm_clip_free(&clip);
     rlm_session_close(&session);
