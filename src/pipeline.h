@@ -73,7 +73,7 @@ typedef struct rlm_job {
     rlm_report report;
     double start;        /* rlm_now() of the call */
     double last_told;    /* when progress was last called */
-    int64_t done, total; /* tokens of all windows */
+    int64_t done, total; /* codes of all windows, those given them included */
     uint64_t seed;       /* of the window in progress */
     int cancelled;
     int32_t *text,
@@ -130,7 +130,7 @@ int rlm_job_keys(rlm_job *j, int base, int first, int last, int frames, rlm_erro
 void rlm_job_keys_free(rlm_job *j);
 /* How many keyframes stand in latent frames [past, latents) of a window that begins at picture
  * `base`; their codes into ids [latents][h][w] and known, unless ids is NULL. */
-int rlm_window_keys(rlm_job *j, int base, int past, int latents, int h, int w, int32_t *ids,
+int rlm_window_keys(const rlm_job *j, int base, int past, int latents, int h, int w, int32_t *ids,
                     uint8_t *known);
 /* The keyframes among the true_frames of the record as its stills: heap, the caller's. */
 int rlm_job_stills(const rlm_job *j, rlm_codes *record, rlm_error *err);
@@ -176,6 +176,7 @@ int rlm_visualize(rlm_job *j, rlm_clip *out, rlm_error *err);
  * sound for the pictures of a clip of the request's size and rate, window after window. */
 int rlm_soundtrack(rlm_job *j, rlm_clip *out, rlm_error *err);
 int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err);
+int64_t rlm_dub_codes(const rlm_job *j, int frames); /* its part of the job's total */
 /* pipeline_fill.c: pixels [h][w][3] where known is 0 get what lies around them, smoothly. */
 int rlm_fill(float *pixels, const uint8_t *known, int h, int w, rlm_error *err);
 
@@ -220,6 +221,8 @@ int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err);
 /* clip: at the request's size and rates; grows to `frames` pictures (and the sound that belongs to
  * them when `sound`) by windows. When cancelled it keeps what was finished. */
 int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err);
+/* Its part of the job's total, from `have` pictures on. */
+int64_t rlm_continue_codes(const rlm_job *j, int have, int frames, int sound);
 /* 1: an extension of a source with sound (or without) makes sound. */
 int rlm_extends_sound(const rlm_job *j, int heard);
 /* Pictures that `seconds` add to `have`; RANGE above `most` in all. */

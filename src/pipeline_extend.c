@@ -13,7 +13,7 @@ enum { WINDOW_PAST = 3 /* latent frames */, EXTEND_FRAMES_MAX = 4096 };
 typedef struct window {
     rlm_codes video, audio; /* past */
     rlm_codes all;          /* pictures, past and new, once they are made */
-    int past_frames;
+    int past, past_frames;  /* latent frames, pictures */
     int latents;            /* new */
     int32_t *forced, *seen; /* with keyframes: output codes known, and as the prefix shows them */
     uint8_t *known;
@@ -55,18 +55,13 @@ static void window_free(window *w)
     rlm_free(w->forced);
     rlm_free(w->seen);
     rlm_free(w->known);
-    w->forced = w->seen = NULL;
-    w->known = NULL;
 }
 
-static int window_past(rlm_job *j, const rlm_clip *clip, int latents, int sound, window *w,
-                       rlm_error *err)
+static int window_past(rlm_job *j, const rlm_clip *clip, int sound, window *w, rlm_error *err)
 {
     const rlm_frames *v = &clip->video;
-    int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
     size_t one = (size_t)v->height * (size_t)v->width * 3;
     rlm_clip tail = {.video = *v};
-    w->past_frames = 1 + (latents - 1) * stride;
     tail.video.count = w->past_frames;
     tail.video.rgb = v->rgb + (size_t)(v->count - w->past_frames) * one;
     if (sound) {
@@ -79,64 +74,38 @@ static int window_past(rlm_job *j, const rlm_clip *clip, int latents, int sound,
     return rlm_encode(j->s, &tail, &w->video, sound ? &w->audio : NULL, err);
 }
 
-static void window_spec(window *w)
+/* The window's shape, after `have` pictures. With keyframes in reach everything between what is
+ * known is painted. */
+static void window_spec(const rlm_job *j, int have, window *w)
 {
-    const rlm_codes *v = &w->video;
-    w->painted = 0;
-    w->spec = (rlm_layout_spec){.task = RLM_TASK_PREDICT,
-                                .visual_in = {v->dims[0], v->dims[1], v->dims[2], v->ids, NULL},
-                                .video_out = {w->latents, v->dims[1], v->dims[2], NULL, NULL},
+    int side = rlm_video_stride_s(&j->s->engine->model.video_config), t = w->past + w->latents;
+    int h = (j->r->height + side - 1) / side, width = (j->r->width + side - 1) / side;
+    rlm_grid all = {t, h, width, NULL, NULL}, past = all, made = all;
+    past.t = w->past;
+    made.t = w->latents;
+    w->painted = rlm_window_keys(j, have - w->past_frames, w->past, t, h, width, NULL, NULL) > 0;
+    w->spec = (rlm_layout_spec){.task = w->painted ? RLM_TASK_PAINT : RLM_TASK_PREDICT,
+                                .visual_in = w->painted ? all : past,
+                                .video_out = w->painted ? all : made,
                                 .source = -1};
 }
 
-/* A window with keyframes: everything between what is known is painted. */
-static int window_paint(rlm_job *j, window *w, int base, rlm_error *err)
-{
-    const rlm_codes *v = &w->video;
-    int past = v->dims[0], t = past + w->latents, h = v->dims[1], width = v->dims[2];
-    size_t count = (size_t)t * (size_t)h * (size_t)width;
-    if (!rlm_window_keys(j, base, past, t, h, width, NULL, NULL))
-        return 0;
-    rlm_free(w->forced);
-    rlm_free(w->seen);
-    rlm_free(w->known);
-    w->forced = rlm_calloc(count, sizeof *w->forced);
-    w->seen = rlm_alloc(count * sizeof *w->seen);
-    w->known = rlm_calloc(count, 1);
-    if (!w->forced || !w->seen || !w->known)
-        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
-    memcpy(w->forced, v->ids, (size_t)v->count * sizeof *w->forced);
-    memset(w->known, 1, (size_t)v->count);
-    rlm_window_keys(j, base, past, t, h, width, w->forced, w->known);
-    for (size_t i = 0; i < count; i++)
-        w->seen[i] = w->known[i] ? w->forced[i] : -1;
-    w->painted = 1;
-    w->spec = (rlm_layout_spec){.task = RLM_TASK_PAINT,
-                                .visual_in = {t, h, width, w->seen, NULL},
-                                .video_out = {t, h, width, w->forced, w->known},
-                                .source = -1};
-    return 0;
-}
-
-/* Choose how much past and future one pass holds, and encode the past. */
-static int window_open(rlm_job *j, const rlm_clip *clip, int rest, int sound, window *w,
-                       rlm_error *err)
+/* As much past and future as one pass holds after `have` pictures. */
+static int window_cut(const rlm_job *j, int have, int rest, window *w, rlm_error *err)
 {
     const rlm_model *m = &j->s->engine->model;
     int stride = rlm_video_stride_t(&m->video_config), overlap = j->r->overlap;
-    int past = 1 + (clip->video.count - 1) / stride;
+    int past = 1 + (have - 1) / stride;
     int most = overlap ? 1 + (overlap - 1) / stride : WINDOW_PAST;
     past = past > most ? most : past;
     int least = overlap ? past : 1; /* what was asked for is not changed */
-    for (; past >= least; past--) {
-        window_free(w);
-        RLM_TRY(window_past(j, clip, past, sound, w, err));
+    for (w->past = past; w->past >= least; w->past--) {
+        w->past_frames = 1 + (w->past - 1) * stride;
         w->latents = (rest + stride - 1) / stride;
-        if (w->latents > RLM_WINDOW_LATENTS - past)
-            w->latents = RLM_WINDOW_LATENTS - past;
+        if (w->latents > RLM_WINDOW_LATENTS - w->past)
+            w->latents = RLM_WINDOW_LATENTS - w->past;
         for (; w->latents >= 1; w->latents--) {
-            window_spec(w);
-            RLM_TRY(window_paint(j, w, clip->video.count - w->past_frames, err));
+            window_spec(j, have, w);
             if (rlm_window_fits(j, &w->spec))
                 return 0;
         }
@@ -146,12 +115,58 @@ static int window_open(rlm_job *j, const rlm_clip *clip, int rest, int sound, wi
                     j->r->width, j->r->height, m->lm_config.max_len);
 }
 
+int64_t rlm_continue_codes(const rlm_job *j, int have, int frames, int sound)
+{
+    int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
+    int levels = sound ? j->s->engine->model.lm_config.audio_levels : 0;
+    int64_t codes = 0;
+    for (window w = {0}; have < frames && !window_cut(j, have, frames - have, &w, NULL);
+         have += w.latents * stride) {
+        const rlm_grid *g = &w.spec.video_out;
+        int heard = rlm_sound_frames(j, w.past_frames + w.latents * stride);
+        codes += (int64_t)g->t * g->h * g->w + (int64_t)levels * heard;
+    }
+    return codes;
+}
+
+/* A painted window: what is known of it. */
+static int window_paint(rlm_job *j, window *w, int base, rlm_error *err)
+{
+    const rlm_codes *v = &w->video;
+    rlm_grid *g = &w->spec.video_out;
+    size_t count = (size_t)g->t * (size_t)g->h * (size_t)g->w;
+    w->forced = rlm_calloc(count, sizeof *w->forced);
+    w->seen = rlm_alloc(count * sizeof *w->seen);
+    w->known = rlm_calloc(count, 1);
+    if (!w->forced || !w->seen || !w->known)
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
+    memcpy(w->forced, v->ids, (size_t)v->count * sizeof *w->forced);
+    memset(w->known, 1, (size_t)v->count);
+    rlm_window_keys(j, base, w->past, g->t, g->h, g->w, w->forced, w->known);
+    for (size_t i = 0; i < count; i++)
+        w->seen[i] = w->known[i] ? w->forced[i] : -1;
+    w->spec.visual_in.ids = w->seen;
+    g->ids = w->forced;
+    g->known = w->known;
+    return 0;
+}
+
+/* Choose how much past and future one pass holds, and encode the past. */
+static int window_open(rlm_job *j, const rlm_clip *clip, int rest, int sound, window *w,
+                       rlm_error *err)
+{
+    RLM_TRY(window_cut(j, clip->video.count, rest, w, err));
+    RLM_TRY(window_past(j, clip, sound, w, err));
+    w->spec.visual_in.ids = w->video.ids;
+    return w->painted ? window_paint(j, w, clip->video.count - w->past_frames, err) : 0;
+}
+
 /* Past and new codes as one grid. */
 static int window_join(const rlm_job *j, window *w, const rlm_made *made, rlm_error *err)
 {
     int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
     rlm_codes *all = &w->all;
-    int past = w->painted ? 0 : w->video.dims[0], latents = past + made->latents;
+    int past = w->painted ? 0 : w->past, latents = past + made->latents;
     *all = w->video;
     all->dims[0] = latents;
     all->count = (int64_t)all->dims[0] * all->dims[1] * all->dims[2];
@@ -311,17 +326,9 @@ static int add_window(rlm_job *j, rlm_clip *clip, int frames, int gone, int soun
 
 int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *err)
 {
-    const rlm_model *m = &j->s->engine->model;
-    int stride = rlm_video_stride_t(&m->video_config), side = rlm_video_stride_s(&m->video_config);
     int gone = j->outlet ? j->outlet->gone : 0, had = gone + clip->video.count;
-    int rest = frames - had;
     if (sound)
         RLM_TRY(fit_to_pictures(j, clip, err));
-    if (rest > 0)
-        j->total = j->done +
-                   (int64_t)((rest + stride - 1) / stride) * ((j->r->height + side - 1) / side) *
-                       ((j->r->width + side - 1) / side) +
-                   (sound ? (int64_t)m->lm_config.audio_levels * rlm_sound_frames(j, rest) : 0);
     while (had < frames && !j->cancelled) {
         rlm_report before = j->report;
         double begin = rlm_now(), probed = j->probe_s;
@@ -408,6 +415,13 @@ static int extend_keys(rlm_job *j, int before, int frames, rlm_error *err)
     return 0;
 }
 
+static int64_t extend_codes(const rlm_job *j, int have, int frames, int sound)
+{
+    int later = sound && j->r->backward; /* sound for the finished pictures */
+    return rlm_continue_codes(j, have, frames, sound && !later) +
+           (later ? rlm_dub_codes(j, frames - have) : 0);
+}
+
 int rlm_extends_sound(const rlm_job *j, int heard)
 {
     const rlm_model *m = &j->s->engine->model;
@@ -467,6 +481,8 @@ int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *sourc
     j.report.task = sound ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     if (!code)
         code = extend_keys(&j, clip.video.count, frames, err);
+    if (!code)
+        j.total = extend_codes(&j, clip.video.count, frames, sound);
     if (!code)
         code = request->backward ? extend_backward(&j, &clip, frames, sound, err)
                                  : rlm_continue(&j, &clip, frames, sound, err);

@@ -381,6 +381,7 @@ static int make_continuation(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     p->condition = (rlm_clip){0};
     int have = out->video.count, frames = have + j->r->frames;
     RLM_TRY(rlm_job_keys(j, have, have, frames - 1, frames, err));
+    j->total = rlm_continue_codes(j, have, frames, sound);
     RLM_TRY(rlm_continue(j, out, frames, sound, err));
     return rlm_job_show_keys(j, &out->video, err);
 }
@@ -393,6 +394,8 @@ static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
     int whole = p->frames >= j->r->frames || p->task == RLM_TASK_IMAGE;
     if (!code) {
         j->total = (int64_t)v->t * v->h * v->w + (int64_t)a->t * a->h;
+        j->total += p->dub ? rlm_dub_codes(j, p->frames) : 0;
+        j->total += whole ? 0 : rlm_continue_codes(j, p->frames, j->r->frames, p->sound || p->dub);
         j->windows = 1;
         code = rlm_window_sample(j, &p->spec, &made, err);
     }

@@ -89,7 +89,7 @@ static int latent_of(const rlm_job *j, int frame, int base, int latents)
     return at < latents ? at : -1;
 }
 
-int rlm_window_keys(rlm_job *j, int base, int past, int latents, int h, int w, int32_t *ids,
+int rlm_window_keys(const rlm_job *j, int base, int past, int latents, int h, int w, int32_t *ids,
                     uint8_t *known)
 {
     size_t plane = (size_t)h * (size_t)w;

@@ -176,6 +176,7 @@ static int grow(growth *g, const char *source, double seconds, const char *path,
     RLM_TRY(read_source(g, source, err));
     RLM_TRY(rlm_extend_frames(j, g->outlet.gone + g->clip.video.count, seconds,
                               EXTEND_FILE_FRAMES_MAX, &frames, err));
+    j->total = rlm_continue_codes(j, g->outlet.gone + g->clip.video.count, frames, g->heard);
     RLM_TRY(rlm_continue(j, &g->clip, frames, g->heard, err));
     j->report.frames = g->outlet.gone + g->clip.video.count;
     if (g->out) {

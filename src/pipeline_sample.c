@@ -17,6 +17,7 @@ typedef struct pass {
     int first, last;         /* offsets behind the prefix: first code, one past the last */
     int32_t *ids;            /* [clips][last]: what stands behind the prefix */
     int done;                /* how many of them */
+    int64_t codes;           /* of one clip */
 } pass;
 
 int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always)
@@ -28,7 +29,7 @@ int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always)
         return 0;
     j->last_told = now;
     double elapsed = now - j->start;
-    total = total < done ? done : total; /* windows overlap: the total is an estimate */
+    total = total < done ? done : total; /* another window's prompt may leave less room */
     rlm_progress p = {.stage = stage, .done = done, .total = total, .elapsed_s = elapsed};
     p.eta_s = done > 0 && total > done ? elapsed * (double)(total - done) / (double)done : 0;
     if (j->r->progress(j->r->progress_cookie, &p))
@@ -69,6 +70,12 @@ bool rlm_window_fits(const rlm_job *j, const rlm_layout_spec *spec)
     return rlm_layout_count(&longer) <= j->s->engine->model.lm_config.max_len;
 }
 
+static int64_t spec_codes(const rlm_layout_spec *s)
+{
+    return (int64_t)s->video_out.t * s->video_out.h * s->video_out.w +
+           (int64_t)s->audio_out.t * s->audio_out.h;
+}
+
 static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm_error *err)
 {
     rlm_vocab vocab = job_vocab(j);
@@ -87,6 +94,7 @@ static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm
     p->last = audio >= 0 ? audio + s.audio_out.t * s.audio_out.h
                          : video + s.video_out.t * s.video_out.h * s.video_out.w;
     p->last -= l->prefix;
+    p->codes = spec_codes(&s);
     p->ids =
         rlm_alloc(rlm_size_mul(rlm_size_mul((size_t)p->last, (size_t)p->clips), sizeof *p->ids));
     return p->ids ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %d tokens", p->last);
@@ -237,7 +245,7 @@ static void pass_probe(pass *p, rlm_job *j)
         audio += id < 0 && legal >= RLM_ID_AUDIO;
     }
     p->done = p->last;
-    j->done += p->last - p->first;
+    j->done += p->codes;
     j->report.prefix_tokens += prefix;
     j->report.prefill_s += prefill;
     j->report.sample_s += p->last * (step[0] + step[1]) / 2 + video * draw[0] + audio * draw[1];
@@ -267,8 +275,7 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
         p->done = i + 1;
         if (i + 1 < p->last)
             pass_step(p, s, &s->run, i);
-        if (i >= p->first)
-            j->done++;
+        j->done += p->ids[i] >= RLM_ID_VIDEO; /* a code, sampled or given */
         pass_show(p, j, spec, i + 1);
         if (i % TELL_EVERY == 0)
             stop = rlm_job_tell(j, RLM_STAGE_SAMPLE, j->done, j->total, 0);
@@ -363,7 +370,7 @@ static bool take_ahead(const pass *p, rlm_job *j, rlm_made *made)
         return false;
     *made = a->made[at];
     a->made[at] = (rlm_made){0};
-    j->done += p->last - p->first;
+    j->done += p->codes;
     j->report.prefix_tokens += p->l[0].prefix;
     return true;
 }
@@ -429,10 +436,9 @@ int rlm_window_sample(rlm_job *j, const rlm_layout_spec *spec, rlm_made *made, r
     rlm_given given;
     *made = (rlm_made){0};
     int code = rlm_job_given(j, &own, &given, err);
-    int64_t video = (int64_t)spec->video_out.t * spec->video_out.h * spec->video_out.w;
     if (!code && given.whole) {
         code = take_given(spec, &given, made);
-        j->done += video + (int64_t)spec->audio_out.t * spec->audio_out.h;
+        j->done += spec_codes(spec);
     } else if (!code) {
         code = sample(j, &own, made, err);
     }

@@ -96,23 +96,40 @@ static int dub_window(dub *d, int start, int end, int64_t *done, int64_t to, rlm
     return code;
 }
 
+/* Pictures [*start, *end) of `count`, for which a window makes the sound from sample `at` on. */
+static void cut_window(const rlm_job *j, int count, int64_t at, int *start, int *end)
+{
+    int window =
+        1 + (RLM_WINDOW_LATENTS - 1) * rlm_video_stride_t(&j->s->engine->model.video_config);
+    int picture = 0;
+    while (picture + 1 < count && rlm_sound_samples(j, picture + 1) <= at)
+        picture++;
+    *start = picture > SOUND_PAST ? picture - SOUND_PAST : 0;
+    *end = count - *start < window ? count : *start + window;
+}
+
 /* Sound [from, to) of the film. *done: up to where it is made. */
 static int dub_span(dub *d, int64_t from, int64_t to, int64_t *done, rlm_error *err)
 {
-    int window =
-        1 + (RLM_WINDOW_LATENTS - 1) * rlm_video_stride_t(&d->j->s->engine->model.video_config);
-    int count = d->film.count, picture = 0;
-    while (picture + 1 < count && rlm_sound_samples(d->j, picture + 1) <= from)
-        picture++;
+    int start, end;
     for (*done = from; *done < to && !d->j->cancelled;) {
-        int start = picture > SOUND_PAST ? picture - SOUND_PAST : 0;
-        int end = count - start < window ? count : start + window;
+        cut_window(d->j, d->film.count, *done, &start, &end);
         int64_t stop = rlm_sound_samples(d->j, end);
-        stop = stop < to ? stop : to;
-        RLM_TRY(dub_window(d, start, end, done, stop, err));
-        picture = end;
+        RLM_TRY(dub_window(d, start, end, done, stop < to ? stop : to, err));
     }
     return 0;
+}
+
+/* How many codes its windows have, for `count` pictures. */
+static int64_t span_codes(const rlm_job *j, int count, int64_t from, int64_t to)
+{
+    int start, end, levels = j->s->engine->model.lm_config.audio_levels;
+    int64_t codes = 0;
+    for (int64_t at = from; at < to; at = rlm_sound_samples(j, end)) {
+        cut_window(j, count, at, &start, &end);
+        codes += (int64_t)levels * rlm_sound_frames(j, end - start);
+    }
+    return codes;
 }
 
 /* ---- Whole soundtracks ----------------------------------------------------------------------- */
@@ -123,6 +140,11 @@ static int dub_need(rlm_job *j, rlm_error *err)
     return j->s->engine->model.lm_config.audio_levels
                ? 0
                : rlm_fail(err, RLM_E_UNSUPPORTED, "this language model knows no sound");
+}
+
+int64_t rlm_dub_codes(const rlm_job *j, int frames)
+{
+    return span_codes(j, frames, 0, rlm_sound_samples(j, frames));
 }
 
 int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err)
@@ -136,8 +158,6 @@ int rlm_dub(rlm_job *j, rlm_clip *clip, rlm_error *err)
     if (!clip->audio.samples)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld samples", (long long)samples);
     d.sound = clip->audio;
-    j->total =
-        j->done + (int64_t)m->lm_config.audio_levels * rlm_sound_frames(j, clip->video.count);
     int code = dub_span(&d, 0, samples, &done, err);
     clip->audio.count = done;
     dub_free(&d);
@@ -211,13 +231,21 @@ static int mix_spans(rlm_job *j, const rlm_pcm *heard, const int64_t *ends, rlm_
     return 0;
 }
 
+/* A span in samples. */
+static void span_ends(const rlm_span *s, double rate, int64_t samples, int64_t *from, int64_t *to)
+{
+    *from = llround(s->from * rate);
+    *to = llround(s->to * rate);
+    *to = *to > 0 && *to < samples ? *to : samples;
+}
+
 /* The spans of the condition's sound made anew. film: its pictures as the tokenizer reads them. */
 static int dub_spans(rlm_job *j, const rlm_frames *film, rlm_pcm *out, rlm_error *err)
 {
     const rlm_request *r = j->r;
     const rlm_model *m = &j->s->engine->model;
     rlm_clip in = {.audio = r->condition->audio}, heard = {0};
-    int64_t ends[SPANS_MAX] = {0}, tokens = 0;
+    int64_t ends[SPANS_MAX] = {0}, from, to;
     rlm_want want;
     rlm_job_want(j, &want);
     want.want_video = 0;
@@ -227,14 +255,12 @@ static int dub_spans(rlm_job *j, const rlm_frames *film, rlm_pcm *out, rlm_error
     int code = rlm_fit_sound(&heard.audio, samples, err);
     dub d = {.j = j, .film = *film, .sound = heard.audio};
     double rate = m->audio_config.rate;
-    for (int i = 0; i < r->span_count; i++)
-        tokens += (int64_t)(((r->spans[i].to > 0 ? r->spans[i].to : (double)samples / rate) -
-                             r->spans[i].from) *
-                            rate / rlm_audio_hop(&m->audio_config));
-    j->total = j->done + tokens * m->lm_config.audio_levels;
+    for (int i = 0; i < r->span_count; i++) {
+        span_ends(&r->spans[i], rate, samples, &from, &to);
+        j->total += span_codes(j, film->count, from, to);
+    }
     for (int i = 0; i < r->span_count && !code; i++) {
-        int64_t from = llround(r->spans[i].from * rate), to = llround(r->spans[i].to * rate);
-        to = to > 0 && to < samples ? to : samples;
+        span_ends(&r->spans[i], rate, samples, &from, &to);
         ends[i] = from;
         if (from < to)
             code = dub_span(&d, from, to, &ends[i], err);
@@ -259,6 +285,8 @@ int rlm_soundtrack(rlm_job *j, rlm_clip *out, rlm_error *err)
     rlm_job_want(j, &want);
     want.want_audio = 0;
     RLM_TRY(rlm_clip_convert(c, &want, &film, err));
+    if (!j->r->span_count)
+        j->total = rlm_dub_codes(j, film.video.count);
     int code =
         j->r->span_count ? dub_spans(j, &film.video, &film.audio, err) : rlm_dub(j, &film, err);
     rlm_free(film.video.rgb);

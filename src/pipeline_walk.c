@@ -101,6 +101,7 @@ static int window(rlm_walk *w, int from, int past, int n, int h, int width, rlm_
         int32_t *ids = (int32_t *)(uintptr_t)spec.video_out.ids;
         rlm_codes grid = rlm_job_video_grid(w->j, spec.video_out.t, h, width, ids, n);
         w->j->video_window++; /* a file to resume from has it as well */
+        w->j->done += grid.count;
         code = finish(w, &grid, past, true, err);
     } else if (!code) {
         code = force_past(w, past, &spec, err);
@@ -117,6 +118,14 @@ static int window(rlm_walk *w, int from, int past, int n, int h, int width, rlm_
     w->ids = NULL;
     w->known = NULL;
     return code;
+}
+
+/* The window after `made` pictures: how many it shares with the one before, and all it has. */
+static int cut_window(const rlm_walk *w, int made, int most, int overlap, int *past)
+{
+    *past = made ? overlap : 0;
+    int rest = w->frames - made + *past;
+    return rest < most ? rest : most;
 }
 
 int rlm_walk_run(rlm_walk *w, rlm_error *err)
@@ -137,13 +146,14 @@ int rlm_walk_run(rlm_walk *w, rlm_error *err)
     w->out.rgb = rlm_alloc(rlm_size_mul(one, (size_t)w->frames));
     if (!w->out.rgb)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", w->frames);
-    int latents = 1 + (w->frames - 1 + most - overlap - 1) / (most - overlap) * t; /* about */
-    w->j->total = w->j->done + (int64_t)latents * h * width;
-    int code = 0;
+    int code = 0, past, stride = rlm_video_stride_t(&m->video_config);
+    for (int made = 0, n; made < w->frames; made += n - past) {
+        n = cut_window(w, made, most, overlap, &past);
+        w->j->total += (int64_t)(1 + (n - 1 + stride - 1) / stride) * h * width;
+    }
     while (!code && w->out.count < w->frames && !w->j->cancelled) {
-        int past = w->out.count ? overlap : 0, from = w->out.count - past;
-        int n = w->frames - from < most ? w->frames - from : most, before = w->out.count;
-        code = window(w, from, past, n, h, width, err);
+        int before = w->out.count, n = cut_window(w, before, most, overlap, &past);
+        code = window(w, before - past, past, n, h, width, err);
         if (w->out.count == before)
             break; /* stopped before anything was whole */
     }

@@ -432,6 +432,88 @@ static void case_backward(void)
     rlm_clip_free(&film);
 }
 
+/* ---- Progress -------------------------------------------------------------------------------- */
+
+typedef struct totals {
+    int told;
+    int64_t least, most; /* of the totals told while sampling */
+} totals;
+
+static int watch_totals(void *cookie, const rlm_progress *p)
+{
+    totals *t = cookie;
+    if (p->stage == RLM_STAGE_PREFILL && p->done)
+        usleep(110000); /* told ten times a second: now the first code of a window is told */
+    if (p->stage == RLM_STAGE_SAMPLE) {
+        t->least = t->told && t->least < p->total ? t->least : p->total;
+        t->most = t->told && t->most > p->total ? t->most : p->total;
+        t->told++;
+    }
+    return 0;
+}
+
+/* The total is known from the first code on, and is what all windows come to. */
+static void check_totals(const char *what, const rlm_clip *film, double more)
+{
+    rlm_report report;
+    totals t = {0};
+    rlm_clip out = {0};
+    request.progress = watch_totals;
+    request.progress_cookie = &t;
+    int code = more > 0 ? rlm_extend(session, &request, film, more, &out, &report, &err)
+                        : rlm_generate(session, &request, &out, &report, &err);
+    int64_t codes = report.video_tokens + report.audio_tokens;
+    if (code)
+        TEST_FAILED("%s: %s", what, err.text);
+    if (t.told < 2 || t.least != codes || t.most != codes)
+        TEST_FAILED("%s: %d times told, totals %lld to %lld, really %lld", what, t.told,
+                    (long long)t.least, (long long)t.most, (long long)codes);
+    rlm_clip_free(&out);
+}
+
+static void case_totals(void)
+{
+    rlm_clip film = make_clip(23, 32, 32, 8, 46000, 16000), sound = {.audio = film.audio};
+    rlm_clip image = make_clip(1, 32, 32, 8, 0, 0);
+    rlm_keyframe key = {&image, -1};
+    rlm_span spans[] = {{0.25, 0.5}, {1.9, 0}};
+    rlm_box box = {8, 8, 16, 16, 0, 23};
+    edit_request(&film);
+    request.condition = NULL;
+    check_totals("extend with sound", &film, 2.5);
+    request.overlap = 5;
+    check_totals("extend, overlap", &film, 2.5);
+    request.overlap = 0;
+    request.backward = 1;
+    check_totals("extend backward", &film, 2.5);
+    request.backward = 0;
+    request.keyframes = &key;
+    request.keyframe_count = 1;
+    check_totals("extend to a keyframe", &film, 2.5);
+    request.keyframe_count = 0;
+    request.frames = 30;
+    check_totals("generate", NULL, 0);
+    request.condition = &image;
+    check_totals("animate", NULL, 0);
+    edit_request(&film);
+    request.boxes = &box;
+    request.box_count = 1;
+    check_totals("paint", NULL, 0);
+    request.box_count = 0;
+    request.spans = spans;
+    request.span_count = 2;
+    check_totals("spans of sound", NULL, 0);
+    request.span_count = 0;
+    request.task = RLM_TASK_VIDEO_TO_AUDIO;
+    check_totals("sound", NULL, 0);
+    request.condition = &sound;
+    request.task = RLM_TASK_AUDIO_TO_VIDEO;
+    request.frames = 23;
+    check_totals("visualize", NULL, 0);
+    rlm_clip_free(&image);
+    rlm_clip_free(&film);
+}
+
 /* ---- Windows as tokens, and taking up again -------------------------------------------------- */
 
 typedef struct stop {
@@ -577,6 +659,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_soundtrack);
     TEST_CASE(case_sound_spans);
     TEST_CASE(case_backward);
+    TEST_CASE(case_totals);
     TEST_CASE(case_resume);
     TEST_CASE(case_untouched_window);
     rig_close();
