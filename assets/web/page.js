@@ -553,12 +553,13 @@ async function begin() {
   for (const name of ["prompt", "seconds", "guidance", "size", "sound", "format", "mask_box", "outpaint", "sound_spans"])
     $(name).addEventListener("input", refresh);
   $("compose").addEventListener("submit", (e) => { e.preventDefault(); submit(); });
-  $("compose").addEventListener("reset", () => setTimeout(() => {
+  $("clear").addEventListener("click", () => {
+    $("compose").reset();
     for (const g of [...given]) drop(g);
     complain("");
     refresh();
     $("prompt").focus();
-  }));
+  });
   $("prompt").addEventListener("keydown", (e) => {
     if (e.key === "Enter" && (e.ctrlKey || e.metaKey) && !$("go").disabled) $("compose").requestSubmit();
   });
@@ -577,9 +578,10 @@ async function begin() {
     props = await json("/props");
     const d = props.defaults;
     for (const name of NUMBERS) $(name).placeholder = d[name] ?? "";
-    if (d.guidance_scale) $("guidance").value = d.guidance_scale;
-    if (d.num_frames && d.fps) $("seconds").value = d.num_frames / d.fps;
-    if (!props.has_sound) $("sound").checked = false;
+    // What Clear goes back to; what somebody has set meanwhile stays.
+    if (d.guidance_scale) $("guidance").defaultValue = d.guidance_scale;
+    if (d.num_frames && d.fps) $("seconds").defaultValue = d.num_frames / d.fps;
+    $("sound").defaultChecked = props.has_sound;
     $("sound").parentElement.hidden = !props.has_sound;
     $("about").textContent = `${props.model} · ${props.build}`;
     refresh();

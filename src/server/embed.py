@@ -1,10 +1,11 @@
 """Files of the web page -> one C table (src/server/page.h). embed.py OUTPUT.c FILE...
-Style sheets go into the page itself, which then paints without waiting for a second answer; the sum
-of each is for the page's policy."""
+Style sheets go into the page itself, which then paints without waiting for a second answer. Sums of
+the styles and scripts within the page are for its policy."""
 import base64
 import gzip
 import hashlib
 import pathlib
+import re
 import sys
 
 TYPES = {
@@ -24,27 +25,31 @@ def array(name, data):
 
 
 def inline_styles(html, styles):
-    """-> the page with its <link>s replaced, and the sums as a policy names them"""
-    sums = []
     for name, text in styles.items():
         link = f'<link rel="stylesheet" href="/{name}">'
         assert link in html, f"the page does not load {name}"
         html = html.replace(link, f"<style>{text}</style>")
-        sums.append("'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'")
-    return html, " ".join(sums)
+    return html
+
+
+def sums(html, tag):
+    """of what stands within the tag in the page, as a policy names them"""
+    texts = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+    return " ".join("'sha256-" + base64.b64encode(hashlib.sha256(t.encode()).digest()).decode() + "'"
+                    for t in texts)
 
 
 def main(output, *paths):
     paths = list(map(pathlib.Path, paths))
     styles = {p.name: p.read_text() for p in paths if p.suffix == ".css"}
     paths = [p for p in paths if p.suffix != ".css"]
-    sums = ""
+    html = ""
     text = ['/* Made by embed.py. */\n#include "src/server/page.h"\n']
     table = []
     for i, path in enumerate(paths):
         data = path.read_bytes()
         if path.suffix == ".html":
-            html, sums = inline_styles(data.decode(), styles)
+            html = inline_styles(data.decode(), styles)
             data = html.encode()
         small = gzip.compress(data, 9, mtime=0)
         zipped = len(small) < len(data)
@@ -59,7 +64,8 @@ def main(output, *paths):
         )
     text.append("const rlm_page_file rlm_page_files[] = {\n" + "".join(table) + "};\n")
     text.append(f"const int rlm_page_count = {len(table)};\n")
-    text.append(f'const char rlm_page_styles[] = "{sums}";\n')
+    text.append(f'const char rlm_page_styles[] = "{sums(html, "style")}";\n')
+    text.append(f'const char rlm_page_scripts[] = "{sums(html, "script")}";\n')
     pathlib.Path(output).write_text("".join(text))
 
 

@@ -7,7 +7,7 @@
 #include "src/server/page.h"
 
 static const char policy[] =
-    "default-src 'none'; script-src 'self'; style-src %s; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'self' %s; style-src %s; img-src 'self' data: blob:; "
     "media-src 'self' data: blob:; connect-src 'self'; manifest-src 'self'; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'";
 
@@ -24,7 +24,7 @@ static void add_headers(struct MHD_Response *r, const rlm_page_file *f)
     MHD_add_response_header(r, "Cache-Control", "no-cache");
     MHD_add_response_header(r, "Vary", "Accept-Encoding");
     char text[1024];
-    snprintf(text, sizeof text, policy, rlm_page_styles);
+    snprintf(text, sizeof text, policy, rlm_page_scripts, rlm_page_styles);
     MHD_add_response_header(r, "Content-Security-Policy", text);
     MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
     MHD_add_response_header(r, "Cross-Origin-Opener-Policy", "same-origin");

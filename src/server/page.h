@@ -14,6 +14,7 @@ typedef struct rlm_page_file {
 
 extern const rlm_page_file rlm_page_files[];
 extern const int rlm_page_count;
-extern const char rlm_page_styles[]; /* sums of the style sheets within the page, for its policy */
+/* Sums of the style sheets and scripts within the page, as its policy names them. */
+extern const char rlm_page_styles[], rlm_page_scripts[];
 
 #endif

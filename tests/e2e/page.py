@@ -1,116 +1,16 @@
 """The web page in a real browser, from end to end: page.py REELM [SHOTS_FOLDER].
 
-Drives headless Chromium through chromedriver (W3C WebDriver over plain HTTP, standard library
-only). Skips with exit code 77 where either is missing. Ends with "N passed, N failed"."""
+Skips with exit code 77 where there is no browser. Ends with "N passed, N failed"."""
 
-import base64
-import json
-import os
 import pathlib
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+import browser
+from browser import request, wait
+
 ENTER, CONTROL, TAB = "\ue007", "\ue009", "\ue004"
-# Seconds; a busy machine gets its share more.
-PATIENCE = 120 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def request(url, body=None, method=None):
-    data = None if body is None else json.dumps(body).encode()
-    r = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(r, timeout=PATIENCE) as answer:
-        return json.loads(answer.read() or b"null")
-
-
-def wait(what, ask, seconds=PATIENCE):
-    end = time.time() + seconds
-    while time.time() < end:
-        got = ask()
-        if got:
-            return got
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {seconds} s")
-
-
-class Browser:
-    def __init__(self, driver, chromium, profile):
-        self.port = free_port()
-        self.process = subprocess.Popen(
-            [driver, f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        base = f"http://127.0.0.1:{self.port}"
-        wait("chromedriver", lambda: self.ready(base))
-        options = {
-            "binary": chromium,
-            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     f"--user-data-dir={profile}", "--window-size=1280,900"],
-        }
-        capabilities = {"alwaysMatch": {"goog:chromeOptions": options,
-                                        "goog:loggingPrefs": {"browser": "ALL"}}}
-        session = request(base + "/session", {"capabilities": capabilities})["value"]["sessionId"]
-        self.url = f"{base}/session/{session}"
-
-    @staticmethod
-    def ready(base):
-        try:
-            return request(base + "/status")["value"]["ready"]
-        except (OSError, urllib.error.URLError):
-            return False
-
-    def do(self, path, body=None):
-        return request(self.url + path, body)["value"]
-
-    def open(self, url):
-        self.do("/url", {"url": url})
-
-    def js(self, script, *args):
-        return self.do("/execute/sync", {"script": script, "args": list(args)})
-
-    def find(self, css):
-        found = self.do("/element", {"using": "css selector", "value": css})
-        return f"/element/{found[ELEMENT]}"
-
-    def keys(self, css, text):
-        self.do(self.find(css) + "/value", {"text": text})
-
-    def click(self, css):
-        self.do(self.find(css) + "/click", {})
-
-    def click_text(self, text):
-        ok = self.js(
-            "const b = [...document.querySelectorAll('#gallery button')].find((b) => "
-            "b.textContent === arguments[0]); if (b) b.click(); return !!b;", text)
-        assert ok, f"no button '{text}'"
-
-    def shot(self, folder, name):
-        if folder:
-            png = request(self.url + "/screenshot")["value"]
-            (pathlib.Path(folder) / f"{name}.png").write_bytes(base64.b64decode(png))
-
-    def log(self):
-        return self.do("/se/log", {"type": "browser"})
-
-    def close(self):
-        try:
-            request(self.url, method="DELETE")
-        except (OSError, urllib.error.URLError):
-            pass
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
 
 
 def state(b):
@@ -209,6 +109,21 @@ def case_extend(b, base, shots):
     finished(b, 3)
     longest = max(float(v["seconds"]) for v in request(base + "/v1/videos")["data"])
     assert longest > 1.5, f"the extension is {longest} s long"
+    left = b.js("document.getElementById('clear').click(); return "
+                "document.querySelectorAll('#given li').length")
+    assert left == 0, "Clear leaves the file for a while: it may clear what is given next"
+
+
+def case_sound_spans(b, base, shots):
+    b.click_text("Extend")
+    b.js("const e = document.querySelector('#given select'); e.value = 'sound'; e.dispatchEvent(new Event('change'));"
+         "document.getElementById('more').open = true")
+    b.keys("#sound_spans", "0.25-0.5")
+    assert "seconds of its sound" in b.js("return document.getElementById('task-line').textContent")
+    b.click("#go")
+    finished(b, 4)
+    made = request(base + "/v1/videos")["data"][0]
+    assert made["settings"].get("sound_spans") == "0.25-0.5", made["settings"]
     b.click("#clear")
 
 
@@ -262,49 +177,29 @@ def case_quiet_console(b, base, shots):
 
 
 CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
-         case_preview_and_cancel, case_picture, case_extend, case_settings_from_file,
+         case_preview_and_cancel, case_picture, case_extend, case_sound_spans,
+         case_settings_from_file,
          case_keyboard, case_phone, case_dark, case_quiet_console]
 
 
 def main():
-    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
-    if not driver or not chromium:
-        print("skipped: chromium and chromedriver are needed (Debian: chromium-driver)")
-        sys.exit(77)
+    programs = browser.programs()
     reelm, shots = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        server = subprocess.Popen([reelm, "serve", "--port", str(port), "-q", "--state-dir",
-                                   os.path.join(folder, "state")], stdout=subprocess.DEVNULL)
-        base = f"http://127.0.0.1:{port}"
-        browser = None
+    with browser.server(reelm) as (base, folder):
+        b = browser.Browser(*programs, folder)
         try:
-            wait("the server", lambda: Browser.healthy(base))
-            browser = Browser(driver, chromium, os.path.join(folder, "profile"))
-            browser.folder = folder
             for case in CASES:
                 try:
-                    case(browser, base, shots)
+                    case(b, base, shots)
                     passed += 1
                 except (AssertionError, urllib.error.HTTPError) as e:
                     failed += 1
                     print(f"FAIL {case.__name__}: {e}")
         finally:
-            if browser:
-                browser.close()
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
+            b.close()
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0)
 
 
-def healthy(base):
-    try:
-        return request(base + "/health")["status"] == "ok"
-    except (OSError, urllib.error.URLError):
-        return False
-
-
-Browser.healthy = staticmethod(healthy)
 main()
