@@ -150,8 +150,10 @@ int rlm_engine_info(const rlm_engine *e, char **json, rlm_error *err)
     if (m->video) {
         const rlm_video_config *c = &m->video_config;
         json_put_part(&j, "video", &m->video_params, m->video_sha);
-        snprintf(line, sizeof line, ", \"bits\": %d, \"stride_time\": %d, \"stride_space\": %d}",
-                 c->bits, rlm_video_stride_t(c), rlm_video_stride_s(c));
+        snprintf(line, sizeof line,
+                 ", \"bits\": %d, \"stride_time\": %d, \"stride_space\": %d, "
+                 "\"overlap_most\": %d}",
+                 c->bits, rlm_video_stride_t(c), rlm_video_stride_s(c), rlm_overlap_most(m));
         json_put(&j, line);
     }
     if (m->audio) {

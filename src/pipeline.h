@@ -98,6 +98,7 @@ typedef struct rlm_job {
 /* Dry run: a window was made, from when `before` was the report, `made` pictures long; the `rest`
  * that follow it cost as much each. */
 void rlm_job_left_out(rlm_job *j, const rlm_report *before, double seconds, int made, int rest);
+int rlm_overlap_most(const rlm_model *m); /* pictures that windows may share */
 int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err);
 void rlm_job_close(rlm_job *j);
 /* The words of the request's prompt number `prompt`, or of its last, where it has several. */

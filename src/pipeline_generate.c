@@ -87,11 +87,16 @@ int rlm_job_prompt(rlm_job *j, int prompt, rlm_error *err)
     return encode_text(j->s, j->r->prompts[prompt], &j->text, &j->text_count, err);
 }
 
+int rlm_overlap_most(const rlm_model *m)
+{
+    return 1 + (RLM_WINDOW_LATENTS - 2) * (m->video ? rlm_video_stride_t(&m->video_config) : 1);
+}
+
 /* The past of a window is whole latent frames, and leaves room for one more. */
 static int check_overlap(const rlm_session *s, const rlm_request *r, rlm_error *err)
 {
     int stride = s->engine->model.video ? rlm_video_stride_t(&s->engine->model.video_config) : 1;
-    int most = 1 + (RLM_WINDOW_LATENTS - 2) * stride, at = r->overlap;
+    int most = rlm_overlap_most(&s->engine->model), at = r->overlap;
     if (!at || (at >= 1 && at <= most && (at - 1) % stride == 0))
         return 0;
     int below = at < 1 ? 1 : at > most ? most : 1 + (at - 1) / stride * stride;

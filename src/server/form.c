@@ -16,6 +16,13 @@ static int is_url_field(const char *name)
            (n >= 10 && !strcmp(name + n - 10, "_reference"));
 }
 
+/* "name[]", once for each value: how some clients send a list. */
+static int is_list(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 2 && !strcmp(name + n - 2, "[]");
+}
+
 /* Append a field; the value's bytes stay where they are. */
 static int add(rlm_form *f, const char *name, int kind, const char *value, size_t bytes,
                rlm_refusal *r)
@@ -23,7 +30,7 @@ static int add(rlm_form *f, const char *name, int kind, const char *value, size_
     int files = 0;
     for (int i = 0; i < f->count; i++) {
         files += f->fields[i].kind == RLM_FIELD_FILE;
-        if (!strcmp(f->fields[i].name, name))
+        if (!strcmp(f->fields[i].name, name) && !is_list(name))
             return rlm_refuse(r, 400, "duplicate_field", name, "'%.80s' is given twice.", name);
     }
     if (f->count == RLM_FORM_FIELDS)

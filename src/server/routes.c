@@ -209,6 +209,9 @@ enum MHD_Result rlm_route_props(rlm_exchange *x, const char *id)
     cJSON_AddNumberToObject(m, "max_queue", p->max_queue);
     cJSON_AddNumberToObject(m, "job_ttl_seconds", (double)p->job_ttl);
     cJSON_AddNumberToObject(m, "max_prompt_bytes", RLM_FORM_TEXT_BYTES);
+    cJSON_AddNumberToObject(m, "max_prompts", RLM_WISH_PROMPTS);
+    cJSON_AddNumberToObject(m, "max_overlap", l->overlap_most);
+    cJSON_AddNumberToObject(m, "overlap_step", l->overlap_step);
     cJSON_AddBoolToObject(o, "has_sound", l->has_sound);
     cJSON_AddBoolToObject(o, "needs_key", x->server->keys.count > 0);
     return rlm_reply_json(x, MHD_HTTP_OK, o);

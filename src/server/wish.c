@@ -28,6 +28,7 @@ typedef struct row {
 static const row rows[] = {
     {"prompt", NULL, PROMPT, AT(prompt), 0, 0},
     {"negative_prompt", NULL, PROMPT, AT(negative), 0, 0},
+    {"prompts", NULL, PROMPT, AT(prompts), 0, 0},
     {"model", NULL, NAME, AT(model), 0, 0},
     {"user", NULL, NAME, AT(user), 0, 0},
     {"task", NULL, CHOICE, AT(task), 0, 0},
@@ -48,6 +49,8 @@ static const row rows[] = {
     {"strict", NULL, FLAG, AT(strict), 0, 0},
     {"no_metadata", NULL, FLAG, AT(no_metadata), 0, 0},
     {"backward", NULL, FLAG, AT(backward), 0, 0},
+    {"overlap", NULL, INTEGER, AT(overlap), 1, 256},
+    {"reencode", NULL, FLAG, AT(reencode), 0, 0},
     {"output_format", NULL, CHOICE, AT(format), 0, 0},
     {"mask_box", NULL, SPECIAL, 0, 0, 0},
     {"outpaint", NULL, SPECIAL, 0, 0, 0},
@@ -262,10 +265,13 @@ static int take_extra(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r
 
 static int take_field(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r)
 {
+    int code = rlm_prompts_take(w, f, r);
+    if (code <= 0)
+        return code;
     for (int i = 0; i < ROWS; i++)
         if (!strcmp(f->name, rows[i].name) || (rows[i].alias && !strcmp(f->name, rows[i].alias)))
             return take_row(w, &rows[i], f, r);
-    int code = rlm_input_take(w, f, r);
+    code = rlm_input_take(w, f, r);
     if (code <= 0)
         return code;
     if (!strcmp(f->name, "extra_params"))
@@ -343,7 +349,8 @@ int rlm_wish_remix(rlm_wish *w, const rlm_form *form, rlm_refusal *r)
 {
     rlm_wish old = *w; /* numbers only are read from it */
     free(w->prompt);
-    w->prompt = NULL;
+    free(w->prompts);
+    w->prompt = w->prompts = NULL;
     w->warning_count = w->frames = w->width = w->height = 0;
     w->seconds = 0;
     if (take_fields(w, form, 0, r) || rlm_input_finish(w, r))
@@ -371,6 +378,7 @@ int rlm_wish_remix(rlm_wish *w, const rlm_form *form, rlm_refusal *r)
 void rlm_wish_free(rlm_wish *w)
 {
     free(w->prompt);
+    free(w->prompts);
     free(w->negative);
     for (int i = 0; i < w->input_count; i++)
         free(w->inputs[i].owned);

@@ -23,7 +23,7 @@ enum {
 };
 const char *rlm_input_role_name(int role);
 
-enum { RLM_WISH_INPUTS = 16, RLM_WISH_WARNINGS = 8, RLM_WISH_BOXES = 8 };
+enum { RLM_WISH_INPUTS = 16, RLM_WISH_WARNINGS = 8, RLM_WISH_BOXES = 8, RLM_WISH_PROMPTS = 64 };
 
 typedef struct rlm_wish_input {
     int role, frame;
@@ -55,6 +55,7 @@ typedef struct rlm_wish {
     int kind;                /* RLM_WISH_* */
     int task;                /* RLM_TASK_* */
     char *prompt, *negative; /* heap, or NULL */
+    char *prompts;           /* heap, or NULL: of the windows of an extension, one a line */
     char model[80], user[80];
     char remixed_from[RLM_ID_BYTES];
     int width, height, frames;
@@ -67,6 +68,7 @@ typedef struct rlm_wish {
     int no_metadata;  /* 1: no settings in the output */
     int control_role; /* of control_reference, from control_type */
     int backward, format;
+    int overlap, reencode; /* of windows, in frames; 1: the source as the tokenizers show it */
     rlm_box boxes[RLM_WISH_BOXES];
     int box_count, outpaint[4];     /* left, right, top, bottom */
     rlm_span spans[RLM_WISH_BOXES]; /* of the sound, to be made anew */
@@ -85,6 +87,7 @@ typedef struct rlm_wish_limits {
     double fps, seconds;       /* default rate; longest clip */
     int64_t max_cells;         /* 8 x 8 pixel cells of one picture */
     int has_sound;
+    int overlap_step, overlap_most; /* frames that windows may share: 1, 1 + step .. most */
 } rlm_wish_limits;
 
 /* Fill wish from a form. wish must be rlm_wish_free'd in any case; it borrows from the form. */
@@ -100,6 +103,10 @@ int rlm_wish_settle(rlm_wish *wish, const rlm_wish_limits *limits, rlm_refusal *
 void rlm_wish_free(rlm_wish *wish);
 /* Shrink a size to sides <= 1024 and the cells of a picture, keeping its shape. */
 void rlm_wish_fit(int *width, int *height, int64_t max_cells);
+
+/* The prompts as lines of their own: text (heap, the caller's free(); NULL: none, or no memory) and
+ * where each begins. Returns how many. */
+int rlm_wish_prompt_lines(const rlm_wish *wish, char **text, const char *lines[RLM_WISH_PROMPTS]);
 
 /* The settings under the names of the API, inputs apart. NULL without memory. */
 struct cJSON *rlm_wish_settings(const rlm_wish *wish);

@@ -11,6 +11,8 @@ int rlm_input_take(rlm_wish *wish, const rlm_field *field, rlm_refusal *refusal)
 /* mask_box, outpaint or sound_spans (wish_masks.c), and all three as settings. */
 int rlm_mask_take(rlm_wish *wish, const char *name, const char *text, rlm_refusal *refusal);
 bool rlm_mask_add(struct cJSON *settings, const rlm_wish *wish); /* false: no memory */
+/* prompts, prompts[] or prompts[N]. 0: taken, -1: refused, 1: it is none. */
+int rlm_prompts_take(rlm_wish *wish, const rlm_field *field, rlm_refusal *refusal);
 /* After all fields: what belongs together (keyframes, control and its type). */
 int rlm_input_finish(rlm_wish *wish, rlm_refusal *refusal);
 /* Add a warning, as long as there is room. */

@@ -1,4 +1,5 @@
-/* Fields that say in words what of a source is made anew: boxes, borders, spans of sound. */
+/* Fields of several values: what of a source is made anew (boxes, borders, spans of sound), and the
+ * prompts of windows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,82 @@ int rlm_mask_take(rlm_wish *w, const char *name, const char *text, rlm_refusal *
            : !strcmp(name, "outpaint") ? take_outpaint(w, text, r)
                                        : take_spans(w, text, r);
 }
+
+/* ---- Prompts --------------------------------------------------------------------------------- */
+
+static int count_lines(const char *text)
+{
+    int n = text && *text;
+    for (; n && *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* One line more, or all of them at once. */
+static int append_lines(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
+{
+    size_t old = w->prompts ? strlen(w->prompts) : 0;
+    if (old + f->bytes + 1 > RLM_FORM_TEXT_BYTES)
+        return rlm_refuse(r, 400, "string_above_max_length", "prompts",
+                          "The prompts have over %d bytes in all.", RLM_FORM_TEXT_BYTES);
+    char *all = realloc(w->prompts, old + f->bytes + 2);
+    if (!all)
+        return rlm_refuse(r, 500, "out_of_memory", "prompts", "Out of memory.");
+    w->prompts = all;
+    if (old)
+        all[old++] = '\n';
+    memcpy(all + old, f->value, f->bytes);
+    old += f->bytes;
+    all[old] = 0;
+    return 0;
+}
+
+/* "prompts" has one a line, "prompts[0]", "prompts[1]" and so on, or "prompts[]" again and again,
+ * one each. */
+int rlm_prompts_take(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
+{
+    static const char name[] = "prompts";
+    const char *index = f->name + sizeof name - 1;
+    char expected[16];
+    int have = count_lines(w->prompts), whole = !strcmp(f->name, name);
+    snprintf(expected, sizeof expected, "[%d]", have);
+    if (!whole && (strncmp(f->name, name, sizeof name - 1) || *index != '['))
+        return 1;
+    if (f->kind != RLM_FIELD_TEXT || (!whole && strcmp(index, expected) && strcmp(index, "[]")))
+        return rlm_refuse(r, 400, "invalid_type", f->name,
+                          "Invalid '%s': expected texts, one a window: a list, or one a line.",
+                          f->name);
+    if (whole) {
+        free(w->prompts);
+        w->prompts = NULL;
+    }
+    const char *end = f->value + f->bytes;
+    int empty = !f->bytes || *f->value == '\n' || end[-1] == '\n' || strstr(f->value, "\n\n");
+    if (empty || strchr(f->value, '\r') || (!whole && strchr(f->value, '\n')))
+        return rlm_refuse(r, 400, "invalid_value", f->name,
+                          "Invalid '%s': each prompt is one line, and none is empty.", f->name);
+    if (append_lines(w, f, r))
+        return -1;
+    return count_lines(w->prompts) <= RLM_WISH_PROMPTS
+               ? 0
+               : rlm_refuse(r, 400, "too_many_values", "prompts", "More than %d prompts.",
+                            RLM_WISH_PROMPTS);
+}
+
+int rlm_wish_prompt_lines(const rlm_wish *w, char **text, const char *lines[RLM_WISH_PROMPTS])
+{
+    int count = 0;
+    char *at = *text = w->prompts ? strdup(w->prompts) : NULL;
+    while (at && count < RLM_WISH_PROMPTS) {
+        lines[count++] = at;
+        at = strchr(at, '\n');
+        if (at)
+            *at++ = 0;
+    }
+    return count;
+}
+
+/* ---- As settings ----------------------------------------------------------------------------- */
 
 bool rlm_mask_add(cJSON *o, const rlm_wish *w)
 {

@@ -1,5 +1,6 @@
 /* Fitting a wish to what the model can hold; what changes is said in its warnings. */
 #include <math.h>
+#include <stdlib.h>
 #include <sys/random.h>
 
 #include "src/server/wish_inputs.h"
@@ -79,6 +80,26 @@ static int settle_task(rlm_wish *w, rlm_refusal *r)
     return 0;
 }
 
+/* How windows continue each other. */
+static int settle_windows(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
+{
+    const char *other = w->prompts ? "prompts" : w->reencode ? "reencode" : NULL;
+    if (w->overlap && (w->overlap > l->overlap_most || (w->overlap - 1) % l->overlap_step))
+        return rlm_refuse(r, 400, "number_out_of_range", "overlap",
+                          "Invalid 'overlap': %d; 1 to %d frames in steps of %d are allowed.",
+                          w->overlap, l->overlap_most, l->overlap_step);
+    if (!other || w->kind == RLM_WISH_EXTEND)
+        return 0;
+    if (w->strict)
+        return rlm_refuse(r, 400, "unknown_parameter", other, "'%s' is for extensions only.",
+                          other);
+    rlm_wish_warn(w, "'%s' is for extensions only and was ignored", other);
+    free(w->prompts);
+    w->prompts = NULL;
+    w->reencode = 0;
+    return 0;
+}
+
 int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
 {
     if (w->seed < 0) {
@@ -111,7 +132,7 @@ int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
     }
     if (w->sound < 0)
         w->sound = 1;
-    if (settle_task(w, r))
+    if (settle_task(w, r) || settle_windows(w, l, r))
         return -1;
     return settle_size(w, l, r);
 }

@@ -56,6 +56,9 @@ int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *opt
         code = rlm_serve_fail(err, RLM_E_NOMEM, "%s: no memory for what it says", w->name);
     const cJSON *lm = cJSON_GetObjectItemCaseSensitive(info, "lm");
     const cJSON *positions = cJSON_GetObjectItemCaseSensitive(lm, "positions");
+    const cJSON *video = cJSON_GetObjectItemCaseSensitive(info, "video");
+    const cJSON *step = cJSON_GetObjectItemCaseSensitive(video, "stride_time");
+    const cJSON *most = cJSON_GetObjectItemCaseSensitive(video, "overlap_most");
     w->limits = (rlm_wish_limits){
         .width = plain.width,
         .height = plain.height,
@@ -63,7 +66,9 @@ int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *opt
         .fps = (double)plain.fps_num / plain.fps_den,
         .seconds = max_seconds,
         .max_cells = cells_of(cJSON_IsNumber(positions) ? (int)positions->valuedouble : 4096),
-        .has_sound = cJSON_HasObjectItem(info, "audio")};
+        .has_sound = cJSON_HasObjectItem(info, "audio"),
+        .overlap_step = cJSON_IsNumber(step) && step->valueint > 0 ? step->valueint : 1,
+        .overlap_most = cJSON_IsNumber(most) ? most->valueint : 1};
     if (!code && !lm)
         code = rlm_serve_fail(err, RLM_E_MODEL, "%s: this model has no language model to serve",
                               model_dir);
@@ -94,6 +99,8 @@ typedef struct making {
     rlm_clip condition;              /* borrows from clips */
     rlm_keyframe keyframes[RLM_WISH_INPUTS];
     rlm_span spans[SPANS_MOST]; /* of the sound, to be made anew */
+    char *prompt_text;          /* that prompts lie in; heap */
+    const char *prompts[RLM_WISH_PROMPTS];
     char tokens[RLM_STORE_PATH];
     int sent; /* frames shown in previews */
 } making;
@@ -251,7 +258,9 @@ static void fill_request(making *m)
     rlm_request *r = &m->request;
     rlm_request_defaults(r);
     r->task = w->task;
-    r->prompt = w->prompt && *w->prompt ? w->prompt : NULL;
+    r->prompts = m->prompts;
+    r->prompt_count = rlm_wish_prompt_lines(w, &m->prompt_text, m->prompts);
+    r->prompt = w->prompt && *w->prompt && !r->prompt_count ? w->prompt : NULL;
     r->negative_prompt = w->negative;
     r->width = w->width;
     r->height = w->height;
@@ -275,6 +284,8 @@ static void fill_request(making *m)
     r->box_count = w->box_count;
     memcpy(r->outpaint, w->outpaint, sizeof r->outpaint);
     r->backward = w->backward;
+    r->overlap = w->overlap;
+    r->reencode = w->reencode;
     r->progress = told;
     r->preview = shown;
     r->progress_cookie = r->preview_cookie = m;
@@ -388,6 +399,7 @@ int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err)
     rlm_clip_free(&clip);
     for (int i = 0; i < RLM_WISH_INPUTS; i++)
         rlm_clip_free(&m->clips[i]);
+    free(m->prompt_text);
     free(m);
     return code;
 }

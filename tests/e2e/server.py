@@ -190,6 +190,47 @@ def n11_extensions():
     check(error["param"] == "video", str(error))
 
 
+def n11_windows_of_extensions():
+    s = shared.get()
+    first = s.make(num_frames=9)
+    more = {"video": {"id": first["id"]}, "seconds": 2, "seed": 4}
+    words = ["a red ball", "grass", "a blue cube"]
+    longer = lambda **fields: s.wait(s.json("POST", "/v1/videos/extensions", {**more, **fields}))
+    made = {what: longer(**fields) for what, fields in {
+        "plain": {}, "prompts": {"prompts": words}, "lines": {"prompts": "\n".join(words)},
+        "first": {"prompt": words[0]}, "overlap": {"overlap": 5}, "reencode": {"reencode": True}}.items()}
+    check(all(v["status"] == "completed" and v["num_frames"] == 25 for v in made.values()), str(made))
+    clip = {what: s.content(v)[1] for what, v in made.items()}
+    check(len({clip[k] for k in ("plain", "prompts", "first", "overlap", "reencode")}) == 5, "fields without effect")
+    check(clip["prompts"] == clip["lines"], "a list is not what its lines are")
+    settings = made["prompts"]["settings"]
+    check(settings["prompts"] == "\n".join(words), str(settings))
+    check(made["overlap"]["settings"]["overlap"] == 5 and made["reencode"]["settings"]["reencode"] is True, "settings")
+    again = s.wait(s.json("POST", "/v1/videos/extensions", {**settings, "video": {"id": first["id"]}}))
+    check(s.content(again)[1] == clip["prompts"], "posted again, the settings make another clip")
+    data, head = b"", {"Content-Type": "multipart/form-data; boundary=x"}
+    for name, value in [("video[id]", first["id"]), ("seconds", "2"), ("seed", "4"), *(("prompts[]", w) for w in words)]:
+        data += f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+    status, _, answer = s.ask("POST", "/v1/videos/extensions", data + b"--x--\r\n", head)
+    check(status == 200, f"{status} {answer}")
+    check(s.content(s.wait(json.loads(answer)))[1] == clip["prompts"], "a form's list is not the list")
+    remix = s.wait(s.json("POST", f"/v1/videos/{made['prompts']['id']}/remix", {"prompt": words[0]}))
+    check("prompts" not in remix["settings"], str(remix))
+    limits = s.json("GET", "/props")["limits"]
+    check(limits["max_overlap"] == 13 and limits["overlap_step"] == 4 and limits["max_prompts"] == 64, str(limits))
+    for fields, param in [({"overlap": 7}, "overlap"), ({"overlap": 17}, "overlap"), ({"overlap": 0}, "overlap"),
+                          ({"overlap": 257}, "overlap"), ({"prompts": ["a"] * 65}, "prompts"),
+                          ({"prompts": "a\n\nb"}, "prompts"), ({"prompts": ["a", 5]}, "prompts[1]"),
+                          ({"prompts": ["a", "b\nc"]}, "prompts[1]"), ({"prompts[1]": "a"}, "prompts[1]"),
+                          ({"reencode": "perhaps"}, "reencode")]:
+        error = s.json("POST", "/v1/videos/extensions", {**more, **fields}, want=400)["error"]
+        check(error["param"] == param, f"{fields}: {error}")
+    v = s.json("POST", "/v1/videos", {**TINY, "prompts": words})
+    check(any("prompts" in w for w in v["warnings"]) and "prompts" not in v["settings"], str(v))
+    error = s.json("POST", "/v1/videos", {**TINY, "reencode": True, "strict": True}, want=400)["error"]
+    check(error["param"] == "reencode", str(error))
+
+
 def n18_sync_returns_bytes():
     s = shared.get()
     status, head, data = s.ask(

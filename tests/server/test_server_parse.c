@@ -7,7 +7,7 @@
 #include "src/server/wish.h"
 #include "tests/test.h"
 
-static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1};
+static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1, 4, 13};
 static const char png[] = "\x89PNG\r\n\x1a\n....";
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
