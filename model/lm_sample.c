@@ -4,6 +4,7 @@
 #include "model/lm_private.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 /* Stream numbers of the counter generator, distinct from those of training. */
 enum { STREAM_FIRST = 101, STREAM_SECOND = 102 };
 
-/* Guided logits of one head over `classes`, f32; illegal classes are -inf. */
+/* Guided logits of one head over `classes`, f32 and finite; illegal classes are -inf. */
 typedef struct scores {
     int classes;
     float v[RLM_LM_CLASSES_MAX];
@@ -26,12 +27,16 @@ static void guide(rlm_run *run, const rlm_tensor *logits, const rlm_lm_sampling 
     out->classes = n;
     memset(out->v, 0, (size_t)n * sizeof out->v[0]); /* a dry run leaves zeros */
     run->k->copy(run->par, n, rlm_f32(logits), out->v);
-    if (s->cfg_scale == 1.0f || rlm_tensor_rows(logits) < 2)
-        return;
-    memset(other, 0, (size_t)n * sizeof other[0]);
-    run->k->copy(run->par, n, rlm_f32(logits) + n, other);
+    if (s->cfg_scale != 1.0f && rlm_tensor_rows(logits) >= 2) {
+        memset(other, 0, (size_t)n * sizeof other[0]);
+        run->k->copy(run->par, n, rlm_f32(logits) + n, other);
+        for (int i = 0; i < n; i++)
+            out->v[i] = other[i] + s->cfg_scale * (out->v[i] - other[i]);
+    }
+    /* Weights of any kind leave a legal class to draw: infinities become the largest numbers, NaN
+     * the least likely. */
     for (int i = 0; i < n; i++)
-        out->v[i] = other[i] + s->cfg_scale * (out->v[i] - other[i]);
+        out->v[i] = fminf(fmaxf(out->v[i], -FLT_MAX), FLT_MAX);
 }
 
 static int best(const scores *t)
@@ -88,7 +93,7 @@ static void sift(uint64_t *heap, int n, int at)
 
 static void weigh(const scores *t, const rlm_lm_sampling *s, choices *c)
 {
-    float top = t->v[best(t)], inverse = 1.0f / s->temperature;
+    float top = t->v[best(t)], inverse = fminf(1.0f / s->temperature, FLT_MAX);
     c->count = 0;
     c->sum = 0;
     for (int i = 0; i < t->classes; i++) {
@@ -130,6 +135,7 @@ static int draw(const scores *t, const rlm_lm_sampling *s, uint64_t stream, int6
     if (s->temperature <= 0.0f)
         return best(t);
     weigh(t, s, &c);
+    assert(c.count > 0); /* some class is legal, and the likeliest counts */
     double mass = c.sum;
     int n = c.count;
     if (s->top_k > 0 || s->top_p < 1.0f || s->min_p > 0.0f) {

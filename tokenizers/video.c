@@ -413,7 +413,7 @@ static void floats_to_frame(const float *in, int w, rlm_frames *f, int index)
         const float *row = in + (size_t)y * (size_t)w * 3;
         for (int i = 0; i < f->width * 3; i++) {
             float p = row[i] * 127.5f + 128.0f; /* + 127.5, and a half to round */
-            *out++ = (uint8_t)(p < 0.0f ? 0.0f : p > 255.0f ? 255.0f : p);
+            *out++ = (uint8_t)(!(p > 0.0f) ? 0.0f : p > 255.0f ? 255.0f : p);
         }
     }
 }

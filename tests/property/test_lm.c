@@ -1,5 +1,6 @@
 /* model/: the cached step is the full forward, masks hold, sampling is legal, seeded and
  * independent of threads; guidance of scale 1 is none. Reference kernels. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -294,6 +295,37 @@ static void test_legal(void)
     bench_close(&b);
 }
 
+/* Logits that are infinite, no numbers, or all -inf (weights of one sign): a legal id all the same,
+ * drawn or greedy. */
+static void test_no_numbers(void)
+{
+    static const float bad[] = {-INFINITY, INFINITY, NAN, -3e38f};
+    static const int32_t range[][2] = {{956, 3}, {300, 512}, {263500, 7}, {10, 2}};
+    bench b;
+    rlm_error err = {0};
+    bench_open(&b, 1);
+    for (int same = 0; same < 2; same++) {
+        for (int r = 0; r < 16 * 4; r++) {
+            float hidden[2 * DIM];
+            const int32_t *legal = range[r % 4];
+            rlm_lm_sampling s = {.temperature = r & 16 ? 0 : 1,
+                                 .top_k = r & 32 ? 5 : 0,
+                                 .top_p = 1.0f,
+                                 .cfg_scale = 2.0f,
+                                 .seed = 3};
+            for (int i = 0; i < 2 * DIM; i++)
+                hidden[i] = i < DIM || r % 3 ? bad[r / 4 % 4] : 0.5f;
+            int32_t id = rlm_lm_sample(&b.run, b.lm, hidden, 2, &s, r, legal[0], legal[1], NULL);
+            CHECK(id >= legal[0] && id - legal[0] < legal[1]);
+        }
+        for (int i = 0; i < b.params.count; i++)
+            for (int64_t j = 0; j < b.params.items[i]->count; j++)
+                b.params.items[i]->data[j] = 1e3f;
+        CHECK(rlm_params_pack(&b.params, &b.k, b.par, false, &err) == 0);
+    }
+    bench_close(&b);
+}
+
 static void test_config(void)
 {
     rlm_lm_config c;
@@ -323,5 +355,6 @@ int main(int argc, char **argv)
     TEST_CASE(test_batch);
     TEST_CASE(test_same_tokens);
     TEST_CASE(test_legal);
+    TEST_CASE(test_no_numbers);
     return TEST_END();
 }
