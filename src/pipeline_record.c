@@ -86,7 +86,7 @@ int rlm_job_keep_audio(rlm_job *j, const rlm_codes *grid, int64_t skip, int64_t 
     /* a later window that was stopped between two levels has no place in the grid */
     if (take < 1 || (to->window_count && levels != to->dims[0]))
         return 0;
-    size_t width = (size_t)(old + more);
+    size_t width = (size_t)old + (size_t)more;
     int32_t *ids = rlm_alloc(rlm_size_mul((size_t)levels * sizeof *ids, width));
     if (!ids)
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %lld codes", (long long)grid->count);

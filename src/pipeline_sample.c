@@ -298,12 +298,12 @@ static int pass_collect(const pass *p, const rlm_job *j, const rlm_layout_spec *
         made->latents = have < 0 ? 0 : have / plane;
         if (made->latents > s.video_out.t)
             made->latents = s.video_out.t;
-        made->video = rlm_alloc(rlm_size_mul((size_t)(made->latents + 1), (size_t)plane * 4));
+        made->video = rlm_alloc(rlm_size_mul((size_t)made->latents + 1, (size_t)plane * 4));
     }
     if (audio >= 0) {
         int have = p->done - (audio - l->prefix);
         made->levels = have < 0 ? 0 : have / row;
-        made->audio = rlm_alloc(rlm_size_mul((size_t)(made->levels + 1), (size_t)row * 4));
+        made->audio = rlm_alloc(rlm_size_mul((size_t)made->levels + 1, (size_t)row * 4));
     }
     if ((video >= 0 && !made->video) || (audio >= 0 && !made->audio))
         return rlm_fail(err, RLM_E_NOMEM, "no memory for the codes");

@@ -49,21 +49,24 @@ static int hear(dub *d, int64_t base, int64_t from, int64_t to, int64_t end, rlm
     RLM_TRY(rlm_encode(d->j->s, &part, NULL, &codes, err));
     rlm_free(d->known);
     rlm_free(d->forced);
-    d->known = rlm_calloc(count, 1);
-    d->forced = rlm_calloc(count, sizeof *d->forced);
-    int code = d->known && d->forced ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for the sound");
+    uint8_t *known = d->known = rlm_calloc(count, 1);
+    int32_t *forced = d->forced = rlm_calloc(count, sizeof *forced);
+    if (!known || !forced) {
+        rlm_codes_free(&codes);
+        return rlm_fail(err, RLM_E_NOMEM, "no memory for the sound");
+    }
     int have = codes.dims[1] < g->h ? codes.dims[1] : g->h;
-    for (int i = 0; i < g->t * g->h && !code; i++) {
+    for (int i = 0; i < g->t * g->h; i++) {
         int q = i / g->h, f = i % g->h;
         if (f < have && (f < before || f >= behind)) {
-            d->known[i] = 1;
-            d->forced[i] = codes.ids[q * codes.dims[1] + f];
+            known[i] = 1;
+            forced[i] = codes.ids[q * codes.dims[1] + f];
         }
     }
-    g->ids = d->forced;
-    g->known = d->known;
+    g->ids = forced;
+    g->known = known;
     rlm_codes_free(&codes);
-    return code;
+    return 0;
 }
 
 /* Sound [*done, to) of a window of pictures [start, end). */

@@ -43,7 +43,7 @@ run_gcc() {
 }
 
 run_tidy() {
-  printf '%s\n' "${files[@]}" | xargs -P "$jobs" -n 4 clang-tidy -p "$build" --quiet 2>/dev/null |
+  printf '%s\n' "${files[@]}" | xargs -P "$jobs" -n 1 clang-tidy -p "$build" --quiet 2>/dev/null |
     grep -E '(warning|error): ' | sort -u
   [ "${PIPESTATUS[2]}" -ne 0 ]
 }

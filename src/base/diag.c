@@ -5,6 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#undef rlm_fail /* diag.h wraps both for the analyser */
+#undef rlm_fail_prefix
+
 const char *rlm_error_name(int code)
 {
     switch (code) {

@@ -26,6 +26,18 @@ int rlm_fail(rlm_error *err, int code, const char *fmt, ...) RLM_PRINTF(3, 4);
 /* Put "prefix: " in front of the text already in err; returns err's code (or code if err NULL). */
 int rlm_fail_prefix(rlm_error *err, int code, const char *fmt, ...) RLM_PRINTF(3, 4);
 
+#ifdef __clang_analyzer__
+/* For the analyser only, which looks into one file at a time: what fails does not return RLM_OK. */
+static inline int rlm_failed(int code)
+{
+    if (code == RLM_OK)
+        __builtin_unreachable();
+    return code;
+}
+#define rlm_fail(...)        rlm_failed((rlm_fail)(__VA_ARGS__))
+#define rlm_fail_prefix(...) rlm_failed((rlm_fail_prefix)(__VA_ARGS__))
+#endif
+
 /* Where log lines go. fn NULL: silence. level: 0 error, 1 warning, 2 info, 3 debug. */
 typedef struct rlm_log {
     void (*fn)(void *cookie, int level, const char *text);

@@ -285,10 +285,11 @@ static int write_sheet(job *j)
 {
     rlm_error err = {0};
     rlm_clip sheet = {0};
-    uint64_t *seeds = malloc(sizeof *seeds * (size_t)j->count);
+    const int64_t count = j->count;
+    uint64_t *seeds = malloc(sizeof *seeds * (size_t)count);
     if (!seeds)
         return EXIT_MEMORY;
-    for (int64_t i = 0; i < j->count; i++)
+    for (int64_t i = 0; i < count; i++)
         seeds[i] = seed_of(j, i);
     char path[PATH_ROOM];
     size_t n = strlen(j->args->output);
@@ -301,10 +302,10 @@ static int write_sheet(job *j)
     }
     snprintf(path, sizeof path, named ? "%s" : "%s/sheet.png", j->args->output);
     rlm_write_options o = {.format = "png"};
-    int code = rlm_world_sheet(j->world, seeds, (int)j->count, &j->want, &sheet, &err);
+    int code = rlm_world_sheet(j->world, seeds, (int)count, &j->want, &sheet, &err);
     if (!code)
         code = rlm_media_write(path, &sheet, &o, &err);
-    for (int64_t i = 0; i < j->count && !code && !j->args->json && !j->args->quiet; i++)
+    for (int64_t i = 0; i < count && !code && !j->args->json && !j->args->quiet; i++)
         for (int language = 0; language < 2; language++) {
             rlm_world_caption(seeds[i], j->want.style, language, 1, 0, j->captions,
                               sizeof j->captions);

@@ -229,7 +229,7 @@ static void bash_option(const cli_verb *v, const cli_option *o)
     const char *name = o->arg ? o->arg : "";
     if (o->kind == CHOICE || o->kind == MAYBE) {
         printf("    %s:--%s) COMPREPLY=($(compgen -W \"", v->name, o->name);
-        for (const char *p = o->arg; *p; p++)
+        for (const char *p = name; *p; p++)
             putchar(*p == '|' ? ' ' : *p);
         puts("\" -- \"$cur\")); return ;;");
     } else if (!strcmp(name, "DIR")) {

@@ -118,11 +118,9 @@ static void plan_shifts(weight_job *j, int32_t *shift)
                 int phase = ((a % s->st) * j->h.phases + b % s->sh) * j->w.phases + at % s->sw;
                 int place =
                     (phase * j->t.span + a / s->st) * j->plane + b / s->sh * j->pitch + at / s->sw;
-                shift[i] = place;
+                shift[i] = (place & ~1) * 16 + (place & 1 ? (int32_t)j->b_tile : 0);
                 j->odd |= place & 1;
             }
-    for (i = 0; i < j->taps; i++)
-        shift[i] = (shift[i] & ~1) * 16 + (shift[i] & 1 ? (int32_t)j->b_tile : 0);
     j->shift = shift;
 }
 

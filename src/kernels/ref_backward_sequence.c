@@ -155,7 +155,7 @@ static void rope_rows(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t item = begin * s->heads; item < end * s->heads; item++) {
         int64_t row = item / s->heads, at = row * s->stride + s->from + item % s->heads * s->dim;
-        double g[REF_DIM], mean = 0, r = j->rstd[item];
+        double g[REF_DIM] = {0}, mean = 0, r = j->rstd[item];
         for (int i = 0; i < half; i++) {
             double turned[2];
             rope_turn(j, row, at, i, turned);

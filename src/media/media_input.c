@@ -196,7 +196,7 @@ int rlm_input_open(rlm_input *in, rlm_source *source, int64_t max_pixels, rlm_er
     if (in->fmt && buffer)
         in->io = avio_alloc_context(buffer, INPUT_IO_BYTES, 0, source, input_io_read, NULL,
                                     input_io_seek);
-    if (!in->io) {
+    if (!in->fmt || !in->io) {
         av_free(buffer);
         rlm_input_close(in);
         return rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", source->name);

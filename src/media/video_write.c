@@ -321,7 +321,7 @@ int rlm_media_out_push(rlm_media_out *w, const rlm_clip *part, rlm_error *err)
 /* Another text where the held one stands: in mov files that is twice. */
 static void change_metadata(rlm_media_out *w, const char *text)
 {
-    size_t room = w->held ? strlen(w->held) : 0, n = text ? strlen(text) : 0;
+    size_t room = w->held ? strlen(w->held) : 0, n = text ? strnlen(text, room + 1) : 0;
     char *now = n && n <= room ? rlm_alloc(room) : NULL;
     if (!now)
         return;

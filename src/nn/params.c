@@ -146,7 +146,8 @@ void rlm_params_initialise(rlm_params *p, uint64_t seed)
     for (int i = 0; i < p->count; i++) {
         rlm_param *item = p->items[i];
         uint64_t stream = name_stream(item->name);
-        float std = item->scale / sqrtf((float)(item->count / item->shape[0]));
+        int64_t fan_in = item->count / item->shape[0];
+        float std = item->scale / sqrtf((float)fan_in);
         for (int64_t j = 0; j < item->count; j++)
             item->data[j] = item->init == RLM_INIT_CONST
                                 ? item->scale

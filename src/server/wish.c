@@ -507,12 +507,12 @@ int rlm_wish_load(rlm_wish *w, const cJSON *saved, rlm_refusal *r)
     const cJSON *from = cJSON_GetObjectItemCaseSensitive(saved, "remixed_from");
     wish_defaults(w, saved_int(saved, "kind", 0, RLM_WISH_EXTEND));
     rlm_form *form = calloc(1, sizeof *form);
-    int code = form ? rlm_form_from_json(form, settings, r)
-                    : rlm_refuse(r, 500, "out_of_memory", "", "Out of memory.");
+    if (!form)
+        return rlm_refuse(r, 500, "out_of_memory", "", "Out of memory.");
+    int code = rlm_form_from_json(form, settings, r);
     if (!code)
         code = take_fields(w, form, 1, r);
-    if (form)
-        rlm_form_free(form);
+    rlm_form_free(form);
     free(form);
     w->asked_width = saved_int(saved, "asked_width", 0, 8192);
     w->asked_height = saved_int(saved, "asked_height", 0, 8192);

@@ -88,7 +88,7 @@ static int known_media(const uint8_t *p, size_t n)
     if (n >= 2 && p[0] == 0xff && (p[1] & 0xe0) == 0xe0)
         return 1; /* MPEG audio without a tag */
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (n >= (size_t)(kinds[i].at + kinds[i].length) &&
+        if (n >= (size_t)kinds[i].at + (size_t)kinds[i].length &&
             !memcmp(p + kinds[i].at, kinds[i].magic, (size_t)kinds[i].length))
             return 1;
     return 0;

@@ -84,7 +84,7 @@ static void names_free(struct dirent **names, int n)
 /* A folder that holds PNG files and nothing else. */
 static bool is_sequence(const char *dir)
 {
-    struct dirent **names;
+    struct dirent **names = NULL;
     char ext[16];
     int n = rlm_is_dir(dir) ? names_of(dir, &names) : -1;
     bool good = n > 0;

@@ -141,7 +141,7 @@ static void fill_taps(double taps[TAPS])
 {
     double total = 0;
     for (int i = 0; i < TAPS; i++) {
-        double d = i - TAPS / 2;
+        int d = i - TAPS / 2;
         taps[i] = exp(-d * d / (2 * SIGMA * SIGMA));
         total += taps[i];
     }

@@ -152,11 +152,11 @@ void rlm_judge_crop_forward(rlm_run *run, const rlm_judge_crop *n, int m, const 
 /* A square of frame f [128][128][3] into three channels of crop, `channels` floats a pixel. */
 static void cut_frame(const float *f, const rlm_judge_square *s, int channels, float *to)
 {
-    float step = s->side / CROP_SIDE;
+    const float step = s->side / CROP_SIDE, half = 0.5f * CROP_SIDE;
     for (int j = 0; j < CROP_SIDE; j++)
         for (int i = 0; i < CROP_SIDE; i++, to += channels) {
-            float x = s->x + ((float)i + 0.5f - CROP_SIDE / 2) * step - 0.5f;
-            float y = s->y + ((float)j + 0.5f - CROP_SIDE / 2) * step - 0.5f;
+            float x = s->x + ((float)i + 0.5f - half) * step - 0.5f;
+            float y = s->y + ((float)j + 0.5f - half) * step - 0.5f;
             x = x < 0 ? 0 : x > JUDGE_SIDE - 1.001f ? JUDGE_SIDE - 1.001f : x;
             y = y < 0 ? 0 : y > JUDGE_SIDE - 1.001f ? JUDGE_SIDE - 1.001f : y;
             int ix = (int)x, iy = (int)y;
@@ -233,8 +233,8 @@ int rlm_judge_find(const float *p, int stride, rlm_judge_square *s)
 {
     double sum = 0, x = 0, y = 0, xx = 0, yy = 0;
     for (int i = 0; i < JUDGE_GRID * JUDGE_GRID; i++) {
-        double w = (double)p[i * stride], u = 8 * (i % JUDGE_GRID) + 4,
-               v = 8 * (i / JUDGE_GRID) + 4;
+        int row = i / JUDGE_GRID, column = i % JUDGE_GRID;
+        double w = (double)p[i * stride], u = 8 * column + 4, v = 8 * row + 4;
         w = w < 0.15 ? 0 : w;
         sum += w;
         x += w * u;

@@ -157,8 +157,8 @@ int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset 
     m->tokens = r->batch * longest(m, RLM_LM_MIX_VIDEO);
     m->tokens = m->tokens > most ? m->tokens : most;
     m->sequences = (int)(m->tokens / least < MOST ? m->tokens / least : MOST);
-    size_t n = (size_t)m->tokens, grid = (size_t)(m->grid[0] * plane(m));
-    size_t sound = (size_t)(RLM_AUDIO_LEVELS * (m->sound_frames + 1));
+    size_t n = (size_t)m->tokens, grid = (size_t)m->grid[0] * (size_t)plane(m);
+    size_t sound = RLM_AUDIO_LEVELS * ((size_t)m->sound_frames + 1);
     m->ids = rlm_alloc(n * sizeof *m->ids);
     m->pos = rlm_alloc(3 * n * sizeof *m->pos);
     m->target = rlm_alloc(n);

