@@ -85,6 +85,9 @@ int rlm_lm_cache_new(rlm_lm_cache **out, const rlm_lm *lm, int batch, int capaci
 int rlm_lm_cache_new_as(rlm_lm_cache **out, const rlm_lm *lm, int bits, int batch, int capacity,
                         rlm_error *err);
 size_t rlm_lm_cache_bytes(const rlm_lm_config *c, int bits, int batch, int capacity);
+/* From here on steps take the first `sequences` (1 to batch) of them; the others are left as they
+ * are. */
+void rlm_lm_cache_use(rlm_lm_cache *c, int sequences);
 /* Sequence `to` becomes what `from` is. */
 void rlm_lm_cache_copy(rlm_lm_cache *c, int from, int to);
 void rlm_lm_cache_free(rlm_lm_cache **c);

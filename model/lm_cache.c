@@ -11,8 +11,9 @@
 #include "src/kernels/cache.h"
 
 struct rlm_lm_cache {
-    int batch, capacity, layers, heads, dim; /* dim: of a head */
-    int bits;                                /* 16 or 8 */
+    int room, batch, capacity; /* sequences: allocated, in use; positions */
+    int layers, heads, dim;    /* dim: of a head */
+    int bits;                  /* 16 or 8 */
     uint8_t *data;
     int *length;    /* [batch] */
     int *seen;      /* [batch]: of the step in progress */
@@ -59,7 +60,7 @@ int rlm_lm_cache_new_as(rlm_lm_cache **out, const rlm_lm *lm, int bits, int batc
     rlm_lm_cache *c = rlm_calloc(1, sizeof *c);
     if (!c)
         return rlm_fail(err, RLM_E_NOMEM, "lm cache: no memory");
-    c->batch = batch;
+    c->room = c->batch = batch;
     c->bits = bits;
     c->capacity = capacity;
     c->layers = g->layers;
@@ -96,6 +97,12 @@ void rlm_lm_cache_free(rlm_lm_cache **cache)
     *cache = NULL;
 }
 
+void rlm_lm_cache_use(rlm_lm_cache *c, int sequences)
+{
+    assert(sequences >= 1 && sequences <= c->room);
+    c->batch = sequences;
+}
+
 void rlm_lm_cache_rewind(rlm_lm_cache *c, int sequence, int length)
 {
     assert(sequence >= 0 && sequence < c->batch);
@@ -122,7 +129,7 @@ const float *rlm_lm_last_hidden(const rlm_lm_cache *c)
 static uint8_t *cache_at(const rlm_lm_cache *c, int layer, int sequence)
 {
     rlm_cache_shape s = shape_of(c, 1, 1);
-    size_t regions = ((size_t)layer * (size_t)c->batch + (size_t)sequence) * (size_t)c->heads;
+    size_t regions = ((size_t)layer * (size_t)c->room + (size_t)sequence) * (size_t)c->heads;
     return c->data + regions * rlm_cache_head_bytes(&s);
 }
 

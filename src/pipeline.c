@@ -30,9 +30,9 @@ void rlm_request_defaults(rlm_request *request)
                              .fps_den = 1,
                              .audio = 1,
                              .source = RLM_SOURCE_NONE,
-                             .video = {.temperature = 0.9f, .top_k = 0, .top_p = 0.9f},
-                             .audio_sampling = {.temperature = 0.9f, .top_k = 0, .top_p = 0.9f},
-                             .cfg_scale = 4.5f,
+                             .video = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 4.5f},
+                             .motion = {.temperature = 0.7f, .top_p = 0.9f, .cfg_scale = 1.0f},
+                             .audio_sampling = {0.9f, 0, 0.9f, 0, 1.0f},
                              .preview_share = 0.05};
 }
 

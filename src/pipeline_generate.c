@@ -26,6 +26,9 @@ static int check_sampling(const char *name, const rlm_sampling *s, rlm_error *er
     if (!(s->min_p >= 0 && s->min_p <= 1))
         return rlm_fail(err, RLM_E_RANGE, "%s min-p is %g, allowed are 0 (off) to 1", name,
                         s->min_p);
+    if (!(s->cfg_scale >= 0 && s->cfg_scale <= 100))
+        return rlm_fail(err, RLM_E_RANGE, "%s guidance scale is %g, allowed are 0 to 100", name,
+                        s->cfg_scale);
     return 0;
 }
 
@@ -43,9 +46,6 @@ static int check_request(const rlm_request *r, rlm_error *err)
         (double)r->fps_num / r->fps_den < 0.1)
         return rlm_fail(err, RLM_E_RANGE, "frame rate is %d/%d, allowed are 0.1 to 240 a second",
                         r->fps_num, r->fps_den);
-    if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
-        return rlm_fail(err, RLM_E_RANGE, "guidance scale is %g, allowed are 0 to 100",
-                        r->cfg_scale);
     if (!(r->preview_share >= 0 && r->preview_share <= 1))
         return rlm_fail(err, RLM_E_RANGE, "preview share is %g, allowed are 0 to 1",
                         r->preview_share);
@@ -53,6 +53,7 @@ static int check_request(const rlm_request *r, rlm_error *err)
         return rlm_fail(err, RLM_E_ARG, "%d prompts, allowed are 0 to %d", r->prompt_count,
                         PROMPTS_MAX);
     RLM_TRY(check_sampling("video", &r->video, err));
+    RLM_TRY(check_sampling("motion", &r->motion, err));
     return check_sampling("audio", &r->audio_sampling, err);
 }
 

@@ -1,7 +1,7 @@
 /* One pass of the language model: prefix in, codes out. With guidance two sequences run side by
- * side: 0 with the prompt, 1 with the negative (or no) prompt; both get the ids sampled. Clips that
- * differ by their seed alone run in the same pass; what was not asked for yet waits in the session.
- */
+ * side: 0 with the prompt, 1 with the negative (or no) prompt; both get the ids sampled, until
+ * nothing more is guided. Clips that differ by their seed alone run in the same pass; what was not
+ * asked for yet waits in the session. */
 #include "src/pipeline.h"
 
 #include <stdbool.h>
@@ -13,11 +13,13 @@ static const double TELL_SECONDS = 0.1, PROBE_SECONDS = 0.4;
 /* Sequences in progress. */
 typedef struct pass {
     rlm_layout l[2];
-    int sides, clips, batch; /* batch = clips * sides; sequence = clip * sides + side */
-    int first, last;         /* offsets behind the prefix: first code, one past the last */
-    int32_t *ids;            /* [clips][last]: what stands behind the prefix */
-    int done;                /* how many of them */
-    int64_t codes;           /* of one clip */
+    int sides, clips;   /* sequence = clip * sides + side */
+    int in_use;         /* sides whose steps are still taken */
+    int first, last;    /* offsets behind the prefix: first code, one past the last */
+    int follows, alone; /* from here on codes follow pictures; nothing is guided */
+    int32_t *ids;       /* [clips][last]: what stands behind the prefix */
+    int done;           /* how many of them */
+    int64_t codes;      /* of one clip */
 } pass;
 
 int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always)
@@ -76,25 +78,42 @@ static int64_t spec_codes(const rlm_layout_spec *s)
            (int64_t)s->audio_out.t * s->audio_out.h;
 }
 
+static const rlm_sampling *sampling_at(const pass *p, const rlm_job *j, int offset)
+{
+    const rlm_layout *l = &p->l[0];
+    if (l->legal[2 * (l->prefix + offset)] >= RLM_ID_AUDIO)
+        return &j->r->audio_sampling;
+    return offset < p->follows ? &j->r->video : &j->r->motion;
+}
+
+/* One past the last code that guidance draws. */
+static int guided_until(const pass *p, const rlm_job *j)
+{
+    for (int i = p->last; i > p->first; i--)
+        if (p->l[0].ids[p->l[0].prefix + i - 1] < 0 && sampling_at(p, j, i - 1)->cfg_scale != 1.0f)
+            return i;
+    return 0;
+}
+
 static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm_error *err)
 {
     rlm_vocab vocab = job_vocab(j);
-    int same = !j->text_count && !j->negative_count;
-    p->sides = j->r->cfg_scale != 1.0f && !same ? 2 : 1;
-    p->clips = j->s->batch > 1 && !j->done ? j->s->batch : 1;
-    p->batch = p->clips * p->sides;
-    for (int side = 0; side < p->sides; side++) {
-        rlm_layout_spec s = side_spec(j, spec, side);
-        RLM_TRY(rlm_layout_build(&p->l[side], &vocab, &s, err));
-    }
-    rlm_layout_spec s = side_spec(j, spec, 0);
+    rlm_layout_spec s = side_spec(j, spec, 0), other = side_spec(j, spec, 1);
     const rlm_layout *l = &p->l[0];
+    RLM_TRY(rlm_layout_build(&p->l[0], &vocab, &s, err));
     int video = rlm_layout_video_at(l, &vocab, &s), audio = rlm_layout_audio_at(l, &vocab, &s);
     p->first = (video >= 0 ? video : audio) - l->prefix;
     p->last = audio >= 0 ? audio + s.audio_out.t * s.audio_out.h
                          : video + s.video_out.t * s.video_out.h * s.video_out.w;
     p->last -= l->prefix;
     p->codes = spec_codes(&s);
+    bool after = s.task == RLM_TASK_PREDICT || s.task == RLM_TASK_AV_CONTINUE;
+    p->follows = p->first + (after ? 0 : s.video_out.h * s.video_out.w);
+    p->alone = j->text_count || j->negative_count ? guided_until(p, j) : 0;
+    p->sides = p->in_use = p->alone > 0 ? 2 : 1;
+    p->clips = j->s->batch > 1 && !j->done ? j->s->batch : 1;
+    if (p->sides > 1)
+        RLM_TRY(rlm_layout_build(&p->l[1], &vocab, &other, err));
     p->ids =
         rlm_alloc(rlm_size_mul(rlm_size_mul((size_t)p->last, (size_t)p->clips), sizeof *p->ids));
     return p->ids ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %d tokens", p->last);
@@ -112,27 +131,41 @@ static void pass_close(pass *p)
 static int pass_cache(pass *p, rlm_session *s, rlm_error *err)
 {
     const rlm_model *m = &s->engine->model;
-    int need = p->l[0].count;
+    int need = p->l[0].count, batch = p->clips * p->sides;
     if (p->sides > 1 && p->l[1].count > need)
         need = p->l[1].count;
     if (need > m->lm_config.max_len)
         return rlm_fail(err, RLM_E_RANGE,
                         "%d positions are needed, this model has %d: ask for a smaller picture",
                         need, m->lm_config.max_len);
-    if (!s->cache || s->cache_batch != p->batch || s->cache_capacity < need) {
+    if (!s->cache || (s->cache_batch != batch && s->cache_batch != 2 * batch) ||
+        s->cache_capacity < need) {
         rlm_lm_cache_free(&s->cache);
         s->cache_capacity = (need + 255) / 256 * 256;
         if (s->cache_capacity > m->lm_config.max_len)
             s->cache_capacity = m->lm_config.max_len;
-        s->cache_batch = p->batch;
+        s->cache_batch = batch;
         int bits = s->engine->cache_int8 ? 8 : 16;
         RLM_TRY(rlm_session_allow(
-            s, rlm_lm_cache_bytes(&m->lm_config, bits, p->batch, s->cache_capacity), err));
-        RLM_TRY(rlm_lm_cache_new_as(&s->cache, m->lm, bits, p->batch, s->cache_capacity, err));
+            s, rlm_lm_cache_bytes(&m->lm_config, bits, batch, s->cache_capacity), err));
+        RLM_TRY(rlm_lm_cache_new_as(&s->cache, m->lm, bits, batch, s->cache_capacity, err));
     }
-    for (int n = 0; n < p->batch; n++)
+    p->in_use = p->sides;
+    rlm_lm_cache_use(s->cache, batch);
+    for (int n = 0; n < batch; n++)
         rlm_lm_cache_rewind(s->cache, n, 0);
     return 0;
+}
+
+/* Nothing more is guided: the sequences without the prompt end here. */
+static void pass_narrow(pass *p, rlm_session *s)
+{
+    if (p->in_use == 1)
+        return;
+    for (int clip = 0; clip < p->clips; clip++)
+        rlm_lm_cache_copy(s->cache, clip * p->sides, clip);
+    rlm_lm_cache_use(s->cache, p->clips);
+    p->in_use = 1;
 }
 
 /* Clips begin alike: the first reads, the others copy. */
@@ -141,16 +174,16 @@ static void pass_prefill(pass *p, rlm_session *s, rlm_run *run)
     for (int n = 0; n < p->sides; n++)
         rlm_lm_prefill(run, s->engine->model.lm, s->cache, n, p->l[n].ids, p->l[n].pos,
                        p->l[n].prefix);
-    for (int n = p->sides; n < p->batch; n++)
+    for (int n = p->sides; n < p->clips * p->sides; n++)
         rlm_lm_cache_copy(s->cache, n % p->sides, n);
 }
 
 static void pass_step(pass *p, rlm_session *s, rlm_run *run, int offset)
 {
     int32_t ids[2 * RLM_BATCH_MAX], pos[6 * RLM_BATCH_MAX];
-    for (int n = 0; n < p->batch; n++) {
-        const rlm_layout *l = &p->l[n % p->sides];
-        ids[n] = p->ids[n / p->sides * p->last + offset];
+    for (int n = 0; n < p->clips * p->in_use; n++) {
+        const rlm_layout *l = &p->l[n % p->in_use];
+        ids[n] = p->ids[n / p->in_use * p->last + offset];
         memcpy(pos + 3 * n, l->pos + 3 * (l->prefix + offset), 3 * sizeof *pos);
     }
     rlm_lm_step(run, s->engine->model.lm, s->cache, ids, pos, NULL);
@@ -160,16 +193,16 @@ static int32_t pass_draw(pass *p, rlm_job *j, rlm_run *run, int offset, int clip
 {
     const rlm_lm *lm = j->s->engine->model.lm;
     const int32_t *legal = p->l[0].legal + 2 * (p->l[0].prefix + offset);
-    const rlm_sampling *from = legal[0] >= RLM_ID_AUDIO ? &j->r->audio_sampling : &j->r->video;
+    const rlm_sampling *from = sampling_at(p, j, offset);
     const float *hidden = rlm_lm_last_hidden(j->s->cache);
-    hidden += (size_t)(clip * p->sides) * (size_t)rlm_lm_get_config(lm)->dim;
+    hidden += (size_t)(clip * p->in_use) * (size_t)rlm_lm_get_config(lm)->dim;
     rlm_lm_sampling s = {.temperature = from->temperature,
                          .top_k = from->top_k,
                          .top_p = from->top_p,
                          .min_p = from->min_p,
-                         .cfg_scale = p->sides > 1 ? j->r->cfg_scale : 1.0f,
+                         .cfg_scale = p->in_use > 1 ? from->cfg_scale : 1.0f,
                          .seed = j->seed + (uint64_t)clip};
-    return rlm_lm_sample(run, lm, hidden, p->sides, &s, offset, legal[0], legal[1], NULL);
+    return rlm_lm_sample(run, lm, hidden, p->in_use, &s, offset, legal[0], legal[1], NULL);
 }
 
 /* The same calls with empty kernels tell how much scratch they take. */
@@ -185,7 +218,7 @@ static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
     pass_step(p, s, &dry, 0);
     pass_draw(p, j, &dry, p->first, 0);
     pass_draw(p, j, &dry, p->last - 1, 0);
-    for (int n = 0; n < p->batch; n++)
+    for (int n = 0; n < p->clips * p->sides; n++)
         rlm_lm_cache_rewind(s->cache, n, 0);
     RLM_TRY(rlm_session_allow(s, s->arena.peak, err));
     return rlm_arena_commit(&s->arena, s->arena.peak, err);
@@ -204,11 +237,13 @@ static void pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, in
 
 /* A few steps from offset `at` on, for at least `seconds`; *draw_s: of one draw. Returns seconds of
  * one step. */
-static double probe_steps(pass *p, rlm_job *j, int at, double seconds, double *draw_s)
+static double probe_steps(pass *p, rlm_job *j, int at, int end, double seconds, double *draw_s)
 {
     rlm_run *run = &j->s->run;
     double step = 0, draw = 0;
-    int n = 0, room = p->last - at;
+    int n = 0, room = end - at;
+    for (int q = 0; q < p->clips * p->in_use; q++)
+        rlm_lm_cache_blank(j->s->cache, q, p->l[q % p->in_use].prefix + at);
     for (; n < room && (n < PROBE_STEPS || step + draw < seconds); n++) {
         double start = rlm_now();
         for (int clip = 0; clip < p->clips; clip++)
@@ -222,33 +257,42 @@ static double probe_steps(pass *p, rlm_job *j, int at, double seconds, double *d
     return n ? step / n : 0;
 }
 
-/* request.dry_run: what the pass would cost, from its prefix and some of its first and last steps;
- * the cost of a step grows in proportion to what is cached. */
+/* Seconds that offsets [begin, end) take, from some of the first and last steps: the cost of a step
+ * grows in proportion to what is cached. */
+static double probe_part(pass *p, rlm_job *j, int begin, int end)
+{
+    double draw[2], step[2];
+    int64_t prefix = p->l[0].prefix;
+    int from = end - 1 - PROBE_MOST, first = begin > p->first ? begin : p->first, drawn[2] = {0};
+    if (first >= end)
+        return 0;
+    step[0] = probe_steps(p, j, first, end, PROBE_SECONDS, &draw[0]);
+    step[1] = probe_steps(p, j, from < first ? first : from, end, PROBE_SECONDS, &draw[1]);
+    for (int i = begin; i < end; i++)
+        if (p->l[0].ids[prefix + i] < 0)
+            drawn[p->l[0].legal[2 * (prefix + i)] >= RLM_ID_AUDIO]++;
+    return (end - begin) * (step[0] + step[1]) / 2 + drawn[0] * draw[0] + drawn[1] * draw[1];
+}
+
+/* request.dry_run: what the pass would cost. */
 static void pass_probe(pass *p, rlm_job *j)
 {
     rlm_session *s = j->s;
-    double start = rlm_now(), draw[2], step[2], prefill;
+    double start = rlm_now();
     int64_t prefix = p->l[0].prefix;
-    int from = p->last - 1 - PROBE_MOST, video = 0, audio = 0;
-    from = from < p->first ? p->first : from;
     pass_prefill(p, s, &s->run);
-    prefill = rlm_now() - start;
-    step[0] = probe_steps(p, j, p->first, PROBE_SECONDS, &draw[0]);
-    for (int n = 0; n < p->batch; n++)
-        rlm_lm_cache_blank(s->cache, n, p->l[n % p->sides].prefix + from);
-    step[1] = probe_steps(p, j, from, PROBE_SECONDS, &draw[1]);
+    j->report.prefix_tokens += prefix;
+    j->report.prefill_s += rlm_now() - start;
+    j->report.sample_s += probe_part(p, j, 0, p->alone);
+    pass_narrow(p, s);
+    j->report.sample_s += probe_part(p, j, p->alone, p->last);
     for (int i = 0; i < p->last; i++) {
         int32_t id = p->l[0].ids[prefix + i], legal = p->l[0].legal[2 * (prefix + i)];
         for (int clip = 0; clip < p->clips; clip++)
             p->ids[clip * p->last + i] = id >= 0 ? id : legal;
-        video += id < 0 && legal < RLM_ID_AUDIO;
-        audio += id < 0 && legal >= RLM_ID_AUDIO;
     }
     p->done = p->last;
     j->done += p->codes;
-    j->report.prefix_tokens += prefix;
-    j->report.prefill_s += prefill;
-    j->report.sample_s += p->last * (step[0] + step[1]) / 2 + video * draw[0] + audio * draw[1];
     j->probe_s += rlm_now() - start;
 }
 
@@ -273,6 +317,8 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
         for (int clip = 0; clip < p->clips; clip++)
             p->ids[clip * p->last + i] = id >= 0 ? id : pass_draw(p, j, &s->run, i, clip);
         p->done = i + 1;
+        if (i + 1 >= p->alone)
+            pass_narrow(p, s);
         if (i + 1 < p->last)
             pass_step(p, s, &s->run, i);
         j->done += p->ids[i] >= RLM_ID_VIDEO; /* a code, sampled or given */
@@ -342,8 +388,8 @@ static uint64_t hash(uint64_t h, const void *data, size_t bytes)
 
 static uint64_t pass_key(const pass *p, const rlm_job *j)
 {
-    const rlm_sampling *both[] = {&j->r->video, &j->r->audio_sampling};
-    uint64_t h = hash(0xcbf29ce484222325ull, &j->r->cfg_scale, sizeof j->r->cfg_scale);
+    const rlm_sampling *all[] = {&j->r->video, &j->r->motion, &j->r->audio_sampling};
+    uint64_t h = 0xcbf29ce484222325ull;
     for (int side = 0; side < p->sides; side++) {
         const rlm_layout *l = &p->l[side];
         h = hash(h, &l->prefix, sizeof l->prefix);
@@ -351,11 +397,12 @@ static uint64_t pass_key(const pass *p, const rlm_job *j)
         h = hash(h, l->pos, (size_t)l->count * 3 * sizeof *l->pos);
         h = hash(h, l->legal, (size_t)l->count * 2 * sizeof *l->legal);
     }
-    for (int i = 0; i < 2; i++) {
-        h = hash(h, &both[i]->temperature, sizeof both[i]->temperature);
-        h = hash(h, &both[i]->top_k, sizeof both[i]->top_k);
-        h = hash(h, &both[i]->top_p, sizeof both[i]->top_p);
-        h = hash(h, &both[i]->min_p, sizeof both[i]->min_p);
+    for (int i = 0; i < 3; i++) {
+        h = hash(h, &all[i]->temperature, sizeof all[i]->temperature);
+        h = hash(h, &all[i]->top_k, sizeof all[i]->top_k);
+        h = hash(h, &all[i]->top_p, sizeof all[i]->top_p);
+        h = hash(h, &all[i]->min_p, sizeof all[i]->min_p);
+        h = hash(h, &all[i]->cfg_scale, sizeof all[i]->cfg_scale);
     }
     return h;
 }

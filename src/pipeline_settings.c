@@ -113,10 +113,13 @@ static bool add_request(cJSON *o, const rlm_request *r)
            cJSON_AddNumberToObject(o, "fps", (double)r->fps_num / r->fps_den) &&
            cJSON_AddBoolToObject(o, "audio", r->audio) &&
            add_float(o, "temperature", r->video.temperature) &&
+           add_float(o, "motion_temperature", r->motion.temperature) &&
            add_float(o, "audio_temperature", r->audio_sampling.temperature) &&
            cJSON_AddNumberToObject(o, "top_k", r->video.top_k) &&
            add_float(o, "top_p", r->video.top_p) && add_float(o, "min_p", r->video.min_p) &&
-           add_float(o, "cfg_scale", r->cfg_scale) &&
+           add_float(o, "cfg_scale", r->video.cfg_scale) &&
+           add_float(o, "motion_cfg_scale", r->motion.cfg_scale) &&
+           add_float(o, "audio_cfg_scale", r->audio_sampling.cfg_scale) &&
            (r->source == RLM_SOURCE_NONE ||
             cJSON_AddStringToObject(o, "source", r->source ? "playground" : "real"));
 }

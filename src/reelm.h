@@ -238,6 +238,8 @@ typedef struct rlm_sampling {
     int top_k;         /* 0: off */
     float top_p;       /* 1: off */
     float min_p;       /* 0: off; drops what is less likely than min_p of the likeliest */
+    float cfg_scale;   /* classifier-free guidance; 1: off. Once nothing more is guided the sequence
+                        * without the prompt is left, and tokens come sooner */
 } rlm_sampling;
 
 enum { RLM_STAGE_PREFILL, RLM_STAGE_SAMPLE, RLM_STAGE_DECODE };
@@ -298,8 +300,9 @@ typedef struct rlm_request {
     int longest;          /* 1: a given sound comes back to its end, not to the pictures' */
     int source;           /* kind of clips to imitate: RLM_SOURCE_*; default NONE */
     uint64_t seed;
-    rlm_sampling video, audio_sampling;
-    float cfg_scale;           /* 1: off */
+    /* video: the first code frame, which decides what stands where (default: temperature 0.9, top_p
+     * 0.9, guidance 4.5); motion: code frames that follow pictures (0.7, 0.9, off). */
+    rlm_sampling video, motion, audio_sampling;
     int backward;              /* rlm_extend: 1: what came before, instead of what follows */
     int reencode;              /* rlm_extend: 1: the source as the tokenizers show it, too */
     int overlap;               /* pictures that a window which continues another sees of it: 1, 5, 9

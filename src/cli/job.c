@@ -53,6 +53,32 @@ static int set_length(cli_job *j)
     return 0;
 }
 
+/* What no option names keeps its default; pictures that follow are never drawn hotter than the
+ * first, unless asked for. */
+static void set_sampling(rlm_request *r, const cli_args *a)
+{
+    const struct {
+        float *to;
+        double value;
+    } options[] = {{&r->video.temperature, a->temp},
+                   {&r->motion.temperature, a->motion_temp},
+                   {&r->audio_sampling.temperature, a->audio_temp},
+                   {&r->video.top_p, a->top_p},
+                   {&r->motion.top_p, a->top_p},
+                   {&r->video.min_p, a->min_p},
+                   {&r->motion.min_p, a->min_p},
+                   {&r->video.cfg_scale, a->cfg_scale},
+                   {&r->motion.cfg_scale, a->motion_cfg_scale},
+                   {&r->audio_sampling.cfg_scale, a->audio_cfg_scale}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (options[i].value >= 0)
+            *options[i].to = (float)options[i].value;
+    if (a->motion_temp < 0 && r->motion.temperature > r->video.temperature)
+        r->motion.temperature = r->video.temperature;
+    if (a->top_k >= 0)
+        r->video.top_k = r->motion.top_k = (int)a->top_k;
+}
+
 int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
 {
     rlm_request *r = &j->request;
@@ -67,20 +93,9 @@ int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
     int code = set_length(j);
     if (code)
         return code;
-    if (a->temp >= 0)
-        r->video.temperature = (float)a->temp;
-    if (a->audio_temp >= 0)
-        r->audio_sampling.temperature = (float)a->audio_temp;
-    if (a->top_k >= 0)
-        r->video.top_k = (int)a->top_k;
-    if (a->top_p >= 0)
-        r->video.top_p = (float)a->top_p;
-    if (a->min_p >= 0)
-        r->video.min_p = (float)a->min_p;
+    set_sampling(r, a);
     if (a->source)
         r->source = strcmp(a->source, "real") ? RLM_SOURCE_PLAYGROUND : RLM_SOURCE_REAL;
-    if (a->cfg_scale >= 0)
-        r->cfg_scale = (float)a->cfg_scale;
     r->audio = !a->no_audio;
     r->overlap = (int)a->overlap;
     r->longest = a->longest;

@@ -143,6 +143,8 @@ static const cli_option rows[] = {
     {.help = "Sampling"},
     {"temp", "temperature", 0, NUMBER, AT(temp), MAKES, 0, 10, "T",
      "sampling temperature of the picture, 0: greedy"},
+    {"motion-temp", NULL, 0, NUMBER, AT(motion_temp), MAKES, 0, 10, "T",
+     "the same for pictures that follow others (0.7, or --temp if lower)"},
     {"audio-temp", NULL, 0, NUMBER, AT(audio_temp), MAKES, 0, 10, "T", "the same for the sound"},
     {"top-k", NULL, 0, INTEGER, AT(top_k), MAKES, 0, 1 << 18, "N", "keep the N likeliest; 0: all"},
     {"top-p", NULL, 0, NUMBER, AT(top_p), MAKES, 0.01, 1, "P",
@@ -150,7 +152,11 @@ static const cli_option rows[] = {
     {"min-p", NULL, 0, NUMBER, AT(min_p), MAKES, 0, 1, "P",
      "drop what is less likely than P of the likeliest; 0: nothing"},
     {"cfg-scale", "guidance-scale", 0, NUMBER, AT(cfg_scale), MAKES, 0, 30, "S",
-     "how strongly the prompt leads; 1: off"},
+     "how strongly the prompt leads the first picture; 1: off"},
+    {"motion-cfg-scale", NULL, 0, NUMBER, AT(motion_cfg_scale), MAKES, 0, 30, "S",
+     "the same for pictures that follow others (off)"},
+    {"audio-cfg-scale", NULL, 0, NUMBER, AT(audio_cfg_scale), MAKES, 0, 30, "S",
+     "the same for the sound (off)"},
     {"source", NULL, 0, CHOICE, AT(source), MAKES, 0, 0, "real|playground",
      "kind of clips to imitate (what the words suggest)"},
 
@@ -312,8 +318,8 @@ void cli_args_defaults(cli_args *a)
 {
     memset(a, 0, sizeof *a);
     a->seed = -1;
-    a->temp = a->audio_temp = a->top_p = a->min_p = a->cfg_scale =
-        -1; /* negative: the model's default */
+    a->temp = a->motion_temp = a->audio_temp = -1; /* negative: the library's default */
+    a->cfg_scale = a->motion_cfg_scale = a->audio_cfg_scale = a->top_p = a->min_p = -1;
     a->top_k = -1;
     a->batch_count = 1;
     a->preview_interval = 4;

@@ -70,8 +70,8 @@ typedef struct cli_args {
     cli_list data, keyframes, mask_boxes, control_files, spans, prompts;
     int64_t width, height, frames, threads, seed, top_k, batch_count, preview_interval, overlap;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
-    double fps, seconds, temp, top_p, min_p, cfg_scale, audio_temp, lr, max_seconds, playground,
-        start, max_memory;
+    double fps, seconds, temp, motion_temp, audio_temp, top_p, min_p, cfg_scale, motion_cfg_scale,
+        audio_cfg_scale, lr, max_seconds, playground, start, max_memory;
     int64_t limit, world_clips, levels; /* eval */
     int no_audio, backward, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
     int strict, sidecar, no_ai_mark, skip_existing, reencode, longest, shortest;

@@ -164,6 +164,12 @@ enum MHD_Result rlm_route_models(rlm_exchange *x, const char *id)
     return rlm_reply_json(x, MHD_HTTP_OK, o);
 }
 
+/* A float as the thousandths it was written in, not as its binary digits. */
+static void add_rounded(cJSON *o, const char *name, float value)
+{
+    cJSON_AddNumberToObject(o, name, (int)(value * 1000 + 0.5) / 1000.0);
+}
+
 static void add_defaults(cJSON *o, const rlm_wish_limits *l)
 {
     rlm_request r;
@@ -173,12 +179,15 @@ static void add_defaults(cJSON *o, const rlm_wish_limits *l)
     cJSON_AddNumberToObject(d, "height", l->height);
     cJSON_AddNumberToObject(d, "num_frames", l->frames);
     cJSON_AddNumberToObject(d, "fps", l->fps);
-    cJSON_AddNumberToObject(d, "temperature", r.video.temperature);
-    cJSON_AddNumberToObject(d, "audio_temperature", r.audio_sampling.temperature);
+    add_rounded(d, "temperature", r.video.temperature);
+    add_rounded(d, "motion_temperature", r.motion.temperature);
+    add_rounded(d, "audio_temperature", r.audio_sampling.temperature);
     cJSON_AddNumberToObject(d, "top_k", r.video.top_k);
-    cJSON_AddNumberToObject(d, "top_p", (int)(r.video.top_p * 1000 + 0.5) / 1000.0);
-    cJSON_AddNumberToObject(d, "min_p", r.video.min_p);
-    cJSON_AddNumberToObject(d, "guidance_scale", (int)(r.cfg_scale * 1000 + 0.5) / 1000.0);
+    add_rounded(d, "top_p", r.video.top_p);
+    add_rounded(d, "min_p", r.video.min_p);
+    add_rounded(d, "guidance_scale", r.video.cfg_scale);
+    add_rounded(d, "motion_guidance_scale", r.motion.cfg_scale);
+    add_rounded(d, "audio_guidance_scale", r.audio_sampling.cfg_scale);
 }
 
 enum MHD_Result rlm_route_props(rlm_exchange *x, const char *id)

@@ -60,10 +60,12 @@ typedef struct rlm_wish {
     char remixed_from[RLM_ID_BYTES];
     int width, height, frames;
     double fps, seconds;
-    int64_t seed;                                                        /* < 0: random */
-    double temperature, audio_temperature, top_p, min_p, guidance_scale; /* < 0: default */
-    int top_k;                                                           /* < 0: default */
-    int sound;                                                           /* -1: default */
+    int64_t seed; /* < 0: random */
+    /* < 0: default */
+    double temperature, motion_temperature, audio_temperature, top_p, min_p;
+    double guidance_scale, motion_guidance_scale, audio_guidance_scale;
+    int top_k;        /* < 0: default */
+    int sound;        /* -1: default */
     int strict;       /* 1: refuse instead of warn */
     int no_metadata;  /* 1: no settings in the output */
     int control_role; /* of control_reference, from control_type */

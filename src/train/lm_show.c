@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-static const rlm_lm_sampling VIDEO_SAMPLING = {
-    .temperature = 1.0f, .top_p = 0.95f, .cfg_scale = 4.5f};
-static const rlm_lm_sampling SOUND_SAMPLING = {
-    .temperature = 0.95f, .top_p = 0.95f, .cfg_scale = 2.0f};
+/* As a request's defaults. */
+static const rlm_lm_sampling PICTURE = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 4.5f};
+static const rlm_lm_sampling MOTION = {.temperature = 0.7f, .top_p = 0.9f, .cfg_scale = 1.0f};
+static const rlm_lm_sampling SOUND = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 1.0f};
 enum { FPS = 8, FRAMES_PER_LATENT = 4 };
 
 /* Walk the output of `with`, the empty prompt `without` beside it; ids [with->count]. */
@@ -15,12 +15,13 @@ static void walk(const rlm_lm_show *s, rlm_lm_cache *cache, const rlm_layout *wi
 {
     rlm_run run = s->run;
     int shift = with->prefix - without->prefix;
+    int follows = with->prefix + 1 + s->grid[1] * s->grid[2]; /* behind the delimiter */
     rlm_lm_prefill(&run, s->lm, cache, 0, with->ids, with->pos, with->prefix);
     rlm_lm_prefill(&run, s->lm, cache, 1, without->ids, without->pos, without->prefix);
     memcpy(ids, with->ids, (size_t)with->count * sizeof *ids);
     for (int p = with->prefix; p < with->count; p++) {
         int32_t first = with->legal[2 * p], pair[2], pos[6];
-        rlm_lm_sampling how = first >= RLM_ID_AUDIO ? SOUND_SAMPLING : VIDEO_SAMPLING;
+        rlm_lm_sampling how = first >= RLM_ID_AUDIO ? SOUND : p < follows ? PICTURE : MOTION;
         how.seed = s->seed;
         if (ids[p] < 0)
             ids[p] = rlm_lm_sample(&run, s->lm, rlm_lm_last_hidden(cache), 2, &how, p, first,

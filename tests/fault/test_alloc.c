@@ -132,7 +132,7 @@ static int do_generate(rlm_error *e, digest *d)
     rlm_request r;
     rlm_keyframe key = {&source, -1};
     small_request(&r);
-    r.cfg_scale = 2;
+    r.video.cfg_scale = 2;
     r.negative_prompt = "blue";
     r.keyframes = &key;
     r.keyframe_count = 1;

@@ -84,7 +84,7 @@ static void fill(feed *f, rlm_request *r, rlm_clip clips[6], rlm_box boxes[3], r
         r->outpaint[i] = number(f);
     r->audio = byte(f) & 1;
     r->source = byte(f) % 4 - 2;
-    r->cfg_scale = (float)number(f) / 16;
+    r->video.cfg_scale = (float)number(f) / 16;
     r->video.top_k = number(f);
     r->video.temperature = (float)number(f) / 64;
     for (size_t i = 0; i + 1 < sizeof prompt; i++)

@@ -16,7 +16,7 @@ static void edit_request(const rlm_clip *film)
     request.condition = film;
     request.width = film->video.width;
     request.height = film->video.height;
-    request.cfg_scale = 1;
+    request.video.cfg_scale = 1;
 }
 
 /* Pixels that differ inside and outside of the hole: outside there must be none. */

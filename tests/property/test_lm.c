@@ -204,9 +204,10 @@ static void test_batch(void)
     bench_close(&b);
 }
 
-/* Generate all outputs of a layout; ids [count]. */
-static void generate(int threads, const rlm_lm_sampling *s, const rlm_layout *l, int batch,
-                     int32_t *out)
+/* Generate all outputs of a layout, from position `alone` on without the second sequence of a
+ * batch; ids [count]. */
+static void generate_alone(int threads, const rlm_lm_sampling *s, const rlm_layout *l, int batch,
+                           int alone, int32_t *out)
 {
     bench b;
     rlm_error err = {0};
@@ -219,6 +220,8 @@ static void generate(int threads, const rlm_lm_sampling *s, const rlm_layout *l,
     const float *hidden = rlm_lm_last_hidden(cache);
     for (int p = l->prefix; p < l->count; p++) {
         int32_t first = l->legal[2 * p], n = l->legal[2 * p + 1], ids[2], pos[6];
+        if (p == alone)
+            rlm_lm_cache_use(cache, batch = 1);
         out[p] = rlm_lm_sample(&b.run, b.lm, hidden, batch, s, p, first, n, NULL);
         CHECK(out[p] >= first && out[p] < first + n);
         ids[0] = ids[1] = out[p];
@@ -228,6 +231,12 @@ static void generate(int threads, const rlm_lm_sampling *s, const rlm_layout *l,
     }
     rlm_lm_cache_free(&cache);
     bench_close(&b);
+}
+
+static void generate(int threads, const rlm_lm_sampling *s, const rlm_layout *l, int batch,
+                     int32_t *out)
+{
+    generate_alone(threads, s, l, batch, l->count, out);
 }
 
 static void test_same_tokens(void)
@@ -243,6 +252,8 @@ static void test_same_tokens(void)
     generate(2, &s, &l, 1, b);
     CHECK(!memcmp(a, b, (size_t)l.count * 4));
     generate(1, &s, &l, 2, b); /* an unconditional sequence beside it, scale 1: ignored */
+    CHECK(!memcmp(a, b, (size_t)l.count * 4));
+    generate_alone(1, &s, &l, 2, l.prefix + 9, b); /* which may end on the way */
     CHECK(!memcmp(a, b, (size_t)l.count * 4));
     s.cfg_scale = 6.0f;
     generate(1, &s, &l, 2, b);

@@ -16,11 +16,33 @@ static void case_text_to_video(void)
     CHECK(!same_clip(&a, &b));
     rlm_clip_free(&b);
     request.seed = 11;
-    request.cfg_scale = 1.0f;
+    request.video.cfg_scale = 1.0f;
     b = generate(9, 40, 32, 18000);
     CHECK(!same_clip(&a, &b));
     rlm_clip_free(&a);
     rlm_clip_free(&b);
+}
+
+/* The first code frame is drawn as `video` says, those that follow it as `motion` does. */
+static void case_motion(void)
+{
+    plain_request();
+    rlm_clip a = generate(9, 40, 32, 18000);
+    for (int i = 0; i < 3; i++) {
+        plain_request();
+        if (i == 0)
+            request.motion.temperature = 0;
+        else if (i == 1)
+            request.motion.cfg_scale = 3; /* guided to the end: no sequence is left early */
+        else
+            request.video.temperature = 0;
+        rlm_clip b = generate(9, 40, 32, 18000);
+        size_t picture = (size_t)40 * 32 * 3;
+        CHECK(!memcmp(a.video.rgb, b.video.rgb, picture) == (i < 2));
+        CHECK(memcmp(a.video.rgb + 8 * picture, b.video.rgb + 8 * picture, picture));
+        rlm_clip_free(&b);
+    }
+    rlm_clip_free(&a);
 }
 
 static void case_any_size(void)
@@ -367,9 +389,11 @@ static void case_refusals(void)
     refuse(RLM_E_RANGE, "temperature");
     request.audio_sampling.top_p = 0;
     refuse(RLM_E_RANGE, "top-p");
+    request.motion.temperature = 101;
+    refuse(RLM_E_RANGE, "motion temperature");
     request.video.min_p = 2;
     refuse(RLM_E_RANGE, "min-p");
-    request.cfg_scale = (float)NAN;
+    request.video.cfg_scale = (float)NAN;
     refuse(RLM_E_RANGE, "guidance");
     request.task = 99;
     refuse(RLM_E_ARG, "99");
@@ -467,6 +491,7 @@ int main(int argc, char **argv)
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_text_to_video);
+    TEST_CASE(case_motion);
     TEST_CASE(case_any_size);
     TEST_CASE(case_longer_than_a_window);
     TEST_CASE(case_image);
