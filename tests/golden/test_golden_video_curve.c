@@ -111,15 +111,25 @@ static void reference_follows(void)
     follow("ref", 5e-4, 5e-4, 5e-4);
 }
 
-static void best_follows(void)
+/* f32 as well. */
+static void blas_follows(void)
 {
-    follow(NULL, 0.025, 0.3, 0.08);
+    follow("blas", 5e-4, 5e-4, 5e-4);
+}
+
+/* Every level that multiplies in bf16; one that the machine lacks is its best one. */
+static void bf16_follows(void)
+{
+    static const char *const masks[] = {"dnn", "avx2", "avx512", "amx"};
+    for (int i = 0; i < 4; i++)
+        follow(masks[i], 0.05, 0.4, 0.1);
 }
 
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     TEST_CASE(reference_follows);
-    TEST_CASE(best_follows);
+    TEST_CASE(blas_follows);
+    TEST_CASE(bf16_follows);
     return TEST_END();
 }
