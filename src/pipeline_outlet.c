@@ -84,7 +84,7 @@ static int take_source(void *cookie, const rlm_clip *part, rlm_error *err)
     size_t one = (size_t)from->height * (size_t)from->width * 3;
     if (from->count) {
         uint8_t *grown = rlm_realloc(v->rgb, (size_t)v->count * one,
-                                     rlm_size_mul((size_t)(v->count + from->count), one));
+                                     rlm_size_mul((size_t)v->count + (size_t)from->count, one));
         if (!grown)
             return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", v->count + from->count);
         memcpy(grown + (size_t)v->count * one, from->rgb, (size_t)from->count * one);

@@ -38,14 +38,16 @@ run_cppcheck() {
 run_gcc() {
   arguments | grep -F -f <(printf '%s \n' "${files[@]}") | sed 's/^\([^ ]*\) \(.*\)$/-O1 -c -o \/dev\/null -fanalyzer -Wno-pedantic \2 \1/' |
     xargs -P "$jobs" -d '\n' -I{} sh -c "gcc {} 2>&1" | tee "$build/gcc.log" |
-    grep -E 'warning: .*\[-Wanalyzer' | grep -vEf <(grep -v '^#' tests/analyse/gcc.txt)
-  [ "${PIPESTATUS[6]}" -ne 0 ] # nothing is left
+    grep -E 'error: |warning: .*\[-Wanalyzer' | grep -vEf <(grep -v '^#' tests/analyse/gcc.txt)
+  local ends=("${PIPESTATUS[@]}")
+  [ "${ends[3]}" -eq 0 ] && [ "${ends[6]}" -ne 0 ] # every file was read, and nothing is left
 }
 
 run_tidy() {
   printf '%s\n' "${files[@]}" | xargs -P "$jobs" -n 1 clang-tidy -p "$build" --quiet 2>/dev/null |
     grep -E '(warning|error): ' | sort -u
-  [ "${PIPESTATUS[2]}" -ne 0 ]
+  local ends=("${PIPESTATUS[@]}")
+  [ "${ends[1]}" -eq 0 ] && [ "${ends[2]}" -ne 0 ]
 }
 
 for tool in "${tools[@]}"; do

@@ -7,7 +7,7 @@ build=${COVERAGE_DIR:-/tmp/reelm-coverage}
 [ -f "$build/build.ninja" ] ||
   meson setup "$build" --buildtype=debugoptimized -Doptimization=2 -Db_coverage=true >/dev/null
 ln -sfn "$PWD/assets" "$build/assets" # where the program looks for them
-ninja -C "$build" --quiet
+ninja -C "$build" --quiet all meson-test-prereq
 lcov --quiet --directory "$build" --zerocounters
 meson test -C "$build" --no-rebuild --num-processes 2 --timeout-multiplier 8 "$@" || true
 lcov --quiet --directory "$build" --base-directory "$PWD" --capture --output-file "$build/all.info" \
