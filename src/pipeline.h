@@ -95,9 +95,14 @@ typedef struct rlm_job {
     double probe_s, unmade_s;           /* dry run: s spent on probes; s of work left out */
     int unmade;                         /* dry run: pictures left out */
 } rlm_job;
-/* Dry run: a window was made, from when `before` was the report, `made` pictures long; the `rest`
- * that follow it cost as much each. */
-void rlm_job_left_out(rlm_job *j, const rlm_report *before, double seconds, int made, int rest);
+/* A moment of a job, by what it had spent. */
+typedef struct rlm_mark {
+    double at, probe_s, prefill_s, sample_s;
+    int64_t prefix_tokens;
+} rlm_mark;
+rlm_mark rlm_job_mark(const rlm_job *j);
+/* Dry run: what was spent since the mark on `made` codes, `rest` codes would cost as well. */
+void rlm_job_left_out(rlm_job *j, const rlm_mark *since, int64_t rest, int64_t made);
 int rlm_overlap_most(const rlm_model *m); /* pictures that windows may share */
 int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *err);
 void rlm_job_close(rlm_job *j);

@@ -330,15 +330,18 @@ int rlm_continue(rlm_job *j, rlm_clip *clip, int frames, int sound, rlm_error *e
     if (sound)
         RLM_TRY(fit_to_pictures(j, clip, err));
     while (had < frames && !j->cancelled) {
-        rlm_report before = j->report;
-        double begin = rlm_now(), probed = j->probe_s;
+        rlm_mark begin = rlm_job_mark(j);
         RLM_TRY(rlm_job_prompt(j, j->windows++, err));
         RLM_TRY(add_window(j, clip, frames, gone, sound, err));
         int have = gone + clip->video.count;
         rlm_job_tell(j, RLM_STAGE_DECODE, have, frames, 1);
-        if (j->r->dry_run) { /* the windows that follow are alike */
-            rlm_job_left_out(j, &before, rlm_now() - begin - (j->probe_s - probed), have - had,
-                             frames - have);
+        if (j->r->dry_run && have < frames) { /* what follows costs as much a code */
+            int64_t video = rlm_continue_codes(j, have, frames, 0);
+            int64_t rest = rlm_continue_codes(j, have, frames, sound);
+            rlm_job_left_out(j, &begin, rest, rlm_continue_codes(j, had, have, sound));
+            j->report.video_tokens += video;
+            j->report.audio_tokens += rest - video;
+            j->unmade = frames - have;
             break;
         }
         RLM_TRY(rlm_outlet_pass(j, clip, err));
@@ -365,7 +368,13 @@ static int sound_before(rlm_job *j, rlm_clip *clip, int fresh, rlm_error *err)
 {
     rlm_clip part = {.video = clip->video};
     part.video.count = fresh;
+    rlm_mark begin = rlm_job_mark(j);
     RLM_TRY(rlm_dub(j, &part, err));
+    if (j->unmade) {
+        int64_t codes = rlm_dub_codes(j, fresh), rest = rlm_dub_codes(j, fresh + j->unmade) - codes;
+        rlm_job_left_out(j, &begin, rest, codes);
+        j->report.audio_tokens += rest;
+    }
     int64_t old = clip->audio.count, n = rlm_sound_samples(j, clip->video.count) - old;
     float *all = n > 0 ? rlm_calloc((size_t)(n + old), sizeof *all) : NULL;
     if (n > 0 && !all) {

@@ -144,17 +144,20 @@ int rlm_job_open(rlm_job *j, rlm_session *s, const rlm_request *r, rlm_error *er
     return code;
 }
 
-void rlm_job_left_out(rlm_job *j, const rlm_report *before, double seconds, int made, int rest)
+rlm_mark rlm_job_mark(const rlm_job *j)
+{
+    const rlm_report *t = &j->report;
+    return (rlm_mark){rlm_now(), j->probe_s, t->prefill_s, t->sample_s, t->prefix_tokens};
+}
+
+void rlm_job_left_out(rlm_job *j, const rlm_mark *since, int64_t rest, int64_t made)
 {
     rlm_report *t = &j->report;
-    double more = made > 0 ? (double)rest / made : 0;
-    t->prefill_s += more * (t->prefill_s - before->prefill_s);
-    t->sample_s += more * (t->sample_s - before->sample_s);
-    t->prefix_tokens += (int64_t)(more * (double)(t->prefix_tokens - before->prefix_tokens));
-    t->video_tokens += (int64_t)(more * (double)(t->video_tokens - before->video_tokens) + 0.5);
-    t->audio_tokens += (int64_t)(more * (double)(t->audio_tokens - before->audio_tokens) + 0.5);
-    j->unmade_s += more * seconds;
-    j->unmade += rest;
+    double more = made > 0 ? (double)rest / (double)made : 0;
+    t->prefill_s += more * (t->prefill_s - since->prefill_s);
+    t->sample_s += more * (t->sample_s - since->sample_s);
+    t->prefix_tokens += (int64_t)(more * (double)(t->prefix_tokens - since->prefix_tokens));
+    j->unmade_s += more * (rlm_now() - since->at - (j->probe_s - since->probe_s));
 }
 
 void rlm_job_close(rlm_job *j)

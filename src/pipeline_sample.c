@@ -235,16 +235,19 @@ static void pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, in
         rlm_job_preview(j, spec, p->ids + p->first, made / plane);
 }
 
-/* A few steps from offset `at` on, for at least `seconds`; *draw_s: of one draw. Returns seconds of
- * one step. */
-static double probe_steps(pass *p, rlm_job *j, int at, int end, double seconds, double *draw_s)
+/* Steps from some offset on: the offset amid them, seconds of one, and of one draw. */
+typedef struct probe {
+    double at, step_s, draw_s;
+} probe;
+
+static probe probe_steps(pass *p, rlm_job *j, int at, int end)
 {
     rlm_run *run = &j->s->run;
     double step = 0, draw = 0;
     int n = 0, room = end - at;
     for (int q = 0; q < p->clips * p->in_use; q++)
         rlm_lm_cache_blank(j->s->cache, q, p->l[q % p->in_use].prefix + at);
-    for (; n < room && (n < PROBE_STEPS || step + draw < seconds); n++) {
+    for (; n < room && (n < PROBE_STEPS || step + draw < PROBE_SECONDS); n++) {
         double start = rlm_now();
         for (int clip = 0; clip < p->clips; clip++)
             p->ids[clip * p->last + at + n] = pass_draw(p, j, run, at + n, clip);
@@ -253,25 +256,27 @@ static double probe_steps(pass *p, rlm_job *j, int at, int end, double seconds, 
         step += rlm_now() - drawn;
         draw += drawn - start;
     }
-    *draw_s = n ? draw / n : 0;
-    return n ? step / n : 0;
+    n = n ? n : 1;
+    return (probe){at + (n - 1) / 2.0, step / n, draw / n};
 }
 
-/* Seconds that offsets [begin, end) take, from some of the first and last steps: the cost of a step
- * grows in proportion to what is cached. */
+/* Seconds that offsets [begin, end) take, from some of the first and last steps: a step costs in
+ * proportion to what is cached. */
 static double probe_part(pass *p, rlm_job *j, int begin, int end)
 {
-    double draw[2], step[2];
     int64_t prefix = p->l[0].prefix;
     int from = end - 1 - PROBE_MOST, first = begin > p->first ? begin : p->first, drawn[2] = {0};
     if (first >= end)
         return 0;
-    step[0] = probe_steps(p, j, first, end, PROBE_SECONDS, &draw[0]);
-    step[1] = probe_steps(p, j, from < first ? first : from, end, PROBE_SECONDS, &draw[1]);
+    probe early = probe_steps(p, j, first, end);
+    probe late = probe_steps(p, j, from < first ? first : from, end);
+    double way = late.at - early.at, amid = (begin + end - 1) / 2.0 - early.at;
+    double share = way > 0 && amid > 0 ? amid / way : 0;
     for (int i = begin; i < end; i++)
         if (p->l[0].ids[prefix + i] < 0)
             drawn[p->l[0].legal[2 * (prefix + i)] >= RLM_ID_AUDIO]++;
-    return (end - begin) * (step[0] + step[1]) / 2 + drawn[0] * draw[0] + drawn[1] * draw[1];
+    return (end - begin) * (early.step_s + share * (late.step_s - early.step_s)) +
+           drawn[0] * early.draw_s + drawn[1] * late.draw_s;
 }
 
 /* request.dry_run: what the pass would cost. */

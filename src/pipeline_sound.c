@@ -111,18 +111,6 @@ static void cut_window(const rlm_job *j, int count, int64_t at, int *start, int 
     *end = count - *start < window ? count : *start + window;
 }
 
-/* Sound [from, to) of the film. *done: up to where it is made. */
-static int dub_span(dub *d, int64_t from, int64_t to, int64_t *done, rlm_error *err)
-{
-    int start, end;
-    for (*done = from; *done < to && !d->j->cancelled;) {
-        cut_window(d->j, d->film.count, *done, &start, &end);
-        int64_t stop = rlm_sound_samples(d->j, end);
-        RLM_TRY(dub_window(d, start, end, done, stop < to ? stop : to, err));
-    }
-    return 0;
-}
-
 /* How many codes its windows have, for `count` pictures. */
 static int64_t span_codes(const rlm_job *j, int count, int64_t from, int64_t to)
 {
@@ -133,6 +121,26 @@ static int64_t span_codes(const rlm_job *j, int count, int64_t from, int64_t to)
         codes += (int64_t)levels * rlm_sound_frames(j, end - start);
     }
     return codes;
+}
+
+/* Sound [from, to) of the film. *done: up to where it is made. */
+static int dub_span(dub *d, int64_t from, int64_t to, int64_t *done, rlm_error *err)
+{
+    int start, end;
+    for (*done = from; *done < to && !d->j->cancelled;) {
+        rlm_mark begin = rlm_job_mark(d->j);
+        int64_t codes = d->j->done;
+        cut_window(d->j, d->film.count, *done, &start, &end);
+        int64_t stop = rlm_sound_samples(d->j, end);
+        RLM_TRY(dub_window(d, start, end, done, stop < to ? stop : to, err));
+        if (d->j->r->dry_run && start > 0) { /* windows that hear one before are alike */
+            int64_t rest = span_codes(d->j, d->film.count, *done, to);
+            rlm_job_left_out(d->j, &begin, rest, d->j->done - codes);
+            d->j->report.audio_tokens += rest;
+            *done = to;
+        }
+    }
+    return 0;
 }
 
 /* ---- Whole soundtracks ----------------------------------------------------------------------- */

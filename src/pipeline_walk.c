@@ -128,6 +128,18 @@ static int cut_window(const rlm_walk *w, int made, int most, int overlap, int *p
     return rest < most ? rest : most;
 }
 
+/* Dry run: the windows that follow are alike; what they would make is grey. */
+static void leave_out(rlm_walk *w, const rlm_mark *since, int64_t made)
+{
+    size_t one = (size_t)w->out.height * (size_t)w->out.width * 3;
+    int64_t rest = w->j->total - w->j->done;
+    memset(w->out.rgb + (size_t)w->out.count * one, 128, (size_t)(w->frames - w->out.count) * one);
+    rlm_job_left_out(w->j, since, rest, made);
+    w->j->report.video_tokens += rest;
+    w->j->done = w->j->total;
+    w->out.count = w->frames;
+}
+
 int rlm_walk_run(rlm_walk *w, rlm_error *err)
 {
     const rlm_model *m = &w->j->s->engine->model;
@@ -153,9 +165,13 @@ int rlm_walk_run(rlm_walk *w, rlm_error *err)
     }
     while (!code && w->out.count < w->frames && !w->j->cancelled) {
         int before = w->out.count, n = cut_window(w, before, most, overlap, &past);
+        int64_t done = w->j->done;
+        rlm_mark begin = rlm_job_mark(w->j);
         code = window(w, before - past, past, n, h, width, err);
         if (w->out.count == before)
             break; /* stopped before anything was whole */
+        if (w->j->r->dry_run && !code && past && w->task != RLM_TASK_PAINT)
+            leave_out(w, &begin, w->j->done - done);
     }
     return code;
 }
