@@ -82,7 +82,8 @@ int cmd_extend(const cli_args *a)
     cli_args own = *a;
     cli_batch lines = {0};
     rlm_error err = {0};
-    int code = cli_settings_recall(&own);
+    cJSON *saved;
+    int code = cli_settings_recall(&own, &saved);
     if (!code && ((!own.init_video && !own.input_count) || own.seconds <= 0))
         code = cli_usage("usage: reelm extend VIDEO --seconds S [-p PROMPT] -o FILE");
     if (!code)
@@ -104,5 +105,6 @@ int cmd_extend(const cli_args *a)
         code = own.dry_run ? cli_job_dry_run(&j, make) : cli_job_run(&j, make);
     cli_job_close(&j);
     cli_batch_close(&lines);
+    cJSON_Delete(saved);
     return code;
 }

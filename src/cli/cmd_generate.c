@@ -3,6 +3,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <cjson/cJSON.h>
+
 #include "src/cli/job.h"
 
 static int make_clip(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err)
@@ -44,7 +46,8 @@ int cmd_generate(const cli_args *a)
 {
     cli_args own = *a;
     cli_batch batch = {0};
-    int code = cli_settings_recall(&own);
+    cJSON *saved;
+    int code = cli_settings_recall(&own, &saved);
     if (!code && own.verb == CLI_ANIMATE && !own.init_img && !own.input_count && !own.prompts_file)
         code = cli_usage("animate: an image is missing: reelm animate IMAGE -o FILE");
     if (!code)
@@ -76,5 +79,6 @@ int cmd_generate(const cli_args *a)
     }
     cli_job_close(&j);
     cli_batch_close(&batch);
+    cJSON_Delete(saved);
     return code;
 }

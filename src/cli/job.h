@@ -88,8 +88,9 @@ void cli_job_close(cli_job *j);
 
 /* A new object, NULL without memory; the caller deletes it. */
 struct cJSON *cli_settings(const cli_job *j);
-/* --from-metadata and --resume: what no flag gave is taken from the file they name. */
-int cli_settings_recall(cli_args *a);
+/* --from-metadata and --resume: what no flag gave is taken from the file they name. *saved owns the
+ * texts among it (or is NULL); the caller deletes it when a is no longer needed, failed or not. */
+int cli_settings_recall(cli_args *a, struct cJSON **saved);
 /* The settings in a media, token or sidecar file: heap (free), or NULL after saying why. */
 char *cli_settings_read(const char *path, int *exit_code);
 

@@ -152,9 +152,7 @@ static int recall_one(cli_args *a, const cJSON *item, const char *option, bool n
         return code;
     }
     if (cJSON_IsString(item)) {
-        value = strdup(item->valuestring); /* lives as long as the process, as argv does */
-        if (!value)
-            return EXIT_MEMORY;
+        value = item->valuestring;
     } else if (cJSON_IsBool(item)) {
         value = cJSON_IsTrue(item) != negated ? "yes" : "no";
     } else if (cJSON_IsNumber(item)) {
@@ -162,15 +160,14 @@ static int recall_one(cli_args *a, const cJSON *item, const char *option, bool n
     } else {
         return 0;
     }
-    return cli_store(a, o, value, label, /* kept: NOLINT(clang-analyzer-unix.Malloc) */
-                     CLI_FROM_METADATA);
+    return cli_store(a, o, value, label, CLI_FROM_METADATA);
 }
 
-static int recall(cli_args *a, const char *path, const char *option)
+static int recall(cli_args *a, const char *path, const char *option, cJSON **saved)
 {
     int code = 0;
     char *text = cli_settings_read(path, &code);
-    cJSON *o = text ? cJSON_Parse(text) : NULL;
+    cJSON *o = *saved = text ? cJSON_Parse(text) : NULL;
     free(text);
     if (code)
         return code;
@@ -189,16 +186,16 @@ static int recall(cli_args *a, const char *path, const char *option)
         if (item)
             code = recall_one(a, item, keys[i].option, keys[i].negated, path);
     }
-    cJSON_Delete(o);
     return code ? code : cli_settle(a);
 }
 
-int cli_settings_recall(cli_args *a)
+int cli_settings_recall(cli_args *a, cJSON **saved)
 {
+    *saved = NULL;
     if (a->from_metadata && a->resume_tokens)
         return cli_usage("%s: --from-metadata and --resume both bring settings; give one",
                          a->verb_name);
     if (a->resume_tokens)
-        return recall(a, a->resume_tokens, "resume");
-    return a->from_metadata ? recall(a, a->from_metadata, "from-metadata") : 0;
+        return recall(a, a->resume_tokens, "resume", saved);
+    return a->from_metadata ? recall(a, a->from_metadata, "from-metadata", saved) : 0;
 }

@@ -171,7 +171,8 @@ static const picture_codec *picture_codec_choose(mux *m, const AVCodec **codec,
         }
         return row;
     }
-    rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder", best->name);
+    rlm_fail(err, RLM_E_UNSUPPORTED, "this libavcodec has no %s encoder",
+             best ? best->name : m->format);
     return NULL;
 }
 

@@ -4,13 +4,11 @@
 
 #include <stdarg.h>
 
+#include <cjson/cJSON.h>
+
 #include "src/cli/inputs.c" /* for the words that its options hold */
 
 enum { ARGUMENTS = 40 };
-
-/* Of the leak checker, where there is one. */
-void __lsan_disable(void) __attribute__((weak));
-void __lsan_enable(void) __attribute__((weak));
 
 /* options.c names the verbs; nothing is run here. */
 #define VERB(name)                                                                                 \
@@ -94,12 +92,10 @@ static void recall_settings(cli_args *a, const uint8_t *data, size_t size)
     if (cli_parse(a, 2, argv))
         return;
     a->from_metadata = fuzz_put("settings.json", data, size);
-    if (__lsan_disable) /* values live as long as the process, as argv does */
-        __lsan_disable();
-    if (!cli_settings_recall(a))
+    cJSON *saved;
+    if (!cli_settings_recall(a, &saved))
         check(a);
-    if (__lsan_enable)
-        __lsan_enable();
+    cJSON_Delete(saved);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
