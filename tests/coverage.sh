@@ -10,10 +10,10 @@ ln -sfn "$PWD/assets" "$build/assets" # where the program looks for them
 ninja -C "$build" --quiet all meson-test-prereq
 lcov --quiet --directory "$build" --zerocounters
 meson test -C "$build" --no-rebuild --num-processes 2 --timeout-multiplier 8 "$@" || true
-lcov --quiet --directory "$build" --base-directory "$PWD" --capture --output-file "$build/all.info" \
+lcov --quiet --directory "$build" --base-directory "$(realpath "$build")" --capture --output-file "$build/all.info" \
   --rc geninfo_unexecuted_blocks=0 2>/dev/null
 lcov --quiet --extract "$build/all.info" "$PWD/src/*" "$PWD/model/*" "$PWD/tokenizers/*" "$PWD/prompts/*" \
   --output-file "$build/every.info"
 lcov --quiet --remove "$build/every.info" '*/src/kernels/avx*' '*/src/kernels/amx*' --output-file "$build/own.info"
-lcov --list "$build/own.info" | sort -t'|' -k2 -n | head -${COVERAGE_LINES:-40}
+lcov --list "$build/own.info" | sort -t'|' -k2 -n | sed -n "1,${COVERAGE_LINES:-40}p"
 lcov --summary "$build/own.info" 2>&1 | grep lines
