@@ -92,12 +92,19 @@ def causal(x, conv):
     return conv(x)
 
 
+class GroupNorm(nn.GroupNorm):
+    """In f32 where PyTorch (1.13) has no group norm in bf16 on CPUs."""
+
+    def forward(self, x):
+        return super().forward(x.float() if torch.__version__ < "2" else x)
+
+
 class VideoBlock(nn.Module):
     """norm - 1x3x3 - norm - 3x1x1, plus the input."""
 
     def __init__(self, cin, cout):
         super().__init__()
-        self.norm0, self.norm1 = nn.GroupNorm(8, cin), nn.GroupNorm(8, cout)
+        self.norm0, self.norm1 = GroupNorm(8, cin), GroupNorm(8, cout)
         self.conv0 = nn.Conv3d(cin, cout, (1, 3, 3), bias=False)
         self.conv1 = nn.Conv3d(cout, cout, (3, 1, 1), bias=False)
         self.skip = nn.Conv3d(cin, cout, 1, bias=False) if cin != cout else nn.Identity()
@@ -117,15 +124,15 @@ class Video(nn.Module):
         self.enc0 = nn.ModuleList(VideoBlock(a, a) for _ in range(4))
         self.down = nn.Conv3d(a, a, (1, 3, 3), stride=(1, 2, 2))
         self.enc1 = nn.ModuleList([VideoBlock(a, b), VideoBlock(b, b), VideoBlock(b, b)])
-        self.enc_norm, self.bits = nn.GroupNorm(8, b), nn.Conv3d(b, 18, 1)
+        self.enc_norm, self.bits = GroupNorm(8, b), nn.Conv3d(b, 18, 1)
         self.dec_stem = nn.Conv3d(18, b, (1, 3, 3))
         self.ada = nn.ModuleList([nn.Conv3d(18, 2 * b, 1), nn.Conv3d(18, 2 * a, 1)])
-        self.ada_norm = nn.ModuleList([nn.GroupNorm(8, b, affine=False),
-                                       nn.GroupNorm(8, a, affine=False)])
+        self.ada_norm = nn.ModuleList([GroupNorm(8, b, affine=False),
+                                       GroupNorm(8, a, affine=False)])
         self.dec1 = nn.ModuleList([VideoBlock(b, b), VideoBlock(b, b), VideoBlock(b, b)])
         self.up = nn.Conv3d(b, 4 * a, 1)
         self.dec0 = nn.ModuleList(VideoBlock(a, a) for _ in range(4))
-        self.dec_norm, self.out = nn.GroupNorm(8, a), nn.Conv3d(a, 192, (1, 3, 3))
+        self.dec_norm, self.out = GroupNorm(8, a), nn.Conv3d(a, 192, (1, 3, 3))
 
     def modulate(self, i, x, q):
         gamma, beta = self.ada[i](q).chunk(2, 1)
