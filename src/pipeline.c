@@ -32,8 +32,7 @@ void rlm_request_defaults(rlm_request *request)
                              .source = RLM_SOURCE_NONE,
                              .video = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 4.5f},
                              .motion = {.temperature = 0.7f, .top_p = 0.9f, .cfg_scale = 1.0f},
-                             .audio_sampling = {0.9f, 0, 0.9f, 0, 1.0f},
-                             .preview_share = 0.05};
+                             .audio_sampling = {0.9f, 0, 0.9f, 0, 1.0f}};
 }
 
 /* ---- Engine ---------------------------------------------------------------------------------- */

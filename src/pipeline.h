@@ -66,6 +66,17 @@ typedef struct rlm_outlet {
     int64_t given_samples, gone_samples; /* of the sound */
 } rlm_outlet;
 
+/* Pictures of the window in progress (pipeline_film.c). */
+typedef struct rlm_film {
+    rlm_video_decoder *decoder; /* NULL: no window is open */
+    rlm_codes grid;             /* of all its latent frames; ids NULL */
+    rlm_frames made;            /* new ones so far; rgb has room for all */
+    int32_t *ids;               /* of one latent frame */
+    int past, latents;          /* latent frames that are not sampled; decoded, those included */
+    int skip, most, number;     /* pictures it begins with and others show; with those, all it has;
+                                 * place     of the first new one in the result */
+} rlm_film;
+
 /* One call of rlm_generate or rlm_extend. */
 typedef struct rlm_job {
     rlm_session *s;
@@ -81,12 +92,8 @@ typedef struct rlm_job {
     int text_count, negative_count, prompt;
     int windows;        /* begun, for their prompts */
     rlm_outlet *outlet; /* of rlm_continue; NULL: the clip holds all */
-    /* Of the window in progress, for previews: codes of the pictures it begins with (borrowed;
-     * NULL: none), how many pictures they are, and the number of the first new one in the result.
-     */
-    const rlm_codes *past;
-    int past_frames, first_picture, no_preview;
-    double preview_spent, preview_last; /* s: in all, the last one */
+    rlm_film film;
+    int no_preview;                     /* 1: pictures are made in another order than shown */
     rlm_codes made_video, made_audio;   /* windows finished, for save_tokens */
     rlm_codes given_video, given_audio; /* of resume_tokens */
     int video_window, audio_window;     /* how many windows were begun */
@@ -210,11 +217,21 @@ typedef struct rlm_given {
 int rlm_job_given(rlm_job *j, rlm_layout_spec *spec, rlm_given *out, rlm_error *err);
 void rlm_given_free(rlm_given *g);
 
-/* ---- pipeline_preview.c ---------------------------------------------------------------------- */
+/* ---- pipeline_film.c ------------------------------------------------------------------------- */
 
-/* Show the first `latents` frames of the window, whose global ids are given, if the time spent on
- * previews allows. */
-void rlm_job_preview(rlm_job *j, const rlm_layout_spec *spec, const int32_t *ids, int latents);
+/* A window of pictures begins: `grid` of all its latent frames, of which the first past_latents
+ * have the codes `past` (borrowed during the call) and the others are sampled. Of the pictures
+ * `skip` are shown by others; the first new one is number `number` of the result. */
+int rlm_film_open(rlm_job *j, const rlm_codes *grid, const int32_t *past, int past_latents,
+                  int skip, int number, rlm_error *err);
+/* The first `latents` sampled latent frames have these global ids: those not yet decoded are, and
+ * the request's preview sees them. Without a window nothing happens. */
+void rlm_film_roll(rlm_job *j, const int32_t *ids, int latents);
+/* The window ends with so many sampled latent frames (local ids): what is left is decoded. All new
+ * pictures: heap, the caller's. Closes. */
+int rlm_film_take(rlm_job *j, const int32_t *ids, int latents, rlm_frames *pictures,
+                  rlm_error *err);
+void rlm_film_close(rlm_job *j); /* also when none is open */
 
 /* ---- pipeline_extend.c ----------------------------------------------------------------------- */
 

@@ -180,11 +180,10 @@ static int window_join(const rlm_job *j, window *w, const rlm_made *made, rlm_er
     return 0;
 }
 
-/* Pictures: decode past and new together, append the new ones, `most` in the clip. Their codes are
- * saved before. */
-static int append_video(rlm_job *j, const window *w, rlm_clip *clip, int most, rlm_error *err)
+/* Append the new pictures, `most` in the clip. Their codes are saved before. */
+static int append_video(rlm_job *j, const window *w, const rlm_made *codes, rlm_clip *clip,
+                        int most, rlm_error *err)
 {
-    const rlm_model *m = &j->s->engine->model;
     rlm_frames made = {0}, *v = &clip->video;
     int take = w->all.true_frames - w->past_frames;
     take = v->count + take > most ? most - v->count : take;
@@ -192,18 +191,16 @@ static int append_video(rlm_job *j, const window *w, rlm_clip *clip, int most, r
         return 0;
     RLM_TRY(rlm_job_keep_video(j, &w->all, w->past_frames, take, err));
     RLM_TRY(rlm_job_save(j, err));
-    RLM_TRY(rlm_video_decode(&j->s->run, m->video, &w->all, &made, NULL, NULL, err));
+    RLM_TRY(rlm_film_take(j, codes->video, codes->latents, &made, err));
     size_t one = (size_t)v->height * (size_t)v->width * 3;
-    int n = made.count - w->past_frames;
-    n = v->count + n > most ? most - v->count : n;
+    int n = made.count;
     uint8_t *grown = rlm_realloc(v->rgb, (size_t)v->count * one, (size_t)(v->count + n) * one);
     if (!grown) {
         rlm_free(made.rgb);
         return rlm_fail(err, RLM_E_NOMEM, "no memory for %d frames", v->count + n);
     }
     v->rgb = grown;
-    memcpy(grown + (size_t)v->count * one, made.rgb + (size_t)w->past_frames * one,
-           (size_t)n * one);
+    memcpy(grown + (size_t)v->count * one, made.rgb, (size_t)n * one);
     v->count += n;
     rlm_free(made.rgb);
     return 0;
@@ -297,26 +294,32 @@ static int append_sound(rlm_job *j, const window *w, rlm_clip *clip, rlm_error *
     return code;
 }
 
+/* Its pictures are decoded while they are sampled, behind those it begins with; `most` new ones. */
+static int window_film(rlm_job *j, const window *w, int most, int number, rlm_error *err)
+{
+    const rlm_grid *g = &w->spec.video_out;
+    int past = w->painted ? 0 : w->past;
+    rlm_codes grid = rlm_job_video_grid(j, past + g->t, g->h, g->w, NULL, w->past_frames + most);
+    return rlm_film_open(j, &grid, w->video.ids, past, w->past_frames, number, err);
+}
+
 /* One window more, `frames` pictures in all. gone: those that have left the clip. */
 static int add_window(rlm_job *j, rlm_clip *clip, int frames, int gone, int sound, rlm_error *err)
 {
     window w = {0};
     rlm_made made = {0};
+    int had = gone + clip->video.count;
     j->seed++;
-    int code = window_open(j, clip, frames - gone - clip->video.count, sound, &w, err);
-    j->past = w.painted ? NULL : &w.video;
-    j->past_frames = w.past_frames;
-    j->first_picture = gone + clip->video.count;
+    int code = window_open(j, clip, frames - had, sound, &w, err);
+    if (!code)
+        code = window_film(j, &w, frames - had, had, err);
     if (!code)
         code = rlm_window_sample(j, &w.spec, &made, err);
-    j->past = NULL;
-    j->past_frames = 0;
-    double start = rlm_now();
     if (!code && made.latents)
         code = window_join(j, &w, &made, err);
     if (!code && made.latents)
-        code = append_video(j, &w, clip, frames - gone, err);
-    j->report.decode_s += rlm_now() - start;
+        code = append_video(j, &w, &made, clip, frames - gone, err);
+    rlm_film_close(j);
     if (!code && made.latents && sound)
         code = append_sound(j, &w, clip, err);
     rlm_made_free(&made);

@@ -46,9 +46,6 @@ static int check_request(const rlm_request *r, rlm_error *err)
         (double)r->fps_num / r->fps_den < 0.1)
         return rlm_fail(err, RLM_E_RANGE, "frame rate is %d/%d, allowed are 0.1 to 240 a second",
                         r->fps_num, r->fps_den);
-    if (!(r->preview_share >= 0 && r->preview_share <= 1))
-        return rlm_fail(err, RLM_E_RANGE, "preview share is %g, allowed are 0 to 1",
-                        r->preview_share);
     if (r->prompt_count < 0 || r->prompt_count > PROMPTS_MAX || (r->prompt_count && !r->prompts))
         return rlm_fail(err, RLM_E_ARG, "%d prompts, allowed are 0 to %d", r->prompt_count,
                         PROMPTS_MAX);
@@ -183,25 +180,14 @@ void rlm_job_close(rlm_job *j)
 
 /* ---- From tokens to a clip ------------------------------------------------------------------- */
 
-typedef struct decode_cookie {
-    rlm_job *j;
-    int quiet; /* already cancelled: finish what there is */
-} decode_cookie;
-
-static int decode_told(void *cookie, int64_t done, int64_t total)
-{
-    decode_cookie *c = cookie;
-    return c->quiet ? 0 : rlm_job_tell(c->j, RLM_STAGE_DECODE, done, total, 1);
-}
-
-/* What the first pass made, saved, then decoded. */
+/* What the first pass made, saved; its sound is decoded, its pictures are but for what was given.
+ */
 static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *made, int frames,
                      rlm_clip *clip, rlm_error *err)
 {
     const rlm_grid *v = &spec->video_out, *a = &spec->audio_out;
     rlm_codes video = {0}, audio = {0};
     rlm_clip sound = {0};
-    decode_cookie cookie = {j, j->cancelled};
     if (made->latents)
         video = rlm_job_video_grid(j, made->latents, v->h, v->w, made->video, frames);
     if (made->levels)
@@ -212,21 +198,17 @@ static int made_clip(rlm_job *j, const rlm_layout_spec *spec, const rlm_made *ma
     if (audio.count)
         RLM_TRY(rlm_job_keep_audio(j, &audio, 0, audio.true_samples, err));
     RLM_TRY(rlm_job_save(j, err));
-    double start = rlm_now();
-    int code = 0;
-    if (video.count)
-        code = rlm_video_decode(&j->s->run, j->s->engine->model.video, &video, &clip->video,
-                                decode_told, &cookie, err);
-    if (code == RLM_E_CANCELLED) {
-        j->cancelled = 1;
-        code = 0;
+    if (video.count) {
+        RLM_TRY(rlm_film_take(j, made->video, made->latents, &clip->video, err));
+        rlm_job_tell(j, RLM_STAGE_DECODE, clip->video.count, clip->video.count, 1);
     }
-    if (!code && audio.count) {
-        code = rlm_decode(j->s, NULL, &audio, &sound, err);
+    double start = rlm_now();
+    if (audio.count) {
+        RLM_TRY(rlm_decode(j->s, NULL, &audio, &sound, err));
         clip->audio = sound.audio;
     }
     j->report.decode_s += rlm_now() - start;
-    return code;
+    return 0;
 }
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
@@ -406,10 +388,14 @@ static int make_pictures(rlm_job *j, plan *p, rlm_clip *out, rlm_error *err)
         j->total += p->dub ? rlm_dub_codes(j, p->frames) : 0;
         j->total += whole ? 0 : rlm_continue_codes(j, p->frames, j->r->frames, p->sound || p->dub);
         j->windows = 1;
-        code = rlm_window_sample(j, &p->spec, &made, err);
+        rlm_codes grid = rlm_job_video_grid(j, v->t, v->h, v->w, NULL, p->frames);
+        code = rlm_film_open(j, &grid, NULL, 0, 0, 0, err);
     }
     if (!code)
+        code = rlm_window_sample(j, &p->spec, &made, err);
+    if (!code)
         code = made_clip(j, &p->spec, &made, p->frames, out, err);
+    rlm_film_close(j);
     rlm_made_free(&made);
     if (!code && p->dub && out->video.count && !j->cancelled)
         code = rlm_dub(j, out, err);

@@ -182,8 +182,11 @@ static int given_video(rlm_job *j, rlm_layout_spec *spec, rlm_given *out, rlm_er
 {
     const rlm_codes *c = &j->given_video;
     rlm_grid *g = &spec->video_out;
-    int past = j->past ? j->past->dims[0] : 0, window = j->video_window++;
-    if (g->t < 1 || window >= c->window_count)
+    int past = j->film.past, window = j->video_window;
+    if (g->t < 1) /* a pass for sound alone */
+        return 0;
+    j->video_window++;
+    if (window >= c->window_count)
         return 0;
     int have = c->windows[window].codes - past, plane = g->h * g->w;
     if (c->dims[1] != g->h || c->dims[2] != g->w || have < 0 || have > g->t)

@@ -226,13 +226,16 @@ static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
 
 /* ---- The pass -------------------------------------------------------------------------------- */
 
-/* A code frame is finished, and not the last thing to do: whoever watches may see it. */
-static void pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, int done)
+/* A code frame is finished: its pictures are made. Seconds this took. */
+static double pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, int done)
 {
     int plane = spec->video_out.h * spec->video_out.w, count = spec->video_out.t * plane;
     int made = done - p->first;
-    if (spec->video_out.t > 0 && made > 0 && made <= count && made % plane == 0 && done < p->last)
-        rlm_job_preview(j, spec, p->ids + p->first, made / plane);
+    if (made < 1 || made > count || made % plane)
+        return 0;
+    double start = rlm_now();
+    rlm_film_roll(j, p->ids + p->first, made / plane);
+    return rlm_now() - start;
 }
 
 /* Steps from some offset on: the offset amid them, seconds of one, and of one draw. */
@@ -308,7 +311,7 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
         pass_probe(p, j);
         return;
     }
-    double start = rlm_now();
+    double start = rlm_now(), shown_s = 0;
     int64_t prefix = p->l[0].prefix;
     if (rlm_job_tell(j, RLM_STAGE_PREFILL, 0, prefix, 1))
         return;
@@ -327,11 +330,11 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
         if (i + 1 < p->last)
             pass_step(p, s, &s->run, i);
         j->done += p->ids[i] >= RLM_ID_VIDEO; /* a code, sampled or given */
-        pass_show(p, j, spec, i + 1);
+        shown_s += pass_show(p, j, spec, i + 1);
         if (i % TELL_EVERY == 0)
             stop = rlm_job_tell(j, RLM_STAGE_SAMPLE, j->done, j->total, 0);
     }
-    j->report.sample_s += rlm_now() - start;
+    j->report.sample_s += rlm_now() - start - shown_s;
 }
 
 /* Ids behind the prefix -> local codes, whole latent frames and whole levels only. */

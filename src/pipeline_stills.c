@@ -66,7 +66,7 @@ int rlm_stills_show(rlm_session *s, const rlm_codes *c, rlm_frames *pictures, rl
         rlm_frames still = {0};
         int at = c->still_frames[i], next = i + 1 < c->still_count ? c->still_frames[i + 1] : at;
         one.ids = c->stills + (size_t)i * plane;
-        RLM_TRY(rlm_video_decode(&s->run, m->video, &one, &still, NULL, NULL, err));
+        RLM_TRY(rlm_video_decode(&s->run, m->video, &one, &still, err));
         /* the first picture is its own still already */
         show_one(pictures, still.rgb, at, i ? c->still_frames[i - 1] : 0,
                  next > at && next < pictures->count ? next : pictures->count,

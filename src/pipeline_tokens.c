@@ -126,7 +126,7 @@ static int decode_video(rlm_session *s, const rlm_codes *all, rlm_frames *out, r
 {
     const rlm_video *v = s->engine->model.video;
     if (!all->window_count)
-        return rlm_video_decode(&s->run, v, all, out, NULL, NULL, err);
+        return rlm_video_decode(&s->run, v, all, out, err);
     RLM_TRY(check_windows(all, all->dims[0], all->true_frames, "video", err));
     size_t plane = (size_t)all->dims[1] * (size_t)all->dims[2];
     size_t one = rlm_size_mul(rlm_size_mul((size_t)all->true_height, (size_t)all->true_width), 3);
@@ -146,7 +146,7 @@ static int decode_video(rlm_session *s, const rlm_codes *all, rlm_frames *out, r
         piece.ids = ids;
         int64_t frames = w->skip + w->take;
         piece.true_frames = frames < INT32_MAX ? (int)frames : INT32_MAX;
-        code = rlm_video_decode(&s->run, v, &piece, &made, NULL, NULL, err);
+        code = rlm_video_decode(&s->run, v, &piece, &made, err);
         if (!code)
             memcpy(f.rgb + (size_t)f.count * one, made.rgb + (size_t)w->skip * one,
                    (size_t)w->take * one);

@@ -55,21 +55,18 @@ static int force_past(rlm_walk *w, int past, rlm_layout_spec *spec, rlm_error *e
     return w->ids && w->known ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %zu codes", count);
 }
 
-/* Decode what was made, and its new pictures behind those that are there. */
-static int decode(rlm_walk *w, const rlm_codes *grid, int past, rlm_error *err)
+/* The pictures decoded while they were sampled, behind those that are there. */
+static int put(rlm_walk *w, const rlm_codes *grid, rlm_error *err)
 {
     rlm_frames pictures = {0};
     size_t one = (size_t)w->out.height * (size_t)w->out.width * 3;
-    int fresh = grid->true_frames - past;
-    RLM_TRY(rlm_video_decode(&w->j->s->run, w->j->s->engine->model.video, grid, &pictures, NULL,
-                             NULL, err));
-    memcpy(w->out.rgb + (size_t)w->out.count * one, pictures.rgb + (size_t)past * one,
-           (size_t)fresh * one);
+    RLM_TRY(rlm_film_take(w->j, grid->ids, grid->dims[0], &pictures, err));
+    memcpy(w->out.rgb + (size_t)w->out.count * one, pictures.rgb, (size_t)pictures.count * one);
     rlm_free(pictures.rgb);
     return 0;
 }
 
-/* Codes of a window, sampled or given: kept, decoded, and its new pictures left to the owner. */
+/* Codes of a window, sampled or given: kept, and its new pictures left to the owner. */
 static int finish(rlm_walk *w, const rlm_codes *grid, int past, bool given, rlm_error *err)
 {
     int fresh = grid->true_frames - past, at = w->out.count;
@@ -77,9 +74,9 @@ static int finish(rlm_walk *w, const rlm_codes *grid, int past, bool given, rlm_
         return 0;
     RLM_TRY(rlm_job_keep_video(w->j, grid, past, fresh, err));
     RLM_TRY(rlm_job_save(w->j, err));
-    double start = rlm_now();
     if (!given)
-        RLM_TRY(decode(w, grid, past, err));
+        RLM_TRY(put(w, grid, err));
+    double start = rlm_now();
     w->out.count = at + fresh;
     int code = w->take ? w->take(w->ctx, w, at, fresh, err) : 0;
     w->j->report.decode_s += rlm_now() - start;
@@ -94,8 +91,6 @@ static int window(rlm_walk *w, int from, int past, int n, int h, int width, rlm_
     int stride = rlm_video_stride_t(&w->j->s->engine->model.video_config);
     spec.video_out = (rlm_grid){1 + (n - 1 + stride - 1) / stride, h, width, NULL, NULL};
     w->j->seed += from > 0;
-    w->j->past_frames = past;
-    w->j->first_picture = from + past;
     int code = w->open(w->ctx, w, from, past, n, &spec, err);
     if (code > 0) {
         int32_t *ids = (int32_t *)(uintptr_t)spec.video_out.ids;
@@ -104,14 +99,17 @@ static int window(rlm_walk *w, int from, int past, int n, int h, int width, rlm_
         w->j->done += grid.count;
         code = finish(w, &grid, past, true, err);
     } else if (!code) {
+        rlm_codes grid = rlm_job_video_grid(w->j, spec.video_out.t, h, width, NULL, n);
         code = force_past(w, past, &spec, err);
         if (!code)
+            code = rlm_film_open(w->j, &grid, NULL, 0, past, from + past, err);
+        if (!code)
             code = rlm_window_sample(w->j, &spec, &made, err);
-        rlm_codes grid = rlm_job_video_grid(w->j, made.latents, h, width, made.video, n);
+        grid = rlm_job_video_grid(w->j, made.latents, h, width, made.video, n);
         if (!code && made.latents)
             code = finish(w, &grid, past, false, err);
     }
-    w->j->past_frames = 0;
+    rlm_film_close(w->j);
     rlm_made_free(&made);
     rlm_free(w->ids);
     rlm_free(w->known);

@@ -314,12 +314,12 @@ typedef struct rlm_request {
                                 * with the same request the result is that of one run; or NULL */
     int (*progress)(void *cookie, const rlm_progress *p); /* non-zero: cancel */
     void *progress_cookie;
-    /* Pictures of the result as far as they are sampled, the first of them number `first`; they are
-     * borrowed, and later ones replace them. Called between tokens, at most as often as keeps the
-     * cost below preview_share of the time spent (default 0.05; 1: after every code frame). */
+    /* Pictures as they are decoded, between the tokens of what follows: each once, in order, the
+     * first of them number `first` of the result; they are borrowed. What they show is what comes
+     * out, except that a painting is still joined to what is kept, and pictures around keyframes
+     * are led to them. Not called where a film is continued backwards. */
     void (*preview)(void *cookie, const rlm_frames *pictures, int first);
     void *preview_cookie;
-    double preview_share;
 } rlm_request;
 RLM_API void rlm_request_defaults(rlm_request *request);
 /* The request as the JSON object that output and token files carry (docs/FORMATS.md), without what

@@ -6,7 +6,8 @@
 
 #include "tokenizers/video_net.h"
 
-/* Latent frames of every chunk but the first, which has one more. */
+/* Encoding: latent frames of every chunk but the first, which has one more. Decoding goes frame by
+ * frame, since a frame can be shown as soon as its codes are known; it takes no longer. */
 enum { VIDEO_CHUNK = 4 };
 enum { VIDEO_SIDE_MAX = 8192, VIDEO_FRAMES_MAX = 1 << 20 };
 
@@ -127,6 +128,7 @@ const rlm_video_config *rlm_video_get_config(const rlm_video *v)
 /* A clip on its way through: grid in latent frames and codes, and the chunk at hand. */
 typedef struct clip_walk {
     const rlm_video *v;
+    bool encoding;
     rlm_video_stream stream;
     int t, h, w;    /* latent grid */
     int st, ss;     /* pixels a code spans */
@@ -137,7 +139,7 @@ typedef struct clip_walk {
 
 static int chunk_end(const clip_walk *k, int begin)
 {
-    int end = begin == 0 ? 1 + VIDEO_CHUNK : begin + VIDEO_CHUNK;
+    int end = !k->encoding ? begin + 1 : begin == 0 ? 1 + VIDEO_CHUNK : begin + VIDEO_CHUNK;
     return end < k->t ? end : k->t;
 }
 
@@ -162,6 +164,7 @@ static int walk_open(clip_walk *k, rlm_run *run, const rlm_video *v, const int d
                      bool encoding, rlm_error *err)
 {
     *k = (clip_walk){.v = v,
+                     .encoding = encoding,
                      .t = dims[0],
                      .h = dims[1],
                      .w = dims[2],
@@ -428,6 +431,16 @@ static rlm_tensor decode_chunk(rlm_run *run, clip_walk *k, const int32_t *ids)
     return rlm_video_decoder_forward(run, k->v, walk_stream(k), &q);
 }
 
+/* ids: of the chunk. */
+static int ids_check(const rlm_video_config *c, const int32_t *ids, int64_t count, rlm_error *err)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >> c->bits)
+            return rlm_fail(err, RLM_E_TOKENS, "video decode: code %lld is %d, allowed are 0..%d",
+                            (long long)i, (int)ids[i], (1 << c->bits) - 1);
+    return RLM_OK;
+}
+
 /* Sizes of hostile codes: the grid, the ids and the true size must belong together. */
 static int codes_check(const rlm_video_config *c, const rlm_codes *codes, rlm_error *err)
 {
@@ -444,41 +457,80 @@ static int codes_check(const rlm_video_config *c, const rlm_codes *codes, rlm_er
         return rlm_fail(
             err, RLM_E_TOKENS, "video decode: %d frames of %dx%d do not fit a grid of %dx%dx%d",
             codes->true_frames, codes->true_width, codes->true_height, d[0], d[1], d[2]);
-    for (int64_t i = 0; i < codes->count; i++)
-        if (codes->ids[i] < 0 || codes->ids[i] >> c->bits)
-            return rlm_fail(err, RLM_E_TOKENS, "video decode: code %lld is %d, allowed are 0..%d",
-                            (long long)i, (int)codes->ids[i], (1 << c->bits) - 1);
     return RLM_OK;
 }
 
-/* Chunk by chunk into f, which has room for all of them, or (take given) for one. */
-static int decode_walk(rlm_run *run, clip_walk *k, const rlm_codes *codes, rlm_frames *f,
-                       rlm_video_part_fn take, void *cookie, rlm_error *err)
+struct rlm_video_decoder {
+    rlm_run *run;
+    clip_walk k;
+};
+
+int rlm_video_decoder_open(rlm_video_decoder **out, rlm_run *run, const rlm_video *v,
+                           const rlm_codes *codes, rlm_error *err)
 {
-    size_t plane = (size_t)codes->dims[1] * (size_t)codes->dims[2];
-    int done = 0, code = RLM_OK;
-    while (!code && walk_next(k, run) && done < codes->true_frames) {
-        rlm_tensor y = decode_chunk(run, k, codes->ids + (size_t)k->begin * plane);
-        int64_t frame = y.shape[2] * y.shape[3] * 3;
-        int from = f->count;
-        for (int i = 0; i < y.shape[1] && done < codes->true_frames; i++, done++)
-            floats_to_frame(rlm_f32(&y) + i * frame, (int)y.shape[3], f, f->count++);
-        rlm_arena_rewind(run->arena, k->mark); /* for the taker */
-        code = take(cookie, f, from, done, err);
-    }
+    *out = NULL;
+    RLM_TRY(codes_check(&v->config, codes, err));
+    rlm_video_decoder *d = rlm_calloc(1, sizeof *d);
+    if (!d)
+        return rlm_fail(err, RLM_E_NOMEM, "video decode: out of memory");
+    d->run = run;
+    int code = walk_open(&d->k, run, v, codes->dims, false, err);
+    if (code)
+        rlm_video_decoder_close(&d);
+    *out = d;
     return code;
 }
 
-static rlm_frames frames_of_codes(const rlm_codes *codes)
+void rlm_video_decoder_close(rlm_video_decoder **d)
 {
-    return (rlm_frames){.height = codes->true_height,
-                        .width = codes->true_width,
-                        .fps_num = codes->fps_num,
-                        .fps_den = codes->fps_den};
+    if (!*d)
+        return;
+    walk_close(&(*d)->k, (*d)->run);
+    rlm_free(*d);
+    *d = NULL;
 }
 
-static int frames_alloc(rlm_frames *f, int count, rlm_error *err)
+int rlm_video_decoder_push(rlm_video_decoder *d, const int32_t *ids, int from, int to,
+                           rlm_frames *f, rlm_error *err)
 {
+    clip_walk *k = &d->k;
+    if (k->end == k->t)
+        return rlm_fail(err, RLM_E_TOKENS, "video decode: more than %d code frames", k->t);
+    RLM_TRY(ids_check(&k->v->config, ids, (int64_t)k->h * k->w, err));
+    walk_next(k, d->run);
+    rlm_tensor y = decode_chunk(d->run, k, ids);
+    int64_t frame = y.shape[2] * y.shape[3] * 3;
+    for (int i = from; i < to && i < y.shape[1]; i++)
+        floats_to_frame(rlm_f32(&y) + i * frame, (int)y.shape[3], f, f->count++);
+    rlm_arena_rewind(d->run->arena, k->mark); /* others may use it until the next push */
+    return RLM_OK;
+}
+
+/* Frame by frame into f, which has room for all of them, or (take given) for those of one. */
+static int decode_all(rlm_run *run, const rlm_video *v, const rlm_codes *codes, rlm_frames *f,
+                      rlm_video_part_fn take, void *cookie, rlm_error *err)
+{
+    size_t plane = (size_t)codes->dims[1] * (size_t)codes->dims[2];
+    rlm_video_decoder *d = NULL;
+    int code = rlm_video_decoder_open(&d, run, v, codes, err), done = 0;
+    for (int t = 0; !code && done < codes->true_frames; t++) {
+        int from = f->count;
+        code = rlm_video_decoder_push(d, codes->ids + (size_t)t * plane, 0,
+                                      codes->true_frames - done, f, err);
+        done += f->count - from;
+        if (!code && take)
+            code = take(cookie, f, from, done, err);
+    }
+    rlm_video_decoder_close(&d);
+    return code;
+}
+
+static int frames_alloc(rlm_frames *f, const rlm_codes *codes, int count, rlm_error *err)
+{
+    *f = (rlm_frames){.height = codes->true_height,
+                      .width = codes->true_width,
+                      .fps_num = codes->fps_num,
+                      .fps_den = codes->fps_den};
     size_t bytes = rlm_size_mul(rlm_size_mul((size_t)f->height, (size_t)f->width), 3);
     f->rgb = rlm_alloc(rlm_size_mul(bytes, (size_t)count));
     return f->rgb ? RLM_OK
@@ -486,53 +538,29 @@ static int frames_alloc(rlm_frames *f, int count, rlm_error *err)
                              count, f->width, f->height);
 }
 
-typedef struct whole_clip {
-    rlm_video_progress_fn progress;
-    void *cookie;
-    int total;
-} whole_clip;
-
-static int tell_progress(void *cookie, rlm_frames *f, int from, int done, rlm_error *err)
-{
-    const whole_clip *w = cookie;
-    (void)f, (void)from;
-    if (w->progress && w->progress(w->cookie, done, w->total))
-        return rlm_fail(err, RLM_E_CANCELLED, "video decode: stopped after %d of %d frames", done,
-                        w->total);
-    return RLM_OK;
-}
-
 int rlm_video_decode(rlm_run *run, const rlm_video *v, const rlm_codes *codes, rlm_frames *frames,
-                     rlm_video_progress_fn progress, void *cookie, rlm_error *err)
+                     rlm_error *err)
 {
+    rlm_frames f;
     RLM_TRY(codes_check(&v->config, codes, err));
-    rlm_frames f = frames_of_codes(codes);
-    whole_clip whole = {progress, cookie, codes->true_frames};
-    RLM_TRY(frames_alloc(&f, codes->true_frames, err));
-    clip_walk k;
-    int code = walk_open(&k, run, v, codes->dims, false, err);
-    if (!code)
-        code = decode_walk(run, &k, codes, &f, tell_progress, &whole, err);
-    walk_close(&k, run);
-    if (code && code != RLM_E_CANCELLED) {
+    RLM_TRY(ids_check(&v->config, codes->ids, codes->count, err));
+    RLM_TRY(frames_alloc(&f, codes, codes->true_frames, err));
+    int code = decode_all(run, v, codes, &f, NULL, NULL, err);
+    if (code)
         rlm_free(f.rgb);
-        return code;
-    }
-    *frames = f;
+    else
+        *frames = f;
     return code;
 }
 
 int rlm_video_decode_parts(rlm_run *run, const rlm_video *v, const rlm_codes *codes,
                            rlm_video_part_fn take, void *cookie, rlm_error *err)
 {
+    rlm_frames f;
     RLM_TRY(codes_check(&v->config, codes, err));
-    rlm_frames f = frames_of_codes(codes);
-    clip_walk k;
-    RLM_TRY(frames_alloc(&f, 1 + VIDEO_CHUNK * rlm_video_stride_t(&v->config), err));
-    int code = walk_open(&k, run, v, codes->dims, false, err);
-    if (!code)
-        code = decode_walk(run, &k, codes, &f, take, cookie, err);
-    walk_close(&k, run);
+    RLM_TRY(ids_check(&v->config, codes->ids, codes->count, err));
+    RLM_TRY(frames_alloc(&f, codes, rlm_video_stride_t(&v->config), err));
+    int code = decode_all(run, v, codes, &f, take, cookie, err);
     rlm_free(f.rgb);
     return code;
 }

@@ -52,13 +52,24 @@ int rlm_video_encoder_push(rlm_video_encoder *e, const rlm_frames *frames, rlm_e
 /* All that was pushed; no rate and no tokenizer in codes yet. Nothing can be pushed afterwards. */
 int rlm_video_encoder_finish(rlm_video_encoder *e, rlm_codes *codes, rlm_error *err);
 void rlm_video_encoder_close(rlm_video_encoder **e);
-/* Crops back to codes->true_*. frames->rgb heap. progress: as in rlm_request, may be NULL; called
- * with frames done; a non-zero return cancels: what is finished stays in `frames`. */
-typedef int (*rlm_video_progress_fn)(void *cookie, int64_t frames_done, int64_t frames_total);
+/* Codes that arrive one latent frame at a time: each is decoded once, its pictures equal to those
+ * of decoding all at the end. Open takes all memory: codes tell the grid, as many latent frames as
+ * may come, and the true size; their ids are not looked at. run and its arena are used by every
+ * push, above what was allocated when it was opened. */
+typedef struct rlm_video_decoder rlm_video_decoder;
+int rlm_video_decoder_open(rlm_video_decoder **out, rlm_run *run, const rlm_video *v,
+                           const rlm_codes *codes, rlm_error *err);
+/* ids [h][w] of the next latent frame; of its own pictures (the clip's first: 1, later ones:
+ * stride) those numbered [from, to), as far as there are, go behind the f->count of f, which is of
+ * the true size and has room. TOKENS, and nothing changed, when an id is out of range. */
+int rlm_video_decoder_push(rlm_video_decoder *d, const int32_t *ids, int from, int to,
+                           rlm_frames *f, rlm_error *err);
+void rlm_video_decoder_close(rlm_video_decoder **d);
+/* All of them, cropped back to codes->true_*. frames->rgb heap. */
 int rlm_video_decode(rlm_run *run, const rlm_video *v, const rlm_codes *codes, rlm_frames *frames,
-                     rlm_video_progress_fn progress, void *cookie, rlm_error *err);
-/* Chunk by chunk: take gets frames [from, count) of f, and `done`, how many there were so far; it
- * sets f->count to 0 to have the room used again. An error of take's ends it. */
+                     rlm_error *err);
+/* Latent frame by latent frame: take gets pictures [from, count) of f, and `done`, how many there
+ * were so far; it sets f->count to 0 to have the room used again. An error of take's ends it. */
 typedef int (*rlm_video_part_fn)(void *cookie, rlm_frames *f, int from, int done, rlm_error *err);
 int rlm_video_decode_parts(rlm_run *run, const rlm_video *v, const rlm_codes *codes,
                            rlm_video_part_fn take, void *cookie, rlm_error *err);

@@ -11,10 +11,10 @@ enum { CLI_PATH_ROOM = 4096 };
 
 /* ---- preview.c: --preview-path --------------------------------------------------------------- */
 typedef struct cli_preview {
-    const char *path; /* NULL: none */
-    rlm_clip clip;    /* the pictures so far */
-    int every, shown; /* frames between writes; how many the file shows */
-    double spent;     /* seconds */
+    const char *path;          /* NULL: none */
+    rlm_clip clip;             /* the pictures so far */
+    int every, shown;          /* frames between writes; how many the file shows */
+    double begin, spent, last; /* s: when it began; all writes, the last one */
 } cli_preview;
 /* Hang the preview that the options ask for into a request. */
 void cli_preview_begin(cli_preview *p, const cli_args *a, rlm_request *r);

@@ -176,7 +176,7 @@ static const cli_option rows[] = {
     {"preview-path", NULL, 0, STRING, AT(preview_path), MAKES, 0, 0, "FILE",
      "keep the pictures so far there (png: the latest)"},
     {"preview-interval", NULL, 0, INTEGER, AT(preview_interval), MAKES, 1, 256, "N",
-     "frames between previews (4); they take at most 5 % of the time"},
+     "frames between previews (4); writing takes at most 5 % of the time"},
     {"sidecar", NULL, 0, FLAG, AT(sidecar), MAKES, 0, 0, NULL,
      "write the settings to FILE.json too"},
     {"no-ai-mark", NULL, 0, FLAG, AT(no_ai_mark), MAKES | CLI_DECODE, 0, 0, NULL,

@@ -5,6 +5,8 @@
 
 #include "src/cli/job.h"
 
+static const double WRITE_SHARE = 0.05;
+
 /* Pictures [first, first + shown->count) of the result into p->clip. */
 static bool keep(cli_preview *p, const rlm_frames *shown, int first)
 {
@@ -22,12 +24,19 @@ static bool keep(cli_preview *p, const rlm_frames *shown, int first)
     return true;
 }
 
+/* A write now would cost more than its share of the time so far. */
+static bool too_soon(const cli_preview *p, double now)
+{
+    return p->clip.video.count - p->shown < p->every ||
+           p->spent + p->last > WRITE_SHARE * (now - p->begin);
+}
+
 static void show(void *cookie, const rlm_frames *pictures, int first)
 {
     cli_preview *p = cookie;
     double start = cli_now();
     rlm_error err = {0};
-    if (!p->path || !keep(p, pictures, first) || p->clip.video.count - p->shown < p->every)
+    if (!p->path || !keep(p, pictures, first) || too_soon(p, start))
         return;
     rlm_clip part = p->clip;
     size_t n = strlen(p->path);
@@ -41,12 +50,14 @@ static void show(void *cookie, const rlm_frames *pictures, int first)
         p->path = NULL; /* said once; the clip itself goes on */
     }
     p->shown = p->clip.video.count;
-    p->spent += cli_now() - start;
+    p->last = cli_now() - start;
+    p->spent += p->last;
 }
 
 void cli_preview_begin(cli_preview *p, const cli_args *a, rlm_request *r)
 {
-    *p = (cli_preview){.path = a->preview_path, .every = (int)a->preview_interval};
+    *p = (cli_preview){
+        .path = a->preview_path, .every = (int)a->preview_interval, .begin = cli_now()};
     p->clip.origin = a->no_ai_mark ? RLM_ORIGIN_RECORDED : RLM_ORIGIN_GENERATED;
     r->preview = p->path ? show : NULL;
     r->preview_cookie = p;

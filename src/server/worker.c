@@ -102,7 +102,6 @@ typedef struct making {
     char *prompt_text;          /* that prompts lie in; heap */
     const char *prompts[RLM_WISH_PROMPTS];
     char tokens[RLM_STORE_PATH];
-    int sent; /* frames shown in previews */
 } making;
 
 static int stopped(void *cookie)
@@ -222,7 +221,6 @@ static int told(void *cookie, const rlm_progress *p)
     return rlm_work_told(m->work, p->stage, p->done, p->total, p->eta_s);
 }
 
-/* New pictures only: those before are final. */
 static void shown(void *cookie, const rlm_frames *pictures, int first)
 {
     making *m = cookie;
@@ -230,22 +228,19 @@ static void shown(void *cookie, const rlm_frames *pictures, int first)
     char path[RLM_STORE_PATH], *png = NULL;
     rlm_bytes text = {0};
     size_t bytes = 0;
-    int from = m->sent > first ? m->sent - first : 0, count = pictures->count - from;
-    if (count < 1)
-        return;
+    int count = pictures->count;
     rlm_store_file_path(m->work->store, m->work->id, "preview.png", path);
-    int bad = rlm_pictures_sheet(pictures, from, from + count - 1, count, count, PREVIEW_SIDE,
-                                 &sheet, NULL) ||
-              rlm_media_write(path, &sheet, NULL, NULL) ||
-              rlm_store_read(m->work->store, m->work->id, "preview.png", PREVIEW_LIMIT, &png,
-                             &bytes, NULL);
+    int bad =
+        rlm_pictures_sheet(pictures, 0, count - 1, count, count, PREVIEW_SIDE, &sheet, NULL) ||
+        rlm_media_write(path, &sheet, NULL, NULL) ||
+        rlm_store_read(m->work->store, m->work->id, "preview.png", PREVIEW_LIMIT, &png, &bytes,
+                       NULL);
     if (!bad)
         rlm_bytes_base64(&text, png, bytes);
     if (!bad && !text.failed) {
-        rlm_work_preview(m->work, first + from, count, sheet.video.width / count,
-                         sheet.video.height, text.data);
+        rlm_work_preview(m->work, first, count, sheet.video.width / count, sheet.video.height,
+                         text.data);
         text.data = NULL;
-        m->sent = first + pictures->count;
     }
     rlm_bytes_free(&text);
     free(png);
@@ -304,7 +299,6 @@ static void fill_request(making *m)
     r->progress = told;
     r->preview = shown;
     r->progress_cookie = r->preview_cookie = m;
-    r->preview_share = 0.1;
     rlm_store_file_path(m->work->store, m->work->id, "tokens.rtok", m->tokens);
     r->save_tokens = m->tokens;
     r->resume_tokens = access(m->tokens, R_OK) ? NULL : m->tokens;

@@ -48,7 +48,7 @@ static int decode(const rlm_lm_show *s, const rlm_layout_spec *spec, int32_t *vi
                        .true_width = g->w * side,
                        .fps_num = FPS,
                        .fps_den = 1};
-    int code = rlm_video_decode(&run, s->tokenizers->video, &codes, &clip.video, NULL, NULL, err);
+    int code = rlm_video_decode(&run, s->tokenizers->video, &codes, &clip.video, err);
     if (!code && a->t > 0) {
         const rlm_audio_config *c = rlm_audio_get_config(s->tokenizers->audio);
         rlm_codes heard = {.dims = {a->t, a->h, 1},

@@ -68,7 +68,7 @@ static int there_and_back(rlm_run *run, const rlm_video *video, const rlm_frames
                           rlm_codes *codes, rlm_frames *out, rlm_error *err)
 {
     RLM_TRY(rlm_video_encode(run, video, in, codes, err));
-    int code = rlm_video_decode(run, video, codes, out, NULL, NULL, err);
+    int code = rlm_video_decode(run, video, codes, out, err);
     if (code)
         rlm_codes_free(codes);
     return code;

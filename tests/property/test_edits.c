@@ -581,7 +581,15 @@ static void case_resume(void)
         request.resume_tokens = NULL;
     }
     rlm_clip_free(&a);
+    request.frames = 49; /* five windows, each its own codes */
+    request.save_tokens = whole;
+    a = generate(49, 32, 32, 98000);
+    request.save_tokens = NULL;
     request.resume_tokens = whole;
+    rlm_clip b = generate(49, 32, 32, 98000);
+    CHECK(same_clip(&a, &b));
+    rlm_clip_free(&a);
+    rlm_clip_free(&b);
     request.width = 48;
     refuse(RLM_E_TOKENS, "settings it was made with");
 }

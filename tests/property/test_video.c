@@ -98,7 +98,7 @@ static rlm_frames decode(bench *b, const rlm_codes *codes)
 {
     rlm_frames f = {0};
     rlm_error err = {0};
-    CHECK(rlm_video_decode(&b->run, b->video, codes, &f, NULL, NULL, &err) == 0);
+    CHECK(rlm_video_decode(&b->run, b->video, codes, &f, &err) == 0);
     if (err.code)
         fprintf(stderr, "%s\n", err.text);
     return f;
@@ -255,11 +255,67 @@ static void chunked_equals_whole_default(void)
     chunks_of(&c, NULL, 41, 64);
 }
 
-/* Two thirds done, then stopped: what is finished stays. */
-static int stop_late(void *cookie, int64_t done, int64_t total)
+/* Codes that come frame by frame, other work in the arena between them, pictures 2..total - 1
+ * alone taken: what decoding all at once gives. Then a decoder left in the middle, and one that
+ * was given an id out of range in between. */
+static void streamed_of(const rlm_video_config *c, const char *mask, int threads, int frames,
+                        int side)
 {
-    *(int64_t *)cookie = done;
-    return done * 3 > total;
+    bench b;
+    rlm_error err;
+    CHECK(!bench_open_on(&b, c, mask, threads));
+    rlm_frames f = noise(frames, side, side, 12), out = {.height = side, .width = side};
+    rlm_codes codes = encode(&b, &f), other = encode(&b, &f);
+    rlm_frames whole = decode(&b, &codes);
+    size_t plane = (size_t)codes.dims[1] * (size_t)codes.dims[2], one = (size_t)(side * side * 3);
+    int stride = rlm_video_stride_t(c);
+    out.rgb = rlm_alloc((size_t)frames * one);
+    rlm_video_decoder *d = NULL, *left = NULL;
+    CHECK(!rlm_video_decoder_open(&left, &b.run, b.video, &codes, &err));
+    CHECK(!rlm_video_decoder_push(left, codes.ids, 0, 0, &out, &err) && out.count == 0);
+    rlm_video_decoder_close(&left);
+    CHECK(!left);
+    CHECK(!rlm_video_decoder_open(&d, &b.run, b.video, &codes, &err));
+    for (int t = 0; t < codes.dims[0]; t++) {
+        int first = t ? 1 + (t - 1) * stride : 0;
+        int32_t *ids = other.ids + (size_t)t * plane;
+        *ids = -1;
+        CHECK(rlm_video_decoder_push(d, ids, 0, 99, &out, &err) == RLM_E_TOKENS);
+        CHECK(!rlm_video_decoder_push(d, codes.ids + (size_t)t * plane, first > 2 ? 0 : 2 - first,
+                                      frames - 1 - first, &out, &err));
+        memset(b.arena.base, 0xff, b.arena.committed); /* between tokens it is others' */
+    }
+    CHECK(rlm_video_decoder_push(d, codes.ids, 0, 99, &out, &err) == RLM_E_TOKENS);
+    CHECK(out.count == frames - 3 &&
+          !memcmp(out.rgb, whole.rgb + 2 * one, (size_t)out.count * one));
+    rlm_video_decoder_close(&d);
+    rlm_codes_free(&codes);
+    rlm_codes_free(&other);
+    rlm_free(whole.rgb);
+    rlm_free(out.rgb);
+    rlm_free(f.rgb);
+    bench_close(&b);
+}
+
+static void streamed_equals_whole(void)
+{
+    static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
+    rlm_video_config haar = small_haar(), full = small_full(), wide;
+    rlm_video_config_defaults(&wide);
+    for (int i = 0; i < 6; i++) {
+        streamed_of(&haar, masks[i], 2, 17, 24);
+        streamed_of(&full, masks[i], 1, 13, 16);
+    }
+    streamed_of(&wide, NULL, 2, 17, 64);
+}
+
+/* An error of the taker's ends it: how many pictures there were is known. */
+static int stop_late(void *cookie, rlm_frames *f, int from, int done, rlm_error *err)
+{
+    CHECK(f->count - from == (done == 1 ? 1 : 4));
+    f->count = 0;
+    *(int *)cookie = done;
+    return done * 3 > 65 ? rlm_fail(err, RLM_E_CANCELLED, "enough") : 0;
 }
 
 static void cancel(void)
@@ -267,14 +323,13 @@ static void cancel(void)
     rlm_video_config c = small_haar();
     bench b;
     CHECK(!bench_open(&b, &c, NULL));
-    rlm_frames f = noise(65, 16, 16, 2), part = {0};
+    rlm_frames f = noise(65, 16, 16, 2);
     rlm_codes codes = encode(&b, &f);
-    int64_t done = 0;
+    int done = 0;
     rlm_error err;
-    CHECK(rlm_video_decode(&b.run, b.video, &codes, &part, stop_late, &done, &err) ==
+    CHECK(rlm_video_decode_parts(&b.run, b.video, &codes, stop_late, &done, &err) ==
           RLM_E_CANCELLED);
-    CHECK(part.count == done && done < 65 && part.rgb);
-    rlm_free(part.rgb);
+    CHECK(done == 25);
     rlm_codes_free(&codes);
     rlm_free(f.rgb);
     bench_close(&b);
@@ -345,15 +400,15 @@ static void hostile_codes(void)
     rlm_error err;
     int32_t good = codes.ids[3];
     codes.ids[3] = 64;
-    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, NULL, NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, &err) == RLM_E_TOKENS);
     codes.ids[3] = -1;
-    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, NULL, NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, &err) == RLM_E_TOKENS);
     codes.ids[3] = good;
     codes.true_frames = 6;
-    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, NULL, NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, &err) == RLM_E_TOKENS);
     codes.true_frames = 5;
     codes.dims[1] = 1 << 30;
-    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, NULL, NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_video_decode(&b.run, b.video, &codes, &out, &err) == RLM_E_TOKENS);
     CHECK(!out.rgb);
     rlm_codes_free(&codes);
     rlm_free(f.rgb);
@@ -467,6 +522,7 @@ int main(int argc, char **argv)
     TEST_CASE(sizes);
     TEST_CASE(chunked_equals_whole);
     TEST_CASE(chunked_equals_whole_default);
+    TEST_CASE(streamed_equals_whole);
     TEST_CASE(cancel);
     TEST_CASE(no_history);
     TEST_CASE(hostile_codes);

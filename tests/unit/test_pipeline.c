@@ -281,43 +281,100 @@ static void case_cancel(void)
     rlm_clip_free(&clip);
 }
 
+enum { SEEN_SIDE = 16, SEEN_ROOM = 64 };
 typedef struct seen {
-    int calls, last; /* last: one past the last picture shown */
-    uint8_t first[16 * 16 * 3];
+    int calls, next; /* next: one past the last picture shown */
+    int slow;
+    int64_t done;     /* tokens, as last told */
+    int64_t first_at; /* tokens done when the first picture came */
+    uint8_t pictures[SEEN_ROOM][SEEN_SIDE * SEEN_SIDE * 3];
 } seen;
 
 static void on_preview(void *cookie, const rlm_frames *pictures, int first)
 {
     seen *s = cookie;
-    s->calls++;
-    s->last = first + pictures->count;
-    CHECK(pictures->width == 16 && pictures->height == 16 && pictures->count > 0);
-    if (!first)
-        memcpy(s->first, pictures->rgb, sizeof s->first);
+    CHECK(pictures->width == SEEN_SIDE && pictures->height == SEEN_SIDE && pictures->count > 0);
+    CHECK(first == s->next && first + pictures->count <= SEEN_ROOM); /* each once, in order */
+    s->first_at = s->calls++ ? s->first_at : s->done;
+    memcpy(s->pictures[first], pictures->rgb, (size_t)pictures->count * sizeof s->pictures[0]);
+    s->next = first + pictures->count;
+    if (s->slow) /* progress is told rarely: take one's time */
+        usleep(110000);
 }
 
-/* What is shown early is what comes out; watching changes nothing. */
+static int on_token(void *cookie, const rlm_progress *p)
+{
+    seen *s = cookie;
+    if (p->stage == RLM_STAGE_SAMPLE)
+        s->done = p->done;
+    return 0;
+}
+
+static seen watch_request(void)
+{
+    plain_request();
+    request.width = request.height = SEEN_SIDE;
+    request.progress = on_token;
+    request.preview = on_preview;
+    return (seen){0};
+}
+
+static void check_seen(const seen *s, const rlm_clip *clip, int from)
+{
+    CHECK(s->next == clip->video.count);
+    for (int i = from; i < s->next && i < SEEN_ROOM; i++)
+        if (memcmp(s->pictures[i], clip->video.rgb + (size_t)i * sizeof s->pictures[0],
+                   sizeof s->pictures[0]))
+            TEST_FAILED("picture %d was shown otherwise", i);
+}
+
+/* What is shown early is what comes out, window behind window; watching changes nothing. */
 static void case_preview(void)
 {
-    seen s = {0};
-    plain_request();
-    request.width = request.height = 16;
+    seen s = watch_request();
+    request.preview = NULL;
+    request.progress = NULL;
     request.frames = 30;
     rlm_clip plain = generate(30, 16, 16, 60000);
     request.preview = on_preview;
-    request.preview_cookie = &s;
-    request.preview_share = 1;
+    request.progress = on_token;
+    request.preview_cookie = request.progress_cookie = &s;
     rlm_clip watched = generate(30, 16, 16, 60000);
     CHECK(same_clip(&plain, &watched));
-    CHECK(s.calls >= 5 && s.last > 17 && s.last < 40);
-    CHECK(!memcmp(s.first, plain.video.rgb, sizeof s.first));
+    check_seen(&s, &watched, 0);
+    CHECK(s.calls >= 8 && s.first_at < 4); /* the first picture has 4 codes of 20 and more */
     rlm_clip_free(&plain);
     rlm_clip_free(&watched);
-    s.calls = 0;
-    request.preview_share = 0;
-    watched = generate(30, 16, 16, 60000);
-    CHECK(s.calls == 0);
-    rlm_clip_free(&watched);
+}
+
+/* What was seen before it is stopped is what there is. */
+static int on_token_stop(void *cookie, const rlm_progress *p)
+{
+    on_token(cookie, p);
+    return ((seen *)cookie)->next > 5;
+}
+
+static void case_preview_of_other_ways(void)
+{
+    rlm_clip film = make_clip(9, SEEN_SIDE, SEEN_SIDE, 8, 18000, 16000), clip = {0};
+    seen s = watch_request();
+    request.preview_cookie = request.progress_cookie = &s;
+    request.audio = 0;
+    s.next = 9;
+    CHECK(!rlm_extend(session, &request, &film, 2, &clip, NULL, &err));
+    CHECK(s.next == 9 + 16);
+    check_seen(&s, &clip, 9);
+    rlm_clip_free(&clip);
+    s = watch_request();
+    s.slow = 1;
+    request.progress = on_token_stop;
+    request.preview_cookie = request.progress_cookie = &s;
+    request.frames = 17;
+    CHECK(rlm_generate(session, &request, &clip, NULL, &err) == RLM_E_CANCELLED);
+    check_seen(&s, &clip, 0);
+    CHECK(clip.video.count > 5 && clip.video.count <= 17);
+    rlm_clip_free(&clip);
+    rlm_clip_free(&film);
 }
 
 /* ---- Tokens ---------------------------------------------------------------------------------- */
@@ -502,6 +559,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_extend_file);
     TEST_CASE(case_cancel);
     TEST_CASE(case_preview);
+    TEST_CASE(case_preview_of_other_ways);
     TEST_CASE(case_token_files);
     TEST_CASE(case_batch);
     TEST_CASE(case_refusals);
