@@ -64,8 +64,8 @@ int rlm_video_decoder_declare(rlm_video *v, rlm_params *p, rlm_error *err)
 static rlm_tensor ada_forward(rlm_run *run, const rlm_video_level *l, const rlm_video_stream *s,
                               const rlm_tensor *q, int ft, int fs, const rlm_tensor *x)
 {
-    rlm_tensor gamma = rlm_linear_forward(run, &l->gamma, q);
-    rlm_tensor beta = rlm_linear_forward(run, &l->beta, q);
+    rlm_tensor gamma = rlm_linear_places_forward(run, &l->gamma, q);
+    rlm_tensor beta = rlm_linear_places_forward(run, &l->beta, q);
     if (ft > 1 || fs > 1) {
         int drop = s && !s->first ? 0 : ft - 1;
         gamma = rlm_upsample_forward(run, &gamma, ft, fs, fs, drop);

@@ -118,25 +118,42 @@ static void gather_patches(const conv_job *j, int64_t row, int count, int first,
     }
 }
 
+/* y [rows][cout] += the product of output rows from `row`, of which `count` there are. */
+static void conv_block(const conv_job *j, int64_t row, int count, float *patch, float *y)
+{
+    const rlm_conv_shape *s = j->s;
+    int all = conv_taps(s), depth = all * s->cin;
+    for (int tap = 0; tap < all; tap += j->taps) {
+        int taps = all - tap < j->taps ? all - tap : j->taps, k = taps * s->cin;
+        bool there = conv_is_dense(s) && count == j->rows;
+        if (!there) {
+            gather_patches(j, row, count, tap, taps, patch);
+            memset(patch + (int64_t)count * k, 0, (size_t)(j->rows - count) * k * sizeof *patch);
+        }
+        rlm_sgemm(false, true, j->rows, s->cout, k, 1, there ? j->x + row * k : patch, k,
+                  j->w + (int64_t)tap * s->cin, depth, 1, y, s->cout);
+    }
+}
+
 static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const conv_job *j = ctx;
     const rlm_conv_shape *s = j->s;
-    int all = conv_taps(s), depth = all * s->cin;
-    int64_t total = conv_rows_out(s);
+    int64_t total = conv_rows_out(s), block = (int64_t)j->rows * s->cout;
     size_t floats = (size_t)j->rows * j->taps * s->cin;
     float *patch = rlm_par_scratch(j->par, worker, 0, floats * sizeof(float));
+    float *part = rlm_par_scratch(j->par, worker, 1, (size_t)block * sizeof(float));
     for (int64_t slice = begin; slice < end; slice++) {
         int64_t row = slice * j->rows, at = row * s->cout;
         int count = total - row < j->rows ? (int)(total - row) : j->rows;
-        start_block(count, s->cout, s->cout, j->bias, j->residual ? j->residual + at : NULL,
-                    j->y + at);
-        for (int tap = 0; tap < all; tap += j->taps) {
-            int taps = all - tap < j->taps ? all - tap : j->taps, k = taps * s->cin;
-            gather_patches(j, row, count, tap, taps, patch);
-            rlm_sgemm(false, true, count, s->cout, k, 1, patch, k, j->w + (int64_t)tap * s->cin,
-                      depth, 1, j->y + at, s->cout);
-        }
+        float *y = count < j->rows ? part : j->y + at;
+        start_block(count, s->cout, s->cout, j->bias, j->residual ? j->residual + at : NULL, y);
+        if (y == part)
+            memset(part + (int64_t)count * s->cout, 0,
+                   (size_t)(j->rows - count) * s->cout * sizeof *part);
+        conv_block(j, row, count, patch, y);
+        if (y == part)
+            memcpy(j->y + at, part, (size_t)count * s->cout * sizeof *part);
     }
 }
 
@@ -144,12 +161,9 @@ void rlm_blas_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x
                            const rlm_weight *w, const float *bias, const float *residual, float *y)
 {
     int64_t rows = conv_rows_out(s);
-    if (conv_is_dense(s)) {
-        rlm_blas_linear_forward(par, (int)rows, s->cout, s->cin, x, w, bias, residual, y);
-        return;
-    }
-    int taps = 1 + 1024 / s->cin, block = rlm_blas_rows((int64_t)taps * s->cin);
+    int taps = 1 + 1024 / s->cin;
     taps = taps < conv_taps(s) ? taps : conv_taps(s);
+    int block = rlm_blas_rows((int64_t)taps * s->cin);
     conv_job j = {par, s, block, taps, x, w->f32, bias, residual, y};
     rlm_par_for(par, (rows + block - 1) / block, 1, conv_slice, &j);
 }

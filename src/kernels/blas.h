@@ -1,6 +1,8 @@
 /* What the two halves of the OpenBLAS overlay share. Every call of OpenBLAS is single-threaded and
  * works on a slice whose size follows from the shape alone: results do not depend on the threads.
- */
+ * Libraries choose the order of a sum by the size of the product. What convolutions multiply
+ * therefore has a size that follows from the weight alone, the last slice filled up with zeros:
+ * a position's result does not depend on how long the clip is. */
 #ifndef RLM_KERNELS_BLAS_H
 #define RLM_KERNELS_BLAS_H
 
@@ -32,10 +34,10 @@ void rlm_blas_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const fl
 /* dbias[c] += sum over the rows of dy [rows][c]. */
 void rlm_blas_bias_gradient(rlm_par *par, int64_t rows, int c, const float *dy, float *dbias);
 
-/* Rows to gather at once when each has `width` floats: 16 to BLAS_TILE. */
+/* Rows to gather at once when each has `width` floats: a multiple of 16 up to BLAS_TILE. */
 static inline int rlm_blas_rows(int64_t width)
 {
-    int64_t rows = BLAS_GATHER / (width > 0 ? width : 1);
+    int64_t rows = BLAS_GATHER / (width > 0 ? width : 1) / 16 * 16;
     return rows > BLAS_TILE ? BLAS_TILE : rows < 16 ? 16 : (int)rows;
 }
 

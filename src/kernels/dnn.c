@@ -78,6 +78,7 @@ typedef struct linear_job {
     const float *x, *bias, *residual;
     const uint16_t *w;
     float *y;
+    bool full; /* every product has DNN_ROWS rows: blas.h */
 } linear_job;
 
 /* y = bias + residual + part, on a block of m x n; part is dense. */
@@ -106,11 +107,19 @@ static void linear_slice(void *ctx, int64_t begin, int64_t end, int worker)
             rlm_dnn_round(j->k, j->x + (row + i) * j->k, a + i * padded);
             memset(a + i * padded + j->k, 0, (size_t)(padded - j->k) * 2);
         }
-        rlm_dnn_product p = {false, true, m, n, padded, padded, a, j->w + col * padded, part};
+        int rows = j->full ? DNN_ROWS : m;
+        memset(a + (int64_t)m * padded, 0, (size_t)(rows - m) * padded * 2);
+        rlm_dnn_product p = {false, true, rows, n, padded, padded, a, j->w + col * padded, part};
         rlm_dnn_multiply(j->par, worker, &p);
         finish_block(m, n, j->n, j->bias ? j->bias + col : NULL,
                      j->residual ? j->residual + at : NULL, part, j->y + at);
     }
+}
+
+static void linear_run(linear_job *j)
+{
+    int64_t down = (j->m + DNN_ROWS - 1) / DNN_ROWS, across = (j->n + DNN_COLS - 1) / DNN_COLS;
+    rlm_par_for(j->par, down * across, 1, linear_slice, j);
 }
 
 static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
@@ -120,9 +129,8 @@ static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, co
         rlm_blas_linear_forward(par, m, n, k, x, w, bias, residual, y);
         return;
     }
-    linear_job j = {par, m, n, k, x, bias, residual, w->pack, y};
-    int64_t down = (m + DNN_ROWS - 1) / DNN_ROWS, across = (n + DNN_COLS - 1) / DNN_COLS;
-    rlm_par_for(par, down * across, 1, linear_slice, &j);
+    linear_job j = {par, m, n, k, x, bias, residual, w->pack, y, false};
+    linear_run(&j);
 }
 
 /* ---- Convolution --------------------------------------------------------------------------- */
@@ -130,7 +138,6 @@ static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, co
 typedef struct conv_job {
     rlm_par *par;
     const rlm_conv_shape *s;
-    int rows; /* output positions of a slice */
     const float *bias, *residual;
     const uint16_t *x, *w;
     float *y;
@@ -154,19 +161,21 @@ static void gather_patches(const rlm_conv_shape *s, const uint16_t *x, int64_t r
     }
 }
 
+/* Every product has DNN_ROWS rows: blas.h. */
 static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const conv_job *j = ctx;
     const rlm_conv_shape *s = j->s;
     int padded = rlm_dnn_pad((int64_t)conv_taps(s) * s->cin);
     int64_t total = conv_rows_out(s);
-    uint16_t *patch = rlm_par_scratch(j->par, worker, 0, (size_t)j->rows * padded * 2);
-    float *part = rlm_par_scratch(j->par, worker, 1, (size_t)j->rows * s->cout * sizeof(float));
+    uint16_t *patch = rlm_par_scratch(j->par, worker, 0, (size_t)DNN_ROWS * padded * 2);
+    float *part = rlm_par_scratch(j->par, worker, 1, (size_t)DNN_ROWS * s->cout * sizeof(float));
     for (int64_t slice = begin; slice < end; slice++) {
-        int64_t row = slice * j->rows, at = row * s->cout;
-        int count = total - row < j->rows ? (int)(total - row) : j->rows;
+        int64_t row = slice * DNN_ROWS, at = row * s->cout;
+        int count = total - row < DNN_ROWS ? (int)(total - row) : DNN_ROWS;
         gather_patches(s, j->x, row, count, patch);
-        rlm_dnn_product p = {false, true, count, s->cout, padded, padded, patch, j->w, part};
+        memset(patch + (int64_t)count * padded, 0, (size_t)(DNN_ROWS - count) * padded * 2);
+        rlm_dnn_product p = {false, true, DNN_ROWS, s->cout, padded, padded, patch, j->w, part};
         rlm_dnn_multiply(j->par, worker, &p);
         finish_block(count, s->cout, s->cout, j->bias, j->residual ? j->residual + at : NULL, part,
                      j->y + at);
@@ -176,16 +185,16 @@ static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
 static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, const rlm_weight *w,
                          const float *bias, const float *residual, float *y)
 {
-    int64_t rows = conv_rows_out(s), width = (int64_t)conv_taps(s) * s->cin;
+    int64_t rows = conv_rows_out(s);
     if (!w->pack) {
         rlm_blas_conv_forward(par, s, x, w, bias, residual, y);
     } else if (conv_is_dense(s)) {
-        linear_forward(par, (int)rows, s->cout, s->cin, x, w, bias, residual, y);
+        linear_job j = {par, (int)rows, s->cout, s->cin, x, bias, residual, w->pack, y, true};
+        linear_run(&j);
     } else {
-        int block = 2 * rlm_blas_rows(width);
         const uint16_t *rounded = rlm_dnn_rounded(par, conv_rows_in(s) * s->cin, x, 0);
-        conv_job j = {par, s, block, bias, residual, rounded, w->pack, y};
-        rlm_par_for(par, (rows + block - 1) / block, 1, conv_slice, &j);
+        conv_job j = {par, s, bias, residual, rounded, w->pack, y};
+        rlm_par_for(par, (rows + DNN_ROWS - 1) / DNN_ROWS, 1, conv_slice, &j);
     }
 }
 

@@ -60,7 +60,7 @@ static void make(made *it, dnnl_engine_t engine)
         dnnl_primitive_attr_destroy(attr);
 }
 
-/* The kept primitive of a shape; NULL if oneDNN has none or the store is full. */
+/* The kept primitive of a shape, NULL in it if oneDNN has none; NULL if the store is full. */
 static const made *find(const shape_key *key, dnnl_engine_t *engine)
 {
     const made *found = NULL;
@@ -87,7 +87,7 @@ static const made *find(const shape_key *key, dnnl_engine_t *engine)
         }
     }
     pthread_mutex_unlock(&store.lock);
-    return found && found->primitive ? found : NULL;
+    return found;
 }
 
 /* What a shape without a primitive gets. */
@@ -130,9 +130,15 @@ void rlm_dnn_multiply(rlm_par *par, int worker, const rlm_dnn_product *p)
 {
     shape_key key = {p->m, p->n, p->k, p->ldb, p->ta, p->tb};
     dnnl_engine_t engine = NULL;
+    made once = {.key = key}; /* past a full store: slower, the same sums */
     const made *it = find(&key, &engine);
-    size_t bytes = it ? dnnl_memory_desc_get_size(&it->scratch) : 0;
+    if (!it && engine)
+        make(&once, engine);
+    it = it ? it : &once;
+    size_t bytes = it->primitive ? dnnl_memory_desc_get_size(&it->scratch) : 0;
     void *scratch = rlm_par_scratch(par, worker, 3, bytes + 64);
-    if (!it || !execute(it, engine, p, scratch))
+    if (!it->primitive || !execute(it, engine, p, scratch))
         multiply_plain(p);
+    if (once.primitive)
+        dnnl_primitive_destroy(once.primitive);
 }

@@ -18,7 +18,9 @@
 
 /* y[n][ot][oh][ow][cout] = bias + sum over taps (a,b,c) and ci of
  *   w[cout][a][b][c][cin] * x[n][o_t*st - pt + a][o_h*sh - ph + b][o_w*sw - pw + c*dw][cin]
- * with zeros outside x. "behind" padding is whatever the output size reads past the end. */
+ * with zeros outside x. "behind" padding is whatever the output size reads past the end. A
+ * position's result has the same bits whatever n, t and ot are (and w, where it is time): clips
+ * pass in chunks. Linear layers promise no such thing. */
 typedef struct rlm_conv_shape {
     int n, t, h, w, cin; /* input grid */
     int ot, oh, ow, cout;

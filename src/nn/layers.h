@@ -18,6 +18,9 @@ typedef struct rlm_linear {
 void rlm_linear_declare(rlm_linear *l, rlm_params *p, const char *name, int in, int out, bool bias,
                         float scale);
 rlm_tensor rlm_linear_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x);
+/* The same on places of pictures, whose results then do not depend on how many there are: clips
+ * come in chunks. Kernels promise that of convolutions only. No quantised weights. */
+rlm_tensor rlm_linear_places_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x);
 /* residual + l(x). The result takes residual over: its memory in inference, its gradient in
  * training (see rlm_tensor_after), so residual must not be used again. */
 rlm_tensor rlm_linear_residual_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,

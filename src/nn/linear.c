@@ -22,8 +22,22 @@ void rlm_linear_declare(rlm_linear *l, rlm_params *p, const char *name, int in, 
     }
 }
 
+/* y [rows][out] of x [rows][in] as a convolution of one tap. */
+static void tap(rlm_run *run, const rlm_linear *l, const rlm_tensor *x, rlm_tensor *y)
+{
+    int rows = (int)rlm_tensor_rows(x);
+    rlm_conv_shape s = {.n = 1, .t = 1, .h = 1, .w = rows, .cin = l->in, .dw = 1};
+    s.ot = s.oh = 1;
+    s.ow = rows;
+    s.cout = l->out;
+    s.kt = s.kh = s.kw = s.st = s.sh = s.sw = 1;
+    assert(!l->w->weight.quant);
+    run->k->conv_forward(run->par, &s, rlm_f32(x), &l->w->weight, l->bias ? l->bias->data : NULL,
+                         NULL, rlm_f32(y));
+}
+
 static rlm_tensor linear(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
-                         const rlm_tensor *residual)
+                         const rlm_tensor *residual, bool places)
 {
     assert(rlm_tensor_last(x) == l->in);
     rlm_tensor y = *x;
@@ -35,7 +49,9 @@ static rlm_tensor linear(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
     const rlm_weight *w = &l->w->weight;
     int rows = (int)rlm_tensor_rows(x);
     assert(!run->tape || !w->quant);
-    if (w->quant)
+    if (places)
+        tap(run, l, x, &y);
+    else if (w->quant)
         run->k->linear_quant(run->par, w->bits, rows, l->out, l->in, rlm_f32(x), w->quant, bias,
                              add, rlm_f32(&y));
     else
@@ -52,13 +68,18 @@ static rlm_tensor linear(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
 
 rlm_tensor rlm_linear_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x)
 {
-    return linear(run, l, x, NULL);
+    return linear(run, l, x, NULL, false);
+}
+
+rlm_tensor rlm_linear_places_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x)
+{
+    return linear(run, l, x, NULL, true);
 }
 
 rlm_tensor rlm_linear_residual_forward(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
                                        const rlm_tensor *residual)
 {
-    return linear(run, l, x, residual);
+    return linear(run, l, x, residual, false);
 }
 
 void rlm_embedding_declare(rlm_embedding *e, rlm_params *p, const char *name, int count, int dim,

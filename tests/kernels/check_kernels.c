@@ -198,6 +198,73 @@ static void case_table(void)
             check_one(i, kind);
 }
 
+/* ---- Length -------------------------------------------------------------------------------- */
+
+/* y [ot][oh][ow][cout] of a whole clip against parts of it: the first frames alone, and the rest
+ * with the frames before it that it reads. The same bits, whatever the length: tokenizers work in
+ * chunks. */
+static void length_of(rlm_conv_shape s)
+{
+    rlm_weight_geom g = {s.cout, s.kt, s.kh, s.kw, s.cin, s.dw};
+    int64_t row = (int64_t)s.h * s.w * s.cin, made = (int64_t)s.oh * s.ow * s.cout;
+    float *x = fresh(s.t * row, NOISE, 1), *y = fresh(s.ot * made, NOISE, 2);
+    float *w = fresh((int64_t)g.cout * g.kt * g.kh * g.kw * g.cin, NOISE, 3);
+    float *bias = fresh(s.cout, NOISE, 4), *part = fresh(s.ot * made, NOISE, 5);
+    size_t bytes = check.test.pack_bytes(&g, false);
+    void *pack = bytes ? rlm_alloc(bytes) : NULL;
+    rlm_weight weight = {.f32 = w, .pack = pack};
+    if (pack)
+        check.test.pack(check.one, &g, w, false, pack);
+    check.test.conv_forward(check.one, &s, x, &weight, bias, NULL, y);
+    for (int ot = 1; ot < s.ot; ot++) {
+        rlm_conv_shape head = s, tail = s;
+        head.ot = ot;
+        head.t = (ot - 1) * s.st + s.kt - s.pt;
+        check.test.conv_forward(check.one, &head, x, &weight, bias, NULL, part);
+        bool same = !memcmp(part, y, (size_t)(ot * made) * sizeof *y);
+        int from = ot * s.st > s.pt ? ot * s.st - s.pt : 0;
+        tail.ot = s.ot - ot;
+        tail.t = s.t - from;
+        tail.pt = s.pt + from - ot * s.st;
+        check.test.conv_forward(check.one, &tail, x + from * row, &weight, bias, NULL, part);
+        same = same && !memcmp(part, y + ot * made, (size_t)(tail.ot * made) * sizeof *y);
+        if (!same)
+            TEST_FAILED(
+                "%s: conv %d -> %d, %d x %d x %d taps, %d x %d: frames depend on the length",
+                check.test.level, s.cin, s.cout, s.kt, s.kh, s.kw, s.h, s.w);
+    }
+    rlm_free(x);
+    rlm_free(y);
+    rlm_free(w);
+    rlm_free(bias);
+    rlm_free(part);
+    rlm_free(pack);
+}
+
+static void case_length(void)
+{
+    /* cin, cout, taps in time and space, side */
+    static const int cases[][5] = {{3, 16, 3, 3, 16}, {16, 18, 1, 1, 2},  {32, 128, 3, 3, 2},
+                                   {128, 3, 3, 3, 8}, {64, 128, 1, 1, 8}, {192, 64, 1, 3, 5},
+                                   {128, 64, 3, 3, 3}};
+    enum { FRAMES = 9 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int *c = cases[i];
+        for (int step = 1; step <= c[2] && step <= 2; step++) {
+            rlm_conv_shape s = {.n = 1, .t = FRAMES, .cin = c[0], .cout = c[1], .dw = 1};
+            s.h = s.w = s.oh = s.ow = c[4];
+            s.kt = c[2];
+            s.kh = s.kw = c[3];
+            s.ph = s.pw = c[3] / 2;
+            s.st = step;
+            s.sh = s.sw = 1;
+            s.pt = s.kt - s.st;
+            s.ot = 1 + (FRAMES + s.pt - s.kt) / step;
+            length_of(s);
+        }
+    }
+}
+
 /* Milliseconds of the fastest of a few runs of about a tenth of a second. */
 static double time_case(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
@@ -300,6 +367,8 @@ int main(int argc, char **argv)
             continue;
         printf("%s\n", masks[m]);
         TEST_CASE(case_table);
+        if (!check.only || strstr("case_length", check.only))
+            TEST_CASE(case_length);
     }
     rlm_par_close(&check.three);
     rlm_par_close(&check.one);

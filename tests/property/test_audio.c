@@ -86,14 +86,11 @@ static void compare_chunks(const char *mask)
     close_fixture(&f);
 }
 
-static void case_chunks_reference(void)
+static void case_chunks(void)
 {
-    compare_chunks("ref");
-}
-
-static void case_chunks_best(void)
-{
-    compare_chunks(NULL);
+    static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
+    for (int i = 0; i < 6; i++)
+        compare_chunks(masks[i]);
 }
 
 static void case_memory_is_bounded(void)
@@ -292,8 +289,7 @@ static void case_parameters(void)
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
-    TEST_CASE(case_chunks_reference);
-    TEST_CASE(case_chunks_best);
+    TEST_CASE(case_chunks);
     TEST_CASE(case_memory_is_bounded);
     TEST_CASE(case_causality);
     TEST_CASE(case_lengths);
