@@ -454,24 +454,6 @@ int rlm_extend_frames(const rlm_job *j, int have, double seconds, int most, int 
     return 0;
 }
 
-/* What is there, as the tokenizers give it back. */
-static int reencode(rlm_job *j, rlm_clip *clip, rlm_error *err)
-{
-    rlm_codes video = {0}, audio = {0};
-    rlm_clip shown = {0};
-    int heard = clip->audio.count > 0;
-    int code = rlm_encode(j->s, clip, &video, heard ? &audio : NULL, err);
-    if (!code)
-        code = rlm_decode(j->s, &video, heard ? &audio : NULL, &shown, err);
-    rlm_codes_free(&video);
-    rlm_codes_free(&audio);
-    if (code)
-        return code;
-    rlm_clip_free(clip);
-    *clip = shown;
-    return 0;
-}
-
 int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *source, double seconds,
                rlm_clip *out, rlm_report *report, rlm_error *err)
 {
@@ -489,7 +471,7 @@ int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *sourc
     if (!code)
         code = rlm_extend_frames(&j, clip.video.count, seconds, EXTEND_FRAMES_MAX, &frames, err);
     if (!code && request->reencode)
-        code = reencode(&j, &clip, err);
+        code = rlm_clip_round_trip(s, &clip, err);
     j.report.task = sound ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     if (!code)
         code = extend_keys(&j, clip.video.count, frames, err);

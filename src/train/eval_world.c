@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/pipeline.h"
 #include "src/train/eval.h"
 #include "src/train/judge.h"
 
@@ -112,7 +113,7 @@ static int score_render(job *j, int64_t i, rlm_judge_truth *t, rlm_motion *m, rl
     uint64_t seed = rlm_world_seed(j->o->split, (uint64_t)(j->o->first + i));
     RLM_TRY(rlm_judge_render(j->world, seed, &clip, t, err));
     int in_step = t->contacts ? change_sound(t, i, &clip, m) : -1;
-    int code = j->session ? rlm_judge_round_trip(j->session, &clip, err) : 0;
+    int code = j->session ? rlm_clip_round_trip(j->session, &clip, err) : 0;
     if (!code) {
         rlm_judge_look(j->judge, &clip, &view);
         rlm_judge_count(t, &view, &j->score);
@@ -182,7 +183,7 @@ static int judge_clip(job *j, const char *path, const char *name, const cJSON *f
     if (!rlm_judge_claim(facts, prompt, &claim))
         return rlm_fail(err, RLM_E_ARG, "%s: nothing of the playground is said of it", name);
     RLM_TRY(fit_clip(path, &clip, err));
-    int code = j->session ? rlm_judge_round_trip(j->session, &clip, err) : 0;
+    int code = j->session ? rlm_clip_round_trip(j->session, &clip, err) : 0;
     if (!code) {
         cJSON *row = cJSON_CreateObject();
         cJSON_AddStringToObject(row, "clip", name);

@@ -144,9 +144,6 @@ void rlm_judge_mirror(float *pixels, rlm_judge_truth *truth);
 /* Blur, noise, a change of light, in place; a pure function of seed and index. */
 void rlm_judge_spoil(uint64_t seed, uint64_t index, rlm_clip *clip);
 
-/* Encode and decode with the session's tokenizers, in place. */
-int rlm_judge_round_trip(rlm_session *session, rlm_clip *clip, rlm_error *err);
-
 /* ---- judge_look.c ---------------------------------------------------------------------------- */
 
 /* What the judge sees: probabilities, and times in seconds. A body's p[BODY_COLOUR][1]: it is

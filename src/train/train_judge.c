@@ -11,6 +11,7 @@
 #include <cjson/cJSON.h>
 
 #include "src/base/rng.h"
+#include "src/pipeline.h"
 #include "src/train/judge.h"
 
 enum { LOADER_DEPTH = 3, LOADER_THREADS = 1, VALIDATION = 48, REPLAY = 16, JUDGE_STREAM = 0x10d6e };
@@ -65,23 +66,6 @@ static uint64_t seed_of(const trainer *t, int64_t index)
     return rlm_world_seed(RLM_SPLIT_TRAIN, i);
 }
 
-int rlm_judge_round_trip(rlm_session *session, rlm_clip *clip, rlm_error *err)
-{
-    rlm_codes video = {0}, audio = {0};
-    rlm_clip out = {0};
-    int sound = clip->audio.count > 0;
-    int code = rlm_encode(session, clip, &video, sound ? &audio : NULL, err);
-    if (!code)
-        code = rlm_decode(session, &video, sound ? &audio : NULL, &out, err);
-    rlm_codes_free(&video);
-    rlm_codes_free(&audio);
-    if (code)
-        return code;
-    rlm_clip_free(clip);
-    *clip = out;
-    return 0;
-}
-
 static size_t slot_bytes(int count)
 {
     return rlm_size_mul((size_t)count,
@@ -100,7 +84,7 @@ static int make_sample(trainer *t, uint64_t seed, int64_t index, const samples *
     int way = (int)(index % 6);
     int code = rlm_judge_render(t->world, seed, &clip, &s->truth[at], NULL);
     if (!code && way == 1 && t->session)
-        code = rlm_judge_round_trip(t->session, &clip, NULL);
+        code = rlm_clip_round_trip(t->session, &clip, NULL);
     else if (!code && way > 3)
         rlm_judge_spoil(t->recipe.seed, (uint64_t)index, &clip);
     if (!code) {

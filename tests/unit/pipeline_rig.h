@@ -124,6 +124,32 @@ static inline rlm_clip generate(int frames, int w, int h, int64_t sound)
     return clip;
 }
 
+/* Bytes of a picture. */
+static inline size_t pixels(const rlm_frames *v)
+{
+    return (size_t)v->height * (size_t)v->width * 3;
+}
+
+static inline void edit_request(const rlm_clip *film)
+{
+    plain_request();
+    request.task = RLM_TASK_AUTO;
+    request.condition = film;
+    request.width = film->video.width;
+    request.height = film->video.height;
+    request.video.cfg_scale = 1;
+}
+
+/* The request fails with this code, and a sentence that has the part. */
+static inline void refuse(int expected, const char *part)
+{
+    rlm_clip clip = {0};
+    int code = rlm_generate(session, &request, &clip, NULL, &err);
+    if (code != expected || !strstr(err.text, part))
+        TEST_FAILED("%d \"%s\", expected %d and \"%s\"", code, err.text, expected, part);
+    rlm_clip_free(&clip);
+}
+
 /* 0, or 1 after saying why. */
 static int rig_open(void)
 {

@@ -419,13 +419,10 @@ static void case_token_files(void)
 
 /* ---- Refusals -------------------------------------------------------------------------------- */
 
-static void refuse(int expected, const char *part)
+/* refuse, and a plain request again. */
+static void refuse_once(int expected, const char *part)
 {
-    rlm_clip clip = {0};
-    int code = rlm_generate(session, &request, &clip, NULL, &err);
-    if (code != expected || !strstr(err.text, part))
-        TEST_FAILED("%d \"%s\", expected %d and \"%s\"", code, err.text, expected, part);
-    rlm_clip_free(&clip);
+    refuse(expected, part);
     plain_request();
 }
 
@@ -433,32 +430,32 @@ static void case_refusals(void)
 {
     plain_request();
     request.width = 15;
-    refuse(RLM_E_RANGE, "15x32");
+    refuse_once(RLM_E_RANGE, "15x32");
     request.height = 2000;
-    refuse(RLM_E_RANGE, "2000");
+    refuse_once(RLM_E_RANGE, "2000");
     request.frames = 0;
-    refuse(RLM_E_RANGE, "frames is 0");
+    refuse_once(RLM_E_RANGE, "frames is 0");
     request.frames = 257;
-    refuse(RLM_E_RANGE, "257");
+    refuse_once(RLM_E_RANGE, "257");
     request.fps_den = 0;
-    refuse(RLM_E_RANGE, "8/0");
+    refuse_once(RLM_E_RANGE, "8/0");
     request.video.temperature = -1;
-    refuse(RLM_E_RANGE, "temperature");
+    refuse_once(RLM_E_RANGE, "temperature");
     request.audio_sampling.top_p = 0;
-    refuse(RLM_E_RANGE, "top-p");
+    refuse_once(RLM_E_RANGE, "top-p");
     request.motion.temperature = 101;
-    refuse(RLM_E_RANGE, "motion temperature");
+    refuse_once(RLM_E_RANGE, "motion temperature");
     request.video.min_p = 2;
-    refuse(RLM_E_RANGE, "min-p");
+    refuse_once(RLM_E_RANGE, "min-p");
     request.video.cfg_scale = (float)NAN;
-    refuse(RLM_E_RANGE, "guidance");
+    refuse_once(RLM_E_RANGE, "guidance");
     request.task = 99;
-    refuse(RLM_E_ARG, "99");
+    refuse_once(RLM_E_ARG, "99");
     request.task = RLM_TASK_PREDICT;
-    refuse(RLM_E_ARG, "condition");
+    refuse_once(RLM_E_ARG, "condition");
     request.width = request.height =
         1024; /* one frame has 16,384 codes, the model 4096 positions */
-    refuse(RLM_E_RANGE, "1024x1024");
+    refuse_once(RLM_E_RANGE, "1024x1024");
     rlm_engine *none = NULL;
     CHECK(rlm_open(&none, in_root("nowhere"), NULL, &err) != 0 && !none);
     rlm_options o;
