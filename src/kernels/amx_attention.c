@@ -1,6 +1,7 @@
 /* Prefix-LM attention forward on AMX: blocks of 32 queries x 128 keys, bf16 products, softmax in
- * f32, no score matrix. Scores are kept in units of log 2. When norms bound every score of a head
- * (normalised queries and keys), exp needs no running maximum and nothing is ever rescaled. */
+ * f32, no score matrix. Scores are kept in units of log 2. When norms bound every score of a block
+ * of queries (normalised queries and keys), exp needs no running maximum and nothing is ever
+ * rescaled. */
 #include "src/kernels/amx_attention.h"
 
 #define LOG2E       1.44269504f
@@ -133,13 +134,31 @@ static void finish(const fwd_job *j, const fwd_work *w, int64_t batch, int head,
     }
 }
 
+/* Largest squared norm of rows of bf16 values, [QUERIES][dim]. */
+static float largest_row(const uint16_t *x, int dim)
+{
+    float top = 0;
+    for (int r = 0; r < QUERIES; r++, x += dim) {
+        __m512 s = _mm512_setzero_ps();
+        for (int d = 0; d < dim; d += 32) {
+            __m512bh v = (__m512bh)_mm512_load_si512(x + d);
+            s = _mm512_dpbf16_ps(s, v, v);
+        }
+        float sum = _mm512_reduce_add_ps(s);
+        top = sum > top || isnan(sum) ? sum : top;
+    }
+    return top;
+}
+
+/* key_norm: largest squared norm of a key. */
 static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, int q0,
-                        bool bounded)
+                        float key_norm)
 {
     const float *q = j->qkv + ((batch * j->s.len + q0) * 3 * j->s.heads + head) * w->dim;
     att_rows rows = {
         q, 3 * (int64_t)j->s.heads * w->dim, j->s.len - q0, QUERIES, w->dim, j->s.scale * LOG2E};
     att_plain(&rows, w->q);
+    bool bounded = sqrtf(largest_row(w->q, w->dim)) * sqrtf(key_norm) <= SCORE_BOUND;
     memset(w->out, 0, sizeof(float) * QUERIES * (size_t)w->dim);
     int first = 0, last = 0;
     for (int r = 0; r < QUERIES; r++) {
@@ -162,22 +181,21 @@ static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, 
     finish(j, w, batch, head, q0);
 }
 
-/* Largest squared norm of rows [0, n). */
-static float largest_norm(const float *x, int64_t stride, int n, int dim)
+/* Largest squared norm of n rows (a multiple of 16) in pairs form: a lane is a row. */
+static float largest_pairs(const uint16_t *x, int n, int dim)
 {
-    float top = 0;
-    for (int r = 0; r < n; r++) {
+    __m512 top = _mm512_setzero_ps();
+    __mmask16 bad = 0;
+    for (int r = 0; r < n; r += 16) {
         __m512 s = _mm512_setzero_ps();
-        for (int d = 0; d < dim; d += 32) {
-            const float *at = x + r * stride + d;
-            __m512 u = _mm512_loadu_ps(at), v = _mm512_loadu_ps(at + 16);
-            s = _mm512_fmadd_ps(u, u, _mm512_fmadd_ps(v, v, s));
-            att_ahead(at, stride);
+        for (int d = 0; d < dim; d += 2, x += 32) {
+            __m512bh v = (__m512bh)_mm512_load_si512(x);
+            s = _mm512_dpbf16_ps(s, v, v);
         }
-        float sum = _mm512_reduce_add_ps(s);
-        top = sum > top || isnan(sum) ? sum : top;
+        bad |= _mm512_cmp_ps_mask(s, s, _CMP_UNORD_Q);
+        top = _mm512_max_ps(top, s);
     }
-    return top;
+    return bad ? NAN : _mm512_reduce_max_ps(top);
 }
 
 static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -203,11 +221,9 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         att_pairs(&rows, k);
         rows.x += width;
         att_mixed(&rows, v);
-        float bound = sqrtf(largest_norm(q, 3 * width, s->len, s->dim)) *
-                      sqrtf(largest_norm(q + width, 3 * width, last, s->dim));
-        bool bounded = bound * fabsf(s->scale) * LOG2E <= SCORE_BOUND;
+        float key_norm = largest_pairs(k, rows.n, s->dim);
         for (int q0 = part * QUERIES; q0 < s->len; q0 += j->parts * QUERIES)
-            query_block(j, w, batch, head, q0, bounded);
+            query_block(j, w, batch, head, q0, key_norm);
     }
     rlm_amx_end();
     v_far_end(j->far);

@@ -7,8 +7,9 @@
 #include "src/kernels/avx512_rope.h"
 
 enum {
-    GROUP = 128,        /* rows whose sums lie in the L1 cache */
-    CACHED = 512 << 10, /* bytes of a task's rows, and of its hidden values */
+    QKV_FAR = 2 * RLM_FAR_BYTES, /* attention reads it at once: twice as much is worth keeping */
+    GROUP = 128,                 /* rows whose sums lie in the L1 cache */
+    CACHED = 512 << 10,          /* bytes of a task's rows, and of its hidden values */
     M_MOST = 320
 };
 
@@ -29,13 +30,13 @@ typedef struct qkv_job {
     const float *x, *gain, *q_gain, *k_gain, *angle;
     const uint8_t *pack;
     float *y, *rstd;         /* rstd [rows][q heads, k heads] or NULL */
+    bool far;                /* y is written past the caches */
     size_t table_from, room; /* sines and cosines of a task's rows */
     rlm_par *par;
 } qkv_job;
 
-/* A head of `rows` rows from its panels of sums [dim / 32][GROUP][32] to y, past the caches: what
- * reads it comes when all rows are done. gain: of the head's norm; rotated if table is not NULL,
- * rstd (or NULL) then receiving 1 / rms. */
+/* A head of `rows` rows from its panels of sums [dim / 32][GROUP][32] to y. gain: of the head's
+ * norm; rotated if table is not NULL, rstd (or NULL) then receiving 1 / rms. */
 static void store_head(const qkv_job *j, const float *sums, int rows, const float *gain,
                        const float *table, float *y, float *rstd)
 {
@@ -51,7 +52,7 @@ static void store_head(const qkv_job *j, const float *sums, int rows, const floa
                 rstd[r * 2 * j->s.heads] = norm;
         }
         for (int i = 0; i < dim; i += 16)
-            _mm512_stream_ps(y + i, _mm512_load_ps(head + i));
+            v_put(j->far, y + i, 0xffff, _mm512_load_ps(head + i));
     }
 }
 
@@ -90,7 +91,7 @@ static void qkv_fn(void *ctx, int64_t begin, int64_t end, int worker)
         qkv_task(j, row, left < j->m_block ? left : j->m_block, a, sums);
     }
     rlm_amx_end();
-    v_far_end(true);
+    v_far_end(j->far);
 }
 
 void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
@@ -108,6 +109,7 @@ void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const flo
                  .angle = angle,
                  .y = y,
                  .rstd = rstd,
+                 .far = (int64_t)s->rows * 3 * width * (int64_t)sizeof *y > QKV_FAR,
                  .par = par};
     void *room = w->quant ? rlm_par_scratch(par, 0, 1, dense_bytes(3 * width, width)) : NULL;
     assert(s->dim % 32 == 0 && s->dim <= ROPE_MAX_DIM);
@@ -194,18 +196,28 @@ static void mlp_down(const mlp_job *j, const uint8_t *h, int row, int rows, int 
     _Alignas(64) float block[GROUP * 32];
     int all = j->s.ffn / 32, dim = j->s.dim;
     size_t panel = (size_t)all * 2 * RLM_AMX_TILE, tile = (size_t)depth * RLM_AMX_TILE;
+    dense_leaving leaving = {.rows = 0};
     for (int c = 0; c < dim; c += 32) {
         const uint8_t *b = j->down + (size_t)(c / 32) * panel + (size_t)from * 2 * RLM_AMX_TILE;
         for (int r = 0; r < rows; r += GROUP) {
             int count = rows - r < GROUP ? rows - r : GROUP;
             int64_t at = (int64_t)(row + r) * dim + c;
             float *to = depth == all ? block : sums + (size_t)c * (size_t)j->m_block + r * 32;
-            dense_panel(h + (size_t)(r / 16) * tile, count, b, depth, false, from > 0, to,
-                        c + 32 < dim ? b + panel : NULL, r, rows);
-            if (from + depth == all)
-                rlm_amx_store(to, count, 32, NULL, j->x + at, j->y + at, (size_t)dim, j->far);
+            dense_product p = {.a = h + (size_t)(r / 16) * tile,
+                               .b = b,
+                               .rows = count,
+                               .depth = depth,
+                               .add = from > 0,
+                               .sums = to,
+                               .next = c + 32 < dim ? b + panel : NULL,
+                               .at = r,
+                               .all = rows};
+            dense_out out = {
+                .y = j->y + at, .residual = j->x + at, .ldy = (size_t)dim, .n = 32, .far = j->far};
+            dense_panel_out(&p, &leaving, from + depth == all ? &out : NULL);
         }
     }
+    dense_leave(&leaving, 32);
 }
 
 static void mlp_fn(void *ctx, int64_t begin, int64_t end, int worker)

@@ -42,6 +42,7 @@ static void gemm_task(const gemm_job *j, int row, int column, uint8_t *a, float 
     _Alignas(64) float block[GROUP * 32];
     int rows = j->m - row < j->m_block ? j->m - row : j->m_block;
     int last = column + j->n_block < j->n ? column + j->n_block : j->n;
+    dense_leaving leaving = {.rows = 0};
     for (int from = 0; from < j->chunks; from += j->depth) {
         int depth = j->chunks - from < j->depth ? j->chunks - from : j->depth;
         bool whole = depth == j->chunks, done = from + depth == j->chunks;
@@ -54,13 +55,26 @@ static void gemm_task(const gemm_job *j, int row, int column, uint8_t *a, float 
                 int count = rows - r < GROUP ? rows - r : GROUP;
                 float *to = whole ? block : sums + ((size_t)(c - column) * j->m_block + r * 32);
                 int64_t at = (int64_t)(row + r) * j->n + c;
-                dense_panel(a + (size_t)(r / 16) * depth * RLM_AMX_TILE, count, b, depth, n <= 16,
-                            from > 0, to, next, r, rows);
-                if (done)
-                    rlm_amx_store(to, count, n, j->bias ? j->bias + c : NULL,
-                                  j->residual ? j->residual + at : NULL, j->y + at, j->n, j->far);
+                dense_product p = {.a = a + (size_t)(r / 16) * depth * RLM_AMX_TILE,
+                                   .b = b,
+                                   .rows = count,
+                                   .depth = depth,
+                                   .narrow = n <= 16,
+                                   .add = from > 0,
+                                   .sums = to,
+                                   .next = next,
+                                   .at = r,
+                                   .all = rows};
+                dense_out out = {.y = j->y + at,
+                                 .bias = j->bias ? j->bias + c : NULL,
+                                 .residual = j->residual ? j->residual + at : NULL,
+                                 .ldy = (size_t)j->n,
+                                 .n = n,
+                                 .far = j->far};
+                dense_panel_out(&p, &leaving, done ? &out : NULL);
             }
         }
+        dense_leave(&leaving, 32);
     }
 }
 
