@@ -34,6 +34,7 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
         for (int i = 0; i < group; i += 16) {
             __m512 v = i < n ? v_load(x + i, v_tail(n - i)) : _mm512_setzero_ps();
             __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
+            q = _mm512_max_epi32(q, _mm512_set1_epi32(-128)); /* no number: as it is stored */
             sum = _mm512_add_epi32(sum, q);
             _mm_store_si128((__m128i *)(void *)(out + i), _mm512_cvtsepi32_epi8(q));
         }
