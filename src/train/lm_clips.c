@@ -73,7 +73,7 @@ int rlm_lm_clips_encode(rlm_lm_store *s, const rlm_lm_clips *c, rlm_error *err)
     RLM_TRY(encode(s, c, "clips", 0, real, key_of_item, fetch_item, (void *)c->data, err));
     if (!made)
         return 0;
-    int code = rlm_lm_world_open(&world, c->options->threads, c->made, c->stills, judged, err);
+    int code = rlm_lm_world_open(&world, c->options->threads, c, judged, err);
     if (!code)
         code = encode(s, c, "playground clips", real, made, rlm_lm_world_key, rlm_lm_world_fetch,
                       world, err);

@@ -60,9 +60,10 @@ int rlm_lm_store_add(rlm_lm_store *s, rlm_run *run, int place, int index, rlm_lm
 
 /* ---- lm_world.c: clips of the playground ----------------------------------------------------- */
 typedef struct rlm_lm_world rlm_lm_world;
-/* Index 0..train - 1: of the training split; the next `stills`: one picture of other scenes of it;
- * behind them: of the validation split. */
-int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int stills, int validation,
+struct rlm_lm_clips;
+/* Index 0..made - 1: of the training split from scene `first` on; the next `stills`: one picture of
+ * other scenes of it; behind them: of the validation split. */
+int rlm_lm_world_open(rlm_lm_world **out, int threads, const struct rlm_lm_clips *c, int validation,
                       rlm_error *err);
 void rlm_lm_world_close(rlm_lm_world **world);
 /* For rlm_lm_store_add, with the world as ctx. */
@@ -79,8 +80,9 @@ typedef struct rlm_lm_clips {
     const rlm_model *tokenizers;
     rlm_run *run;
     const rlm_log *log;
-    int made;   /* playground clips to train on; 0: none at all */
-    int stills; /* and scenes of it of which there is one picture */
+    int made;      /* playground clips to train on; 0: none at all */
+    int stills;    /* and scenes of it of which there is one picture */
+    int64_t first; /* the first of these scenes in the training split */
 } rlm_lm_clips;
 /* Opens the store: data's items first, then the playground's clips and stills, those for validation
  * last. The options' progress is told the pace and can stop it (CANCELLED). */

@@ -24,13 +24,14 @@ static const float FLOW_ALONE = 0.15f, DEPTH_ALONE = 0.15f, ESTIMATED = 0.2f;
 struct rlm_lm_world {
     rlm_world *world;
     int train, stills, count;
+    int64_t start;          /* scene of index 0 */
     int first, have;        /* clips at hand: indices [first, first + have) */
     rlm_clip clip[AT_ONCE]; /* moved out by fetch */
     rlm_world_truth truth[AT_ONCE];
     char text[RLM_LM_TEXTS][512]; /* of the last key */
 };
 
-int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int stills, int validation,
+int rlm_lm_world_open(rlm_lm_world **out, int threads, const rlm_lm_clips *c, int validation,
                       rlm_error *err)
 {
     size_t n = (size_t)FRAMES * SIDE * SIDE;
@@ -38,9 +39,10 @@ int rlm_lm_world_open(rlm_lm_world **out, int threads, int train, int stills, in
     rlm_lm_world *w = rlm_calloc(1, sizeof *w);
     if (!w)
         return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory for the playground");
-    w->train = train;
-    w->stills = stills;
-    w->count = train + stills + validation;
+    w->train = c->made;
+    w->stills = c->stills;
+    w->count = c->made + c->stills + validation;
+    w->start = c->first;
     int code = rlm_world_open(&w->world, threads, err);
     for (int i = 0; i < AT_ONCE && !code; i++) {
         w->truth[i].depth = rlm_alloc(n * sizeof(float));
@@ -73,7 +75,7 @@ static uint64_t seed_of(const rlm_lm_world *w, int index)
 {
     int trained = w->train + w->stills;
     if (index < trained)
-        return rlm_world_seed(RLM_SPLIT_TRAIN, (uint64_t)index);
+        return rlm_world_seed(RLM_SPLIT_TRAIN, (uint64_t)(w->start + index));
     return rlm_world_seed(RLM_SPLIT_VALIDATION, (uint64_t)(index - trained));
 }
 

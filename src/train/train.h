@@ -62,6 +62,8 @@ typedef struct rlm_recipe {
     double playground; /* share of samples from the procedural world */
     int world_clips;   /* lm: how many clips of it to train on */
     int world_stills;  /* lm: and how many more scenes of which only the first picture is made */
+    int64_t
+        world_first;   /* lm: and the first of those scenes, so that many processes render others */
     double perceptual; /* video: weight of the perceptual loss; 0, or no network given: none */
     double critic;     /* audio: critics join for this last share of the steps; 0: never */
     uint64_t seed;

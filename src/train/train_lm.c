@@ -166,7 +166,14 @@ static int open_data(trainer *t, rlm_error *err)
         RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->log, err));
         RLM_TRY(rlm_dataset_keep(&t->data, RLM_MEDIA_VIDEO | RLM_MEDIA_IMAGE, false, err));
     }
-    rlm_lm_clips clips = {o, &t->data, &t->tokenizers, &t->run, &t->log, made, stills};
+    rlm_lm_clips clips = {.options = o,
+                          .data = &t->data,
+                          .tokenizers = &t->tokenizers,
+                          .run = &t->run,
+                          .log = &t->log,
+                          .made = made,
+                          .stills = stills,
+                          .first = t->recipe.world_first};
     RLM_TRY(rlm_lm_clips_encode(&t->store, &clips, err));
     const rlm_model *m = &t->tokenizers;
     rlm_vocab vocab = {.audio_levels = RLM_AUDIO_LEVELS,

@@ -2,6 +2,7 @@
  * exactly, and the token cache is used. Tokenizers are untrained: the codes need not be pretty. */
 #include <dirent.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -307,6 +308,44 @@ static void test_dump(void)
     rlm_st_close(&st);
 }
 
+/* A run that starts at scene 2 has the captions and pictures that a run from scene 0 has there, so
+ * that several machines can share the scenes out. */
+static void test_first_scene(void)
+{
+    static const char recipe[] = "{\"network\": {\"preset\": \"tiny\"}, \"train\": {\"batch\": 2, "
+                                 "\"world_clips\": 1, \"world_first\": 2}}";
+    char config[512], path[512];
+    rlm_safetensors all, later;
+    rlm_error err = {0};
+    join(config, "later.json");
+    CHECK(rlm_file_write(config, recipe, sizeof recipe - 1, NULL) == 0);
+    join(path, "later.dump");
+    run_or_dump("later", 1, 0, 0, config, 1, path);
+    CHECK(rlm_st_open(&later, path, &err) == 0);
+    join(path, "world.dump");
+    CHECK(rlm_st_open(&all, path, &err) == 0);
+    const int32_t *views = dumped(&all, "views", 13, 6), *codes = dumped(&all, "codes", 0, 1);
+    const int32_t *counts = dumped(&all, "text_count", 13, 8), *text = dumped(&all, "text", 0, 1);
+    const int32_t *mine = dumped(&later, "codes", 0, 1), *said = dumped(&later, "text", 0, 1);
+    const int32_t *lengths = dumped(&later, "text_count", 2, 8);
+    if (!views || !codes || !counts || !text || !mine || !said || !lengths)
+        return;
+    int64_t words = 0, video = (int64_t)views[0] * views[1] * views[2];
+    for (int i = 0; i < 2; i++) {
+        const int32_t *v = views + 6 * i;
+        codes += (int64_t)v[0] * v[1] * v[2] * (1 + v[5]) + (int64_t)v[3] * v[4];
+        for (int k = 0; k < 8; k++)
+            text += counts[8 * i + k];
+    }
+    for (int k = 0; k < 8; k++)
+        words += lengths[k];
+    CHECK(memcmp(lengths, counts + 16, 8 * sizeof *lengths) == 0);
+    CHECK(words > 0 && memcmp(said, text, (size_t)words * sizeof *said) == 0);
+    CHECK(memcmp(mine, codes, (size_t)video * sizeof *mine) == 0);
+    rlm_st_close(&all);
+    rlm_st_close(&later);
+}
+
 int main(int argc, char **argv)
 {
     const char *dir = getenv("TMPDIR");
@@ -322,6 +361,7 @@ int main(int argc, char **argv)
     TEST_CASE(test_cache);
     TEST_CASE(test_playground);
     TEST_CASE(test_dump);
+    TEST_CASE(test_first_scene);
     snprintf(clean, sizeof clean, "rm -rf %s", root);
     int removed = system(clean);
     return TEST_END() || removed;
