@@ -6,7 +6,10 @@
 
 Written from docs/MODEL.md, section 5. twin_train_lm.py trains from PACK.
 """
+import glob
+import json
 import lzma
+import multiprocessing
 import sys
 
 import numpy as np
@@ -21,6 +24,7 @@ TEXTS, PAST_SOUND = 8, 25
 KINDS = ("video", "video_sound", "animate", "predict", "image", "paint", "stylize", "to_sound",
          "from_sound", "continue")
 TASKS = (1, 1, 1, 3, 2, 4, 5, 6, 7, 8)
+PAIRS = "pairs"  # pictures, each under its own words and under another's
 
 
 class Clip:
@@ -114,9 +118,8 @@ def build(kind, video_out=None, visual_in=None, audio_out=None, audio_in=None, t
 def suits(kind, view):
     video, sound, control = view
     name = KINDS[kind]
-    if kind == 1 or kind >= 7:
-        if sound is None or sound.shape[1] <= PAST_SOUND:
-            return False
+    if (kind == 1 or kind >= 7) and (sound is None or sound.shape[1] <= PAST_SOUND):
+        return False
     if name == "stylize" and control is None:
         return False
     return name == "image" or video.shape[0] >= 2
@@ -172,63 +175,202 @@ def sequence(kind, view, text, source, rng, shown=None):
 
 
 class Mixture:
-    """Draws of the training clips. shares: of sequences, by KINDS."""
+    """Draws of the training clips. shares: of sequences, by KINDS, and of PAIRS."""
 
-    def __init__(self, clips, shares, playground=0.8, text_drop=0.12, source_drop=0.5):
-        self.shares = np.array([shares[k] for k in KINDS], float)
+    def __init__(self, store, shares, playground=0.8, text_drop=0.12, source_drop=0.5):
+        self.shares = np.array([shares.get(k, 0) for k in (*KINDS, PAIRS)], float)
         self.playground, self.text_drop, self.source_drop = playground, text_drop, source_drop
-        self.of = {}
-        for source in (REAL, PLAYGROUND):
-            for kind in range(len(KINDS)):
-                self.of[source, kind] = [(c, v) for c in clips if not c.held_out
-                                         and c.source == source for v in c.views if suits(kind, v)]
+        self.of = {(s, k): np.zeros((0, 3), np.int32) for s in (REAL, PLAYGROUND)
+                   for k in range(len(KINDS))}
+        self.stores = []
+        self.add(store)
         for kind in range(len(KINDS)):
-            if not (self.of[REAL, kind] or self.of[PLAYGROUND, kind]):
+            if not (len(self.of[REAL, kind]) or len(self.of[PLAYGROUND, kind])):
                 self.shares[kind] = 0
         self.shares /= self.shares.sum()
 
+    def add(self, store):
+        """The store's training clips from now on as well."""
+        for (source, kind), known in self.of.items():
+            clip, view = store.suiting(source, kind)
+            rows = np.stack([np.full(len(clip), len(self.stores)), clip, view], 1)
+            self.of[source, kind] = np.concatenate([known, rows.astype(np.int32)])
+        self.stores.append(store)
+
+    def choose(self, rng, kind, source):
+        """-> (clip, one of its views that suits the kind)"""
+        pool = self.of[source, kind]
+        pool = pool if len(pool) else self.of[1 - source, kind]
+        store, clip, view = pool[rng.integers(len(pool))]
+        clip = self.stores[store].clip(clip)
+        return clip, clip.views[view]
+
     def draw(self, rng, only=None):
-        kind = int(rng.choice(len(KINDS), p=self.shares)) if only is None else KINDS.index(only)
+        """-> [sequence]; of a pair two: a picture under its own words, then under another's."""
+        kind = int(rng.choice(len(self.shares), p=self.shares)) if only is None else (
+            KINDS.index(only))
         source = PLAYGROUND if rng.random() < self.playground else REAL
-        pool = self.of[source, kind] or self.of[1 - source, kind]
-        clip, view = pool[rng.integers(len(pool))]
-        text = ()
-        if rng.random() >= self.text_drop:
-            which = 4 * rng.integers(2) + 2 * (rng.random() < 0.25) + rng.integers(2)
-            if not len(clip.text[which]):
-                which &= 1
-            text = clip.text[which] if len(clip.text[which]) else clip.text[1 - which]
-        told = -1 if rng.random() < self.source_drop else clip.source
-        return sequence(kind, view, text, told, rng)
+        told = rng.random() >= self.source_drop
+        if kind == len(KINDS):
+            return self.pair(rng, source, told)
+        clip, view = self.choose(rng, kind, source)
+        text = any_caption(clip, rng) if rng.random() >= self.text_drop else ()
+        return [sequence(kind, view, text, clip.source if told else -1, rng)]
+
+    def pair(self, rng, source, told):
+        image = KINDS.index("image")
+        (clip, view), (other, _) = (self.choose(rng, image, source) for _ in range(2))
+        told = clip.source if told else -1
+        return [sequence(image, view, any_caption(c, rng), told, rng) for c in (clip, other)]
+
+
+def any_caption(clip, rng):
+    which = 4 * rng.integers(2) + 2 * (rng.random() < 0.25) + rng.integers(2)
+    if not len(clip.text[which]):
+        which &= 1
+    return clip.text[which] if len(clip.text[which]) else clip.text[1 - which]
+
+
+# ---- Batches ----------------------------------------------------------------------------------
+
+def pack_rows(rows, length, groups):
+    """rows: lists of sequences (ids, pos, target, prefix[, number]), each list at most `length`
+    long. number: 2 i of pair i's picture under its own words, 2 i + 1 under the other's."""
+    n = len(rows)
+    b = {"ids": np.zeros((n, length), np.int32), "pos": np.zeros((n, length, 3), np.int32),
+         "target": np.zeros((n, length), bool), "in_prefix": np.zeros((n, length), bool),
+         "doc": np.full((n, length), -1, np.int32), "pair": np.full((n, length), -1, np.int64)}
+    for r, row in enumerate(rows):
+        at = 0
+        for i, (ids, pos, target, prefix, *pair) in enumerate(row):
+            part = slice(at, at + len(ids))
+            b["ids"][r, part], b["pos"][r, part] = ids, pos
+            b["target"][r, part], b["doc"][r, part] = target, i
+            b["target"][r, at] = False  # nothing stands before it
+            b["pair"][r, part] = pair[0] if pair else -1
+            b["in_prefix"][r, at : at + prefix] = True
+            at += len(ids)
+    ids, hit = b["ids"].ravel(), b["target"].ravel()
+    for name, first, count in groups:
+        room = n * length // (12 if name != "special" else 64) + 8
+        at = np.flatnonzero(hit & (ids >= first) & (ids < first + count))[:room] - 1
+        b["group." + name] = np.full(room, -1, np.int64)
+        b["group." + name][: len(at)] = at
+    return b
+
+
+def fill_rows(mixture, rng, count, length):
+    """Sequences into `count` rows; holes at the ends are filled with pictures. A pair that does not
+    fit whole leaves what it has as a picture."""
+    rows, room, misses, pairs = [[] for _ in range(count)], [length] * count, 0, 0
+    while misses < 4:
+        drawn = mixture.draw(rng, only="image" if misses > 1 else None)
+        places = []
+        for s in drawn:
+            r = next((i for i in range(count) if room[i] >= len(s[0])), None)
+            if r is None:
+                misses += 1
+                break
+            places.append(r)
+            room[r] -= len(s[0])
+        for i, (s, r) in enumerate(zip(drawn, places)):
+            rows[r].append((*s, 2 * pairs + i) if len(places) == 2 else s)
+        pairs += len(places) == 2
+    return rows
+
+
+def take_shards(mixture, folder, known):
+    """Dumps that appeared in the folder since (renamed into place when whole)."""
+    for path in sorted(glob.glob(f"{folder}/*.st")) if folder else []:
+        if path not in known:
+            known.add(path)
+            mixture.add(Store(read_dump(path)))
+
+
+def work(queue, mixture, first, args, groups):
+    n, known = first, set()
+    while True:
+        if n // args.workers % 8 == 0:
+            take_shards(mixture, args.shards, known)
+        rng = np.random.default_rng([args.seed, n])
+        queue.put(pack_rows(fill_rows(mixture, rng, args.rows, args.length), args.length, groups))
+        n += args.workers
+
+
+class Feed:
+    """Batch i is a function of (seed, i), and of the shards that were there; worker i % workers
+    makes it."""
+
+    def __init__(self, mixture, args, groups):
+        fork = multiprocessing.get_context("fork")
+        self.queues = [fork.Queue(4) for _ in range(args.workers)]
+        self.at = 0
+        for i, q in enumerate(self.queues):
+            fork.Process(target=work, daemon=True, args=(q, mixture, i, args, groups)).start()
+
+    def next(self):
+        b = self.queues[self.at % len(self.queues)].get(timeout=60)
+        self.at += 1
+        return b
 
 
 # ---- Files ----------------------------------------------------------------------------------------
 
-def read_dump(path):
-    from safetensors.numpy import load_file
-    d = load_file(path)
-    return clips_of(d), d
+class Store:
+    """Clips as the arrays of a dump; a Clip is made when it is asked for."""
 
+    def __init__(self, d):
+        before = lambda n: np.cumsum(n, dtype=np.int64) - n
+        self.d = d
+        self.text_at = before(d["text_count"].ravel()).reshape(-1, TEXTS)
+        self.view_at = before(d["clips"][:, 2])
+        t, h, w, levels, frames, has = d["views"].T.astype(np.int64)
+        self.code_at = before(t * h * w * (1 + has) + levels * frames)
 
-def clips_of(d):
-    clips, text_at, view_at, code_at = [], 0, 0, 0
-    for (source, held_out, views), counts in zip(d["clips"], d["text_count"]):
-        text = []
-        for n in counts:
-            text.append(d["text"][text_at : text_at + n])
-            text_at += n
-        out = []
-        for t, h, w, levels, frames, has in d["views"][view_at : view_at + views]:
+    def __len__(self):
+        return len(self.d["clips"])
+
+    def suiting(self, source, kind):
+        """(clips, their views) to train this kind on."""
+        d, name = self.d, KINDS[kind]
+        clip = np.repeat(np.arange(len(self)), d["clips"][:, 2])
+        view = np.arange(len(clip)) - self.view_at[clip]
+        t, _, _, _, frames, has = d["views"].T
+        good = (d["clips"][clip, 0] == source) & (d["clips"][clip, 1] == 0)
+        if kind == 1 or kind >= 7:
+            good &= frames > PAST_SOUND
+        if name == "stylize":
+            good &= has > 0
+        if name != "image":
+            good &= t >= 2
+        return clip[good], view[good]
+
+    def clip(self, i):
+        d = self.d
+        source, held_out, count = d["clips"][i]
+        text = [d["text"][a : a + n] for a, n in zip(self.text_at[i], d["text_count"][i])]
+        views = []
+        for v in range(self.view_at[i], self.view_at[i] + count):
+            t, h, w, levels, frames, has = d["views"][v]
+            at = self.code_at[v]
+
             def take(*shape):
-                nonlocal code_at
+                nonlocal at
                 n = int(np.prod(shape))
-                code_at += n
-                return d["codes"][code_at - n : code_at].reshape(shape)
-            out.append((take(t, h, w), take(levels, frames) if frames else None,
-                        take(t, h, w) if has else None))
-        view_at += views
-        clips.append(Clip(source, held_out, text, out))
-    return clips
+                at += n
+                return d["codes"][at - n : at].reshape(shape)
+            views.append((take(t, h, w), take(levels, frames) if frames else None,
+                          take(t, h, w) if has else None))
+        return Clip(source, held_out, text, views)
+
+
+def read_dump(path):
+    """Tensors of a safetensors file, read here: the other machine may lack the package."""
+    with open(path, "rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        start = f.tell()
+    return {k: np.memmap(path, "<i4", "r", start + v["data_offsets"][0], tuple(v["shape"]))
+            for k, v in header.items() if k != "__metadata__"}
 
 
 def sequences_of(d):
@@ -269,10 +411,10 @@ def rebuilt(clip, kind, prefix, ids):
     return sequence(kind, view, text, told, Fixed(past), shown)
 
 
-def check(clips, d):
+def check(store, d):
     seen = set()
     for kind, clip, prefix, *want in sequences_of(d):
-        got = rebuilt(clips[clip], kind, prefix, want[0])
+        got = rebuilt(store.clip(clip), kind, prefix, want[0])
         name = f"{KINDS[kind]} of clip {clip}"
         assert got[3] == prefix, f"{name}: prefix {got[3]}, expected {prefix}"
         for what, a, b in zip(("ids", "positions", "targets"), got, want):
@@ -309,17 +451,17 @@ def read_pack(path):
         d = {k: f[k] for k in f.files}
     d["codes"] = expand([d[f"plane{i}"] for i in range(4)], int(d["code_count"]))
     d["text"] = d["text"].astype(np.int32)
-    return clips_of(d)
+    return Store(d)
 
 
 def main():
-    clips, d = read_dump(sys.argv[1])
-    kinds = check(clips, d)
+    d = read_dump(sys.argv[1])
+    kinds = check(Store(d), d)
     write_pack(d, sys.argv[2])
-    back = read_pack(sys.argv[2])
-    assert all(np.array_equal(a, b) for x, y in zip(clips, back) for v, w in zip(x.views, y.views)
-               for a, b in zip(v, w) if a is not None)
-    print(f"{len(d['sequences'])} sequences agree ({', '.join(kinds)}); {len(clips)} clips, "
+    back = read_pack(sys.argv[2]).d
+    assert all(np.array_equal(d[k], back[k]) for k in ("clips", "text_count", "views", "text",
+                                                       "codes"))
+    print(f"{len(d['sequences'])} sequences agree ({', '.join(kinds)}); {len(d['clips'])} clips, "
           f"{len(d['views'])} views")
 
 

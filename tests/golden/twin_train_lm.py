@@ -15,7 +15,6 @@ import glob
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import time
 
@@ -26,6 +25,7 @@ import torch.nn.functional as F
 import twin_lm_data as data
 
 EPS, Z_LOSS, WEIGHT_SPECIAL = 1e-6, 1e-4, 0.1
+WORDS_WEIGHT, PAIR_LEAST = 4.0, 512  # a pair has no fewer positions
 MOMENTUM, NEWTON = 0.95, (3.4445, -4.7750, 2.0315)
 VAL_KINDS = (("video", "video"), ("video_sound", "sound"), ("predict", "video"),
              ("image", "video"), ("stylize", "video"))
@@ -124,7 +124,7 @@ class BlockMasks:
         from torch.nn.attention.flex_attention import create_block_mask
         self.doc = torch.zeros(rows, length, dtype=torch.int32, device=device)
         self.in_prefix = torch.zeros(rows, length, dtype=torch.bool, device=device)
-        self.make = torch.compile(create_block_mask, dynamic=False)
+        self.make = create_block_mask  # compiled it is one huge reduction: Triton takes minutes
         doc, in_prefix = self.doc, self.in_prefix
 
         def seen(b, h, i, j):
@@ -190,19 +190,36 @@ class Network:
         code = torch.where(video, ids - n.video, 0)
         lo, hi, z = self.video_nats(h, code % n.half, code // n.half, w["head_lo.weight"],
                                     tuple(w[k] for k in COND))
-        total = torch.where(video, lo + hi + Z_LOSS * z, 0).sum()
-        out = {"video_lo": (video, lo), "video_hi": (video, hi)}
+        pair = torch.roll(b["pair"].flatten(), -1)  # of that target
+        other = video & (pair > 0) & (pair % 2 == 1)
+        total = torch.where(video & ~other, lo + hi + Z_LOSS * z, 0).sum()
+        apart = self.apart(torch.where(video, lo + hi, 0), torch.where(video, pair, -1))
+        total = total + WORDS_WEIGHT * F.softplus(-apart).sum()
+        out = {"video_lo": (video & ~other, lo), "video_hi": (video & ~other, hi)}
         for name, first, weight in [("special", 0, WEIGHT_SPECIAL)] + [
                 (f"audio.{q}", n.audio + q * n.codes, 1.0) for q in range(n.levels)]:
             table = w[name + ".weight"]
             at = b["group." + name]  # fixed size; -1: none
             real = at >= 0
-            row = at.clamp(min=0)
+            row = torch.where(real, at, torch.arange(at.numel(), device=at.device))  # no row often:
+            # the gradient of an indexed row that repeats is summed one by one
             nats, z = nats_of(F.linear(h[row], table),
                               torch.where(real, ids[row] - first, 0))
             total = total + weight * torch.where(real, nats + Z_LOSS * z, 0).sum()
             out[name] = (at, nats)
-        return total / hit.sum().clamp(min=1), out
+        out["apart"] = apart
+        return total / (hit & ~other).sum().clamp(min=1), out
+
+    def apart(self, nats, pair):
+        """Nats of each pair's picture under the other's words minus those under its own; 1e4
+        where there is no such pair (it costs nothing)."""
+        room = pair.numel() // PAIR_LEAST
+        sums = torch.zeros(room * 2 + 1, device=nats.device).index_add(
+            0, torch.where(pair >= 0, pair, room * 2), nats.float())
+        seen = torch.zeros(room * 2 + 1, device=nats.device).index_fill(
+            0, torch.where(pair >= 0, pair, room * 2), 1.0)
+        own, other = sums[:-1].view(-1, 2).unbind(1)
+        return torch.where(seen[0 : 2 * room : 2] > 0, other - own, 1e4)
 
 
 # ---- Batches --------------------------------------------------------------------------------------
@@ -210,70 +227,6 @@ class Network:
 def groups_of(shape):
     return [("special", 0, shape.video)] + [
         (f"audio.{q}", shape.audio + q * shape.codes, shape.codes) for q in range(shape.levels)]
-
-
-def pack_rows(rows, length, groups):
-    """rows: lists of sequences (ids, pos, target, prefix), each list at most `length` long."""
-    n = len(rows)
-    b = {"ids": np.zeros((n, length), np.int32), "pos": np.zeros((n, length, 3), np.int32),
-         "target": np.zeros((n, length), bool), "in_prefix": np.zeros((n, length), bool),
-         "doc": np.full((n, length), -1, np.int32)}
-    for r, row in enumerate(rows):
-        at = 0
-        for i, (ids, pos, target, prefix) in enumerate(row):
-            part = slice(at, at + len(ids))
-            b["ids"][r, part], b["pos"][r, part] = ids, pos
-            b["target"][r, part], b["doc"][r, part] = target, i
-            b["target"][r, at] = False  # nothing stands before it
-            b["in_prefix"][r, at : at + prefix] = True
-            at += len(ids)
-    ids, hit = b["ids"].ravel(), b["target"].ravel()
-    for name, first, count in groups:
-        room = n * length // (12 if name != "special" else 64) + 8
-        at = np.flatnonzero(hit & (ids >= first) & (ids < first + count))[:room] - 1
-        b["group." + name] = np.full(room, -1, np.int64)
-        b["group." + name][: len(at)] = at
-    return b
-
-
-def fill_rows(mixture, rng, count, length):
-    """Sequences into `count` rows; holes at the ends are filled with pictures."""
-    rows, room, misses = [[] for _ in range(count)], [length] * count, 0
-    while misses < 4:
-        s = mixture.draw(rng, only="image" if misses > 1 else None)
-        r = next((i for i in range(count) if room[i] >= len(s[0])), None)
-        if r is None:
-            misses += 1
-        else:
-            rows[r].append(s)
-            room[r] -= len(s[0])
-    return rows
-
-
-def work(queue, mixture, first, every, seed, count, length, groups):
-    torch.set_num_threads(1)
-    n = first
-    while True:
-        rows = fill_rows(mixture, np.random.default_rng([seed, n]), count, length)
-        queue.put(pack_rows(rows, length, groups))
-        n += every
-
-
-class Feed:
-    """Batch i is a function of (seed, i); worker i % workers makes it."""
-
-    def __init__(self, mixture, args, groups):
-        fork = multiprocessing.get_context("fork")
-        self.queues = [fork.Queue(4) for _ in range(args.workers)]
-        self.at = 0
-        for i, q in enumerate(self.queues):
-            fork.Process(target=work, daemon=True, args=(
-                q, mixture, i, args.workers, args.seed, args.rows, args.length, groups)).start()
-
-    def next(self):
-        b = self.queues[self.at % len(self.queues)].get(timeout=60)
-        self.at += 1
-        return b
 
 
 def to_device(b, device):
@@ -387,11 +340,12 @@ def schedule(step, warmup, decay, share=0.0, steps=0):
 
 # ---- Validation -----------------------------------------------------------------------------------
 
-def validation(clips, kinds=VAL_KINDS, most=32):
+def validation(store, kinds=VAL_KINDS, most=32):
     """As judge() of train_lm.c: {(source, kind): [sequence]}, and pairs for `words`: the pictures of
     playground clips with their own caption, another's, none."""
     out = {}
-    held = [c for c in clips if c.held_out and c.views]
+    d = store.d
+    held = [store.clip(i) for i in np.flatnonzero((d["clips"][:, 1] != 0) & (d["clips"][:, 2] > 0))]
     for source in (data.REAL, data.PLAYGROUND):
         of = [c for c in held if c.source == source]
         for name, _ in kinds:
@@ -403,8 +357,8 @@ def validation(clips, kinds=VAL_KINDS, most=32):
     of = [c for c in held if c.source == data.PLAYGROUND][:most]
     for name, text in (("own", lambda i: caption(of[i])),
                        ("other", lambda i: caption(of[(i + 1) % len(of)])), ("none", lambda i: ())):
-        out["words", name] = [data.sequence(0, of[i].views[0], text(i), -1, None)
-                              for i in range(len(of))]
+        out["words", name] = [data.sequence(data.KINDS.index("image"), of[i].views[0], text(i), -1,
+                                            None) for i in range(len(of))]
     return out
 
 
@@ -418,9 +372,10 @@ def evaluate(net, sequences, count, length, device, amp):
     rows, at = [[] for _ in range(count)], 0
 
     def run():
-        b = pack_rows(rows, length, groups_of(net.shape))
+        b = data.pack_rows(rows, length, groups_of(net.shape))
         with torch.autocast(device, torch.bfloat16, enabled=amp):
             _, out = net.losses(to_device(b, device))
+        del out["apart"]
         for name, (where, nats) in out.items():
             where, nats = where.cpu().numpy(), nats.detach().float().cpu().numpy()
             good = where if where.dtype == bool else where >= 0
@@ -572,9 +527,11 @@ def join(out, model):
 
 # ---- The run --------------------------------------------------------------------------------------
 
-# Of sequences; a picture is a fifth of a clip. Words decide the first picture.
-SHARES = {"video": 0.08, "video_sound": 0.07, "animate": 0.03, "predict": 0.03, "image": 0.70,
-          "paint": 0.02, "stylize": 0.02, "to_sound": 0.02, "from_sound": 0.015, "continue": 0.015}
+# Of sequences, a pair one of them. By positions: pairs 0.26, pictures 0.15, video 0.20 and with sound
+# 0.17; words decide the first picture.
+SHARES = {"pairs": 0.34, "image": 0.39, "video": 0.125, "video_sound": 0.08, "animate": 0.036,
+          "predict": 0.03, "paint": 0.011, "stylize": 0.011, "to_sound": 0.014, "from_sound": 0.005,
+          "continue": 0.005}
 
 
 def warm_up(how, w, shape, device, batch, args):
@@ -592,16 +549,16 @@ def warm_up(how, w, shape, device, batch, args):
 def start(args, began, log):
     """(network, its weights, feed, validation, device); compiled when that works and gives what the
     plain network gives, else plain."""
-    clips = data.read_pack(args.pack)
-    mixture = data.Mixture(clips, SHARES, args.playground)
-    val = validation(clips, most=args.most)
+    store = data.read_pack(args.pack)
+    mixture = data.Mixture(store, SHARES, args.playground)
+    val = validation(store, most=args.most)
     w = read_weights(args.init, "cpu") if args.init else fresh_weights(args.pieces, args.seed)
     shape = Shape(w)
-    feed = Feed(mixture, args, groups_of(shape))  # forked before the device is touched
+    feed = data.Feed(mixture, args, groups_of(shape))  # forked before the device is touched
     device = "cuda" if torch.cuda.is_available() else "cpu"
     w = {k: v.detach().to(device).requires_grad_() for k, v in w.items()}
     first = feed.next()
-    log({"clips": len(clips), "device": device, "seconds": round(time.time() - began, 2)})
+    log({"clips": len(store), "device": device, "seconds": round(time.time() - began, 2)})
     plain, expected, true = warm_up("plain", w, shape, device, first, args)
     for how in filter(None, args.how.split(",")):
         try:
@@ -640,7 +597,7 @@ def train(args):
         log({"step": step, "tokens": tokens, "seconds": round(time.time() - began, 2), **found})
 
     from_here, end = time.time(), began + args.seconds - args.reserve
-    saved, step, tokens, norm = from_here, 0, 0, None
+    saved, step, tokens, waited = from_here, 0, 0, 0.0  # waited: for batches, seconds
     each = args.rows * args.length
     try:
         while True:
@@ -651,7 +608,10 @@ def train(args):
                 break
             step += 1
             f = schedule(step, args.warmup, args.decay, share, args.steps)
-            b = to_device(feed.next(), device)
+            asked = time.time()
+            b = feed.next()
+            waited += time.time() - asked
+            b = to_device(b, device)
             with torch.autocast(device, torch.bfloat16, enabled=args.amp):
                 loss, groups = net.losses(b)
             loss.backward()
@@ -660,9 +620,12 @@ def train(args):
             if step % args.log_every == 0:
                 row = {"step": step, "seconds": round(time.time() - began, 2), "loss": loss.item(),
                        "norm": norm.item(), "rate": round(f, 4), "tokens": tokens,
-                       "tokens_per_s": round(tokens / (time.time() - from_here))}
+                       "tokens_per_s": round(tokens / (time.time() - from_here)),
+                       "waited": round(waited, 2)}
                 where, lo = groups["video_lo"]
                 row["video"] = ((lo + groups["video_hi"][1])[where].mean()).item()
+                apart = groups["apart"][groups["apart"] < 1e4]
+                row["words_apart"] = apart.mean().item()
                 log(row)
             if step % args.sync_every == 0 and device == "cuda":
                 torch.cuda.synchronize()
@@ -674,10 +637,10 @@ def train(args):
 
 
 def score(args):
-    clips = data.read_pack(args.pack)
+    store = data.read_pack(args.pack)
     w = read_weights(args.weights, "cpu")
     net = Network(w, Shape(w), "cpu")
-    val = validation(clips, most=args.most)
+    val = validation(store, most=args.most)
     for k, v in report(net, val, 1, 2688, "cpu", args.amp).items():
         print(k, v, flush=True)
 
@@ -694,7 +657,7 @@ def golden(path):
     shape, r = Shape(w, twin_lm.BASE), GOLDEN
     sequences = [(np.array(i), pos.numpy(), np.array(t), n) for i, pos, t, n in twin_lm.sequences()]
     length = max(len(s[0]) for s in sequences)
-    b = to_device(pack_rows([[s] for s in sequences], length, groups_of(shape)), "cpu")
+    b = to_device(data.pack_rows([[s] for s in sequences], length, groups_of(shape)), "cpu")
     out = {"w." + k: v.detach().bfloat16().clone() for k, v in w.items()}
     net, opt, losses, norms = Network(w, shape, "cpu"), Optimiser(w, r), [], []
     for step in range(1, r["steps"] + 1):
@@ -731,6 +694,7 @@ def arguments():
     v.add_argument("pack")
     v.add_argument("out")
     v.add_argument("--init", help="weights; else the default preset at random")
+    v.add_argument("--shards", help="folder in which further dumps (NAME.st) appear meanwhile")
     v.add_argument("--pieces", type=int, default=2048, help="of the text tokenizer, without --init")
     for name, value in (("seconds", 300.0), ("reserve", 8.0), ("lr", 0.002), ("muon-lr", 0.01),
                         ("weight-decay", 0.05), ("beta1", 0.9), ("beta2", 0.95), ("eps", 1e-8),
