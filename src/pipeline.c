@@ -30,8 +30,8 @@ void rlm_request_defaults(rlm_request *request)
                              .fps_den = 1,
                              .audio = 1,
                              .source = RLM_SOURCE_NONE,
-                             .video = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 4.5f},
-                             .motion = {.temperature = 0.7f, .top_p = 0.9f, .cfg_scale = 1.0f},
+                             .video = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 4.0f},
+                             .motion = {.temperature = 0.8f, .top_p = 0.9f, .cfg_scale = 2.0f},
                              .audio_sampling = {0.9f, 0, 0.9f, 0, 1.0f}};
 }
 

@@ -301,7 +301,7 @@ typedef struct rlm_request {
     int source;           /* kind of clips to imitate: RLM_SOURCE_*; default NONE */
     uint64_t seed;
     /* video: the first code frame, which decides what stands where (default: temperature 0.9, top_p
-     * 0.9, guidance 4.5); motion: code frames that follow pictures (0.7, 0.9, off). */
+     * 0.9, guidance 4); motion: code frames that follow pictures (0.8, 0.9, 2). */
     rlm_sampling video, motion, audio_sampling;
     int backward;              /* rlm_extend: 1: what came before, instead of what follows */
     int reencode;              /* rlm_extend: 1: the source as the tokenizers show it, too */

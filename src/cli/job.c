@@ -53,8 +53,8 @@ static int set_length(cli_job *j)
     return 0;
 }
 
-/* What no option names keeps its default; pictures that follow are never drawn hotter than the
- * first, unless asked for. */
+/* What no option names keeps its default; pictures that follow are never drawn hotter or guided
+ * more than the first, unless asked for. */
 static void set_sampling(rlm_request *r, const cli_args *a)
 {
     const struct {
@@ -75,6 +75,8 @@ static void set_sampling(rlm_request *r, const cli_args *a)
             *options[i].to = (float)options[i].value;
     if (a->motion_temp < 0 && r->motion.temperature > r->video.temperature)
         r->motion.temperature = r->video.temperature;
+    if (a->motion_cfg_scale < 0 && r->motion.cfg_scale > r->video.cfg_scale)
+        r->motion.cfg_scale = r->video.cfg_scale;
     if (a->top_k >= 0)
         r->video.top_k = r->motion.top_k = (int)a->top_k;
 }

@@ -247,8 +247,8 @@ static void shown(void *cookie, const rlm_frames *pictures, int first)
     rlm_clip_free(&sheet);
 }
 
-/* What the wish leaves open keeps its default; pictures that follow are never drawn hotter than the
- * first, unless asked for. */
+/* What the wish leaves open keeps its default; pictures that follow are never drawn hotter or
+ * guided more than the first, unless asked for. */
 static void set_sampling(rlm_request *r, const rlm_wish *w)
 {
     const struct {
@@ -269,6 +269,8 @@ static void set_sampling(rlm_request *r, const rlm_wish *w)
             *wishes[i].to = (float)wishes[i].value;
     if (w->motion_temperature < 0 && r->motion.temperature > r->video.temperature)
         r->motion.temperature = r->video.temperature;
+    if (w->motion_guidance_scale < 0 && r->motion.cfg_scale > r->video.cfg_scale)
+        r->motion.cfg_scale = r->video.cfg_scale;
     if (w->top_k >= 0)
         r->video.top_k = r->motion.top_k = w->top_k;
 }
