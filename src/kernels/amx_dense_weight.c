@@ -60,17 +60,26 @@ static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile,
         _tile_zero(2);
         _tile_zero(3);
     }
-    for (int i = 0; i < chunks; i++, a0 += 512, a1 += 512, b0 += 512, b1 += 512) {
+    _tile_stream_loadd(4, a0, 64); /* passes: leave L1 to B */
+    _tile_loadd(6, b0, 64);
+    _tile_loadd(7, b1, 64);
+    _tile_stream_loadd(5, a1, 64);
+    for (int i = 1; i <= chunks; i++) { /* each tile is loaded behind its last use */
+        bool more = i < chunks;
         for (int l = 0; l < lines; l++, ahead += 32)
             _mm_prefetch((const char *)ahead, _MM_HINT_T1);
-        _tile_stream_loadd(4, a0, 64); /* passes: leave L1 to B */
-        _tile_loadd(6, b0, 64);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b1, 64);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_stream_loadd(5, a1, 64);
+        if (more)
+            _tile_stream_loadd(4, a0 + i * 512, 64);
         _tile_dpbf16ps(2, 5, 6);
+        if (more)
+            _tile_loadd(6, b0 + i * 512, 64);
         _tile_dpbf16ps(3, 5, 7);
+        if (more) {
+            _tile_loadd(7, b1 + i * 512, 64);
+            _tile_stream_loadd(5, a1 + i * 512, 64);
+        }
     }
     _tile_stored(0, acc, 64);
     _tile_stored(1, acc + 256, 64);
