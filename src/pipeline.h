@@ -75,8 +75,8 @@ typedef struct rlm_film {
     rlm_frames made;            /* new ones so far; rgb has room for all */
     int32_t *ids;               /* of one latent frame */
     int past, latents;          /* latent frames that are not sampled; decoded, those included */
-    int skip, most, number;     /* pictures it begins with and others show; with those, all it has;
-                                 * place     of the first new one in the result */
+    int skip, most; /* pictures it begins with and others show; with those, all it has */
+    int number;     /* of the first new one in the result */
 } rlm_film;
 
 /* One call of rlm_generate or rlm_extend. */
@@ -234,6 +234,8 @@ void rlm_film_roll(rlm_job *j, const int32_t *ids, int latents);
 int rlm_film_take(rlm_job *j, const int32_t *ids, int latents, rlm_frames *pictures,
                   rlm_error *err);
 void rlm_film_close(rlm_job *j); /* also when none is open */
+/* The request's preview sees these pictures, the first of them number `number` of the result. */
+void rlm_film_show(rlm_job *j, const rlm_frames *pictures, int number);
 
 /* ---- pipeline_extend.c ----------------------------------------------------------------------- */
 

@@ -45,6 +45,12 @@ void rlm_film_close(rlm_job *j)
     *f = (rlm_film){0};
 }
 
+void rlm_film_show(rlm_job *j, const rlm_frames *pictures, int number)
+{
+    if (j->r->preview && !j->no_preview && !j->r->dry_run && pictures->count)
+        j->r->preview(j->r->preview_cookie, pictures, number);
+}
+
 /* The next latent frame, whose codes are given; whoever watches sees its pictures. */
 static int film_next(rlm_job *j, const int32_t *ids, rlm_error *err)
 {
@@ -56,12 +62,10 @@ static int film_next(rlm_job *j, const int32_t *ids, rlm_error *err)
                                    f->most - first, &f->made, err));
     f->latents++;
     j->report.decode_s += rlm_now() - start;
-    if (!j->r->preview || j->no_preview || j->r->dry_run || f->made.count == had)
-        return 0;
     rlm_frames part = f->made;
     part.count -= had;
     part.rgb += (size_t)had * (size_t)part.height * (size_t)part.width * 3;
-    j->r->preview(j->r->preview_cookie, &part, f->number + had);
+    rlm_film_show(j, &part, f->number + had);
     return 0;
 }
 

@@ -80,6 +80,12 @@ static int finish(rlm_walk *w, const rlm_codes *grid, int past, bool given, rlm_
     w->out.count = at + fresh;
     int code = w->take ? w->take(w->ctx, w, at, fresh, err) : 0;
     w->j->report.decode_s += rlm_now() - start;
+    if (!code && given) { /* nothing was sampled that would have shown them */
+        rlm_frames part = w->out;
+        part.rgb += (size_t)at * (size_t)part.height * (size_t)part.width * 3;
+        part.count = fresh;
+        rlm_film_show(w->j, &part, at);
+    }
     rlm_job_tell(w->j, RLM_STAGE_DECODE, w->out.count, w->frames, 1);
     return code;
 }
