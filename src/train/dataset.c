@@ -107,8 +107,24 @@ static int plan_round(rlm_dataset *d)
     return 0;
 }
 
+/* Of few recordings all may have been drawn for validation: the first then trains. */
+static void leave_one_to_train(rlm_dataset *d)
+{
+    const char *source = NULL;
+    for (int i = 0; i < d->count; i++) {
+        const rlm_item *item = &d->items[i];
+        if (!item->split)
+            return;
+        source = !source && item->split_drawn ? item->source : source;
+    }
+    for (int i = 0; source && i < d->count; i++)
+        if (d->items[i].split_drawn && !strcmp(d->items[i].source, source))
+            d->items[i].split = 0;
+}
+
 static int plan(rlm_dataset *d, rlm_error *err)
 {
+    leave_one_to_train(d);
     free_plan(d);
     d->train = rlm_alloc(((size_t)d->count + 1) * sizeof(int));
     d->val = rlm_alloc(((size_t)d->count + 1) * sizeof(int));
@@ -181,8 +197,10 @@ static void sort_and_unite(rlm_found *f)
 static void split_items(rlm_found *f)
 {
     for (int i = 0; i < f->count; i++)
-        if (f->items[i].split < 0)
+        if (f->items[i].split < 0) {
             f->items[i].split = hash_unit(f->items[i].source) < VALIDATION_SHARE;
+            f->items[i].split_drawn = true;
+        }
 }
 
 int rlm_dataset_open(rlm_dataset *d, const char *const *dirs, int dir_count, const rlm_log *log,

@@ -133,6 +133,7 @@ typedef struct rlm_item {
     int kind;               /* RLM_MEDIA_*, by extension */
     char *text, *text_long; /* captions or NULL */
     int split;              /* 0 train, 1 validation */
+    bool split_drawn;       /* by the hash of its source; nobody named it */
     int has_audio;          /* as declared or found; -1 unknown */
 } rlm_item;
 typedef struct rlm_dataset {
@@ -147,8 +148,8 @@ typedef struct rlm_dataset {
     int round_slots;
 } rlm_dataset;
 /* metadata.jsonl (file_name, text, text_long), manifest.tsv (file, source, path ...) or sidecar
- * .txt; else every readable file. Split: hash of source, about 6 % validation; train/ and test/
- * folders win. */
+ * .txt; else every readable file. Split: hash of source, about 6 % validation (but one recording at
+ * least to train on); train/ and test/ folders win. */
 int rlm_dataset_open(rlm_dataset *d, const char *const *dirs, int dir_count, const rlm_log *log,
                      rlm_error *err);
 void rlm_dataset_free(rlm_dataset *d);

@@ -167,6 +167,31 @@ static void case_dataset_walk(void)
     rlm_free(dir);
 }
 
+/* Recordings r34, r37 and r39 all hash into the validation split. */
+static void case_dataset_few(void)
+{
+    static const char jsonl[] = "{\"file_name\": \"a.mp4\", \"source\": \"r34\"}\n"
+                                "{\"file_name\": \"b.mp4\", \"source\": \"r34\"}\n"
+                                "{\"file_name\": \"c.mp4\", \"source\": \"r37\"}\n"
+                                "{\"file_name\": \"d.wav\", \"source\": \"r39\"}\n";
+    rlm_dataset d;
+    rlm_error err = {0};
+    make_dir("few");
+    write_text("few/a.mp4", "x");
+    write_text("few/b.mp4", "x");
+    write_text("few/c.mp4", "x");
+    write_text("few/d.wav", "x");
+    write_text("few/metadata.jsonl", jsonl);
+    char *dir = path_in("few");
+    const char *dirs[1] = {dir};
+    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == 0);
+    CHECK(d.train_count == 2 && d.val_count == 2 && item_named(&d, "b.mp4")->split == 0);
+    CHECK(rlm_dataset_keep(&d, RLM_MEDIA_AUDIO, false, &err) == 0);
+    CHECK(d.train_count == 1 && d.val_count == 0);
+    rlm_dataset_free(&d);
+    rlm_free(dir);
+}
+
 /* ---- Loader ---- */
 
 static int slow_fill(void *ctx, int64_t index, void *slot)
@@ -352,6 +377,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_dataset_lists);
     TEST_CASE(case_dataset_draws);
     TEST_CASE(case_dataset_walk);
+    TEST_CASE(case_dataset_few);
     TEST_CASE(case_loader_order);
     TEST_CASE(case_journal);
     TEST_CASE(case_recipe);
