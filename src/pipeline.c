@@ -35,6 +35,33 @@ void rlm_request_defaults(rlm_request *request)
                              .audio_sampling = {0.9f, 0, 0.9f, 0, 1.0f}};
 }
 
+void rlm_request_sampling(rlm_request *request, const rlm_sampling_wish *wish)
+{
+    rlm_sampling *video = &request->video, *motion = &request->motion;
+    const struct {
+        float *to;
+        double value;
+    } wishes[] = {{&video->temperature, wish->temperature},
+                  {&motion->temperature, wish->motion_temperature},
+                  {&request->audio_sampling.temperature, wish->audio_temperature},
+                  {&video->top_p, wish->top_p},
+                  {&motion->top_p, wish->top_p},
+                  {&video->min_p, wish->min_p},
+                  {&motion->min_p, wish->min_p},
+                  {&video->cfg_scale, wish->cfg_scale},
+                  {&motion->cfg_scale, wish->motion_cfg_scale},
+                  {&request->audio_sampling.cfg_scale, wish->audio_cfg_scale}};
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
+        if (wishes[i].value >= 0)
+            *wishes[i].to = (float)wishes[i].value;
+    if (wish->motion_temperature < 0 && motion->temperature > video->temperature)
+        motion->temperature = video->temperature;
+    if (wish->motion_cfg_scale < 0 && motion->cfg_scale > video->cfg_scale)
+        motion->cfg_scale = video->cfg_scale;
+    if (wish->top_k >= 0)
+        video->top_k = motion->top_k = wish->top_k;
+}
+
 /* ---- Engine ---------------------------------------------------------------------------------- */
 
 int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options *options, rlm_error *err)

@@ -322,6 +322,14 @@ typedef struct rlm_request {
     void *preview_cookie;
 } rlm_request;
 RLM_API void rlm_request_defaults(rlm_request *request);
+/* What somebody asks of sampling; negative: nothing, the request's value stands. Pictures that
+ * follow are then never drawn hotter or guided more than the first, unless asked for. */
+typedef struct rlm_sampling_wish {
+    double temperature, motion_temperature, audio_temperature, top_p, min_p; /* as rlm_sampling */
+    double cfg_scale, motion_cfg_scale, audio_cfg_scale;
+    int top_k; /* this one, top_p and min_p: of all pictures */
+} rlm_sampling_wish;
+RLM_API void rlm_request_sampling(rlm_request *request, const rlm_sampling_wish *wish);
 /* The request as the JSON object that output and token files carry (docs/FORMATS.md), without what
  * only the program knows: its verb, its files. *json is heap, free with rlm_string_free. */
 RLM_API int rlm_request_settings(const rlm_engine *engine, const rlm_request *request, char **json,

@@ -53,32 +53,18 @@ static int set_length(cli_job *j)
     return 0;
 }
 
-/* What no option names keeps its default; pictures that follow are never drawn hotter or guided
- * more than the first, unless asked for. */
 static void set_sampling(rlm_request *r, const cli_args *a)
 {
-    const struct {
-        float *to;
-        double value;
-    } options[] = {{&r->video.temperature, a->temp},
-                   {&r->motion.temperature, a->motion_temp},
-                   {&r->audio_sampling.temperature, a->audio_temp},
-                   {&r->video.top_p, a->top_p},
-                   {&r->motion.top_p, a->top_p},
-                   {&r->video.min_p, a->min_p},
-                   {&r->motion.min_p, a->min_p},
-                   {&r->video.cfg_scale, a->cfg_scale},
-                   {&r->motion.cfg_scale, a->motion_cfg_scale},
-                   {&r->audio_sampling.cfg_scale, a->audio_cfg_scale}};
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-        if (options[i].value >= 0)
-            *options[i].to = (float)options[i].value;
-    if (a->motion_temp < 0 && r->motion.temperature > r->video.temperature)
-        r->motion.temperature = r->video.temperature;
-    if (a->motion_cfg_scale < 0 && r->motion.cfg_scale > r->video.cfg_scale)
-        r->motion.cfg_scale = r->video.cfg_scale;
-    if (a->top_k >= 0)
-        r->video.top_k = r->motion.top_k = (int)a->top_k;
+    const rlm_sampling_wish wish = {.temperature = a->temp,
+                                    .motion_temperature = a->motion_temp,
+                                    .audio_temperature = a->audio_temp,
+                                    .top_p = a->top_p,
+                                    .min_p = a->min_p,
+                                    .cfg_scale = a->cfg_scale,
+                                    .motion_cfg_scale = a->motion_cfg_scale,
+                                    .audio_cfg_scale = a->audio_cfg_scale,
+                                    .top_k = (int)a->top_k};
+    rlm_request_sampling(r, &wish);
 }
 
 int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)

@@ -39,15 +39,15 @@ static const row rows[] = {
     {"seconds", NULL, NUMBER, AT(seconds), 0.01, 600},
     {"fps", NULL, NUMBER, AT(fps), 1, 120},
     {"seed", NULL, SEED, AT(seed), -1, 9007199254740991.0},
-    {"temperature", NULL, NUMBER, AT(temperature), 0, 10},
-    {"motion_temperature", NULL, NUMBER, AT(motion_temperature), 0, 10},
-    {"audio_temperature", NULL, NUMBER, AT(audio_temperature), 0, 10},
-    {"top_k", NULL, INTEGER, AT(top_k), 0, 262144},
-    {"top_p", NULL, NUMBER, AT(top_p), 0.01, 1},
-    {"min_p", NULL, NUMBER, AT(min_p), 0, 1},
-    {"guidance_scale", "cfg_scale", NUMBER, AT(guidance_scale), 0, 30},
-    {"motion_guidance_scale", "motion_cfg_scale", NUMBER, AT(motion_guidance_scale), 0, 30},
-    {"audio_guidance_scale", "audio_cfg_scale", NUMBER, AT(audio_guidance_scale), 0, 30},
+    {"temperature", NULL, NUMBER, AT(sampling.temperature), 0, 10},
+    {"motion_temperature", NULL, NUMBER, AT(sampling.motion_temperature), 0, 10},
+    {"audio_temperature", NULL, NUMBER, AT(sampling.audio_temperature), 0, 10},
+    {"top_k", NULL, INTEGER, AT(sampling.top_k), 0, 262144},
+    {"top_p", NULL, NUMBER, AT(sampling.top_p), 0.01, 1},
+    {"min_p", NULL, NUMBER, AT(sampling.min_p), 0, 1},
+    {"guidance_scale", "cfg_scale", NUMBER, AT(sampling.cfg_scale), 0, 30},
+    {"motion_guidance_scale", "motion_cfg_scale", NUMBER, AT(sampling.motion_cfg_scale), 0, 30},
+    {"audio_guidance_scale", "audio_cfg_scale", NUMBER, AT(sampling.audio_cfg_scale), 0, 30},
     {"generate_sound", NULL, FLAG, AT(sound), 0, 0},
     {"strict", NULL, FLAG, AT(strict), 0, 0},
     {"no_metadata", NULL, FLAG, AT(no_metadata), 0, 0},
@@ -299,18 +299,8 @@ static int take_fields(rlm_wish *w, const rlm_form *form, int depth, rlm_refusal
 
 static void wish_defaults(rlm_wish *w, int kind)
 {
-    *w = (rlm_wish){.kind = kind,
-                    .seed = -1,
-                    .temperature = -1,
-                    .motion_temperature = -1,
-                    .audio_temperature = -1,
-                    .top_p = -1,
-                    .min_p = -1,
-                    .guidance_scale = -1,
-                    .motion_guidance_scale = -1,
-                    .audio_guidance_scale = -1,
-                    .top_k = -1,
-                    .sound = -1};
+    *w = (rlm_wish){
+        .kind = kind, .seed = -1, .sampling = {-1, -1, -1, -1, -1, -1, -1, -1, -1}, .sound = -1};
 }
 
 int rlm_wish_has(const rlm_wish *w, int role)
@@ -407,7 +397,7 @@ static bool add_row(cJSON *o, const rlm_wish *w, const row *row)
         return number < 0 || (!number && row->at != AT(sound)) ||
                cJSON_AddBoolToObject(o, row->name, number);
     case INTEGER:
-        return number < 0 || (!number && row->at != AT(top_k)) ||
+        return number < 0 || (!number && row->at != AT(sampling.top_k)) ||
                cJSON_AddNumberToObject(o, row->name, number);
     case SEED:
         return rlm_json_integer(o, row->name, *(const int64_t *)at);

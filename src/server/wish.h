@@ -61,10 +61,7 @@ typedef struct rlm_wish {
     int width, height, frames;
     double fps, seconds;
     int64_t seed; /* < 0: random */
-    /* < 0: default */
-    double temperature, motion_temperature, audio_temperature, top_p, min_p;
-    double guidance_scale, motion_guidance_scale, audio_guidance_scale;
-    int top_k;        /* < 0: default */
+    rlm_sampling_wish sampling;
     int sound;        /* -1: default */
     int strict;       /* 1: refuse instead of warn */
     int no_metadata;  /* 1: no settings in the output */

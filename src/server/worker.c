@@ -247,34 +247,6 @@ static void shown(void *cookie, const rlm_frames *pictures, int first)
     rlm_clip_free(&sheet);
 }
 
-/* What the wish leaves open keeps its default; pictures that follow are never drawn hotter or
- * guided more than the first, unless asked for. */
-static void set_sampling(rlm_request *r, const rlm_wish *w)
-{
-    const struct {
-        float *to;
-        double value;
-    } wishes[] = {{&r->video.temperature, w->temperature},
-                  {&r->motion.temperature, w->motion_temperature},
-                  {&r->audio_sampling.temperature, w->audio_temperature},
-                  {&r->video.top_p, w->top_p},
-                  {&r->motion.top_p, w->top_p},
-                  {&r->video.min_p, w->min_p},
-                  {&r->motion.min_p, w->min_p},
-                  {&r->video.cfg_scale, w->guidance_scale},
-                  {&r->motion.cfg_scale, w->motion_guidance_scale},
-                  {&r->audio_sampling.cfg_scale, w->audio_guidance_scale}};
-    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
-        if (wishes[i].value >= 0)
-            *wishes[i].to = (float)wishes[i].value;
-    if (w->motion_temperature < 0 && r->motion.temperature > r->video.temperature)
-        r->motion.temperature = r->video.temperature;
-    if (w->motion_guidance_scale < 0 && r->motion.cfg_scale > r->video.cfg_scale)
-        r->motion.cfg_scale = r->video.cfg_scale;
-    if (w->top_k >= 0)
-        r->video.top_k = r->motion.top_k = w->top_k;
-}
-
 static void fill_request(making *m)
 {
     const rlm_wish *w = m->work->wish;
@@ -291,7 +263,7 @@ static void fill_request(making *m)
     rlm_fps_fraction(w->fps, &r->fps_num, &r->fps_den);
     r->audio = w->sound != 0;
     r->seed = (uint64_t)w->seed;
-    set_sampling(r, w);
+    rlm_request_sampling(r, &w->sampling);
     r->boxes = w->box_count ? w->boxes : NULL;
     r->box_count = w->box_count;
     memcpy(r->outpaint, w->outpaint, sizeof r->outpaint);

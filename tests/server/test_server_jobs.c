@@ -90,12 +90,12 @@ static int submit_wish(rig *g, int64_t seed, const void *data, size_t bytes, cha
                   .frames = 1,
                   .width = 16,
                   .height = 16,
-                  .temperature = -1,
-                  .audio_temperature = -1,
-                  .top_p = -1,
-                  .min_p = -1,
-                  .guidance_scale = -1,
-                  .top_k = -1};
+                  .sampling = {.temperature = -1,
+                               .audio_temperature = -1,
+                               .top_p = -1,
+                               .min_p = -1,
+                               .cfg_scale = -1,
+                               .top_k = -1}};
     if (bytes) {
         w.input_count = 1;
         w.inputs[0] = (rlm_wish_input){.name = "input-0", .data = data, .bytes = bytes};

@@ -191,7 +191,8 @@ static void case_wish_defaults_and_ranges(void)
     CHECK(!wish_of(&w, RLM_WISH_CREATE, "{\"prompt\":\"p\"}", &r));
     CHECK(w.width == 128 && w.height == 128 && w.frames == 17 && w.fps == 8 && w.seed >= 0 &&
           w.sound == 1);
-    CHECK(w.temperature < 0 && w.top_k < 0 && w.task == RLM_TASK_AUTO && !w.warning_count);
+    CHECK(w.sampling.temperature < 0 && w.sampling.top_k < 0 && w.task == RLM_TASK_AUTO &&
+          !w.warning_count);
     rlm_wish_free(&w);
     CHECK(!wish_of(&w, RLM_WISH_CREATE,
                    "{\"prompt\":\"p\",\"seconds\":\"4\",\"size\":\"40x24\",\"seed\":5}", &r));
@@ -241,8 +242,8 @@ static void case_wish_saves_and_loads(void)
     CHECK(!rlm_wish_load(&again, saved, &r));
     cJSON *second = rlm_wish_save(&again);
     CHECK(cJSON_Compare(saved, second, 1));
-    CHECK(again.kind == RLM_WISH_EDIT && again.top_k == 0 && again.temperature == 0 &&
-          again.sound == 0);
+    CHECK(again.kind == RLM_WISH_EDIT && again.sampling.top_k == 0 &&
+          again.sampling.temperature == 0 && again.sound == 0);
     CHECK(again.input_count == 1 && again.warning_count == 1 && again.boxes[1].height == 10);
     cJSON_Delete(saved);
     cJSON_Delete(second);

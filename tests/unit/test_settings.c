@@ -28,6 +28,28 @@ static void case_rates_are_exact(void)
     }
 }
 
+static void case_sampling_wishes(void)
+{
+    rlm_request r, d;
+    rlm_sampling_wish w = {-1, -1, -1, -1, -1, -1, -1, -1, -1};
+    rlm_request_defaults(&d);
+    rlm_request_defaults(&r);
+    rlm_request_sampling(&r, &w);
+    CHECK(!memcmp(&r.video, &d.video, sizeof d.video) &&
+          !memcmp(&r.motion, &d.motion, sizeof d.motion));
+    w.temperature = 0.5;
+    w.cfg_scale = 1;
+    w.top_k = 7;
+    rlm_request_sampling(&r, &w); /* what follows is held below the first */
+    CHECK(r.video.temperature == 0.5f && r.motion.temperature == 0.5f && r.motion.top_k == 7);
+    CHECK(r.video.cfg_scale == 1 && r.motion.cfg_scale == 1);
+    CHECK(r.audio_sampling.temperature == d.audio_sampling.temperature);
+    w.motion_temperature = 2; /* unless asked for */
+    w.motion_cfg_scale = 3;
+    rlm_request_sampling(&r, &w);
+    CHECK(r.motion.temperature == 2 && r.motion.cfg_scale == 3 && r.video.temperature == 0.5f);
+}
+
 static void case_settings_say_what_was_asked(void)
 {
     rlm_engine *engine = NULL;
@@ -65,6 +87,7 @@ int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_rates_are_exact);
+    TEST_CASE(case_sampling_wishes);
     TEST_CASE(case_settings_say_what_was_asked);
     return TEST_END();
 }
