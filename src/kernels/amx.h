@@ -192,8 +192,8 @@ static inline bool rlm_amx_is_linear(const rlm_conv_shape *s)
 }
 
 /* The convolution behind both directions, merged axes: y = product [* act'(slope)] + bias +
- * residual. up: zeros between source positions, plus one ({1, 1, 1} forward). Pointers but x, pack,
- * y may be NULL. */
+ * residual. up: zeros between source positions, plus one ({1, 1, 1} forward, as `saved` wants it: x
+ * as seen, bf16). Pointers but x, pack, y may be NULL. */
 typedef struct rlm_amx_conv {
     int up[3];
     const rlm_prepare *prepare;
@@ -202,6 +202,7 @@ typedef struct rlm_amx_conv {
     const float *bias, *residual, *slope;
     rlm_act act;
     float *y;
+    uint16_t *saved;
 } rlm_amx_conv;
 void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv *c);
 
@@ -212,13 +213,14 @@ void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                           const rlm_weight *w, const float *bias, const float *residual, float *y);
 void rlm_amx_prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
                               const float *x, const rlm_weight *w, const float *bias,
-                              const float *residual, float *y);
+                              const float *residual, float *y, void *saved);
+/* saved: x as seen, [n][t][h][w][cin] bf16. */
+size_t rlm_amx_prepared_saved(const rlm_conv_shape *s);
 void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
                                     const rlm_prepare *prepare, const float *x, const float *dy,
                                     const rlm_weight *w, float *dx, bool add);
-void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s,
-                                      const rlm_prepare *prepare, const float *x, const float *dy,
-                                      float *dw, float *dbias);
+void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
+                                      const float *dy, float *dw, float *dbias);
 void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
                                 const rlm_weight *w, float *dx, bool add);
 void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,

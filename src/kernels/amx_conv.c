@@ -190,6 +190,44 @@ typedef struct box {
     int t, h, w; /* first output */
 } box;
 
+/* Inputs [*lo, *hi) that one box of an axis keeps, so that each is kept once: from where it begins
+ * to read (the first box: from 0) to where the next one does (the last: to the end). */
+static void kept(int first, int len, int out, int stride, int pad, int size, int *lo, int *hi)
+{
+    int end = (first + len) * stride - pad;
+    *lo = first == 0 ? 0 : first * stride - pad;
+    *hi = first + len >= out || end > size ? size : end;
+}
+
+/* One row of the panel, source row `src_row` of all, to where it is kept. */
+static void keep_row(const conv_job *j, const box *b, int64_t src_row, const uint16_t *row)
+{
+    const rlm_conv_shape *s = &j->s;
+    int lo, hi, first = b->w * s->sw - s->pw, c = s->cin;
+    kept(b->w, j->wl, s->ow, s->sw, s->pw, s->w, &lo, &hi);
+    hi = hi < first + j->wp ? hi : first + j->wp;
+    uint16_t *to = j->c.saved + (src_row * s->w + lo) * c;
+    row += (int64_t)(lo - first) * j->cut.cblk;
+    if (j->cut.merged) {
+        memcpy(to, row, (size_t)(hi > lo ? hi - lo : 0) * c * sizeof *to);
+        return;
+    }
+    for (int p = lo; p < hi; p++, row += 32, to += c) {
+        const uint16_t *from = row;
+        for (int i = 0; i < c; i += 32, from += j->plane) {
+            __mmask32 m = c - i < 32 ? (1u << (c - i)) - 1u : 0xffffffffu;
+            _mm512_mask_storeu_epi16(to + i, m, _mm512_load_si512(from));
+        }
+    }
+}
+
+static bool keeps(int at, int first, int len, int out, int stride, int pad, int size)
+{
+    int lo, hi;
+    kept(first, len, out, stride, pad, size, &lo, &hi);
+    return at >= lo && at < hi;
+}
+
 static void fill_panel(const conv_job *j, const box *b, uint16_t *panel, float *room)
 {
     const rlm_conv_shape *s = &j->s;
@@ -202,8 +240,11 @@ static void fill_panel(const conv_job *j, const box *b, uint16_t *panel, float *
             int h = b->h * s->sh + r - s->ph;
             bool inside = in && h >= 0 && h % j->c.up[1] == 0 && h / j->c.up[1] < s->h;
             const float *src = j->c.x + (frame * s->h + h / j->c.up[1]) * s->w * s->cin;
-            fill_row(j, inside ? src : NULL, b->w * s->sw, table,
-                     panel + (int64_t)(f * j->hp + r) * j->wp * j->cut.cblk);
+            uint16_t *row = panel + (int64_t)(f * j->hp + r) * j->wp * j->cut.cblk;
+            fill_row(j, inside ? src : NULL, b->w * s->sw, table, row);
+            if (j->c.saved && inside && keeps(t, b->t, j->tl, s->ot, s->st, s->pt, s->t) &&
+                keeps(h, b->h, j->hl, s->oh, s->sh, s->ph, s->h))
+                keep_row(j, b, frame * s->h + h, row);
         }
     }
 }
@@ -315,6 +356,20 @@ void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv 
     rlm_par_for(par, (int64_t)s->n * j.tb * j.hb * j.wb, 1, box_slice, &j);
 }
 
+/* Some input is read by no output: its place in `saved` would stay as it was. */
+static bool skips(const rlm_conv_shape *s)
+{
+    int reach = (s->kw - 1) * s->dw + 1;
+    return s->kt < s->st || s->kh < s->sh || reach < s->sw ||
+           (s->ot - 1) * s->st - s->pt + s->kt < s->t ||
+           (s->oh - 1) * s->sh - s->ph + s->kh < s->h || (s->ow - 1) * s->sw - s->pw + reach < s->w;
+}
+
+size_t rlm_amx_prepared_saved(const rlm_conv_shape *s)
+{
+    return (size_t)s->n * s->t * s->h * s->w * s->cin * sizeof(uint16_t);
+}
+
 typedef struct copy_job {
     const rlm_prepare *p;
     const float *x;
@@ -367,13 +422,18 @@ rlm_conv_shape rlm_amx_merged(const rlm_conv_shape *shape)
 
 void rlm_amx_prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
                               const float *x, const rlm_weight *w, const float *bias,
-                              const float *residual, float *y)
+                              const float *residual, float *y, void *saved)
 {
+    int64_t row = (int64_t)s->w * s->cin;
     if (!w->pack) { /* nobody's fast path: prepared once, in f32 */
         const float *seen = prepare ? prepared_copy(par, prepare, x) : x;
+        for (int64_t r = 0; saved && r < (int64_t)s->n * s->t * s->h; r++)
+            rlm_amx_to_bf16(seen + r * row, (int)row, (uint16_t *)saved + r * row);
         rlm_blas_conv_forward(par, s, seen, w, bias, residual, y);
         return;
     }
+    if (saved && skips(s))
+        memset(saved, 0, rlm_amx_prepared_saved(s));
     rlm_conv_shape merged = rlm_amx_merged(s);
     rlm_amx_conv c = {.up = {1, 1, 1},
                       .prepare = prepare,
@@ -381,7 +441,8 @@ void rlm_amx_prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_p
                       .pack = w->pack,
                       .bias = bias,
                       .residual = residual,
-                      .y = y};
+                      .y = y,
+                      .saved = saved};
     rlm_amx_conv_run(par, &merged, &c);
 }
 
@@ -392,5 +453,5 @@ void rlm_amx_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
         rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, w->pack, bias, residual,
                      y);
     else
-        rlm_amx_prepared_forward(par, s, NULL, x, w, bias, residual, y);
+        rlm_amx_prepared_forward(par, s, NULL, x, w, bias, residual, y, NULL);
 }

@@ -10,7 +10,6 @@
  * stay in its block of accumulators; blocks are added in fixed order, so results do not depend on
  * the threads. */
 #include "src/kernels/amx_dense_weight.h"
-#include "src/kernels/amx_prepare.h"
 
 enum {
     K_LEAST = 192, /* positions of a slab, where there are as many */
@@ -27,8 +26,9 @@ typedef struct slab_axis {
 
 typedef struct weight_job {
     const rlm_conv_shape *s;
-    const rlm_prepare *prepare; /* or NULL */
-    const float *x, *dy;
+    const uint8_t *x; /* f32, or bf16 if half */
+    bool half;
+    const float *dy;
     float *dw, *dbias;
     rlm_par *par;
     int taps, odd; /* odd: some shift is odd, so B has two copies */
@@ -41,7 +41,7 @@ typedef struct weight_job {
     int co_tiles, ci_tiles; /* in all */
     int co_block, ci_block; /* tiles of a task; co_block even */
     int co_blocks, ci_blocks, slices;
-    size_t b_from, zeros_from, at_from, table_from, room; /* bytes in a worker's scratch: A first */
+    size_t b_from, zeros_from, at_from, room; /* bytes in a worker's scratch: A first */
     const int32_t *shift; /* one a tap: values from the start of its copy, copy included */
     float *acc, *bias;    /* [task][co tile][ci tile * taps + tap][16][16]; [slice][cout] */
 } weight_job;
@@ -164,8 +164,7 @@ static void plan_room(weight_job *j)
     j->b_from = (size_t)j->co_block * k * 32;
     j->zeros_from = j->b_from + (size_t)j->ci_block * (1 + j->odd) * j->b_tile * 2;
     j->at_from = j->zeros_from + rlm_div_up(most + 16, 16) * 16 * sizeof(float);
-    j->table_from = j->at_from + ((size_t)j->positions + k + 2) * sizeof(float *);
-    j->room = j->table_from + (size_t)s->cin * RLM_AMX_TABLE * sizeof(float);
+    j->room = j->at_from + ((size_t)j->positions + k + 2) * sizeof(float *);
     rlm_amx_room(j->par, 1, j->room);
 }
 
@@ -190,9 +189,10 @@ static slab_at slab_of(const weight_job *j, int64_t slab)
 }
 
 /* Rows of x for every position of the B panel; positions outside are `zeros`. */
-static void point_at_x(const weight_job *j, slab_at p, const float *zeros, const float **at)
+static void point_at_x(const weight_job *j, slab_at p, const float *zeros, const void **at)
 {
     const rlm_conv_shape *s = j->s;
+    int64_t bytes = (int64_t)s->cin * (j->half ? 2 : 4);
     for (int phase = 0; phase < j->t.phases * j->h.phases * j->w.phases; phase++) {
         int fw = phase % j->w.phases, fh = phase / j->w.phases % j->h.phases;
         int ft = phase / j->w.phases / j->h.phases;
@@ -204,12 +204,12 @@ static void point_at_x(const weight_job *j, slab_at p, const float *zeros, const
                 int sh = (p.h + h) * s->sh - s->ph + fh;
                 if (sh < 0 || sh >= s->h)
                     continue;
-                const float *row = j->x + ((p.n * s->t + st) * s->h + sh) * (int64_t)s->w * s->cin;
-                const float **to = at + h * j->pitch;
+                const uint8_t *row = j->x + ((p.n * s->t + st) * s->h + sh) * s->w * bytes;
+                const void **to = at + h * j->pitch;
                 for (int w = 0; w < j->w.span; w++) {
                     int sw = (p.w + w) * s->sw - s->pw + fw;
                     if (sw >= 0 && sw < s->w)
-                        to[w] = row + (int64_t)sw * s->cin;
+                        to[w] = row + sw * bytes;
                 }
             }
         }
@@ -217,7 +217,7 @@ static void point_at_x(const weight_job *j, slab_at p, const float *zeros, const
 }
 
 /* Rows of dy for every position of K. */
-static void point_at_dy(const weight_job *j, slab_at p, const float *zeros, const float **at)
+static void point_at_dy(const weight_job *j, slab_at p, const float *zeros, const void **at)
 {
     const rlm_conv_shape *s = j->s;
     for (int t = 0; t < j->runs; t++, at += j->chunks * 32) {
@@ -233,88 +233,80 @@ static void point_at_dy(const weight_job *j, slab_at p, const float *zeros, cons
     }
 }
 
-/* What fill_b turns: a run of positions that share a frame, from the even position `from` on. */
+/* What fill_b turns. */
 typedef struct b_run {
-    const float *const *at, *zeros, *table;
-    int from, count; /* even */
+    const void *const *at; /* rows of x, one a position */
+    int count;             /* positions, even */
     int first, tiles, cin;
     int64_t tile, copy; /* values of a channel tile; of its first copy, 0: there is no second */
     uint16_t *b;
-    __m512 last[64]; /* prepared channels of position from - 1 */
 } b_run;
 
-RLM_INLINE __m512 b_channels(rlm_act act, const b_run *r, int p, int i, __mmask16 m)
+/* Channels from i of a position as b_pair takes them: f32, or bf16 in the lower halves. */
+RLM_INLINE __m512i b_channels(bool half, const void *x, int i, __mmask16 m)
 {
-    if (r->at[p] == r->zeros)
-        return _mm512_setzero_ps();
-    return _mm512_maskz_mov_ps(m, rlm_amx_prepared(act, r->at[p], r->table, r->cin, i, m));
+    if (half)
+        return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, (const uint16_t *)x + i));
+    return _mm512_castps_si512(v_load((const float *)x + i, m));
+}
+
+RLM_INLINE __m512i b_pair(bool half, __m512i low, __m512i high)
+{
+    if (half)
+        return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    return rlm_amx_pair(_mm512_castsi512_ps(low), _mm512_castsi512_ps(high));
 }
 
 /* B: [ci tile][copy][pair][16][2]; four channel tiles at a time. */
-RLM_INLINE void b_run_as(rlm_act act, void *ctx)
+RLM_INLINE void b_run_as(bool half, const b_run *r)
 {
-    b_run *r = ctx;
     for (int c = 0; c < r->tiles; c += 4) {
         int n = r->tiles - c < 4 ? r->tiles - c : 4;
-        __m512 last[4];
-        for (int u = 0; u < n; u++)
-            last[u] = r->last[c + u];
-        for (int p = r->from; p < r->from + r->count; p += 2) {
+        __m512i last[4];
+        for (int p = 0; p < r->count; p += 2) {
             uint16_t *out = r->b + c * r->tile + (int64_t)p * 16;
             for (int u = 0; u < n; u++, out += r->tile) {
                 int i = r->first + (c + u) * 16;
                 __mmask16 m = v_left(r->cin - i);
-                __m512 even = b_channels(act, r, p, i, m), odd = b_channels(act, r, p + 1, i, m);
-                _mm512_store_si512(out, rlm_amx_pair(even, odd));
+                __m512i even = b_channels(half, r->at[p], i, m),
+                        odd = b_channels(half, r->at[p + 1], i, m);
+                _mm512_store_si512(out, b_pair(half, even, odd));
                 if (r->copy && p > 0)
-                    _mm512_store_si512(out + r->copy - 32, rlm_amx_pair(last[u], even));
+                    _mm512_store_si512(out + r->copy - 32, b_pair(half, last[u], even));
                 last[u] = odd;
             }
         }
-        for (int u = 0; u < n; u++)
-            r->last[c + u] = last[u];
+        for (int u = 0; u < n && r->copy; u++) /* ends in nothing */
+            _mm512_store_si512(r->b + (c + u) * r->tile + r->copy + (int64_t)(r->count - 2) * 16,
+                               b_pair(half, last[u], _mm512_setzero_si512()));
     }
 }
 
 /* All of B of a slab, channels from `first`. */
-static void fill_b(const weight_job *j, slab_at place, const float *const *at, const float *zeros,
-                   int first, int tiles, float *room, uint16_t *b)
+static void fill_b(const weight_job *j, const void *const *at, int first, int tiles, uint16_t *b)
 {
-    const rlm_conv_shape *s = j->s;
-    rlm_act act = j->prepare ? j->prepare->norm.act : RLM_ACT_NONE;
     int pairs = j->positions / 2, spare = (int)(j->b_tile / 32) - pairs;
     b_run r = {.at = at,
-               .zeros = zeros,
-               .count = j->plane,
+               .count = j->positions,
                .first = first,
                .tiles = tiles,
-               .cin = s->cin,
+               .cin = j->s->cin,
                .tile = j->b_tile * (1 + j->odd),
                .copy = j->odd ? j->b_tile : 0,
                .b = b};
-    for (int f = 0; f < j->positions / j->plane; f++) {
-        int t = f % j->t.span, phase = f / j->t.span / j->w.phases / j->h.phases;
-        int source = (place.t + t) * s->st - s->pt + phase;
-        bool in = source >= 0 && source < s->t;
-        r.table = in ? rlm_amx_frame_table(j->prepare, place.n * s->t + source, room) : NULL;
-        r.from = f * j->plane;
-        v_by_act(act, b_run_as, &r);
-    }
-    for (int c = 0; c < tiles; c++) { /* the last pair of the second copy ends in nothing */
-        uint16_t *out = b + c * r.tile;
-        memset(out + pairs * 32, 0, (size_t)spare * 64);
-        if (!j->odd)
-            continue;
-        _mm512_store_si512(out + r.copy + (pairs - 1) * 32,
-                           rlm_amx_pair(r.last[c], _mm512_setzero_ps()));
-        memset(out + r.copy + pairs * 32, 0, (size_t)spare * 64);
-    }
+    if (j->half)
+        b_run_as(true, &r);
+    else
+        b_run_as(false, &r);
+    for (int c = 0; c < tiles * (1 + j->odd); c++)
+        memset(b + c * j->b_tile + pairs * 32, 0, (size_t)spare * 64);
 }
 
 /* A: [co tile][chunk][16][32], channels from `first`; bias, if not NULL: += sums over positions. */
-static void fill_a(const weight_job *j, const float *const *at, int first, int tiles, uint16_t *a,
+static void fill_a(const weight_job *j, const void *const *rows, int first, int tiles, uint16_t *a,
                    float *bias)
 {
+    const float *const *at = (const float *const *)rows;
     __m512i r[16];
     int chunks = j->runs * j->chunks;
     for (int k = 0; k < chunks; k++, at += 32)
@@ -403,8 +395,7 @@ static void task(const weight_job *j, int64_t index, int worker)
     uint8_t *room = rlm_par_scratch(j->par, worker, 1, j->room);
     uint16_t *a = (uint16_t *)room, *b = (uint16_t *)(room + j->b_from);
     float *zeros = (float *)(room + j->zeros_from);
-    const float **at = (const float **)(room + j->at_from);
-    float *table = (float *)(room + j->table_from);
+    const void **at = (const void **)(room + j->at_from);
     float *acc = j->acc + index * j->co_block * j->ci_block * j->taps * 256;
     float *bias = j->dbias && cib == 0 ? j->bias + (int64_t)slice * j->s->cout : NULL;
     memset(zeros, 0, j->at_from - j->zeros_from);
@@ -412,7 +403,7 @@ static void task(const weight_job *j, int64_t index, int worker)
     for (int64_t slab = first; slab < last; slab++) {
         slab_at p = slab_of(j, slab);
         point_at_x(j, p, zeros, at);
-        fill_b(j, p, at, zeros, ci0 * 16, ci, table, b);
+        fill_b(j, at, ci0 * 16, ci, b);
         point_at_dy(j, p, zeros, at);
         fill_a(j, at, co0 * 16, co, a, bias);
         if (j->dw)
@@ -454,28 +445,16 @@ static void reduce_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
-                                  const float *dy, float *dw, float *dbias)
-{
-    if (rlm_amx_is_linear(s) && dw)
-        rlm_amx_dense_backward_weight(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, dy, dw,
-                                      dbias);
-    else
-        rlm_amx_prepared_backward_weight(par, s, NULL, x, dy, dw, dbias);
-}
-
-void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *shape,
-                                      const rlm_prepare *prepare, const float *x, const float *dy,
-                                      float *dw, float *dbias)
+/* x: f32, or bf16 if half. */
+static void backward_weight(rlm_par *par, const rlm_conv_shape *shape, const void *x, bool half,
+                            const float *dy, float *dw, float *dbias)
 {
     rlm_conv_shape merged = rlm_amx_merged(shape), *s = &merged;
-    bool framed = prepare && prepare->stats;
-    if (rlm_amx_is_linear(shape) && !framed) {
+    if (rlm_amx_is_linear(shape)) {
         s->w = s->ow = shape->n * shape->t * shape->h * shape->w;
         s->n = s->t = s->ot = s->h = s->oh = 1;
     }
-    weight_job j = {
-        .s = s, .prepare = prepare, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .par = par};
+    weight_job j = {.s = s, .x = x, .half = half, .dy = dy, .dw = dw, .dbias = dbias, .par = par};
     int32_t shift[1024];
     j.taps = s->kt * s->kh * s->kw;
     plan_slabs(&j);
@@ -494,4 +473,20 @@ void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *shape,
     for (int i = 0; i < j.slices && dbias; i++)
         for (int c = 0; c < s->cout; c++)
             dbias[c] += j.bias[(int64_t)i * s->cout + c];
+}
+
+void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
+                                  const float *dy, float *dw, float *dbias)
+{
+    if (rlm_amx_is_linear(s) && dw)
+        rlm_amx_dense_backward_weight(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, dy, dw,
+                                      dbias);
+    else
+        backward_weight(par, s, x, false, dy, dw, dbias);
+}
+
+void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
+                                      const float *dy, float *dw, float *dbias)
+{
+    backward_weight(par, s, saved, true, dy, dw, dbias);
 }

@@ -45,6 +45,7 @@ bool rlm_kernels_amx(rlm_kernels *k)
     k->packs_alone = true;
     k->conv_forward = rlm_amx_conv_forward;
     k->prepared_forward = rlm_amx_prepared_forward;
+    k->prepared_saved = rlm_amx_prepared_saved;
     k->linear_forward = rlm_amx_rows_forward;
     k->linear_quant = rlm_amx_linear_quant;
     rlm_kernels_amx_block(k);

@@ -100,9 +100,10 @@ static void no_conv(rlm_par *par, const rlm_conv_shape *s, const float *x, const
 
 static void no_prepared(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
                         const float *x, const rlm_weight *w, const float *bias,
-                        const float *residual, float *y)
+                        const float *residual, float *y, void *saved)
 {
     (void)par, (void)s, (void)prepare, (void)x, (void)w, (void)bias, (void)residual, (void)y;
+    (void)saved;
 }
 
 static void no_linear(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
@@ -270,6 +271,7 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .pack = no_pack,
         .conv_forward = no_conv,
         .prepared_forward = like->prepared_forward ? no_prepared : NULL,
+        .prepared_saved = like->prepared_saved,
         .linear_forward = no_linear,
         .linear_quant = no_quant,
         .gemm = no_gemm,

@@ -119,7 +119,9 @@ typedef void (*rlm_groupnorm_backward_fn)(rlm_par *par, const rlm_groupnorm_shap
 /* A convolution that prepares its input as it reads it: x stands for act(xhat * gain + bias) with
  * `stats` as groupnorm_forward left them (frames = n * t, hw = h * w, c = cin), or for act(x) where
  * stats is NULL; the padding stays zero. Saves writing the prepared tensor and reading it twice.
- * The gradient of x: conv_backward_data's, then the norm's; behind an activation alone (stats NULL)
+ * saved, if not NULL: prepared_saved(s) bytes aligned to 64, x as the convolution saw it in the
+ * table's own form, which is all that the gradient of the weight needs of x. The gradient of x:
+ * conv_backward_data's, then the norm's; behind an activation alone (stats NULL)
  * prepared_backward_data is both: dx (+)= act'(x) * backward data. Tables without a fused form hold
  * NULL: run the kernels one by one. */
 typedef struct rlm_prepare {
@@ -129,14 +131,15 @@ typedef struct rlm_prepare {
 typedef void (*rlm_prepared_forward_fn)(rlm_par *par, const rlm_conv_shape *s,
                                         const rlm_prepare *prepare, const float *x,
                                         const rlm_weight *w, const float *bias,
-                                        const float *residual, float *y);
+                                        const float *residual, float *y, void *saved);
+typedef size_t (*rlm_prepared_saved_fn)(const rlm_conv_shape *s);
 typedef void (*rlm_prepared_backward_data_fn)(rlm_par *par, const rlm_conv_shape *s,
                                               const rlm_prepare *prepare, const float *x,
                                               const float *dy, const rlm_weight *w, float *dx,
                                               bool add);
 typedef void (*rlm_prepared_backward_weight_fn)(rlm_par *par, const rlm_conv_shape *s,
-                                                const rlm_prepare *prepare, const float *x,
-                                                const float *dy, float *dw, float *dbias);
+                                                const void *saved, const float *dy, float *dw,
+                                                float *dbias);
 
 /* ---- Elementwise --------------------------------------------------------------------------- */
 
@@ -379,6 +382,7 @@ typedef struct rlm_kernels {
     rlm_conv_backward_data_fn conv_backward_data;
     rlm_conv_backward_weight_fn conv_backward_weight;
     rlm_prepared_forward_fn prepared_forward;
+    rlm_prepared_saved_fn prepared_saved;
     rlm_prepared_backward_data_fn prepared_backward_data;
     rlm_prepared_backward_weight_fn prepared_backward_weight;
     rlm_linear_forward_fn linear_forward;

@@ -166,13 +166,10 @@ static void prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
     rlm_free(dh);
 }
 
-static void prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s,
-                                     const rlm_prepare *prepare, const float *x, const float *dy,
-                                     float *dw, float *dbias)
+static void prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
+                                     const float *dy, float *dw, float *dbias)
 {
-    float *seen = rlm_ref_prepare(par, prepare, x);
-    conv_backward_weight(par, s, seen, dy, dw, dbias);
-    rlm_free(seen);
+    conv_backward_weight(par, s, saved, dy, dw, dbias);
 }
 
 /* A linear layer is a 1x1x1 convolution over m positions. */

@@ -250,24 +250,24 @@ static void prepare_rows(void *ctx, int64_t begin, int64_t end, int worker)
         }
 }
 
-float *rlm_ref_prepare(rlm_par *par, const rlm_prepare *p, const float *x)
+/* What a prepared convolution keeps here: x as it saw it, in f32. */
+static size_t prepared_saved(const rlm_conv_shape *s)
 {
-    int64_t rows = (int64_t)p->norm.frames * p->norm.hw;
-    float *y = rlm_alloc((size_t)rows * (size_t)p->norm.c * sizeof *y);
-    if (!y)
-        abort();
-    prepare_job j = {p, x, y};
-    rlm_par_for(par, rows, 64, prepare_rows, &j);
-    return y;
+    return (size_t)s->n * s->t * s->h * s->w * s->cin * sizeof(float);
 }
 
 static void prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
                              const float *x, const rlm_weight *w, const float *bias,
-                             const float *residual, float *y)
+                             const float *residual, float *y, void *saved)
 {
-    float *seen = rlm_ref_prepare(par, prepare, x);
+    float *seen = saved ? saved : rlm_alloc(prepared_saved(s));
+    if (!seen)
+        abort();
+    prepare_job j = {prepare, x, seen};
+    rlm_par_for(par, (int64_t)prepare->norm.frames * prepare->norm.hw, 64, prepare_rows, &j);
     conv_forward(par, s, seen, w, bias, residual, y);
-    rlm_free(seen);
+    if (!saved)
+        rlm_free(seen);
 }
 
 /* ---- Elementwise --------------------------------------------------------------------------- */
@@ -417,6 +417,7 @@ void rlm_kernels_reference(rlm_kernels *k)
     k->rmsnorm_forward = rmsnorm_forward;
     k->groupnorm_forward = groupnorm_forward;
     k->prepared_forward = prepared_forward;
+    k->prepared_saved = prepared_saved;
     k->act_forward = act_forward;
     k->add = add;
     k->axpy = axpy;

@@ -10,7 +10,4 @@ void rlm_kernels_reference_cache(rlm_kernels *k);             /* ref_cache.c */
 void rlm_kernels_reference_quant(rlm_kernels *k);             /* quant.c */
 void rlm_kernels_reference_backward_sequence(rlm_kernels *k); /* ref_backward_sequence.c */
 
-/* ref_forward.c: the tensor that x stands for; rlm_free it. Aborts without memory: a definition. */
-float *rlm_ref_prepare(rlm_par *par, const rlm_prepare *p, const float *x);
-
 #endif

@@ -50,10 +50,10 @@ static void no_prepared_data(rlm_par *par, const rlm_conv_shape *s, const rlm_pr
     (void)par, (void)s, (void)prepare, (void)x, (void)dy, (void)w, (void)dx, (void)add;
 }
 
-static void no_prepared_weight(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
-                               const float *x, const float *dy, float *dw, float *dbias)
+static void no_prepared_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
+                               const float *dy, float *dw, float *dbias)
 {
-    (void)par, (void)s, (void)prepare, (void)x, (void)dy, (void)dw, (void)dbias;
+    (void)par, (void)s, (void)saved, (void)dy, (void)dw, (void)dbias;
 }
 
 static void no_linear_data(rlm_par *par, int m, int n, int k, const float *dy, const rlm_weight *w,

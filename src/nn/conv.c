@@ -117,12 +117,15 @@ static rlm_tensor prepared(rlm_run *run, const rlm_groupnorm *n, const rlm_prepa
     rlm_conv_shape s = conv_shape(c, x, false);
     int64_t shape[5] = {s.n, s.ot, s.oh, s.ow, s.cout};
     rlm_tensor y = residual ? rlm_tensor_after(run, residual) : rlm_tensor_new(run, 5, shape);
+    bool keep = run->tape && c->w->grad;
+    void *saved = keep ? rlm_arena_alloc(run->arena, run->k->prepared_saved(&s)) : NULL;
     run->k->prepared_forward(run->par, &s, p, rlm_f32(x), &c->w->weight,
                              c->bias ? c->bias->data : NULL, residual ? rlm_f32(residual) : NULL,
-                             rlm_f32(&y));
+                             rlm_f32(&y), saved);
     if (run->tape) {
         rlm_record r = {.op = RLM_OP_PREPARED, .layer = c, .in = {*x}, .out = y};
         r.saved[0] = (void *)(uintptr_t)p->stats;
+        r.saved[1] = saved;
         r.u.prepared.conv = s;
         r.u.prepared.norm = p->norm;
         r.u.prepared.layer = n;

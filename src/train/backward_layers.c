@@ -63,7 +63,7 @@ static void prepared_rule(rlm_run *run, const rlm_record *r)
     float *dw = grad_of(c->w), *dgain = n ? grad_of(n->gain) : NULL;
     size_t mark = rlm_arena_mark(run->arena);
     if (dw)
-        run->k->prepared_backward_weight(run->par, s, &p, rlm_f32(x), r->out.grad, dw,
+        run->k->prepared_backward_weight(run->par, s, r->saved[1], r->out.grad, dw,
                                          grad_of(c->bias));
     if (!n) {
         if (x->grad)
