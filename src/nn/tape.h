@@ -8,7 +8,7 @@
 typedef enum rlm_op {
     RLM_OP_LINEAR,    /* in: x [, residual]; layer rlm_linear */
     RLM_OP_CONV,      /* in: x [, residual]; layer rlm_conv; u.conv */
-    RLM_OP_PREPARED,  /* in: x [, residual]; layer rlm_conv; saved: stats or NULL, seen; u.prepared */
+    RLM_OP_PREPARED,  /* in: x [, residual]; layer rlm_conv; saved: stats, seen; u.prepared */
     RLM_OP_RMSNORM,   /* in: x; layer rlm_rmsnorm; saved[0] rstd */
     RLM_OP_GROUPNORM, /* in: x; layer rlm_groupnorm; saved[0] stats; u.groupnorm */
     RLM_OP_ACT,       /* in: x; u.act */
