@@ -121,6 +121,16 @@ static inline void rlm_amx_store(const float *block, int rows, int n, const floa
     }
 }
 
+/* The same sums in bf16, bare. */
+static inline void rlm_amx_store16(const float *block, int rows, int n, uint16_t *y, size_t ldy)
+{
+    __mmask32 m = n < 32 ? (1u << n) - 1u : 0xffffffffu;
+    for (int r = 0; r < rows; r++, block += 32, y += ldy) {
+        __m512bh v = _mm512_cvtne2ps_pbh(_mm512_load_ps(block + 16), _mm512_load_ps(block));
+        _mm512_mask_storeu_epi16(y, m, (__m512i)v);
+    }
+}
+
 /* n f32 -> bf16, round to nearest even. */
 static inline void rlm_amx_to_bf16(const float *x, int n, uint16_t *y)
 {
@@ -193,7 +203,8 @@ static inline bool rlm_amx_is_linear(const rlm_conv_shape *s)
 
 /* The convolution behind both directions, merged axes: y = product [* act'(slope)] + bias +
  * residual. up: zeros between source positions, plus one ({1, 1, 1} forward, as `saved` wants it: x
- * as seen, bf16). Pointers but x, pack, y may be NULL. */
+ * as seen, bf16). y16: instead of y, the bare product in bf16. Other pointers but x and pack may be
+ * NULL. */
 typedef struct rlm_amx_conv {
     int up[3];
     const rlm_prepare *prepare;
@@ -202,7 +213,7 @@ typedef struct rlm_amx_conv {
     const float *bias, *residual, *slope;
     rlm_act act;
     float *y;
-    uint16_t *saved;
+    uint16_t *saved, *y16;
 } rlm_amx_conv;
 void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv *c);
 
@@ -218,7 +229,8 @@ void rlm_amx_prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_p
 size_t rlm_amx_prepared_saved(const rlm_conv_shape *s);
 void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
                                     const rlm_prepare *prepare, const float *x, const float *dy,
-                                    const rlm_weight *w, float *dx, bool add);
+                                    const rlm_weight *w, float *dx, float *dgain, float *dbias,
+                                    bool add, float *room);
 void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
                                       const float *dy, float *dw, float *dbias);
 void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,

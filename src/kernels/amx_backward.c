@@ -2,6 +2,7 @@
  * weight; weight gradients are in amx_conv_weight.c and amx_dense_weight.c. */
 #include "src/kernels/amx_block.h"
 #include "src/kernels/amx_dense_weight.h"
+#include "src/kernels/avx512_norm_backward.h"
 #include "src/kernels/blas.h"
 
 /* The convolution that carries gradients back: reversed, with zeros between strides. */
@@ -48,10 +49,37 @@ void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const flo
         data_run(par, s, &c);
 }
 
+/* Through the convolution, by way of bf16 in `room`, then through the norm. */
+static void norm_data(const rlm_conv_shape *s, norm_back *j, const float *dy, const rlm_weight *w,
+                      float *dgain, float *dbias, float *room)
+{
+    rlm_amx_conv c = {.x = dy, .pack = w->pack_t, .y16 = (uint16_t *)(void *)room};
+    if (w->pack_t)
+        data_run(j->par, s, &c);
+    else
+        rlm_blas_conv_backward_data(j->par, s, dy, w, room, false);
+    j->dy = room;
+    j->half = w->pack_t != NULL;
+    rlm_norm_back(j, dgain, dbias);
+}
+
 void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
                                     const rlm_prepare *prepare, const float *x, const float *dy,
-                                    const rlm_weight *w, float *dx, bool add)
+                                    const rlm_weight *w, float *dx, float *dgain, float *dbias,
+                                    bool add, float *room)
 {
+    if (prepare->stats) {
+        norm_back j = {.s = prepare->norm,
+                       .par = par,
+                       .x = x,
+                       .gain = prepare->gain,
+                       .bias = prepare->bias,
+                       .stats = prepare->stats,
+                       .dx = dx,
+                       .add = add};
+        norm_data(s, &j, dy, w, dgain, dbias, room);
+        return;
+    }
     rlm_amx_conv c = {.x = dy,
                       .pack = w->pack_t,
                       .residual = add ? dx : NULL,

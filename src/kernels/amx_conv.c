@@ -303,6 +303,10 @@ static void multiply(const conv_job *j, const tile *t, int count, int c, float *
     }
     for (int i = 0; i < count; i++) {
         int64_t at = t[i].out * s->cout + c;
+        if (j->c.y16) {
+            rlm_amx_store16(block + i * 512, t[i].rows, n, j->c.y16 + at, s->cout);
+            continue;
+        }
         if (j->c.slope)
             times_slope(j->c.act, t[i].rows, n, j->c.slope + at, s->cout, block + i * 512);
         rlm_amx_store(block + i * 512, t[i].rows, n, j->c.bias ? j->c.bias + c : NULL,
@@ -350,7 +354,7 @@ void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv 
     size_t *off = rlm_par_scratch(par, 0, 2, (size_t)chunks * sizeof *off);
     chunk_offsets(&j, off);
     j.off = off;
-    j.far = v_is_far(c->y, (int64_t)s->n * s->ot * s->oh * s->ow * s->cout, s->cout);
+    j.far = c->y && v_is_far(c->y, (int64_t)s->n * s->ot * s->oh * s->ow * s->cout, s->cout);
     rlm_amx_room(par, 1, j.panel_bytes);
     rlm_amx_room(par, 0, (size_t)s->cin * RLM_AMX_TABLE * sizeof(float));
     rlm_par_for(par, (int64_t)s->n * j.tb * j.hb * j.wb, 1, box_slice, &j);

@@ -1,6 +1,6 @@
 /* AVX-512: gradients of RMS norm and group norm. Gains' gradients are summed per fixed slice and
  * then in slice order: the same for any number of threads. */
-#include "src/kernels/avx512_norm.h"
+#include "src/kernels/avx512_norm_backward.h"
 
 /* out[i] += sum over parts of part[p][i], i in [begin, end): a slice of the last reduction. */
 typedef struct sum_job {
@@ -118,16 +118,6 @@ static void rmsnorm_backward(rlm_par *par, int64_t rows, int c, const float *x, 
 
 /* ---- Group norm ---------------------------------------------------------------------------- */
 
-typedef struct gn_job {
-    rlm_groupnorm_shape s;
-    norm_cut cut;
-    rlm_par *par;
-    const float *x, *gain, *bias, *stats, *dy;
-    float *dx;
-    bool add;
-    float *part; /* [frames][slices][2][c] = sums over rows of dz, dz * xhat */
-} gn_job;
-
 /* Tables of a frame, c floats each: norm_frame_table's four, then rstd * gain, k1, k2 (below). */
 enum { TABLE_SLOPE = 4, TABLE_K1 = 5, TABLE_K2 = 6, TABLES = 7 };
 
@@ -141,11 +131,22 @@ RLM_INLINE __m512 gn_dz(rlm_act act, const float *table, int c, int i, __mmask16
     return _mm512_mul_ps(dy, v_dact(act, _mm512_fmadd_ps(d, slope, v_load(table + 3 * c + i, m))));
 }
 
+/* Values of dy: f32, or bf16 if half. */
+RLM_INLINE __m512 gn_dy(bool half, const void *dy, int64_t at, __mmask16 m)
+{
+    return half ? v_unbf16((const uint16_t *)dy + at, m) : v_load((const float *)dy + at, m);
+}
+
+static const void *gn_dy_at(bool half, const void *dy, int64_t at)
+{
+    return (const uint8_t *)dy + at * (half ? 2 : 4);
+}
+
 enum { SUM_ROWS = 32 }; /* rows that stay in the L1 cache while their channels are summed */
 
 /* Up to four vectors of channels from i over a few rows, sums in registers. */
-RLM_INLINE void sums_block(rlm_act act, int used, const float *x, const float *dy, int rows, int c,
-                           int i, const float *table, float *part, float *keep)
+RLM_INLINE void sums_block(rlm_act act, bool half, int used, const float *x, const void *dy,
+                           int rows, int c, int i, const float *table, float *part, float *keep)
 {
     __m512 sum[4], along[4];
     __mmask16 m[4];
@@ -158,7 +159,7 @@ RLM_INLINE void sums_block(rlm_act act, int used, const float *x, const float *d
         for (int v = 0; v < used; v++) {
             int64_t at = r * c + i + 16 * v;
             __m512 d = _mm512_sub_ps(v_load(x + at, m[v]), v_load(table + i + 16 * v, m[v]));
-            __m512 dz = gn_dz(act, table, c, i + 16 * v, m[v], d, v_load(dy + at, m[v]));
+            __m512 dz = gn_dz(act, table, c, i + 16 * v, m[v], d, gn_dy(half, dy, at, m[v]));
             sum[v] = _mm512_add_ps(sum[v], dz);
             along[v] = _mm512_fmadd_ps(dz, d, along[v]);
             if (keep)
@@ -172,19 +173,21 @@ RLM_INLINE void sums_block(rlm_act act, int used, const float *x, const float *d
 }
 
 /* part = sums over rows of dz, dz * d; keep [rows][c], if not NULL: dz. */
-RLM_INLINE void sums_rows(rlm_act act, const float *x, const float *dy, int64_t rows, int c,
-                          const float *table, float *part, float *keep)
+RLM_INLINE void sums_rows(rlm_act act, bool half, const float *x, const void *dy, int64_t rows,
+                          int c, const float *table, float *part, float *keep)
 {
     memset(part, 0, (size_t)c * 2 * sizeof(float));
     for (int64_t r = 0; r < rows; r += SUM_ROWS) {
         int n = rows - r < SUM_ROWS ? (int)(rows - r) : SUM_ROWS, i = 0;
         float *kept = keep ? keep + r * c : NULL;
+        const float *from = x + r * c;
+        const void *by = gn_dy_at(half, dy, r * c);
         for (; i + 48 < c; i += 64)
-            sums_block(act, 4, x + r * c, dy + r * c, n, c, i, table, part, kept);
+            sums_block(act, half, 4, from, by, n, c, i, table, part, kept);
         for (; i + 16 < c; i += 32)
-            sums_block(act, 2, x + r * c, dy + r * c, n, c, i, table, part, kept);
+            sums_block(act, half, 2, from, by, n, c, i, table, part, kept);
         if (i < c)
-            sums_block(act, 1, x + r * c, dy + r * c, n, c, i, table, part, kept);
+            sums_block(act, half, 1, from, by, n, c, i, table, part, kept);
     }
     for (int i = 0; i < c; i++)
         part[c + i] *= table[c + i];
@@ -192,46 +195,55 @@ RLM_INLINE void sums_rows(rlm_act act, const float *x, const float *dy, int64_t 
 
 /* dx (+)= dz * slope - k1 - d * k2, with slope = rstd gain, k1 = rstd mean(dz gain),
  * k2 = rstd^2 mean(dz gain xhat) per channel. kept: dz instead of dy. */
-RLM_INLINE void dx_rows(rlm_act act, const float *x, const float *dy, float *dx, int64_t rows,
-                        int c, const float *table, bool kept, bool add)
+RLM_INLINE void dx_rows(rlm_act act, bool half, const float *x, const void *dy, float *dx,
+                        int64_t rows, int c, const float *table, bool kept, bool add, bool far)
 {
     const float *k1 = table + TABLE_K1 * c, *k2 = table + TABLE_K2 * c;
-    for (int64_t r = 0; r < rows; r++, x += c, dy += c, dx += c) {
+    for (int64_t r = 0; r < rows; r++, x += c, dx += c) {
         for (int i = 0; i < c; i += 16) {
             __mmask16 m = v_tail(c - i);
             __m512 d = _mm512_sub_ps(v_load(x + i, m), v_load(table + i, m));
-            __m512 dz = v_load(dy + i, m);
+            __m512 dz = gn_dy(half, dy, r * c + i, m);
             if (!kept)
                 dz = gn_dz(act, table, c, i, m, d, dz);
             __m512 s = _mm512_sub_ps(v_load(dx + i, add ? m : 0), v_load(k1 + i, m));
             s = _mm512_fnmadd_ps(d, v_load(k2 + i, m), s);
-            v_store(dx + i, m, _mm512_fmadd_ps(dz, v_load(table + TABLE_SLOPE * c + i, m), s));
+            v_put(far, dx + i, m, _mm512_fmadd_ps(dz, v_load(table + TABLE_SLOPE * c + i, m), s));
         }
     }
 }
 
 /* What one slice needs: sums (dx NULL; keep may take dz), or dx from dy. */
 typedef struct gn_rows {
-    const float *x, *dy;
+    const float *x;
+    const void *dy;
     float *dx, *part, *keep;
     int64_t rows;
     int c;
     const float *table;
-    bool add;
+    bool half, add, far;
 } gn_rows;
+
+RLM_INLINE void gn_rows_of(rlm_act act, bool half, const gn_rows *g)
+{
+    if (g->dx)
+        dx_rows(act, half, g->x, g->dy, g->dx, g->rows, g->c, g->table, false, g->add, g->far);
+    else if (g->keep)
+        sums_rows(act, half, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
+    else
+        sums_rows(act, half, g->x, g->dy, g->rows, g->c, g->table, g->part, NULL);
+}
 
 RLM_INLINE void gn_rows_as(rlm_act act, void *ctx)
 {
     const gn_rows *g = ctx;
-    if (g->dx)
-        dx_rows(act, g->x, g->dy, g->dx, g->rows, g->c, g->table, false, g->add);
-    else if (g->keep)
-        sums_rows(act, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
+    if (g->half)
+        gn_rows_of(act, true, g);
     else
-        sums_rows(act, g->x, g->dy, g->rows, g->c, g->table, g->part, NULL);
+        gn_rows_of(act, false, g);
 }
 
-static float *gn_table(const gn_job *j, int64_t frame, int worker)
+static float *gn_table(const norm_back *j, int64_t frame, int worker)
 {
     int c = j->s.c;
     float *table = rlm_par_scratch(j->par, worker, 0, (size_t)c * TABLES * sizeof(float));
@@ -242,7 +254,7 @@ static float *gn_table(const gn_job *j, int64_t frame, int worker)
 }
 
 /* k1, k2 of a frame [2][c] from its slices' sums; k may be the first slice's sums themselves. */
-static void gn_means(const gn_job *j, int64_t frame, const float *table, float *k)
+static void gn_means(const norm_back *j, int64_t frame, const float *table, float *k)
 {
     const rlm_groupnorm_shape *s = &j->s;
     int c = s->c, width = c / s->groups;
@@ -264,12 +276,15 @@ static void gn_means(const gn_job *j, int64_t frame, const float *table, float *
 }
 
 /* One slice: sums or dx. */
-static void gn_slice(const gn_job *j, int64_t frame, int64_t slice, const float *table, bool sums,
-                     float *keep)
+static void gn_slice(const norm_back *j, int64_t frame, int64_t slice, const float *table,
+                     bool sums, float *keep)
 {
     int c = j->s.c;
     int64_t row = slice * j->cut.rows, at = (frame * j->s.hw + row) * c;
-    gn_rows g = {.x = j->x + at, .dy = j->dy + at, .c = c, .table = table, .add = j->add};
+    gn_rows g = {.x = j->x + at, .c = c, .table = table, .half = j->half};
+    g.add = j->add;
+    g.far = j->far;
+    g.dy = gn_dy_at(j->half, j->dy, at);
     g.rows = j->s.hw - row < j->cut.rows ? j->s.hw - row : j->cut.rows;
     g.dx = sums ? NULL : j->dx + at;
     g.keep = keep ? keep + row * c : NULL;
@@ -277,28 +292,42 @@ static void gn_slice(const gn_job *j, int64_t frame, int64_t slice, const float 
     v_by_act(j->s.act, gn_rows_as, &g);
 }
 
-/* A whole frame stays in the L2 cache; dz is kept there instead of being computed twice. */
+/* A whole frame stays in the L2 cache; dz, if not NULL, is kept there instead of being computed
+ * twice. */
+static void gn_frame(const norm_back *j, int64_t frame, float *dz, int worker)
+{
+    int64_t size = (int64_t)j->s.hw * j->s.c;
+    const void *dy = gn_dy_at(j->half, j->dy, frame * size);
+    float *table = gn_table(j, frame, worker);
+    for (int64_t i = 0; i < j->cut.slices; i++)
+        gn_slice(j, frame, i, table, true, dz);
+    gn_means(j, frame, table, table + (int64_t)TABLE_K1 * j->s.c);
+    if (!j->dx)
+        return;
+    const float *x = j->x + frame * size;
+    float *dx = j->dx + frame * size;
+    if (j->half && !dz)
+        dx_rows(RLM_ACT_NONE, true, x, dy, dx, j->s.hw, j->s.c, table, true, j->add, j->far);
+    else
+        dx_rows(RLM_ACT_NONE, false, x, dz ? dz : dy, dx, j->s.hw, j->s.c, table, true, j->add,
+                j->far);
+}
+
 static void gn_frames_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const gn_job *j = ctx;
+    const norm_back *j = ctx;
     int64_t size = (int64_t)j->s.hw * j->s.c;
     float *dz = NULL;
     if (j->dx && j->s.act != RLM_ACT_NONE)
         dz = rlm_par_scratch(j->par, worker, 1, (size_t)size * sizeof(float));
-    for (int64_t frame = begin; frame < end; frame++) {
-        float *table = gn_table(j, frame, worker);
-        for (int64_t i = 0; i < j->cut.slices; i++)
-            gn_slice(j, frame, i, table, true, dz);
-        gn_means(j, frame, table, table + (int64_t)TABLE_K1 * j->s.c);
-        if (j->dx)
-            dx_rows(RLM_ACT_NONE, j->x + frame * size, dz ? dz : j->dy + frame * size,
-                    j->dx + frame * size, j->s.hw, j->s.c, table, true, j->add);
-    }
+    for (int64_t frame = begin; frame < end; frame++)
+        gn_frame(j, frame, dz, worker);
+    v_far_end(j->far);
 }
 
 static void gn_sums_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const gn_job *j = ctx;
+    const norm_back *j = ctx;
     const float *table = NULL;
     for (int64_t i = begin; i < end; i++) {
         if (!table || i % j->cut.slices == 0)
@@ -310,7 +339,7 @@ static void gn_sums_fn(void *ctx, int64_t begin, int64_t end, int worker)
 /* Sums of a frame's slices -> its k1, k2, in place of its first slice's sums. */
 static void gn_means_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const gn_job *j = ctx;
+    const norm_back *j = ctx;
     for (int64_t frame = begin; frame < end; frame++)
         gn_means(j, frame, gn_table(j, frame, worker),
                  j->part + frame * j->cut.slices * 2 * j->s.c);
@@ -318,7 +347,7 @@ static void gn_means_fn(void *ctx, int64_t begin, int64_t end, int worker)
 
 static void gn_dx_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const gn_job *j = ctx;
+    const norm_back *j = ctx;
     float *table = NULL;
     int c = j->s.c;
     for (int64_t i = begin; i < end; i++) {
@@ -330,36 +359,44 @@ static void gn_dx_fn(void *ctx, int64_t begin, int64_t end, int worker)
         }
         gn_slice(j, frame, i % j->cut.slices, table, false, NULL);
     }
+    v_far_end(j->far);
+}
+
+void rlm_norm_back(norm_back *j, float *dgain, float *dbias)
+{
+    const rlm_groupnorm_shape *s = &j->s;
+    j->cut = norm_cut_of(j->par, s, 2);
+    int64_t c = s->c, slices = s->frames * j->cut.slices;
+    if (slices <= 0)
+        return;
+    j->far = !j->add && v_is_far(j->dx, (int64_t)s->frames * s->hw * c, c);
+    j->part = rlm_par_scratch(j->par, 0, 3, (size_t)slices * (size_t)c * 2 * sizeof(float));
+    if (j->cut.by_frame)
+        rlm_par_for(j->par, s->frames, v_row_grain(s->hw * c), gn_frames_fn, j);
+    else
+        rlm_par_for(j->par, slices, 2, gn_sums_fn, j);
+    sum_parts(j->par, slices, 2 * c, j->part, s->c, dbias);
+    sum_parts(j->par, slices, 2 * c, j->part + c, s->c, dgain);
+    if (j->dx && !j->cut.by_frame) {
+        rlm_par_for(j->par, s->frames, 1, gn_means_fn, j);
+        rlm_par_for(j->par, slices, 2, gn_dx_fn, j);
+    }
 }
 
 static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
                                const float *gain, const float *bias, const float *stats,
                                const float *dy, float *dx, float *dgain, float *dbias, bool add)
 {
-    gn_job j = {.s = *s,
-                .add = add,
-                .par = par,
-                .x = x,
-                .gain = gain,
-                .bias = bias,
-                .stats = stats,
-                .dy = dy,
-                .dx = dx};
-    j.cut = norm_cut_of(par, s, 2);
-    int64_t slices = s->frames * j.cut.slices;
-    if (slices <= 0)
-        return;
-    j.part = rlm_par_scratch(par, 0, 3, (size_t)slices * (size_t)s->c * 2 * sizeof(float));
-    if (j.cut.by_frame)
-        rlm_par_for(par, s->frames, v_row_grain((int64_t)s->hw * s->c), gn_frames_fn, &j);
-    else
-        rlm_par_for(par, slices, 2, gn_sums_fn, &j);
-    sum_parts(par, slices, 2 * (int64_t)s->c, j.part, s->c, dbias);
-    sum_parts(par, slices, 2 * (int64_t)s->c, j.part + s->c, s->c, dgain);
-    if (dx && !j.cut.by_frame) {
-        rlm_par_for(par, s->frames, 1, gn_means_fn, &j);
-        rlm_par_for(par, slices, 2, gn_dx_fn, &j);
-    }
+    norm_back j = {.s = *s,
+                   .add = add,
+                   .par = par,
+                   .x = x,
+                   .gain = gain,
+                   .bias = bias,
+                   .stats = stats,
+                   .dy = dy,
+                   .dx = dx};
+    rlm_norm_back(&j, dgain, dbias);
 }
 
 void rlm_avx512_norm_backward(rlm_kernels *k)

@@ -120,10 +120,10 @@ typedef void (*rlm_groupnorm_backward_fn)(rlm_par *par, const rlm_groupnorm_shap
  * `stats` as groupnorm_forward left them (frames = n * t, hw = h * w, c = cin), or for act(x) where
  * stats is NULL; the padding stays zero. Saves writing the prepared tensor and reading it twice.
  * saved, if not NULL: prepared_saved(s) bytes aligned to 64, x as the convolution saw it in the
- * table's own form, which is all that the gradient of the weight needs of x. The gradient of x:
- * conv_backward_data's, then the norm's; behind an activation alone (stats NULL)
- * prepared_backward_data is both: dx (+)= act'(x) * backward data. Tables without a fused form hold
- * NULL: run the kernels one by one. */
+ * table's own form, which is all that the gradient of the weight needs of x. backward_data: of x
+ * (behind a norm dx may be NULL), and += of gain and bias (NULL: none), as conv_backward_data and
+ * then groupnorm_backward or act_backward. room: behind a norm as many floats as x has, aligned to
+ * 64, lost. Tables without a fused form hold NULL: run the kernels one by one. */
 typedef struct rlm_prepare {
     rlm_groupnorm_shape norm; /* norm.act in both cases */
     const float *stats, *gain, *bias;
@@ -136,7 +136,7 @@ typedef size_t (*rlm_prepared_saved_fn)(const rlm_conv_shape *s);
 typedef void (*rlm_prepared_backward_data_fn)(rlm_par *par, const rlm_conv_shape *s,
                                               const rlm_prepare *prepare, const float *x,
                                               const float *dy, const rlm_weight *w, float *dx,
-                                              bool add);
+                                              float *dgain, float *dbias, bool add, float *room);
 typedef void (*rlm_prepared_backward_weight_fn)(rlm_par *par, const rlm_conv_shape *s,
                                                 const void *saved, const float *dy, float *dw,
                                                 float *dbias);

@@ -152,20 +152,6 @@ static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const fl
         column_sum(par, (int64_t)s->n * s->ot * s->oh * s->ow, s->cout, dy, dbias);
 }
 
-static void prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
-                                   const rlm_prepare *prepare, const float *x, const float *dy,
-                                   const rlm_weight *w, float *dx, bool add)
-{
-    int64_t count = (int64_t)s->n * s->t * s->h * s->w * s->cin;
-    float *dh = rlm_alloc((size_t)count * sizeof *dh);
-    if (!dh)
-        abort();
-    conv_backward_data(par, s, dy, w, dh, false);
-    for (int64_t i = 0; i < count; i++)
-        add_to(dx + i, dh[i] * ref_act_slope(prepare->norm.act, x[i]), add);
-    rlm_free(dh);
-}
-
 static void prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
                                      const float *dy, float *dw, float *dbias)
 {
@@ -339,6 +325,27 @@ static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const
         rlm_par_for(par, (int64_t)s->frames * s->groups, 1, groupnorm_data, &j);
     if (dgain || dbias)
         rlm_par_for(par, s->c, 16, groupnorm_channels, &j);
+}
+
+static void prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
+                                   const rlm_prepare *prepare, const float *x, const float *dy,
+                                   const rlm_weight *w, float *dx, float *dgain, float *dbias,
+                                   bool add, float *room)
+{
+    int64_t count = (int64_t)s->n * s->t * s->h * s->w * s->cin;
+    if (prepare->stats) {
+        conv_backward_data(par, s, dy, w, room, false);
+        groupnorm_backward(par, &prepare->norm, x, prepare->gain, prepare->bias, prepare->stats,
+                           room, dx, dgain, dbias, add);
+        return;
+    }
+    float *dh = rlm_alloc((size_t)count * sizeof *dh);
+    if (!dh)
+        abort();
+    conv_backward_data(par, s, dy, w, dh, false);
+    for (int64_t i = 0; i < count; i++)
+        add_to(dx + i, dh[i] * ref_act_slope(prepare->norm.act, x[i]), add);
+    rlm_free(dh);
 }
 
 /* ---- Elementwise --------------------------------------------------------------------------- */

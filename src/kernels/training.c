@@ -45,9 +45,10 @@ static void no_conv_weight(rlm_par *par, const rlm_conv_shape *s, const float *x
 
 static void no_prepared_data(rlm_par *par, const rlm_conv_shape *s, const rlm_prepare *prepare,
                              const float *x, const float *dy, const rlm_weight *w, float *dx,
-                             bool add)
+                             float *dgain, float *dbias, bool add, float *room)
 {
     (void)par, (void)s, (void)prepare, (void)x, (void)dy, (void)w, (void)dx, (void)add;
+    (void)dgain, (void)dbias, (void)room;
 }
 
 static void no_prepared_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,

@@ -61,25 +61,17 @@ static void prepared_rule(rlm_run *run, const rlm_record *r)
                      .gain = n && n->gain ? n->gain->data : NULL,
                      .bias = n && n->bias ? n->bias->data : NULL};
     float *dw = grad_of(c->w), *dgain = n ? grad_of(n->gain) : NULL;
+    float *dbias = n ? grad_of(n->bias) : NULL;
     size_t mark = rlm_arena_mark(run->arena);
     if (dw)
         run->k->prepared_backward_weight(run->par, s, r->saved[1], r->out.grad, dw,
                                          grad_of(c->bias));
-    if (!n) {
-        if (x->grad)
-            run->k->prepared_backward_data(run->par, s, &p, rlm_f32(x), r->out.grad, &c->w->weight,
-                                           x->grad, rlm_grad_adds(x));
-        pass_through(run, &r->in[1], &r->out);
-        return;
-    }
-    int64_t count = rlm_tensor_count(x);
-    float *dh = rlm_arena_alloc(run->arena, rlm_size_mul((size_t)count, sizeof *dh));
+    size_t count = n ? (size_t)rlm_tensor_count(x) : 0;
+    float *room = rlm_arena_alloc(run->arena, rlm_size_mul(count, sizeof *room));
     if (x->grad || dgain)
-        run->k->conv_backward_data(run->par, s, r->out.grad, &c->w->weight, dh, false);
+        run->k->prepared_backward_data(run->par, s, &p, rlm_f32(x), r->out.grad, &c->w->weight,
+                                       x->grad, dgain, dbias, x->grad && rlm_grad_adds(x), room);
     pass_through(run, &r->in[1], &r->out);
-    if (x->grad || dgain)
-        run->k->groupnorm_backward(run->par, &p.norm, rlm_f32(x), p.gain, p.bias, p.stats, dh,
-                                   x->grad, dgain, grad_of(n->bias), rlm_grad_adds(x));
     rlm_arena_rewind(run->arena, mark);
 }
 

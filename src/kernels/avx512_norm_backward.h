@@ -1,0 +1,25 @@
+/* The gradient of group norm as a job, for groupnorm_backward and for convolutions that end in it:
+ * they have their gradient in bf16. */
+#ifndef RLM_KERNELS_AVX512_NORM_BACKWARD_H
+#define RLM_KERNELS_AVX512_NORM_BACKWARD_H
+
+#include "src/kernels/avx512_norm.h"
+
+typedef struct norm_back {
+    rlm_groupnorm_shape s;
+    rlm_par *par;
+    const float *x, *gain, *bias, *stats;
+    const void *dy; /* [frames][hw][c], f32, or bf16 if half */
+    bool half;
+    float *dx; /* or NULL: only the gradients of gain and bias */
+    bool add;
+    /* rlm_norm_back's own: */
+    norm_cut cut;
+    bool far;    /* dx is written past the caches */
+    float *part; /* [frames][slices][2][c] = sums over rows of dz, dz * xhat */
+} norm_back;
+
+/* dgain, dbias (+=) may be NULL. */
+void rlm_norm_back(norm_back *j, float *dgain, float *dbias);
+
+#endif
