@@ -111,12 +111,20 @@ RLM_INLINE __m512 v_exp2_16(__mmask16 m, __m512 x)
     return _mm512_maskz_scalef_ps(m, p, x); /* 2^floor(x) */
 }
 
-/* 1 / (1 + e^-x), accurate in both tails: e^-|x| never overflows. */
+/* 1 / (1 + e^-x), accurate in both tails (0 where it is below 1e-38); keeps NaN. e^-x = 2^u =
+ * 2^floor(u) 2^r, relative error 1e-7 of 2^r and 4e-8 |u| of u. */
 RLM_INLINE __m512 v_sigmoid(__m512 x)
 {
-    __m512 e = v_exp(_mm512_or_ps(x, v_set(-0.0f)));
-    __m512 r = v_rcp(_mm512_add_ps(v_set(1.0f), e));
-    return _mm512_mask_mul_ps(r, _mm512_movepi32_mask(_mm512_castps_si512(x)), r, e);
+    __m512 u = _mm512_mul_ps(x, v_set(-1.44269504f)), one = v_set(1.0f);
+    __mmask16 m = _mm512_cmp_ps_mask(u, v_set(126.0f), _CMP_NGE_UQ);
+    __m512 r = _mm512_reduce_ps(u, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); /* [0, 1) */
+    __m512 p = v_set(1.8775767e-3f);
+    p = _mm512_fmadd_ps(p, r, v_set(8.9893406e-3f));
+    p = _mm512_fmadd_ps(p, r, v_set(5.5826318e-2f));
+    p = _mm512_fmadd_ps(p, r, v_set(2.4015361e-1f));
+    p = _mm512_fmadd_ps(p, r, v_set(6.9315308e-1f));
+    p = _mm512_fmadd_ps(p, r, v_set(0.99999994f));
+    return _mm512_maskz_mov_ps(m, v_rcp(_mm512_add_ps(one, _mm512_scalef_ps(p, u))));
 }
 
 /* tanh; a Taylor series near 0, where 1 - 2 / (e^2x + 1) would cancel. */
