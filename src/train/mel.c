@@ -9,10 +9,12 @@
  * every frame alike, whatever the crop, and let no single band rule. Zeros around a clip let every
  * sample be seen by as many frames.
  *
- * As a score: 64 bands at every scale, hop s / 4. To train: hop s / 2 and s / 8 bands, at most 128,
- * as in the Descript codec (arXiv 2306.06546): short windows hear when, in few bands, long ones
- * hear which harmonic. In 64 bands a window of 64 samples would ask for the fine structure of
- * noise, which no code of 2 kbit/s can give, and drown what can be learnt.
+ * As a score: 64 bands at every scale, hop s / 4. To train: hop s / 2, s / 8 bands in windows below
+ * 256 and s / 4, at most 256, from there on (the Descript codec, arXiv 2306.06546, has s / 8):
+ * short windows hear when, in few bands, long ones hear which harmonic. In 64 bands a window of 64
+ * samples would ask for the fine structure of noise, which no code of 2 kbit/s can give, and drown
+ * what can be learnt. The linear part is small for most bands and rules the loud ones, which are
+ * the harmonics of a voice: a weight of 0.3 leaves them to chance.
  *
  * A scale is a chain of linear maps around two elementwise steps, so its gradient is the same chain
  * transposed. Real frames go two by two into the lanes of the complex transform, one as real and
@@ -29,14 +31,15 @@ enum {
     SCALES = 6,
     FIRST_WINDOW = 64,
     SCORE_MELS = 64,
-    MOST_MELS = 128,
+    FINE_WINDOW = 256, /* the first with s / 4 bands */
+    MOST_MELS = 256,
     CHUNK_FLOATS = 1 << 19,
     LANES = RLM_FFT_LANES,
     PAIRED = 2 * LANES
 };
 static const double PI = 3.14159265358979323846;
-static const float LINEAR = 0.3f;
-static const float FLOOR = 1e-3f; /* -60 dB: what is quieter need not be matched */
+static const float LINEAR[2] = {0.3f, 10.0f}; /* by rlm_mel_use */
+static const float FLOOR = 1e-3f;             /* -60 dB: what is quieter need not be matched */
 
 /* Loops over the lanes of a block gain from the widest registers the machine has. */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -98,14 +101,18 @@ static void fill_window(scale *s)
         s->hann[i] = (float)((0.5 - 0.5 * cos(2 * PI * i / s->window)) / sqrt(energy));
 }
 
+static int train_mels(int window)
+{
+    int mels = window < FINE_WINDOW ? window / 8 : window / 4;
+    return mels < MOST_MELS ? mels : MOST_MELS;
+}
+
 static bool scale_new(scale *s, int window, const rlm_mel *m)
 {
     s->window = window;
     s->hop = window / (m->use == RLM_MEL_SCORE ? 4 : 2);
     s->bins = window / 2 + 1;
-    s->mels = m->use == RLM_MEL_SCORE  ? SCORE_MELS
-              : window / 8 < MOST_MELS ? window / 8
-                                       : MOST_MELS;
+    s->mels = m->use == RLM_MEL_SCORE ? SCORE_MELS : train_mels(window);
     s->frames = (m->samples + window - s->hop + s->hop - 1) / s->hop;
     int64_t all = ((int64_t)s->frames * m->batch + PAIRED - 1) / PAIRED * PAIRED;
     s->rows = CHUNK_FLOATS / window;
@@ -306,14 +313,15 @@ static void compare_mels(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     const chunk *c = ctx;
     int mels = c->s->mels;
+    float linear = LINEAR[c->m->use];
     for (int64_t r = begin; r < end; r++) {
         const float *a = c->m->mel + r * mels;
         float *t = c->m->mel + (c->width + r) * mels;
         double sum = 0;
         for (int i = 0; i < mels; i++) {
             float sign = (float)((a[i] > t[i]) - (a[i] < t[i]));
-            sum += LINEAR * fabsf(a[i] - t[i]) + fabsf(logf((a[i] + FLOOR) / (t[i] + FLOOR)));
-            t[i] = c->weight * sign * (LINEAR + 1.0f / (a[i] + FLOOR));
+            sum += linear * fabsf(a[i] - t[i]) + fabsf(logf((a[i] + FLOOR) / (t[i] + FLOOR)));
+            t[i] = c->weight * sign * (linear + 1.0f / (a[i] + FLOOR));
         }
         c->m->row_loss[r] = sum;
     }

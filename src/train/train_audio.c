@@ -18,9 +18,10 @@
 enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LOADER_DEPTH = 4 };
 static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
 static const float FEATURE_WEIGHT = 4.0f;
-/* Of the wave loss, before and after the quantiser joins: it teaches phase first; at 2 kbit/s much
- * of the phase is lost, and insisting would only make the sound duller. */
-static const float WAVE_WEIGHT[2] = {2.0f, 0.5f};
+/* Of the wave loss, before and after the quantiser joins. The second makes the codes carry the
+ * phase of low partials, without which a voice has no pitch: the decoder has no memory to go on
+ * with a phase of its own. */
+static const float WAVE_WEIGHT[2] = {2.0f, 8.0f};
 static const float CRITIC_RATIO = 0.2f; /* size of the critics' gradient to that of the rest */
 static const int CRITIC_ALONE =
     100; /* steps in which new critics only learn: nobody follows a fool */

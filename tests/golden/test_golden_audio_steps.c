@@ -10,7 +10,7 @@ static const char *const START = "tests/golden/audio_tiny.safetensors";
 static const char *const STEPS = "tests/golden/audio_steps.safetensors";
 enum { COUNT = 12, CLIPS = 2, WIDTH = 3200, LOSSES = 4 };
 static const size_t SCRATCH = (size_t)64 << 20;
-static const float WAVE_WEIGHT = 0.5f;
+static const float WAVE_WEIGHT = 8.0f;
 static const rlm_recipe RECIPE = {.steps = 1000,
                                   .batch = CLIPS,
                                   .accumulate = 1,

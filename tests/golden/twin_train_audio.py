@@ -30,6 +30,7 @@ from twin_critics import Critics, Flat
 
 SHARES = dict(speech=0.56, music=0.16, effects=0.13, world=0.15)
 COMMIT, CENTRE = 0.25, 0.1
+LINEAR = 10  # weight of the mel loss's linear part
 BOOK_DECAY, DEAD, BORN = 0.99, 0.1, 0.4
 
 
@@ -264,12 +265,12 @@ class Quantiser:
 # ---- Losses ----
 
 class Mel:
-    """mel.c as it trains: windows 64 .. 2048, hop a half, s / 8 bands, at most 128."""
+    """mel.c as it trains: windows 64 .. 2048, hop a half, s / 8 bands below 256, then s / 4, at most 256."""
 
     def __init__(self, device, rate=16000):
         self.scales = []
         for s in (64, 128, 256, 512, 1024, 2048):
-            mels = min(s // 8, 128)
+            mels = s // 8 if s < 256 else min(s // 4, 256)
             hann = torch.hann_window(s, dtype=torch.double) / math.sqrt(0.375 * s)
             edge = 700 * (10 ** (2595 * math.log10(1 + rate / 1400) * torch.arange(
                 mels + 2, dtype=torch.double) / (mels + 1) / 2595) - 1)
@@ -290,7 +291,7 @@ class Mel:
             z = torch.view_as_real(torch.fft.rfft(z * hann))
             m = (z.square().sum(-1) + 1e-20).sqrt() @ filters
             a, b = m[:n], m[n:]
-            total = total + 0.3 * (a - b).abs().mean()
+            total = total + LINEAR * (a - b).abs().mean()
             total = total + ((a + 1e-3) / (b + 1e-3)).log().abs().mean()
         return total / len(self.scales)
 
@@ -578,7 +579,7 @@ def train(o):
 # ---- Steps to replay ----
 
 GOLDEN = dict(steps=12, clips=2, width=3200, lr=5e-4, betas=(0.9, 0.95), eps=1e-8, decay=0.01,
-              clip=1.0, wave=0.5)
+              clip=1.0, wave=8.0)
 
 
 def golden_wave(step):
