@@ -129,5 +129,6 @@ bool rlm_kernels_amx_backward(rlm_kernels *k)
     k->linear_backward_weight = rlm_amx_linear_backward_weight;
     rlm_kernels_amx_attention_backward(k);
     rlm_kernels_amx_block_backward(k);
+    rlm_kernels_amx_muon(k);
     return true;
 }

@@ -19,7 +19,8 @@ void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const flo
 void rlm_amx_mlp(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
                  const rlm_weight *up, const rlm_weight *down, float *y, uint16_t *keep);
 
-/* amx_block_backward.c */
+/* amx_block_backward.c, amx_muon.c */
 void rlm_kernels_amx_block_backward(rlm_kernels *k);
+void rlm_kernels_amx_muon(rlm_kernels *k);
 
 #endif

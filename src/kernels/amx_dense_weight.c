@@ -88,19 +88,25 @@ static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile,
 }
 
 /* One tile of sums [16][16], channels from a and b on, into dw. */
-static void add_tile(const dense_weight *w, const float *acc, int a, int b)
+static void add_tile(const dense_weight *w, bool turned, const float *acc, int a, int b)
 {
     __m512i r[16];
-    int rows = w->turned ? w->k - b : w->n - a, columns = w->turned ? w->n - a : w->k - b;
-    int64_t pitch = w->turned ? w->n : w->k;
-    float *dw = w->dw + (w->turned ? b * pitch + a : a * pitch + b);
+    int rows = turned ? w->k - b : w->n - a, columns = turned ? w->n - a : w->k - b;
+    int64_t pitch = turned ? w->n : w->k;
+    float *dw = w->dw + (turned ? b * pitch + a : a * pitch + b);
     __mmask16 m = v_left(columns);
     for (int i = 0; i < 16; i++)
         r[i] = _mm512_load_si512(acc + i * 16);
-    if (w->turned)
+    if (turned)
         v_transpose16(r);
     for (int i = 0; i < 16 && i < rows; i++, dw += pitch)
         v_store(dw, m, _mm512_add_ps(v_load(dw, m), _mm512_castsi512_ps(r[i])));
+}
+
+/* The first tile of A, of those from a0 on, that B's tiles from b on (an even number) meet. */
+static int first_of(const dense_weight *w, int a0, int b)
+{
+    return w->gram && b > a0 ? b - a0 : 0;
 }
 
 static void block(const weight_job *j, const dense_weight *w, int index, float *acc)
@@ -119,7 +125,7 @@ static void block(const weight_job *j, const dense_weight *w, int index, float *
         b += (size_t)b0 * tile;
         int chunks = (int)(tile / 512), lines = rlm_div_up(64, a_count);
         for (int q = 0; q < b_count; q += 2) /* the next two tiles of B: 64 lines a chunk */
-            for (int p = 0; p < a_count; p += 2)
+            for (int p = first_of(w, a0, b0 + q); p < a_count; p += 2)
                 multiply(a + (size_t)p * tile, b + (size_t)q * tile, tile, chunks, slab > 0,
                          acc + (size_t)p * row + (size_t)q * 256, row,
                          b + (size_t)(q + 2) * tile + (size_t)(p / 2 * chunks * lines) * 32,
@@ -127,7 +133,12 @@ static void block(const weight_job *j, const dense_weight *w, int index, float *
     }
     for (int i = 0; i < a_count * b_count; i++) {
         int p = w->turned ? i % a_count : i / b_count, q = w->turned ? i / a_count : i % b_count;
-        add_tile(w, acc + (size_t)p * row + (size_t)q * 256, (a0 + p) * 16, (b0 + q) * 16);
+        const float *sums = acc + (size_t)p * row + (size_t)q * 256;
+        if (p < first_of(w, a0, (b0 + q) & ~1))
+            continue;
+        add_tile(w, w->turned, sums, (a0 + p) * 16, (b0 + q) * 16);
+        if (w->gram && (a0 + p) / 2 > (b0 + q) / 2)
+            add_tile(w, true, sums, (a0 + p) * 16, (b0 + q) * 16);
     }
 }
 
@@ -146,13 +157,18 @@ static void block_fn(void *ctx, int64_t begin, int64_t end, int worker)
     rlm_amx_end();
 }
 
+void rlm_amx_weight_room(rlm_par *par)
+{
+    rlm_amx_room(par, 1, ACC_MOST * 1024);
+}
+
 void rlm_amx_weight_products(rlm_par *par, const dense_weight *w, int count, int rows)
 {
     weight_job j = {w, par, rows};
     int64_t blocks = 0;
     for (int i = 0; i < count; i++)
         blocks += blocks_of(w + i);
-    rlm_amx_room(par, 1, ACC_MOST * 1024);
+    rlm_amx_weight_room(par);
     rlm_par_for(par, blocks, 1, block_fn, &j);
 }
 

@@ -64,13 +64,16 @@ static inline void dense_pair(const float *x, int rows, int channels, int64_t pi
     }
 }
 
-/* dw [n][k], or [k][n] if turned, += A^T B over rows; n, k: channels of A, of B. */
+/* dw [n][k], or [k][n] if turned, += A^T B over rows; n, k: channels of A, of B. gram: A and B are
+ * one matrix in both forms, of which half the product is computed and the rest mirrored. */
 typedef struct dense_weight {
     int n, k;
     const uint16_t *a, *b;
     float *dw;
-    bool turned;
+    bool turned, gram;
 } dense_weight;
+/* Every worker's room for the next: whoever calls it from inside a slice asks for this before. */
+void rlm_amx_weight_room(rlm_par *par);
 /* `count` of them, over the same number of rows. */
 void rlm_amx_weight_products(rlm_par *par, const dense_weight *w, int count, int rows);
 /* dw [n][k] += dy [m][n]^T x [m][k], dbias [n] (or NULL) += sums of dy. */

@@ -353,6 +353,21 @@ typedef void (*rlm_muon_moment_fn)(rlm_par *par, int64_t n, float momentum, floa
                                    const float *g, float *m, float *x);
 typedef void (*rlm_muon_apply_fn)(rlm_par *par, int64_t n, float keep, float step, float ema,
                                   const float *update, float *p, float *ema_p);
+/* Orthogonalises every x [rows][cols] in place (m, count of them): RLM_MUON_STEPS quintic
+ * Newton-Schulz steps on scale * x, which has norm 1 (or 0: x becomes 0), each
+ * X <- (aI + bA + cA^2) X with A = X X^T, or the mirrored form where rows are the longer side
+ * (K. Jordan et al., Muon, 2024). Tables without a fused form hold NULL: run its products one by
+ * one. */
+#define RLM_MUON_A 3.4445f
+#define RLM_MUON_B -4.7750f
+#define RLM_MUON_C 2.0315f
+enum { RLM_MUON_STEPS = 5 };
+typedef struct rlm_matrix {
+    int rows, cols;
+    float scale;
+    float *x;
+} rlm_matrix;
+typedef void (*rlm_orthogonalise_fn)(rlm_par *par, int count, const rlm_matrix *m);
 /* Sum of squares in double, the same for any thread count. */
 typedef double (*rlm_sumsq_fn)(rlm_par *par, int64_t n, const float *x);
 /* Reconstruction: L1 or L2 mean over n; returns the loss; dy += scale * d(loss)/dx. kind 1 = L1
@@ -370,8 +385,9 @@ enum {
     RLM_LEVEL_AMX = 32
 };
 
-/* Entries named *_backward*, *_save*, *_adjoint, cross_entropy, adamw, muon_*, sumsq and recon are
- * training's: rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills them. */
+/* Entries named *_backward*, *_save*, *_adjoint, cross_entropy, adamw, muon_*, orthogonalise,
+ * sumsq, recon are training's: rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills
+ * them. */
 typedef struct rlm_kernels {
     const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
     unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
@@ -437,6 +453,7 @@ typedef struct rlm_kernels {
     rlm_adamw_fn adamw;
     rlm_muon_moment_fn muon_moment;
     rlm_muon_apply_fn muon_apply;
+    rlm_orthogonalise_fn orthogonalise;
     rlm_sumsq_fn sumsq;
     rlm_recon_fn recon;
 } rlm_kernels;

@@ -187,6 +187,11 @@ static void no_apply(rlm_par *par, int64_t n, float keep, float step, float ema,
     (void)par, (void)n, (void)keep, (void)step, (void)ema, (void)update, (void)p, (void)ema_p;
 }
 
+static void no_orthogonalise(rlm_par *par, int count, const rlm_matrix *m)
+{
+    (void)par, (void)count, (void)m;
+}
+
 static double no_sumsq(rlm_par *par, int64_t n, const float *x)
 {
     (void)par, (void)n, (void)x;
@@ -230,6 +235,7 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like)
     k->adamw = no_adamw;
     k->muon_moment = no_moment;
     k->muon_apply = no_apply;
+    k->orthogonalise = like->orthogonalise ? no_orthogonalise : NULL;
     k->sumsq = no_sumsq;
     k->recon = no_recon;
 }

@@ -7,6 +7,12 @@
 #include <string.h>
 
 static const float MUON_MOMENTUM = 0.95f;
+static const int64_t GROUP_MOST = 16 << 20; /* values of the matrices orthogonalised at once */
+
+static int64_t padded(int64_t n)
+{
+    return (n + 15) & ~(int64_t)15;
+}
 
 double rlm_schedule(const rlm_recipe *r, int64_t step)
 {
@@ -38,9 +44,10 @@ static void plan_parts(rlm_optim *o, const rlm_recipe *r)
         rlm_optim_part *last = o->part_count ? &o->parts[o->part_count - 1] : NULL;
         if (is_muon(p, r)) {
             int rows = (int)p->shape[0], cols = (int)(p->count / p->shape[0]);
-            int64_t gram = rows < cols ? (int64_t)rows * rows : (int64_t)cols * cols;
+            int64_t gram = padded(rows < cols ? (int64_t)rows * rows : (int64_t)cols * cols);
             o->parts[o->part_count++] = (rlm_optim_part){begin, p->count, p->decay, rows, cols};
-            o->scratch_matrix = p->count > o->scratch_matrix ? p->count : o->scratch_matrix;
+            o->scratch_matrix =
+                padded(p->count) > o->scratch_matrix ? padded(p->count) : o->scratch_matrix;
             o->scratch_gram = gram > o->scratch_gram ? gram : o->scratch_gram;
         } else if (last && !last->rows && last->decay == p->decay &&
                    begin >= last->begin + last->count && begin - last->begin - last->count < 16) {
@@ -48,6 +55,30 @@ static void plan_parts(rlm_optim *o, const rlm_recipe *r)
         } else {
             o->parts[o->part_count++] = (rlm_optim_part){begin, p->count, p->decay, 0, 0};
         }
+    }
+}
+
+/* The Muon matrices from part `first` on that go together, AdamW's between them left out; returns
+ * the part behind the last of them, size receives the values they take. */
+static int group_end(const rlm_optim *o, int first, int64_t *size)
+{
+    int i = first;
+    *size = 0;
+    for (; i < o->part_count; i++) {
+        int64_t n = o->parts[i].rows ? padded(o->parts[i].count) : 0;
+        if (*size && *size + n > GROUP_MOST)
+            break;
+        *size += n;
+    }
+    return i;
+}
+
+static void plan_groups(rlm_optim *o)
+{
+    int64_t size;
+    for (int i = 0; i < o->part_count;) {
+        i = group_end(o, i, &size);
+        o->scratch_group = size > o->scratch_group ? size : o->scratch_group;
     }
 }
 
@@ -64,13 +95,14 @@ int rlm_optim_new(rlm_optim *o, rlm_params *params, const rlm_recipe *r, rlm_err
     if (!o->parts || !o->m || !o->v || (r->ema > 0 && !o->ema))
         goto fail;
     plan_parts(o, r);
+    plan_groups(o);
     if (o->scratch_matrix) {
-        o->scratch_matrix = (o->scratch_matrix + 15) & ~(int64_t)15;
-        o->scratch_gram = (o->scratch_gram + 15) & ~(int64_t)15;
         int64_t ones = o->scratch_gram; /* more than its side */
         o->scratch =
-            rlm_calloc((size_t)(2 * (o->scratch_matrix + o->scratch_gram) + ones), sizeof(float));
-        if (!o->scratch)
+            rlm_calloc((size_t)(o->scratch_group + o->scratch_matrix + 2 * o->scratch_gram + ones),
+                       sizeof(float));
+        o->matrices = rlm_calloc((size_t)o->part_count, sizeof *o->matrices);
+        if (!o->scratch || !o->matrices)
             goto fail;
     }
     if (o->ema)
@@ -88,6 +120,7 @@ void rlm_optim_free(rlm_optim *o)
     rlm_free(o->v);
     rlm_free(o->ema);
     rlm_free(o->parts);
+    rlm_free(o->matrices);
     rlm_free(o->scratch);
     rlm_free(o->packs);
     memset(o, 0, sizeof *o);
@@ -139,28 +172,21 @@ static rlm_weight packed(const rlm_optim *o, const rlm_run *run, const float *w,
     return out;
 }
 
-/* Orthogonalise x [rows][cols], y being scratch of its size: five quintic Newton-Schulz steps on
- * x / |x|, each X <- (aI + bA + cA^2) X with A = X X^T, or the mirrored form on the shorter side.
- * The products are those of a linear layer, so they run at its speed (and in bf16 where it does,
- * which the iteration forgives). Returns where the result is, x or y; NULL for a matrix of zeros,
- * which has no direction. */
-static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int rows, int cols,
-                                  float *x, float *y)
+/* orthogonalise (kernels.h) by the products of a linear layer, so that they run at its speed (and
+ * in bf16 where it does, which the iteration forgives). Returns where the result is: in m->x or
+ * another matrix of scratch. */
+static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, const rlm_matrix *m)
 {
-    const float a = 3.4445f, b = -4.7750f, c = 2.0315f;
     const rlm_kernels *k = run->k;
-    int64_t n = (int64_t)rows * cols;
+    int rows = m->rows, cols = m->cols;
     bool wide = rows <= cols;
     int g = wide ? rows : cols;
     int64_t gg = (int64_t)g * g;
-    float *gram = o->scratch + 2 * o->scratch_matrix, *poly = gram + o->scratch_gram;
-    float *ones = poly + o->scratch_gram; /* a, g times */
-    double norm = sqrt(k->sumsq(run->par, n, x));
-    if (!(norm > 0))
-        return NULL;
-    k->fill(run->par, g, a, ones);
-    scale_by(run, n, (float)(1.0 / norm), x);
-    for (int i = 0; i < 5; i++) {
+    float *x = m->x, *y = o->scratch + o->scratch_group, *gram = y + o->scratch_matrix;
+    float *poly = gram + o->scratch_gram, *ones = poly + o->scratch_gram; /* a, g times */
+    k->fill(run->par, g, RLM_MUON_A, ones);
+    scale_by(run, (int64_t)rows * cols, m->scale, x);
+    for (int i = 0; i < RLM_MUON_STEPS; i++) {
         if (wide) {
             rlm_weight w = packed(o, run, x, rows, cols, false);
             k->linear_forward(run->par, g, g, cols, x, &w, NULL, NULL, gram);
@@ -170,8 +196,8 @@ static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int ro
         }
         rlm_weight square = packed(o, run, gram, g, g, false);
         k->linear_forward(run->par, g, g, g, gram, &square, NULL, NULL, poly);
-        scale_by(run, gg, c, poly);
-        k->axpy(run->par, gg, b, gram, poly);
+        scale_by(run, gg, RLM_MUON_C, poly);
+        k->axpy(run->par, gg, RLM_MUON_B, gram, poly);
         /* aI too goes into the polynomial: the diagonal is column 0 of rows g + 1 apart. */
         k->columns(run->par, g, 1, ones, 1, 0, poly, g + 1, 0, true);
         if (wide) {
@@ -188,20 +214,47 @@ static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, int ro
     return x;
 }
 
-/* Nesterov momentum, orthogonalised; the factor 0.2 sqrt(max(rows, cols)) gives the update the root
- * mean square of an AdamW step, so one learning rate and decay serve both. */
-static void muon_update(const rlm_optim *o, const rlm_run *run, const rlm_optim_part *part,
-                        float lr, float decay, float grad_scale, float ema)
+/* What a step does to every part. */
+typedef struct step_scale {
+    float lr, decay, grad, ema;
+} step_scale;
+
+/* Nesterov momentum of the matrices of parts [first, last), orthogonalised; the factor
+ * 0.2 sqrt(max(rows, cols)) gives the update the root mean square of an AdamW step, so one learning
+ * rate and decay serve both. */
+static void muon_group(const rlm_optim *o, const rlm_run *run, int first, int last,
+                       const step_scale *s)
 {
     const rlm_kernels *k = run->k;
-    float *p = o->params->data + part->begin, *g = o->params->grad + part->begin;
-    float *m = o->m + part->begin, *x = o->scratch, *y = o->scratch + o->scratch_matrix;
-    int widest = part->rows > part->cols ? part->rows : part->cols;
-    k->muon_moment(run->par, part->count, MUON_MOMENTUM, grad_scale, g, m, x);
-    const float *update = newton_schulz(o, run, part->rows, part->cols, x, y);
-    float keep = part->decay ? 1.0f - lr * decay : 1.0f;
-    k->muon_apply(run->par, part->count, keep, -lr * 0.2f * sqrtf((float)widest), ema, update, p,
-                  o->ema ? o->ema + part->begin : NULL);
+    float *x = o->scratch;
+    int count = 0;
+    for (int i = first; i < last; i++) {
+        const rlm_optim_part *part = &o->parts[i];
+        if (!part->rows)
+            continue;
+        k->muon_moment(run->par, part->count, MUON_MOMENTUM, s->grad, o->params->grad + part->begin,
+                       o->m + part->begin, x);
+        double norm = sqrt(k->sumsq(run->par, part->count, x));
+        float scale = norm > 0 ? (float)(1.0 / norm) : 0.0f;
+        o->matrices[count++] = (rlm_matrix){part->rows, part->cols, scale, x};
+        x += padded(part->count);
+    }
+    if (k->orthogonalise)
+        k->orthogonalise(run->par, count, o->matrices);
+    const rlm_matrix *m = o->matrices;
+    for (int i = first; i < last; i++) {
+        const rlm_optim_part *part = &o->parts[i];
+        if (!part->rows)
+            continue;
+        const float *update = NULL; /* a matrix of zeros has no direction */
+        if (m->scale > 0)
+            update = k->orthogonalise ? m->x : newton_schulz(o, run, m);
+        m++;
+        int widest = part->rows > part->cols ? part->rows : part->cols;
+        k->muon_apply(run->par, part->count, part->decay ? 1.0f - s->lr * s->decay : 1.0f,
+                      -s->lr * 0.2f * sqrtf((float)widest), s->ema, update,
+                      o->params->data + part->begin, o->ema ? o->ema + part->begin : NULL);
+    }
 }
 
 double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
@@ -214,13 +267,16 @@ double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
         run->k->fill(run->par, ps->total, 0.0f, ps->grad);
         return norm;
     }
-    if (o->scratch && !o->packs_planned)
+    if (o->scratch && !run->k->orthogonalise && !o->packs_planned)
         plan_packs(o, run);
     double f = rlm_schedule(r, o->step);
     double warm = (1.0 + (double)o->step) / (10.0 + (double)o->step);
     float ema = (float)(r->ema < warm ? r->ema : warm);
     float grad_scale = r->clip > 0 && norm > r->clip ? (float)(r->clip / norm) : 1.0f;
-    float muon_lr = (float)(f * (r->muon_lr > 0 ? r->muon_lr : r->lr));
+    step_scale muon = {.lr = (float)(f * (r->muon_lr > 0 ? r->muon_lr : r->lr)),
+                       .decay = (float)r->weight_decay,
+                       .grad = grad_scale,
+                       .ema = ema};
     rlm_adamw a = {.lr = (float)(f * r->lr),
                    .beta1 = (float)r->beta1,
                    .beta2 = (float)r->beta2,
@@ -231,13 +287,16 @@ double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
     for (int i = 0; i < o->part_count; i++) {
         const rlm_optim_part *part = &o->parts[i];
         int64_t at = part->begin;
-        if (part->rows) {
-            muon_update(o, run, part, muon_lr, (float)r->weight_decay, grad_scale, ema);
-        } else {
-            a.weight_decay = part->decay ? (float)r->weight_decay : 0.0f;
-            run->k->adamw(run->par, &a, part->count, ps->data + at, ps->grad + at, o->m + at,
-                          o->v + at, o->ema ? o->ema + at : NULL);
-        }
+        if (part->rows)
+            continue;
+        a.weight_decay = part->decay ? (float)r->weight_decay : 0.0f;
+        run->k->adamw(run->par, &a, part->count, ps->data + at, ps->grad + at, o->m + at, o->v + at,
+                      o->ema ? o->ema + at : NULL);
+    }
+    int64_t size;
+    for (int i = 0, last; o->scratch && i < o->part_count; i = last) {
+        last = group_end(o, i, &size);
+        muon_group(o, run, i, last, &muon);
     }
     run->k->fill(run->par, ps->total, 0.0f, ps->grad);
     return norm;

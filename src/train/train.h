@@ -84,8 +84,9 @@ typedef struct rlm_optim {
     int64_t skipped;    /* updates skipped for a gradient that was not finite */
     rlm_optim_part *parts;
     int part_count;
-    float *scratch; /* Newton-Schulz: two matrices, two Gram matrices */
-    int64_t scratch_matrix, scratch_gram;
+    rlm_matrix *matrices; /* of a group, at most part_count */
+    float *scratch; /* a group of matrices; for products one by one another, two Gram matrices */
+    int64_t scratch_group, scratch_matrix, scratch_gram;
     void *packs; /* one packing, sized in the first step */
     bool packs_planned;
 } rlm_optim;

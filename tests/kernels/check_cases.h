@@ -26,6 +26,7 @@ struct check_case {
     int64_t in_size[CASE_INS], out_size[CASE_OUTS];
     int64_t out_row[CASE_OUTS]; /* elements of a row of energy; 0: all */
     float *in[CASE_INS], *out[CASE_OUTS];
+    double allowed;       /* squared error in the energy, instead of the class's; 0: that */
     bool accumulates;     /* outputs start as noise; else as NaN */
     bool hostile;         /* also with an infinity and a NaN: they spoil their rows and no other */
     bool calm;            /* no large values: the operation is ill-conditioned there */

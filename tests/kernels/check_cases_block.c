@@ -1,5 +1,6 @@
-/* Cases of the halves of a transformer block in training: fused kernels against the same half run
- * kernel by kernel. */
+/* Cases of the halves of a transformer block in training, and of its optimiser: fused kernels
+ * against the same run kernel by kernel. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -136,8 +137,78 @@ static void half_case(check_case *c, const int *s, int mlp)
     c->out_size[3] = c->in_size[3];
 }
 
+static const int matrix_shapes[][3] = {/* rows, columns, matrices */
+                                       {1, 1, 1},     {33, 63, 3},   {63, 33, 3},
+                                       {40, 34, 5},   {1, 700, 2},   {96, 576, 2},
+                                       {1152, 64, 1}, {514, 540, 1}, {33, 17000, 1}};
+static const int matrix_bench[][3] = {{1152, 384, 6}, {384, 640, 6}, {3072, 1024, 1}};
+
+/* x [rows][cols] by the definition; room: of x, and twice of the smaller square. */
+static void orthogonalise(const rlm_kernels *k, rlm_par *par, const rlm_matrix *m, float *room)
+{
+    bool wide = m->rows <= m->cols;
+    int g = wide ? m->rows : m->cols, r = wide ? m->cols : m->rows;
+    int64_t n = (int64_t)m->rows * m->cols, gg = (int64_t)g * g;
+    float *gram = room + n, *poly = gram + gg, *x = m->x;
+    if (!(m->scale > 0)) {
+        memset(x, 0, (size_t)n * sizeof *x);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= m->scale;
+    for (int step = 0; step < RLM_MUON_STEPS; step++) {
+        k->gemm(par, !wide, wide, g, g, r, 1, x, x, 0, gram);
+        k->gemm(par, false, false, g, g, g, RLM_MUON_C, gram, gram, 0, poly);
+        for (int64_t i = 0; i < gg; i++)
+            poly[i] += RLM_MUON_B * gram[i] + (i % (g + 1) == 0 ? RLM_MUON_A : 0);
+        if (wide)
+            k->gemm(par, false, false, g, r, g, 1, poly, x, 0, room);
+        else
+            k->gemm(par, false, false, r, g, g, 1, x, poly, 0, room);
+        memcpy(x, room, (size_t)n * sizeof *x);
+    }
+}
+
+static void run_orthogonalise(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    int rows = c->p[0], cols = c->p[1], count = c->p[2], side = rows < cols ? rows : cols;
+    int64_t n = (int64_t)rows * cols;
+    rlm_matrix m[8];
+    memcpy(c->out[0], c->in[0], (size_t)(n * count) * sizeof(float));
+    for (int i = 0; i < count; i++) {
+        float *x = c->out[0] + i * n;
+        double sum = 0;
+        for (int64_t at = 0; at < n; at++)
+            sum += (double)x[at] * x[at];
+        m[i] = (rlm_matrix){rows, cols, sum > 1e-60 ? (float)(1 / sqrt(sum)) : 0, x};
+    }
+    if (k->orthogonalise) {
+        k->orthogonalise(par, count, m);
+        return;
+    }
+    float *room = rlm_alloc((size_t)(n + 2 * (int64_t)side * side) * sizeof *room);
+    for (int i = 0; i < count; i++)
+        orthogonalise(k, par, m + i, room);
+    rlm_free(room);
+}
+
+static void matrix_case(check_case *c, const int *s, int variant)
+{
+    (void)variant;
+    snprintf(c->name, sizeof c->name, "orthogonalise %d x %dx%d", s[2], s[0], s[1]);
+    c->class = CASE_QUANT;
+    c->run = run_orthogonalise;
+    c->levels = RLM_LEVEL_AMX;
+    c->calm = true;    /* the square of the norm */
+    c->allowed = 2e-3; /* five steps on bf16, the first of which triples what is small */
+    memcpy(c->p, s, 3 * sizeof *s);
+    c->in_size[0] = c->out_size[0] = (int64_t)s[0] * s[1] * s[2];
+    c->out_row[0] = (int64_t)s[0] * s[1];
+}
+
 bool check_block_case_at(walk *w, bool bench, check_case *c)
 {
     GROUP(half_shapes, half_bench, 2, half_case, ITEM);
+    GROUP(matrix_shapes, matrix_bench, 1, matrix_case, ITEM);
     return false;
 }

@@ -138,6 +138,8 @@ static double tolerance(const check_case *c)
     unsigned half = RLM_LEVEL_DNN | RLM_LEVEL_AVX512 | RLM_LEVEL_AMX;
     bool product = c->class == CASE_PRODUCT || c->class == CASE_SOFT;
     double rounded = c->class == CASE_SOFT ? 3e-5 : 1.55e-5;
+    if (c->allowed > 0)
+        return c->allowed;
     if (c->class == CASE_QUANT) /* steps of 1/127 of the largest, here three times the rms */
         return check.test.levels & (half | RLM_LEVEL_AVX2) ? 2e-4 : 1e-10;
     return product && (check.test.levels & half) ? rounded : 1e-10;
