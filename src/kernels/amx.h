@@ -256,7 +256,9 @@ void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void 
 /* amx_block.c */
 void rlm_kernels_amx_block(rlm_kernels *k);
 
-/* amx_attention*.c */
+/* amx_attention*.c; bf16: kernels.h's attention_bf16_forward */
+void rlm_amx_attention_bf16(rlm_par *par, const rlm_attention_shape *s, const uint16_t *qkv,
+                            float *y, float *lse);
 void rlm_kernels_amx_attention(rlm_kernels *k);
 void rlm_kernels_amx_attention_backward(rlm_kernels *k);
 

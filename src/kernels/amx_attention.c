@@ -13,7 +13,8 @@ typedef struct fwd_job {
     rlm_attention_shape s;
     rlm_par *par;
     int parts; /* workers that share one head's queries */
-    const float *qkv;
+    att_rows qkv;
+    float unit; /* of products of queries and keys, in scores */
     float *y, *lse;
     bool far; /* y is written past the caches */
 } fwd_job;
@@ -57,10 +58,10 @@ static void weigh(fwd_work *w, int k0, int kn)
     att_fence();
 }
 
-/* One row of scores (kn a multiple of 32, `seen` visible) -> p in bf16; returns the sum's vector.
- */
+/* One row of scores (kn a multiple of 32, `seen` visible), times unit -> p in bf16; returns the
+ * sum's vector. */
 RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen, bool masked,
-                              __m512 max)
+                              __m512 unit, __m512 max)
 {
     __m512 s0 = _mm512_setzero_ps(), s1 = s0;
     for (int k = 0; k < kn; k += 32) {
@@ -70,8 +71,8 @@ RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen,
             m0 = v_left(left);
             m1 = v_left(left - 16);
         }
-        __m512 a = v_exp2_16(m0, _mm512_sub_ps(_mm512_load_ps(score + k), max));
-        __m512 b = v_exp2_16(m1, _mm512_sub_ps(_mm512_load_ps(score + k + 16), max));
+        __m512 a = v_exp2_16(m0, _mm512_fmsub_ps(_mm512_load_ps(score + k), unit, max));
+        __m512 b = v_exp2_16(m1, _mm512_fmsub_ps(_mm512_load_ps(score + k + 16), unit, max));
         s0 = _mm512_add_ps(s0, a);
         s1 = _mm512_add_ps(s1, b);
         _mm512_store_si512(p + k, (__m512i)_mm512_cvtne2ps_pbh(b, a));
@@ -79,20 +80,20 @@ RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen,
     return _mm512_add_ps(s0, s1);
 }
 
-static void weights_bounded(fwd_work *w, int k0, int kn, bool masked)
+static void weights_bounded(fwd_work *w, int k0, int kn, bool masked, __m512 unit)
 {
     __m512 zero = _mm512_setzero_ps();
     for (int r = 0; r < QUERIES; r++) {
         const float *score = w->score + r * ATT_BLOCK;
         uint16_t *p = w->p + r * ATT_BLOCK;
-        __m512 s = masked ? weights_row(score, p, kn, w->visible[r] - k0, true, zero)
-                          : weights_row(score, p, kn, kn, false, zero);
+        __m512 s = masked ? weights_row(score, p, kn, w->visible[r] - k0, true, unit, zero)
+                          : weights_row(score, p, kn, kn, false, unit, zero);
         w->sum[r] = _mm512_add_ps(w->sum[r], s);
     }
 }
 
 /* The general case: raise the running maximum first and shrink what was summed under the old. */
-static void weights_running(fwd_work *w, int k0, int kn)
+static void weights_running(fwd_work *w, int k0, int kn, float unit)
 {
     for (int r = 0; r < QUERIES; r++) {
         float *score = w->score + r * ATT_BLOCK;
@@ -100,7 +101,8 @@ static void weights_running(fwd_work *w, int k0, int kn)
         __m512 top = v_set(w->max[r]);
         for (int k = 0; k < seen; k += 16) {
             __mmask16 m = v_tail(seen - k);
-            top = _mm512_mask_max_ps(top, m, top, _mm512_load_ps(score + k));
+            __m512 v = _mm512_mul_ps(_mm512_load_ps(score + k), v_set(unit));
+            top = _mm512_mask_max_ps(top, m, top, v);
         }
         float max = _mm512_reduce_max_ps(top);
         if (max > w->max[r]) {
@@ -112,8 +114,8 @@ static void weights_running(fwd_work *w, int k0, int kn)
             w->sum[r] = _mm512_mul_ps(w->sum[r], v_set(shrink));
             w->max[r] = max;
         }
-        w->sum[r] = _mm512_add_ps(
-            w->sum[r], weights_row(score, w->p + r * ATT_BLOCK, kn, seen, true, v_set(max)));
+        w->sum[r] = _mm512_add_ps(w->sum[r], weights_row(score, w->p + r * ATT_BLOCK, kn, seen,
+                                                         true, v_set(unit), v_set(max)));
     }
 }
 
@@ -154,11 +156,13 @@ static float largest_row(const uint16_t *x, int dim)
 static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, int q0,
                         float key_norm)
 {
-    const float *q = j->qkv + ((batch * j->s.len + q0) * 3 * j->s.heads + head) * w->dim;
-    att_rows rows = {
-        q, 3 * (int64_t)j->s.heads * w->dim, j->s.len - q0, QUERIES, w->dim, j->s.scale * LOG2E};
+    att_rows rows = att_behind(&j->qkv, ((batch * j->s.len + q0) * 3 * j->s.heads + head) * w->dim);
+    rows.rows = j->s.len - q0;
+    rows.n = QUERIES;
+    rows.scale = j->s.scale * LOG2E;
     att_plain(&rows, w->q);
-    bool bounded = sqrtf(largest_row(w->q, w->dim)) * sqrtf(key_norm) <= SCORE_BOUND;
+    float top = sqrtf(largest_row(w->q, w->dim)) * sqrtf(key_norm) * j->unit;
+    bool bounded = top <= SCORE_BOUND;
     memset(w->out, 0, sizeof(float) * QUERIES * (size_t)w->dim);
     int first = 0, last = 0;
     for (int r = 0; r < QUERIES; r++) {
@@ -173,9 +177,9 @@ static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, 
         int kn = last - k0 < ATT_BLOCK ? (int)att_round(last - k0, 32) : ATT_BLOCK;
         scores(w, k0, kn);
         if (bounded)
-            weights_bounded(w, k0, kn, k0 + kn > first);
+            weights_bounded(w, k0, kn, k0 + kn > first, v_set(j->unit));
         else
-            weights_running(w, k0, kn);
+            weights_running(w, k0, kn, j->unit);
         weigh(w, k0, kn);
     }
     finish(j, w, batch, head, q0);
@@ -212,15 +216,15 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t item = begin; item < end; item++) {
         int part = (int)(item % j->parts), head = (int)(item / j->parts % s->heads);
         int64_t batch = item / j->parts / s->heads, width = (int64_t)s->heads * s->dim;
-        const float *q = j->qkv + batch * s->len * 3 * width + head * s->dim;
-        int last = att_visible(s, batch, s->len - 1);
-        att_rows rows = {q + width, 3 * width, last, (int)att_round(last, 32), s->dim, 1.0f};
+        att_rows rows = att_behind(&j->qkv, batch * s->len * 3 * width + width + head * s->dim);
+        rows.rows = att_visible(s, batch, s->len - 1);
+        rows.n = (int)att_round(rows.rows, 32);
         w->dim = s->dim;
         w->k = k;
         w->v = v;
         att_pairs(&rows, k);
-        rows.x += width;
-        att_mixed(&rows, v);
+        att_rows values = att_behind(&rows, width);
+        att_mixed(&values, v);
         float key_norm = largest_pairs(k, rows.n, s->dim);
         for (int q0 = part * QUERIES; q0 < s->len; q0 += j->parts * QUERIES)
             query_block(j, w, batch, head, q0, key_norm);
@@ -230,20 +234,33 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
     v_flush_end(csr);
 }
 
-static void attention_forward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                              float *y, float *lse)
+static void run(rlm_par *par, const rlm_attention_shape *s, const void *qkv, bool half, float *y,
+                float *lse)
 {
-    if (!att_dim_ok(s->dim)) {
-        rlm_avx512_attention_forward(par, s, qkv, y, lse);
-        return;
-    }
     int threads = rlm_par_threads(par), heads = s->batch * s->heads;
-    fwd_job j = {.s = *s, .par = par, .parts = 1, .qkv = qkv, .y = y, .lse = lse};
     int64_t width = (int64_t)s->heads * s->dim;
+    fwd_job j = {.s = *s, .par = par, .parts = 1, .y = y, .lse = lse};
+    j.qkv = (att_rows){.x = qkv, .stride = 3 * width, .dim = s->dim, .scale = 1, .half = half};
+    j.unit = half ? s->scale * LOG2E : 1.0f; /* floats are scaled on their way to bf16 */
     j.far = v_is_far(y, width * s->batch * s->len, width);
     if (heads < threads)
         j.parts = (threads + heads - 1) / heads;
     rlm_par_for(par, (int64_t)heads * j.parts, 1, fwd_fn, &j);
+}
+
+static void attention_forward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                              float *y, float *lse)
+{
+    if (att_dim_ok(s->dim))
+        run(par, s, qkv, false, y, lse);
+    else
+        rlm_avx512_attention_forward(par, s, qkv, y, lse);
+}
+
+void rlm_amx_attention_bf16(rlm_par *par, const rlm_attention_shape *s, const uint16_t *qkv,
+                            float *y, float *lse)
+{
+    run(par, s, qkv, true, y, lse);
 }
 
 void rlm_kernels_amx_attention(rlm_kernels *k)

@@ -1,10 +1,11 @@
 /* Attention on AMX tiles: conversions of one head's rows to bf16 operands.
  *
- * Row r of a head is `dim` floats at x + r * stride; rows at or past `rows` count as zeros. `n`
- * rows (a multiple of 32) are written. A tile is 16 rows of 64 bytes. Forms: plain    [n][dim] A
- * operand, contraction over dim pairs    [n/16][dim/32][16 dim pairs][16 rows][2]   B operand,
- * contraction over dim mixed    [n/32][dim/16][16 row pairs][16 dims][2]   B operand, contraction
- * over rows turned   [n/32][dim][32 rows]                       A operand, contraction over rows */
+ * Row r of a head is `dim` floats, or bf16 values, at x + r * stride; rows at or past `rows` count
+ * as zeros. `n` rows (a multiple of 32) are written. A tile is 16 rows of 64 bytes. Forms: plain
+ * [n][dim] A operand, contraction over dim pairs    [n/16][dim/32][16 dim pairs][16 rows][2]   B
+ * operand, contraction over dim mixed    [n/32][dim/16][16 row pairs][16 dims][2]   B operand,
+ * contraction over rows turned   [n/32][dim][32 rows]                       A operand, contraction
+ * over rows */
 #ifndef RLM_KERNELS_AMX_ATTENTION_H
 #define RLM_KERNELS_AMX_ATTENTION_H
 
@@ -43,18 +44,35 @@ RLM_INLINE __m512i att_cvt(const float *x, __m512 scale)
 
 /* Source of a conversion. */
 typedef struct att_rows {
-    const float *x;
+    const void *x;
     int64_t stride;
     int rows, n, dim;
-    float scale;
+    float scale; /* of floats; bf16 values pass as they are */
+    bool half;   /* x is bf16 */
 } att_rows;
 
-/* Rows of a head lie pages apart, which no hardware foresees: the 32 floats that lie 32 rows behind
- * x are asked for. */
-RLM_INLINE void att_ahead(const float *x, int64_t stride)
+/* Values [at, at + 32) of x as bf16. Rows of a head lie pages apart, which no hardware foresees:
+ * the values that lie 32 rows behind them are asked for. */
+RLM_INLINE __m512i att_load(const att_rows *a, int64_t at, __m512 scale)
 {
-    _mm_prefetch((const char *)(x + 32 * stride), _MM_HINT_T0);
-    _mm_prefetch((const char *)(x + 32 * stride + 16), _MM_HINT_T0);
+    if (a->half) {
+        const uint16_t *x = (const uint16_t *)a->x + at;
+        _mm_prefetch((const char *)(x + 32 * a->stride), _MM_HINT_T0);
+        return _mm512_loadu_si512(x);
+    }
+    const float *x = (const float *)a->x + at;
+    _mm_prefetch((const char *)(x + 32 * a->stride), _MM_HINT_T0);
+    _mm_prefetch((const char *)(x + 32 * a->stride + 16), _MM_HINT_T0);
+    return att_cvt(x, scale);
+}
+
+/* Rows of the same kind `count` values further on. */
+RLM_INLINE att_rows att_behind(const att_rows *a, int64_t count)
+{
+    att_rows b = *a;
+    b.x = a->half ? (const void *)((const uint16_t *)a->x + count)
+                  : (const void *)((const float *)a->x + count);
+    return b;
 }
 
 static inline void att_plain(const att_rows *a, uint16_t *out)
@@ -62,10 +80,8 @@ static inline void att_plain(const att_rows *a, uint16_t *out)
     __m512 scale = v_set(a->scale);
     for (int r = 0; r < a->n; r++, out += a->dim) {
         if (r < a->rows) {
-            for (int d = 0; d < a->dim; d += 32) {
-                _mm512_storeu_si512(out + d, att_cvt(a->x + r * a->stride + d, scale));
-                att_ahead(a->x + r * a->stride + d, a->stride);
-            }
+            for (int d = 0; d < a->dim; d += 32)
+                _mm512_storeu_si512(out + d, att_load(a, r * a->stride + d, scale));
         } else {
             memset(out, 0, (size_t)a->dim * sizeof *out);
         }
@@ -80,10 +96,8 @@ static inline void att_pairs(const att_rows *a, uint16_t *out)
             __m512i t[16];
             for (int i = 0; i < 16; i++) {
                 t[i] = _mm512_setzero_si512();
-                if (r + i < a->rows) {
-                    t[i] = att_cvt(a->x + (r + i) * a->stride + d, scale);
-                    att_ahead(a->x + (r + i) * a->stride + d, a->stride);
-                }
+                if (r + i < a->rows)
+                    t[i] = att_load(a, (r + i) * a->stride + d, scale);
             }
             v_transpose16(t);
             for (int i = 0; i < 16; i++)
@@ -95,20 +109,20 @@ static inline void att_pairs(const att_rows *a, uint16_t *out)
 static inline void att_mixed(const att_rows *a, uint16_t *out)
 {
     __m512 scale = v_set(a->scale);
+    __m512i lo = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39,
+                                  7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    __m512i hi = _mm512_add_epi16(lo, _mm512_set1_epi16(16));
     for (int r = 0; r < a->n; r += 32) {
-        for (int d = 0; d < a->dim; d += 16, out += 512) {
+        for (int d = 0; d < a->dim; d += 32, out += 1024) {
             for (int i = 0; i < 32; i += 2) {
-                const float *x = a->x + (r + i) * a->stride + d;
-                __m512 u = _mm512_setzero_ps(), v = u;
-                if (d % 32 == 0) {
-                    att_ahead(x, a->stride);
-                    att_ahead(x + a->stride, a->stride);
-                }
+                int64_t at = (r + i) * a->stride + d;
+                __m512i u = _mm512_setzero_si512(), v = u;
                 if (r + i < a->rows)
-                    u = _mm512_mul_ps(_mm512_loadu_ps(x), scale);
+                    u = att_load(a, at, scale);
                 if (r + i + 1 < a->rows)
-                    v = _mm512_mul_ps(_mm512_loadu_ps(x + a->stride), scale);
-                _mm512_storeu_si512(out + i * 16, rlm_amx_pair(u, v));
+                    v = att_load(a, at + a->stride, scale);
+                _mm512_storeu_si512(out + i * 16, _mm512_permutex2var_epi16(u, lo, v));
+                _mm512_storeu_si512(out + 512 + i * 16, _mm512_permutex2var_epi16(u, hi, v));
             }
         }
     }

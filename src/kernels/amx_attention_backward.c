@@ -2,7 +2,7 @@
  * are recomputed transposed (keys are rows), so that the saved log-sum-exp is a plain vector
  * operand and P^T, dS^T come out as A operands for dV and dK. dQ is summed transposed,
  * [dim][queries], with dS^T as interleaved B operand. Scores are in units of log 2: q carries scale
- * * log2(e). */
+ * * log2(e), or, where it comes in bf16, products do. */
 #include "src/kernels/amx_attention.h"
 
 #define LOG2E 1.44269504f
@@ -10,18 +10,27 @@
 typedef struct bwd_job {
     rlm_attention_shape s;
     rlm_par *par;
-    const float *qkv, *y, *lse, *dy;
-    float *dqkv;
+    att_rows qkv;
+    float unit; /* of products of queries and keys, in scores */
+    const float *y, *lse, *dy;
+    void *dqkv; /* as qkv */
     bool add, far;
 } bwd_job;
 
-/* 16 values of dqkv, added to or overwritten. */
-RLM_INLINE void put(const bwd_job *j, float *to, __m512 v)
+/* Values [at, at + 32) of dqkv, added to or overwritten (bf16: overwritten). */
+RLM_INLINE void put(const bwd_job *j, int64_t at, __m512 a, __m512 b)
 {
-    if (j->add)
-        _mm512_storeu_ps(to, _mm512_add_ps(v, _mm512_loadu_ps(to)));
-    else
-        v_put(j->far, to, 0xffff, v);
+    if (j->qkv.half) {
+        _mm512_storeu_si512((uint16_t *)j->dqkv + at, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+        return;
+    }
+    float *to = (float *)j->dqkv + at;
+    if (j->add) {
+        a = _mm512_add_ps(a, _mm512_loadu_ps(to));
+        b = _mm512_add_ps(b, _mm512_loadu_ps(to + 16));
+    }
+    v_put(j->far, to, 0xffff, a);
+    v_put(j->far, to + 16, 0xffff, b);
 }
 
 /* Operands of one head and of the current key block, in a worker's scratch. */
@@ -73,13 +82,11 @@ static void load_queries(const bwd_job *j, bwd_work *w, int64_t batch, int head)
     const float *y = j->y + batch * s->len * width + head * s->dim;
     const float *dy = j->dy + batch * s->len * width + head * s->dim;
     const float *lse = j->lse + (batch * s->heads + head) * s->len;
-    att_rows q = {j->qkv + batch * s->len * 3 * width + head * s->dim,
-                  3 * width,
-                  s->len,
-                  w->padded,
-                  s->dim,
-                  s->scale * LOG2E};
-    att_rows d = {dy, width, s->len, w->padded, s->dim, 1.0f};
+    att_rows q = att_behind(&j->qkv, batch * s->len * 3 * width + head * s->dim);
+    att_rows d = {dy, width, s->len, w->padded, s->dim, 1.0f, false};
+    q.rows = s->len;
+    q.n = w->padded;
+    q.scale = s->scale * LOG2E;
     att_pairs(&q, w->q_pairs);
     att_mixed(&q, w->q_mixed);
     att_pairs(&d, w->dy_pairs);
@@ -100,8 +107,10 @@ static void load_queries(const bwd_job *j, bwd_work *w, int64_t batch, int head)
 
 /* Softmax and its gradient on one 32 x 32 piece: scores, dp -> p, ds (row stride ATT_BLOCK) and
  * ds_mixed (two tiles). */
-static void piece(const bwd_work *w, int key, int query, uint16_t *p, uint16_t *ds, uint16_t *mixed)
+static void piece(const bwd_work *w, float unit, int key, int query, uint16_t *p, uint16_t *ds,
+                  uint16_t *mixed)
 {
+    __m512 scale = v_set(unit);
     __m512 lse0 = _mm512_loadu_ps(w->lse + query), lse1 = _mm512_loadu_ps(w->lse + query + 16);
     __m512 del0 = _mm512_loadu_ps(w->delta + query), del1 = _mm512_loadu_ps(w->delta + query + 16);
     __m512i vis0 = _mm512_loadu_si512(w->visible + query);
@@ -112,9 +121,9 @@ static void piece(const bwd_work *w, int key, int query, uint16_t *p, uint16_t *
             const float *score = w->score + (r + i) * 32, *dp = w->dp + (r + i) * 32;
             __m512i at = _mm512_set1_epi32(key + r + i);
             __m512 p0 = v_exp2_16(_mm512_cmplt_epi32_mask(at, vis0),
-                                  _mm512_sub_ps(_mm512_load_ps(score), lse0));
+                                  _mm512_fmsub_ps(_mm512_load_ps(score), scale, lse0));
             __m512 p1 = v_exp2_16(_mm512_cmplt_epi32_mask(at, vis1),
-                                  _mm512_sub_ps(_mm512_load_ps(score + 16), lse1));
+                                  _mm512_fmsub_ps(_mm512_load_ps(score + 16), scale, lse1));
             d[i] = _mm512_mul_ps(p0, _mm512_sub_ps(_mm512_load_ps(dp), del0));
             d[2 + i] = _mm512_mul_ps(p1, _mm512_sub_ps(_mm512_load_ps(dp + 16), del1));
             _mm512_store_si512(p + (r + i) * ATT_BLOCK, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));
@@ -136,7 +145,7 @@ static void piece_zero(uint16_t *p, uint16_t *ds, uint16_t *mixed)
 }
 
 /* p, ds, ds_mixed of keys k0 .. + kn and queries q0 .. + qn. */
-static void pieces(bwd_work *w, int k0, int kn, int q0, int qn)
+static void pieces(bwd_work *w, float unit, int k0, int kn, int q0, int qn)
 {
     size_t lda = (size_t)w->dim * 2, tile_rows = (size_t)w->dim * 32;
     for (int k = 0; k < kn; k += 32) {
@@ -158,7 +167,7 @@ static void pieces(bwd_work *w, int k0, int kn, int q0, int qn)
             att_product(w->v + k * w->dim, lda, 64, w->dy_pairs + b, tile_rows, 1024, w->dim / 32);
             att_tiles_store(w->dp, 32);
             att_fence();
-            piece(w, k0 + k, q0 + q, p, ds, mixed);
+            piece(w, unit, k0 + k, q0 + q, p, ds, mixed);
         }
     }
     att_fence();
@@ -198,30 +207,33 @@ static void key_block(const bwd_job *j, bwd_work *w, int64_t batch, int head, in
     const rlm_attention_shape *s = &j->s;
     int64_t width = (int64_t)s->heads * s->dim, base = (batch * s->len + k0) * 3 * width;
     int kn = keys - k0 < ATT_BLOCK ? (int)att_round(keys - k0, 32) : ATT_BLOCK;
-    att_rows rows = {j->qkv + base + width + head * s->dim, 3 * width, keys - k0, kn, s->dim, 1.0f};
+    att_rows rows = att_behind(&j->qkv, base + width + head * s->dim);
+    rows.rows = keys - k0;
+    rows.n = kn;
     att_plain(&rows, w->k);
     att_pairs(&rows, w->k_pairs);
     att_turned(w->k_pairs, kn, s->dim, w->k_turned);
-    rows.x += width;
+    rows = att_behind(&rows, width);
     att_plain(&rows, w->v);
     memset(w->dk, 0, sizeof(float) * (size_t)kn * (size_t)s->dim);
     memset(w->dv, 0, sizeof(float) * (size_t)kn * (size_t)s->dim);
     att_fence();
     for (int q0 = w->visible[0] > k0 ? 0 : k0; q0 < w->padded; q0 += ATT_BLOCK) {
         int qn = w->padded - q0 < ATT_BLOCK ? w->padded - q0 : ATT_BLOCK;
-        pieces(w, k0, kn, q0, qn);
+        pieces(w, j->unit, k0, kn, q0, qn);
         sum_keys(w, w->p, w->dy_mixed, kn, q0, qn, w->dv);
         sum_keys(w, w->ds, w->q_mixed, kn, q0, qn, w->dk);
         sum_queries(w, kn, q0, qn);
     }
     att_fence();
+    __m512 scale = v_set(j->unit / LOG2E);
     for (int r = 0; r < kn && r < keys - k0; r++) {
-        float *dk = j->dqkv + base + (int64_t)r * 3 * width + width + head * s->dim;
-        float *dv = dk + width;
-        for (int d = 0; d < s->dim; d += 16) {
-            __m512 a = _mm512_load_ps(w->dk + r * s->dim + d);
-            put(j, dk + d, _mm512_mul_ps(a, v_set(1.0f / LOG2E)));
-            put(j, dv + d, _mm512_load_ps(w->dv + r * s->dim + d));
+        int64_t at = base + (int64_t)r * 3 * width + width + head * s->dim;
+        for (int d = 0; d < s->dim; d += 32) {
+            const float *dk = w->dk + r * s->dim + d, *dv = w->dv + r * s->dim + d;
+            put(j, at + d, _mm512_mul_ps(_mm512_load_ps(dk), scale),
+                _mm512_mul_ps(_mm512_load_ps(dk + 16), scale));
+            put(j, at + width + d, _mm512_load_ps(dv), _mm512_load_ps(dv + 16));
         }
     }
 }
@@ -232,15 +244,17 @@ static void store_queries(const bwd_job *j, const bwd_work *w, int64_t batch, in
     const rlm_attention_shape *s = &j->s;
     int64_t width = (int64_t)s->heads * s->dim;
     for (int i = 0; i < s->len; i += 16) {
-        for (int d = 0; d < s->dim; d += 16) {
-            __m512i t[16];
-            for (int r = 0; r < 16; r++)
-                t[r] = _mm512_loadu_si512(w->dq + (int64_t)(d + r) * w->padded + i);
-            v_transpose16(t);
-            for (int r = 0; r < 16 && i + r < s->len; r++) {
-                float *dq = j->dqkv + (batch * s->len + i + r) * 3 * width + head * s->dim + d;
-                put(j, dq, _mm512_mul_ps(_mm512_castsi512_ps(t[r]), v_set(s->scale)));
+        for (int d = 0; d < s->dim; d += 32) {
+            __m512i t[2][16];
+            for (int h = 0; h < 2; h++) {
+                for (int r = 0; r < 16; r++)
+                    t[h][r] = _mm512_loadu_si512(w->dq + (int64_t)(d + h * 16 + r) * w->padded + i);
+                v_transpose16(t[h]);
             }
+            for (int r = 0; r < 16 && i + r < s->len; r++)
+                put(j, (batch * s->len + i + r) * 3 * width + head * s->dim + d,
+                    _mm512_mul_ps(_mm512_castsi512_ps(t[0][r]), v_set(s->scale)),
+                    _mm512_mul_ps(_mm512_castsi512_ps(t[1][r]), v_set(s->scale)));
         }
     }
 }
@@ -260,9 +274,11 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         store_queries(j, w, batch, head);
         for (int i = keys; i < j->s.len && !j->add; i++) { /* keys that nobody sees */
             int64_t width = (int64_t)j->s.heads * j->s.dim;
-            float *dk = j->dqkv + (batch * j->s.len + i) * 3 * width + width + head * j->s.dim;
-            memset(dk, 0, (size_t)j->s.dim * sizeof *dk);
-            memset(dk + width, 0, (size_t)j->s.dim * sizeof *dk);
+            int64_t at = (batch * j->s.len + i) * 3 * width + width + head * j->s.dim;
+            for (int d = 0; d < j->s.dim; d += 32) {
+                put(j, at + d, _mm512_setzero_ps(), _mm512_setzero_ps());
+                put(j, at + width + d, _mm512_setzero_ps(), _mm512_setzero_ps());
+            }
         }
     }
     rlm_amx_end();
@@ -270,21 +286,37 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
     v_flush_end(csr);
 }
 
+static void run(rlm_par *par, const rlm_attention_shape *s, const void *qkv, bool half,
+                const float *y, const float *lse, const float *dy, void *dqkv, bool add)
+{
+    int64_t row = 3 * (int64_t)s->heads * s->dim;
+    bwd_job j = {.s = *s, .par = par, .y = y, .lse = lse, .dy = dy, .dqkv = dqkv, .add = add};
+    j.qkv = (att_rows){.x = qkv, .stride = row, .dim = s->dim, .scale = 1, .half = half};
+    j.unit = half ? s->scale * LOG2E : 1.0f; /* floats are scaled on their way to bf16 */
+    j.far = !half && !add && v_is_far(dqkv, row * s->batch * s->len, row);
+    rlm_par_for(par, (int64_t)s->batch * s->heads, 1, bwd_fn, &j);
+}
+
 static void attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
                                const float *y, const float *lse, const float *dy, float *dqkv,
                                bool add)
 {
-    if (!att_dim_ok(s->dim)) {
+    if (att_dim_ok(s->dim))
+        run(par, s, qkv, false, y, lse, dy, dqkv, add);
+    else
         rlm_avx512_attention_backward(par, s, qkv, y, lse, dy, dqkv, add);
-        return;
-    }
-    int64_t row = 3 * (int64_t)s->heads * s->dim;
-    bool far = !add && v_is_far(dqkv, row * s->batch * s->len, row);
-    bwd_job j = {*s, par, qkv, y, lse, dy, dqkv, add, far};
-    rlm_par_for(par, (int64_t)s->batch * s->heads, 1, bwd_fn, &j);
+}
+
+static void attention_bf16_backward(rlm_par *par, const rlm_attention_shape *s, const uint16_t *qkv,
+                                    const float *y, const float *lse, const float *dy,
+                                    uint16_t *dqkv)
+{
+    run(par, s, qkv, true, y, lse, dy, dqkv, false);
 }
 
 void rlm_kernels_amx_attention_backward(rlm_kernels *k)
 {
     k->attention_backward = attention_backward;
+    k->attention_bf16_forward = rlm_amx_attention_bf16;
+    k->attention_bf16_backward = attention_bf16_backward;
 }

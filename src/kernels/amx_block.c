@@ -29,20 +29,22 @@ typedef struct qkv_job {
     int width, m_block;
     const float *x, *gain, *q_gain, *k_gain, *angle;
     const uint8_t *pack;
-    float *y, *rstd;         /* rstd [rows][q heads, k heads] or NULL */
+    float *y;                /* or NULL: half */
+    uint16_t *half;          /* y in bf16 */
+    float *rstd;             /* [rows][q heads, k heads] or NULL */
     bool far;                /* y is written past the caches */
     size_t table_from, room; /* sines and cosines of a task's rows */
     rlm_par *par;
 } qkv_job;
 
-/* A head of `rows` rows from its panels of sums [dim / 32][GROUP][32] to y. gain: of the head's
- * norm; rotated if table is not NULL, rstd (or NULL) then receiving 1 / rms. */
+/* A head of `rows` rows from its panels of sums [dim / 32][GROUP][32] to y from value `at` on.
+ * gain: of the head's norm; rotated if table is not NULL, rstd (or NULL) then receiving 1 / rms. */
 static void store_head(const qkv_job *j, const float *sums, int rows, const float *gain,
-                       const float *table, float *y, float *rstd)
+                       const float *table, int64_t at, float *rstd)
 {
     _Alignas(64) float head[ROPE_MAX_DIM];
     int dim = j->s.dim;
-    for (int r = 0; r < rows; r++, y += 3 * j->width) {
+    for (int r = 0; r < rows; r++, at += 3 * j->width) {
         for (int i = 0; i < dim; i += 16)
             _mm512_store_ps(head + i, _mm512_load_ps(sums + (i / 32 * GROUP + r) * 32 + i % 32));
         if (table) {
@@ -51,8 +53,10 @@ static void store_head(const qkv_job *j, const float *sums, int rows, const floa
             if (rstd)
                 rstd[r * 2 * j->s.heads] = norm;
         }
-        for (int i = 0; i < dim; i += 16)
-            v_put(j->far, y + i, 0xffff, _mm512_load_ps(head + i));
+        if (j->half)
+            rlm_amx_to_bf16(head, dim, j->half + at);
+        for (int i = 0; i < dim && j->y; i += 16)
+            v_put(j->far, j->y + at + i, 0xffff, _mm512_load_ps(head + i));
     }
 }
 
@@ -75,7 +79,7 @@ static void qkv_task(const qkv_job *j, int row, int rows, uint8_t *a, float *sum
             }
             store_head(j, sums, count, h < heads ? j->q_gain : j->k_gain,
                        h < 2 * heads ? table + r * dim : NULL,
-                       j->y + (int64_t)(row + r) * 3 * j->width + h * dim,
+                       (int64_t)(row + r) * 3 * j->width + h * dim,
                        j->rstd ? j->rstd + (int64_t)(row + r) * 2 * heads + h : NULL);
         }
 }
@@ -96,7 +100,7 @@ static void qkv_fn(void *ctx, int64_t begin, int64_t end, int worker)
 
 void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
                  const rlm_weight *w, const float *q_gain, const float *k_gain, const float *angle,
-                 float *y, float *rstd)
+                 float *y, uint16_t *half, float *rstd)
 {
     int width = s->heads * s->dim;
     qkv_job j = {.s = *s,
@@ -108,8 +112,9 @@ void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const flo
                  .k_gain = k_gain,
                  .angle = angle,
                  .y = y,
+                 .half = half,
                  .rstd = rstd,
-                 .far = (int64_t)s->rows * 3 * width * (int64_t)sizeof *y > QKV_FAR,
+                 .far = y && (int64_t)s->rows * 3 * width * (int64_t)sizeof *y > QKV_FAR,
                  .par = par};
     void *room = w->quant ? rlm_par_scratch(par, 0, 1, dense_bytes(3 * width, width)) : NULL;
     assert(s->dim % 32 == 0 && s->dim <= ROPE_MAX_DIM);
@@ -124,7 +129,7 @@ static void qkv_forward(rlm_par *par, const rlm_qkv_shape *s, const float *x, co
                         const rlm_weight *w, const float *q_gain, const float *k_gain,
                         const float *angle, float *y)
 {
-    rlm_amx_qkv(par, s, x, gain, w, q_gain, k_gain, angle, y, NULL);
+    rlm_amx_qkv(par, s, x, gain, w, q_gain, k_gain, angle, y, NULL, NULL);
 }
 
 /* ---- The gated half ------------------------------------------------------------------------- */

@@ -11,10 +11,11 @@ static inline size_t mlp_kept(const rlm_mlp_shape *s, int chunk, int row)
     return ((size_t)chunk * (size_t)rlm_div_up(s->rows, 32) * 32 + (size_t)row) * 64;
 }
 
-/* qkv_forward; rstd [rows][q heads, k heads] receives 1 / rms of every head, or is NULL. */
+/* qkv_forward to one of y and half (bf16), the other NULL; rstd [rows][q heads, k heads] receives
+ * 1 / rms of every head, or is NULL. */
 void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
                  const rlm_weight *w, const float *q_gain, const float *k_gain, const float *angle,
-                 float *y, float *rstd);
+                 float *y, uint16_t *half, float *rstd);
 /* mlp_forward; keep: see above, or NULL. */
 void rlm_amx_mlp(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
                  const rlm_weight *up, const rlm_weight *down, float *y, uint16_t *keep);

@@ -294,7 +294,8 @@ typedef struct qkv_job {
     norm_job n;
     int width, m, first, rows;
     const uint8_t *w; /* transposed */
-    const float *q_gain, *k_gain, *angle, *y, *rstd, *dy;
+    const float *q_gain, *k_gain, *angle, *rstd;
+    const uint16_t *y, *dy;
     uint16_t *normed, *out; /* tiles of the part */
     float *dgain;           /* [tasks of the part][width + 2 dim]: the norm's, q's, k's */
     size_t sums_from, rows_from, rstd_from, room;
@@ -302,19 +303,20 @@ typedef struct qkv_job {
 } qkv_job;
 
 /* One head back through rotation and norm: out [dim] is the gradient of its input. */
-static void head_backward(int dim, const float *y, const float *dy, const float *gain, float rstd,
-                          const float *sine, const float *cosine, float *out, float *dgain)
+static void head_backward(int dim, const uint16_t *y, const uint16_t *dy, const float *gain,
+                          float rstd, const float *sine, const float *cosine, float *out,
+                          float *dgain)
 {
     _Alignas(64) float x[ROPE_MAX_DIM]; /* normed, times gain */
     int half = dim / 2;
     __m512 dot = _mm512_setzero_ps();
     for (int i = 0; i < half; i += 16) {
         __m512 s = _mm512_loadu_ps(sine + i), c = _mm512_loadu_ps(cosine + i);
-        __m512 a = _mm512_loadu_ps(y + i), b = _mm512_loadu_ps(y + half + i);
+        __m512 a = v_unbf16(y + i, 0xffff), b = v_unbf16(y + half + i, 0xffff);
         __m512 x0 = _mm512_fmadd_ps(a, c, _mm512_mul_ps(b, s));
         __m512 x1 = _mm512_fmsub_ps(b, c, _mm512_mul_ps(a, s));
-        a = _mm512_loadu_ps(dy + i);
-        b = _mm512_loadu_ps(dy + half + i);
+        a = v_unbf16(dy + i, 0xffff);
+        b = v_unbf16(dy + half + i, 0xffff);
         __m512 g0 = _mm512_fmadd_ps(a, c, _mm512_mul_ps(b, s));
         __m512 g1 = _mm512_fmsub_ps(b, c, _mm512_mul_ps(a, s));
         dot = _mm512_fmadd_ps(x0, g0, _mm512_fmadd_ps(x1, g1, dot));
@@ -359,14 +361,15 @@ static void qkv_rows(const qkv_job *j, int row, int rows, uint8_t *a, float *dga
     for (int h = 0; h < 3 * heads; h++) {
         for (int r = 0; r < 32; r++) {
             int64_t from = (at + r) * 3 * width + h * dim;
-            for (int i = dim; i < 2 * dim && r < rows; i += 16) { /* the next head: pages apart */
+            for (int i = dim; i < 2 * dim && r < rows; i += 32) { /* the next head: pages apart */
                 _mm_prefetch((const char *)(j->y + from + i), _MM_HINT_T0);
                 _mm_prefetch((const char *)(j->dy + from + i), _MM_HINT_T0);
             }
             if (r >= rows)
                 memset(block + r * dim, 0, (size_t)dim * sizeof(float));
             else if (h >= 2 * heads)
-                memcpy(block + r * dim, j->dy + from, (size_t)dim * sizeof(float));
+                for (int i = 0; i < dim; i += 16)
+                    _mm512_store_ps(block + r * dim + i, v_unbf16(j->dy + from + i, 0xffff));
             else
                 head_backward(dim, j->y + from, j->dy + from, h < heads ? j->q_gain : j->k_gain,
                               j->rstd[(at + r) * 2 * heads + h], table + r * dim,
@@ -423,8 +426,8 @@ static void qkv_plan(qkv_job *j)
 
 static void qkv_backward(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
                          const rlm_weight *w, const float *q_gain, const float *k_gain,
-                         const float *angle, const float *y, const void *saved, const float *dy,
-                         const rlm_qkv_grads *to)
+                         const float *angle, const uint16_t *y, const void *saved,
+                         const uint16_t *dy, const rlm_qkv_grads *to)
 {
     int width = s->heads * s->dim, pitch = width + 2 * s->dim;
     qkv_job j = {.s = *s,
@@ -465,9 +468,9 @@ static size_t qkv_saved(const rlm_qkv_shape *s)
 
 static void qkv_save(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
                      const rlm_weight *w, const float *q_gain, const float *k_gain,
-                     const float *angle, float *y, void *saved)
+                     const float *angle, uint16_t *y, void *saved)
 {
-    rlm_amx_qkv(par, s, x, gain, w, q_gain, k_gain, angle, y, saved);
+    rlm_amx_qkv(par, s, x, gain, w, q_gain, k_gain, angle, NULL, y, saved);
 }
 
 void rlm_kernels_amx_block_backward(rlm_kernels *k)

@@ -313,20 +313,26 @@ typedef void (*rlm_cross_entropy_fn)(rlm_par *par, int64_t rows, int classes, co
 /* The halves of a block where a gradient is wanted. *_save: the forward, and what the backward will
  * need into `saved`, *_saved of bytes aligned to 64 in the table's own form. *_backward: gradients
  * of everything, accumulating; none is NULL. Weights have both packings. Tables without a fused
- * form hold NULL (in all six) and then, as for fewer rows or other widths than above, the layers
- * run kernels one by one. mlp: d [rows][dim] is dy on entry and dx on return. qkv: y as qkv_save
- * left it, dy its gradient; where a gain is 0 the norm's input is lost and counts as 0. */
+ * form hold NULL (in all eight) and then, as for fewer rows or other widths than above, the layers
+ * run kernels one by one. mlp: d [rows][dim] is dy on entry and dx on return. qkv: dim is 32, 64 or
+ * 128; y and its gradient dy are bf16; where a gain is 0 the norm's input is lost and counts as 0.
+ * attention_bf16: between them, as the f32 entries, overwriting dqkv. */
 typedef size_t (*rlm_qkv_saved_fn)(const rlm_qkv_shape *s);
 typedef void (*rlm_qkv_save_fn)(rlm_par *par, const rlm_qkv_shape *s, const float *x,
                                 const float *gain, const rlm_weight *w, const float *q_gain,
-                                const float *k_gain, const float *angle, float *y, void *saved);
+                                const float *k_gain, const float *angle, uint16_t *y, void *saved);
 typedef struct rlm_qkv_grads {
     float *x, *gain, *w, *q_gain, *k_gain;
 } rlm_qkv_grads;
 typedef void (*rlm_qkv_backward_fn)(rlm_par *par, const rlm_qkv_shape *s, const float *x,
                                     const float *gain, const rlm_weight *w, const float *q_gain,
-                                    const float *k_gain, const float *angle, const float *y,
-                                    const void *saved, const float *dy, const rlm_qkv_grads *to);
+                                    const float *k_gain, const float *angle, const uint16_t *y,
+                                    const void *saved, const uint16_t *dy, const rlm_qkv_grads *to);
+typedef void (*rlm_attention_bf16_forward_fn)(rlm_par *par, const rlm_attention_shape *s,
+                                              const uint16_t *qkv, float *y, float *lse);
+typedef void (*rlm_attention_bf16_backward_fn)(rlm_par *par, const rlm_attention_shape *s,
+                                               const uint16_t *qkv, const float *y,
+                                               const float *lse, const float *dy, uint16_t *dqkv);
 typedef size_t (*rlm_mlp_saved_fn)(const rlm_mlp_shape *s);
 typedef void (*rlm_mlp_save_fn)(rlm_par *par, const rlm_mlp_shape *s, const float *x,
                                 const float *gain, const rlm_weight *up, const rlm_weight *down,
@@ -385,9 +391,9 @@ enum {
     RLM_LEVEL_AMX = 32
 };
 
-/* Entries named *_backward*, *_save*, *_adjoint, cross_entropy, adamw, muon_*, orthogonalise,
- * sumsq, recon are training's: rlm_kernels_init leaves them NULL, rlm_kernels_init_training fills
- * them. */
+/* Entries named *_backward*, *_save*, *_bf16*, *_adjoint, cross_entropy, adamw, muon_*,
+ * orthogonalise, sumsq, recon are training's: rlm_kernels_init leaves them NULL,
+ * rlm_kernels_init_training fills them. */
 typedef struct rlm_kernels {
     const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
     unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
@@ -444,6 +450,8 @@ typedef struct rlm_kernels {
     rlm_qkv_saved_fn qkv_saved;
     rlm_qkv_save_fn qkv_save;
     rlm_qkv_backward_fn qkv_backward;
+    rlm_attention_bf16_forward_fn attention_bf16_forward;
+    rlm_attention_bf16_backward_fn attention_bf16_backward;
     rlm_mlp_saved_fn mlp_saved;
     rlm_mlp_save_fn mlp_save;
     rlm_mlp_backward_fn mlp_backward;

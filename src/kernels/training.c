@@ -127,7 +127,7 @@ static void no_rope(rlm_par *par, const rlm_rope_shape *s, const float *x, const
 
 static void no_qkv_save(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
                         const rlm_weight *w, const float *q_gain, const float *k_gain,
-                        const float *angle, float *y, void *saved)
+                        const float *angle, uint16_t *y, void *saved)
 {
     (void)par, (void)s, (void)x, (void)gain, (void)w, (void)q_gain, (void)k_gain, (void)angle;
     (void)y, (void)saved;
@@ -135,8 +135,8 @@ static void no_qkv_save(rlm_par *par, const rlm_qkv_shape *s, const float *x, co
 
 static void no_qkv_backward(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
                             const rlm_weight *w, const float *q_gain, const float *k_gain,
-                            const float *angle, const float *y, const void *saved, const float *dy,
-                            const rlm_qkv_grads *to)
+                            const float *angle, const uint16_t *y, const void *saved,
+                            const uint16_t *dy, const rlm_qkv_grads *to)
 {
     (void)par, (void)s, (void)x, (void)gain, (void)w, (void)q_gain, (void)k_gain, (void)angle;
     (void)y, (void)saved, (void)dy, (void)to;
@@ -159,6 +159,18 @@ static void no_attention(rlm_par *par, const rlm_attention_shape *s, const float
                          const float *y, const float *lse, const float *dy, float *dqkv, bool add)
 {
     (void)par, (void)s, (void)qkv, (void)y, (void)lse, (void)dy, (void)dqkv, (void)add;
+}
+
+static void no_bf16_forward(rlm_par *par, const rlm_attention_shape *s, const uint16_t *qkv,
+                            float *y, float *lse)
+{
+    (void)par, (void)s, (void)qkv, (void)y, (void)lse;
+}
+
+static void no_bf16_backward(rlm_par *par, const rlm_attention_shape *s, const uint16_t *qkv,
+                             const float *y, const float *lse, const float *dy, uint16_t *dqkv)
+{
+    (void)par, (void)s, (void)qkv, (void)y, (void)lse, (void)dy, (void)dqkv;
 }
 
 static void no_cross_entropy(rlm_par *par, int64_t rows, int classes, const float *logits,
@@ -227,6 +239,8 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like)
     k->qkv_saved = like->qkv_saved;
     k->qkv_save = like->qkv_save ? no_qkv_save : NULL;
     k->qkv_backward = like->qkv_backward ? no_qkv_backward : NULL;
+    k->attention_bf16_forward = like->attention_bf16_forward ? no_bf16_forward : NULL;
+    k->attention_bf16_backward = like->attention_bf16_backward ? no_bf16_backward : NULL;
     k->mlp_saved = like->mlp_saved;
     k->mlp_save = like->mlp_save ? no_mlp_save : NULL;
     k->mlp_backward = like->mlp_backward ? no_mlp_backward : NULL;

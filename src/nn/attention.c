@@ -66,7 +66,10 @@ rlm_tensor rlm_attention_forward(rlm_run *run, const rlm_attention *a, const rlm
     y = rlm_tensor_like(run, &y);
     size_t rows = rlm_size_mul((size_t)in->batch * (size_t)in->len, (size_t)a->heads);
     float *lse = rlm_arena_alloc(run->arena, rlm_size_mul(rows, sizeof(float)));
-    run->k->attention_forward(run->par, &s, rlm_f32(qkv), rlm_f32(&y), lse);
+    if (qkv->dtype == RLM_BF16)
+        run->k->attention_bf16_forward(run->par, &s, qkv->data, rlm_f32(&y), lse);
+    else
+        run->k->attention_forward(run->par, &s, rlm_f32(qkv), rlm_f32(&y), lse);
     if (run->tape) {
         rlm_record r = {.op = RLM_OP_ATTENTION,
                         .layer = a,

@@ -18,7 +18,7 @@ static const float *gain_of(const rlm_param *p)
     return p ? p->data : NULL;
 }
 
-/* y and a record of it; q_gain and k_gain are there. */
+/* y (bf16) and a record of it; q_gain and k_gain are there. */
 static void qkv_save(rlm_run *run, const rlm_rmsnorm *norm, const rlm_linear *l,
                      const rlm_attention *a, const rlm_tensor *x, const rlm_qkv_shape *s,
                      const float *angle, const rlm_tensor *y)
@@ -30,14 +30,15 @@ static void qkv_save(rlm_run *run, const rlm_rmsnorm *norm, const rlm_linear *l,
     r.u.qkv.norm = norm;
     r.u.qkv.attention = a;
     run->k->qkv_save(run->par, s, rlm_f32(x), norm->gain->data, &l->w->weight, a->q_gain->data,
-                     a->k_gain->data, angle, rlm_f32(y), r.saved[0]);
+                     a->k_gain->data, angle, y->data, r.saved[0]);
     rlm_tape_push(run->tape, &r);
 }
 
 rlm_tensor rlm_qkv_forward(rlm_run *run, const rlm_rmsnorm *norm, const rlm_linear *l,
                            const rlm_attention *a, const rlm_tensor *x, const float *angle)
 {
-    bool have = run->tape ? run->k->qkv_save && a->q_gain && a->q_gain->grad && a->k_gain &&
+    bool dim = a->dim == 32 || a->dim == 64 || a->dim == 128;
+    bool have = run->tape ? run->k->qkv_save && dim && a->q_gain && a->q_gain->grad && a->k_gain &&
                                 a->k_gain->grad && norm->gain->grad
                           : run->k->qkv_forward != NULL;
     if (!have || !fused(run, l, x)) {
@@ -49,7 +50,7 @@ rlm_tensor rlm_qkv_forward(rlm_run *run, const rlm_rmsnorm *norm, const rlm_line
     rlm_qkv_shape s = {(int)rlm_tensor_rows(x), a->heads, a->dim, norm->eps, RLM_QK_EPS};
     assert(l->in == a->heads * a->dim && l->out == 3 * l->in);
     y.shape[y.rank - 1] = l->out;
-    y = rlm_tensor_like(run, &y);
+    y = run->tape ? rlm_tensor_like_bf16(run, &y) : rlm_tensor_like(run, &y);
     if (run->tape)
         qkv_save(run, norm, l, a, x, &s, angle, &y);
     else

@@ -69,6 +69,18 @@ rlm_tensor rlm_tensor_like(rlm_run *run, const rlm_tensor *x)
     return rlm_tensor_new(run, x->rank, x->shape);
 }
 
+rlm_tensor rlm_tensor_like_bf16(rlm_run *run, const rlm_tensor *x)
+{
+    rlm_tensor y = rlm_tensor_view(NULL, RLM_BF16, x->rank, x->shape);
+    size_t bytes = rlm_size_mul((size_t)rlm_tensor_count(&y), sizeof(uint16_t));
+    y.data = rlm_arena_alloc(run->arena, bytes);
+    if (run->tape) {
+        y.grad = rlm_arena_alloc(run->arena, bytes);
+        y.touched = run->lazy ? rlm_tape_flag(run->tape) : NULL;
+    }
+    return y;
+}
+
 rlm_tensor rlm_tensor_reshape(const rlm_tensor *x, int rank, const int64_t *shape)
 {
     rlm_tensor y = rlm_tensor_view(x->data, x->dtype, rank, shape);

@@ -12,14 +12,15 @@
 typedef enum { RLM_F32, RLM_BF16, RLM_F16, RLM_I32, RLM_I16, RLM_I8, RLM_U8, RLM_DTYPES } rlm_dtype;
 size_t rlm_dtype_bytes(rlm_dtype t);
 
-/* Activations are f32, channels last: rank 5 [n][t][h][w][c] for pictures and sound (sound has
- * t = h = 1 and time in w), rank 2 [rows][c] or 3 [batch][len][c] for sequences. */
+/* Activations are f32 (between fused kernels of training bf16), channels last: rank 5
+ * [n][t][h][w][c] for pictures and sound (sound has t = h = 1 and time in w), rank 2 [rows][c] or 3
+ * [batch][len][c] for sequences. */
 typedef struct rlm_tensor {
     rlm_dtype dtype;
     int rank;
     int64_t shape[5];
     void *data;
-    float *grad;   /* same count; NULL: no gradient wanted. Contents: see rlm_grad */
+    float *grad;   /* same count, BF16 where the data is; NULL: no gradient wanted. See rlm_grad */
     bool *touched; /* something was added to grad; NULL: grad counts as touched */
 } rlm_tensor;
 
@@ -59,6 +60,8 @@ typedef struct rlm_run {
  * zeroing and reading it back. */
 rlm_tensor rlm_tensor_new(rlm_run *run, int rank, const int64_t *shape);
 rlm_tensor rlm_tensor_like(rlm_run *run, const rlm_tensor *x);
+/* The same in BF16, and so its gradient, which its one reader overwrites: nothing adds to it. */
+rlm_tensor rlm_tensor_like_bf16(rlm_run *run, const rlm_tensor *x);
 /* The tensor that follows x on a residual branch, y = x + ...: without a tape x itself; with one,
  * new data and x's gradient, which is y's until the branch has read it and x's from then on. Right
  * only if nothing uses x after this. */

@@ -208,7 +208,11 @@ static void qk_rope_rule(rlm_run *run, const rlm_record *r)
 static void attention_rule(rlm_run *run, const rlm_record *r)
 {
     const rlm_tensor *qkv = &r->in[0];
-    if (qkv->grad)
+    if (qkv->dtype == RLM_BF16) {
+        rlm_grad_adds(qkv); /* written from now on */
+        run->k->attention_bf16_backward(run->par, &r->u.attention, qkv->data, rlm_f32(&r->out),
+                                        r->saved[0], r->out.grad, (uint16_t *)(void *)qkv->grad);
+    } else if (qkv->grad)
         run->k->attention_backward(run->par, &r->u.attention, rlm_f32(qkv), rlm_f32(&r->out),
                                    r->saved[0], r->out.grad, qkv->grad, rlm_grad_adds(qkv));
 }
@@ -229,8 +233,8 @@ static void qkv_rule(rlm_run *run, const rlm_record *r)
     rlm_qkv_grads to = {rlm_grad(run, &r->in[0]), n->gain->grad, l->w->grad, a->q_gain->grad,
                         a->k_gain->grad};
     run->k->qkv_backward(run->par, &r->u.qkv.shape, rlm_f32(&r->in[0]), n->gain->data,
-                         &l->w->weight, a->q_gain->data, a->k_gain->data, r->saved[1],
-                         rlm_f32(&r->out), r->saved[0], r->out.grad, &to);
+                         &l->w->weight, a->q_gain->data, a->k_gain->data, r->saved[1], r->out.data,
+                         r->saved[0], (const uint16_t *)(const void *)r->out.grad, &to);
 }
 
 /* One gradient: of the output before, of the input after. */

@@ -89,11 +89,15 @@ static void run_qkv(const rlm_kernels *k, rlm_par *par, check_case *c)
     if (k->qkv_backward) {
         rlm_qkv_shape s = {rows, dim / head, head, EPS, EPS};
         void *saved = rlm_alloc(k->qkv_saved(&s));
+        uint16_t *y = rlm_alloc(6 * n * sizeof *y), *dy = y + 3 * n;
         rlm_qkv_grads to = {c->out[0], c->out[1], c->out[2], c->out[3], c->out[3] + head};
-        k->qkv_save(par, &s, c->in[0], c->in[2], &w, q_gain, k_gain, c->in[4], raw, saved);
-        k->qkv_backward(par, &s, c->in[0], c->in[2], &w, q_gain, k_gain, c->in[4], raw, saved,
-                        c->in[5], &to);
+        for (size_t i = 0; i < 3 * n; i++)
+            dy[i] = rlm_bf16(c->in[5][i]);
+        k->qkv_save(par, &s, c->in[0], c->in[2], &w, q_gain, k_gain, c->in[4], y, saved);
+        k->qkv_backward(par, &s, c->in[0], c->in[2], &w, q_gain, k_gain, c->in[4], y, saved, dy,
+                        &to);
         rlm_free(saved);
+        rlm_free(y);
     } else {
         rlm_rope_shape s = {rows, dim / head, head, 3 * dim, 0, EPS};
         k->rmsnorm_forward(par, rows, dim, c->in[0], c->in[2], EPS, h, rstd);

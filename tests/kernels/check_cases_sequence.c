@@ -263,10 +263,31 @@ static const int attention_shapes[][6] = {/* batch len heads dim prefix length *
                                           {2, 97, 2, 48, 33, 90}};
 static const int attention_bench[][6] = {{1, 1024, 8, 64, 256, 1024}};
 
+/* n floats as bf16; the caller frees. */
+static uint16_t *bf16_of(const float *x, int64_t n)
+{
+    uint16_t *y = rlm_alloc((size_t)n * sizeof *y);
+    for (int64_t i = 0; i < n; i++)
+        y[i] = rlm_bf16(x[i]);
+    return y;
+}
+
+static bool takes_bf16(const rlm_kernels *k, const check_case *c)
+{
+    int dim = c->attention.dim;
+    return c->p[0] && k->attention_bf16_forward && (dim == 32 || dim == 64 || dim == 128);
+}
+
 static void run_attention(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
     c->attention.prefix = c->prefix;
     c->attention.length = c->length;
+    if (takes_bf16(k, c)) {
+        uint16_t *qkv = bf16_of(c->in[0], c->in_size[0]);
+        k->attention_bf16_forward(par, &c->attention, qkv, c->out[0], c->out[1]);
+        rlm_free(qkv);
+        return;
+    }
     k->attention_forward(par, &c->attention, c->in[0], c->out[0], c->out[1]);
 }
 
@@ -281,22 +302,35 @@ static void run_attention_backward(const rlm_kernels *k, rlm_par *par, check_cas
 {
     c->attention.prefix = c->prefix;
     c->attention.length = c->length;
+    if (takes_bf16(k, c)) {
+        uint16_t *qkv = bf16_of(c->in[0], c->in_size[0]), *dqkv = bf16_of(c->in[0], c->in_size[0]);
+        k->attention_bf16_backward(par, &c->attention, qkv, c->in[1], c->in[2], c->in[3], dqkv);
+        for (int64_t i = 0; i < c->out_size[0]; i++)
+            c->out[0][i] = rlm_unbf16(dqkv[i]);
+        rlm_free(qkv);
+        rlm_free(dqkv);
+        return;
+    }
     k->attention_backward(par, &c->attention, c->in[0], c->in[1], c->in[2], c->in[3], c->out[0],
                           c->accumulates);
 }
 
+/* forward, backward that adds, that overwrites; both on bf16. */
 static void attention_case(check_case *c, const int *s, int variant)
 {
     int64_t rows = (int64_t)s[0] * s[1], width = (int64_t)s[2] * s[3];
-    bool backward = variant > 0;
+    bool backward = variant % 3 > 0, half = variant > 2;
     c->attention = (rlm_attention_shape){
         .batch = s[0], .len = s[1], .heads = s[2], .dim = s[3], .scale = 0.125f};
     for (int i = 0; i < 4; i++) {
         c->prefix[i] = i ? s[4] / 2 : s[4];
         c->length[i] = i ? s[1] : s[5];
     }
-    snprintf(c->name, sizeof c->name, "attention_%s b%d len%d heads%d dim%d prefix%d length%d",
-             backward ? "backward" : "forward", s[0], s[1], s[2], s[3], s[4], s[5]);
+    snprintf(c->name, sizeof c->name, "attention_%s%s b%d len%d heads%d dim%d prefix%d length%d",
+             half ? "bf16_" : "", backward ? "backward" : "forward", s[0], s[1], s[2], s[3], s[4],
+             s[5]);
+    c->levels = half ? RLM_LEVEL_AMX : 0;
+    c->p[0] = half;
     c->class = CASE_SOFT;
     c->calm = true;
     c->accumulates = variant == 1;
@@ -321,6 +355,6 @@ bool check_sequence_case_at(walk *w, bool bench, check_case *c)
     GROUP(fft_shapes, fft_bench, 2, fft_case, ITEM);
     GROUP(spectrum_shapes, spectrum_bench, 1, spectrum_case, ADDRESS);
     GROUP(rope_shapes, rope_bench, bench ? 2 : 4, rope_case, ITEM);
-    GROUP(attention_shapes, attention_bench, bench ? 2 : 3, attention_case, ITEM);
+    GROUP(attention_shapes, attention_bench, 5, attention_case, ITEM);
     return false;
 }
