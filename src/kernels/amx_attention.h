@@ -106,12 +106,18 @@ static inline void att_pairs(const att_rows *a, uint16_t *out)
     }
 }
 
+/* Of two rows of 32 bf16 values, which of them pair 16 columns from `first` on. */
+RLM_INLINE __m512i att_pairs_of(int first)
+{
+    __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8,
+                                     39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    return _mm512_add_epi16(order, _mm512_set1_epi16((short)first));
+}
+
 static inline void att_mixed(const att_rows *a, uint16_t *out)
 {
     __m512 scale = v_set(a->scale);
-    __m512i lo = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39,
-                                  7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
-    __m512i hi = _mm512_add_epi16(lo, _mm512_set1_epi16(16));
+    __m512i lo = att_pairs_of(0), hi = att_pairs_of(16);
     for (int r = 0; r < a->n; r += 32) {
         for (int d = 0; d < a->dim; d += 32, out += 1024) {
             for (int i = 0; i < 32; i += 2) {

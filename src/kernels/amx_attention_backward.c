@@ -111,12 +111,13 @@ static void piece(const bwd_work *w, float unit, int key, int query, uint16_t *p
                   uint16_t *mixed)
 {
     __m512 scale = v_set(unit);
+    __m512i lo = att_pairs_of(0), hi = att_pairs_of(16);
     __m512 lse0 = _mm512_loadu_ps(w->lse + query), lse1 = _mm512_loadu_ps(w->lse + query + 16);
     __m512 del0 = _mm512_loadu_ps(w->delta + query), del1 = _mm512_loadu_ps(w->delta + query + 16);
     __m512i vis0 = _mm512_loadu_si512(w->visible + query);
     __m512i vis1 = _mm512_loadu_si512(w->visible + query + 16);
     for (int r = 0; r < 32; r += 2) {
-        __m512 d[4];
+        __m512i d[2];
         for (int i = 0; i < 2; i++) {
             const float *score = w->score + (r + i) * 32, *dp = w->dp + (r + i) * 32;
             __m512i at = _mm512_set1_epi32(key + r + i);
@@ -124,14 +125,14 @@ static void piece(const bwd_work *w, float unit, int key, int query, uint16_t *p
                                   _mm512_fmsub_ps(_mm512_load_ps(score), scale, lse0));
             __m512 p1 = v_exp2_16(_mm512_cmplt_epi32_mask(at, vis1),
                                   _mm512_fmsub_ps(_mm512_load_ps(score + 16), scale, lse1));
-            d[i] = _mm512_mul_ps(p0, _mm512_sub_ps(_mm512_load_ps(dp), del0));
-            d[2 + i] = _mm512_mul_ps(p1, _mm512_sub_ps(_mm512_load_ps(dp + 16), del1));
+            __m512 d0 = _mm512_mul_ps(p0, _mm512_sub_ps(_mm512_load_ps(dp), del0));
+            __m512 d1 = _mm512_mul_ps(p1, _mm512_sub_ps(_mm512_load_ps(dp + 16), del1));
             _mm512_store_si512(p + (r + i) * ATT_BLOCK, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));
-            _mm512_store_si512(ds + (r + i) * ATT_BLOCK,
-                               (__m512i)_mm512_cvtne2ps_pbh(d[2 + i], d[i]));
+            d[i] = (__m512i)_mm512_cvtne2ps_pbh(d1, d0);
+            _mm512_store_si512(ds + (r + i) * ATT_BLOCK, d[i]);
         }
-        _mm512_store_si512(mixed + r * 16, rlm_amx_pair(d[0], d[1]));
-        _mm512_store_si512(mixed + 512 + r * 16, rlm_amx_pair(d[2], d[3]));
+        _mm512_store_si512(mixed + r * 16, _mm512_permutex2var_epi16(d[0], lo, d[1]));
+        _mm512_store_si512(mixed + 512 + r * 16, _mm512_permutex2var_epi16(d[0], hi, d[1]));
     }
 }
 
