@@ -131,6 +131,16 @@ static inline void rlm_amx_store16(const float *block, int rows, int n, uint16_t
     }
 }
 
+/* 32 values as bf16, past the caches if far (p is then aligned to 64). */
+RLM_INLINE void v_put_bf16(bool far, uint16_t *p, __m512 lo, __m512 hi)
+{
+    __m512i v = (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
+    if (far)
+        _mm512_stream_si512((__m512i *)(void *)p, v);
+    else
+        _mm512_storeu_si512(p, v);
+}
+
 /* n f32 -> bf16, round to nearest even. */
 static inline void rlm_amx_to_bf16(const float *x, int n, uint16_t *y)
 {

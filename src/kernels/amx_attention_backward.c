@@ -21,7 +21,7 @@ typedef struct bwd_job {
 RLM_INLINE void put(const bwd_job *j, int64_t at, __m512 a, __m512 b)
 {
     if (j->qkv.half) {
-        _mm512_storeu_si512((uint16_t *)j->dqkv + at, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+        v_put_bf16(j->far, (uint16_t *)j->dqkv + at, a, b);
         return;
     }
     float *to = (float *)j->dqkv + at;
@@ -294,7 +294,7 @@ static void run(rlm_par *par, const rlm_attention_shape *s, const void *qkv, boo
     bwd_job j = {.s = *s, .par = par, .y = y, .lse = lse, .dy = dy, .dqkv = dqkv, .add = add};
     j.qkv = (att_rows){.x = qkv, .stride = row, .dim = s->dim, .scale = 1, .half = half};
     j.unit = half ? s->scale * LOG2E : 1.0f; /* floats are scaled on their way to bf16 */
-    j.far = !half && !add && v_is_far(dqkv, row * s->batch * s->len, row);
+    j.far = !add && v_is_far(dqkv, row * s->batch * s->len / (half ? 2 : 1), row);
     rlm_par_for(par, (int64_t)s->batch * s->heads, 1, bwd_fn, &j);
 }
 

@@ -32,7 +32,7 @@ typedef struct qkv_job {
     float *y;                /* or NULL: half */
     uint16_t *half;          /* y in bf16 */
     float *rstd;             /* [rows][q heads, k heads] or NULL */
-    bool far;                /* y is written past the caches */
+    bool far;                /* it is written past the caches */
     size_t table_from, room; /* sines and cosines of a task's rows */
     rlm_par *par;
 } qkv_job;
@@ -53,8 +53,9 @@ static void store_head(const qkv_job *j, const float *sums, int rows, const floa
             if (rstd)
                 rstd[r * 2 * j->s.heads] = norm;
         }
-        if (j->half)
-            rlm_amx_to_bf16(head, dim, j->half + at);
+        for (int i = 0; i < dim && j->half; i += 32)
+            v_put_bf16(j->far, j->half + at + i, _mm512_load_ps(head + i),
+                       _mm512_load_ps(head + i + 16));
         for (int i = 0; i < dim && j->y; i += 16)
             v_put(j->far, j->y + at + i, 0xffff, _mm512_load_ps(head + i));
     }
@@ -114,7 +115,7 @@ void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const flo
                  .y = y,
                  .half = half,
                  .rstd = rstd,
-                 .far = y && (int64_t)s->rows * 3 * width * (int64_t)sizeof *y > QKV_FAR,
+                 .far = (int64_t)s->rows * 3 * width * (y ? 4 : 2) > QKV_FAR,
                  .par = par};
     void *room = w->quant ? rlm_par_scratch(par, 0, 1, dense_bytes(3 * width, width)) : NULL;
     assert(s->dim % 32 == 0 && s->dim <= ROPE_MAX_DIM);
