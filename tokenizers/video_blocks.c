@@ -122,8 +122,13 @@ static rlm_tensor block_forward(rlm_run *run, rlm_video_stream *s, const rlm_vid
 {
     rlm_tensor skip = b->widens ? rlm_video_conv(run, s, &b->shortcut, &x, NULL) : x;
     size_t scope = rlm_scope_open(run);
-    rlm_tensor h = rlm_video_norm_conv(run, s, &b->norm[0], &b->conv[0], &x, NULL);
-    rlm_tensor y = rlm_video_norm_conv(run, s, &b->norm[1], &b->conv[1], &h, &skip);
+    rlm_tensor y;
+    if (s) {
+        rlm_tensor h = rlm_video_norm_conv(run, s, &b->norm[0], &b->conv[0], &x, NULL);
+        y = rlm_video_norm_conv(run, s, &b->norm[1], &b->conv[1], &h, &skip);
+    } else {
+        y = rlm_norm_conv_pair_forward(run, b->norm, b->conv, &x, &skip);
+    }
     rlm_scope_close(run, scope);
     return y;
 }

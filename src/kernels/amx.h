@@ -218,7 +218,8 @@ static inline bool rlm_amx_is_linear(const rlm_conv_shape *s)
 typedef struct rlm_amx_conv {
     int up[3];
     const rlm_prepare *prepare;
-    const float *x;
+    const void *x;
+    bool half; /* x is bf16, else f32 */
     const void *pack;
     const float *bias, *residual, *slope;
     rlm_act act;
@@ -243,6 +244,11 @@ void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
                                     bool add, float *room);
 void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
                                       const float *dy, float *dw, float *dbias);
+/* The same; half: of x, half_y: of dy: bf16, else f32. */
+void rlm_amx_backward_weight(rlm_par *par, const rlm_conv_shape *s, bool half, const void *x,
+                             bool half_y, const void *dy, float *dw, float *dbias);
+/* conv_backward_data on AMX alone: c has x (dy), half, pack and where the product goes. */
+void rlm_amx_data_run(rlm_par *par, const rlm_conv_shape *s, rlm_amx_conv *c);
 void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
                                 const rlm_weight *w, float *dx, bool add);
 void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
@@ -262,6 +268,9 @@ void rlm_amx_linear_quant(rlm_par *par, int bits, int m, int n, int k, const flo
 /* The product both directions of linear share: y = residual + bias + x B, packed B. */
 void rlm_amx_gemm(rlm_par *par, int m, int n, int k, const float *x, const void *pack,
                   const float *bias, const float *residual, float *y);
+
+/* amx_pair.c */
+void rlm_kernels_amx_pair(rlm_kernels *k);
 
 /* amx_block.c */
 void rlm_kernels_amx_block(rlm_kernels *k);

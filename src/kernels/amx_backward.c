@@ -6,7 +6,7 @@
 #include "src/kernels/blas.h"
 
 /* The convolution that carries gradients back: reversed, with zeros between strides. */
-static void data_run(rlm_par *par, const rlm_conv_shape *m, rlm_amx_conv *c)
+void rlm_amx_data_run(rlm_par *par, const rlm_conv_shape *m, rlm_amx_conv *c)
 {
     rlm_conv_shape b = {.n = m->n,
                         .t = m->ot,
@@ -46,7 +46,7 @@ void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const flo
         rlm_amx_gemm(par, s->n * s->t * s->h * s->w, s->cin, s->cout, dy, w->pack_t, NULL, residual,
                      dx);
     else
-        data_run(par, s, &c);
+        rlm_amx_data_run(par, s, &c);
 }
 
 /* Through the convolution, by way of bf16 in `room`, then through the norm. */
@@ -55,7 +55,7 @@ static void norm_data(const rlm_conv_shape *s, norm_back *j, const float *dy, co
 {
     rlm_amx_conv c = {.x = dy, .pack = w->pack_t, .y16 = (uint16_t *)(void *)room};
     if (w->pack_t)
-        data_run(j->par, s, &c);
+        rlm_amx_data_run(j->par, s, &c);
     else
         rlm_blas_conv_backward_data(j->par, s, dy, w, room, false);
     j->dy = room;
@@ -87,7 +87,7 @@ void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
                       .act = prepare->norm.act,
                       .y = dx};
     if (w->pack_t) {
-        data_run(par, s, &c);
+        rlm_amx_data_run(par, s, &c);
         return;
     }
     int64_t count = (int64_t)s->n * s->t * s->h * s->w * s->cin; /* nobody's fast path */
@@ -130,5 +130,6 @@ bool rlm_kernels_amx_backward(rlm_kernels *k)
     rlm_kernels_amx_attention_backward(k);
     rlm_kernels_amx_block_backward(k);
     rlm_kernels_amx_muon(k);
+    rlm_kernels_amx_pair(k);
     return true;
 }

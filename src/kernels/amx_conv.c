@@ -96,56 +96,67 @@ static void chunk_offsets(const conv_job *j, size_t *off)
 /* ---- Panels -------------------------------------------------------------------------------- */
 
 /* `count` positions of x into blocks of 32 channels, `plane` values apart. */
-RLM_INLINE void blocked_row(rlm_act act, const float *x, int count, int c, const float *table,
-                            int64_t plane, uint16_t *out)
+RLM_INLINE void blocked_row(rlm_act act, bool half, const void *x, int count, int c,
+                            const float *table, int64_t plane, uint16_t *out)
 {
-    for (int p = 0; p < count; p++, x += c, out += 32) {
+    for (int p = 0; p < count; p++, x = v_at(half, x, c), out += 32) {
         uint16_t *to = out;
         int i = 0;
         for (; i + 32 <= c; i += 32, to += plane) {
-            __m512 lo = rlm_amx_prepared(act, x, table, c, i, 0xffff);
-            __m512 hi = rlm_amx_prepared(act, x, table, c, i + 16, 0xffff);
+            __m512 lo = rlm_amx_prepared(act, half, x, table, c, i, 0xffff);
+            __m512 hi = rlm_amx_prepared(act, half, x, table, c, i + 16, 0xffff);
             _mm512_store_si512(to, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
         }
         if (i < c) {
             __mmask16 m0 = v_tail(c - i), m1 = v_left(c - i - 16);
-            __m512 lo = _mm512_maskz_mov_ps(m0, rlm_amx_prepared(act, x, table, c, i, m0));
-            __m512 hi = _mm512_maskz_mov_ps(m1, rlm_amx_prepared(act, x, table, c, i + 16, m1));
+            __m512 lo = _mm512_maskz_mov_ps(m0, rlm_amx_prepared(act, half, x, table, c, i, m0));
+            __m512 hi =
+                _mm512_maskz_mov_ps(m1, rlm_amx_prepared(act, half, x, table, c, i + 16, m1));
             _mm512_store_si512(to, (__m512i)_mm512_cvtne2ps_pbh(hi, lo));
         }
     }
 }
 
 /* The same for merged channels: [position][c]. */
-RLM_INLINE void merged_row(rlm_act act, const float *x, int count, int c, const float *table,
-                           uint16_t *out)
+RLM_INLINE void merged_row(rlm_act act, bool half, const void *x, int count, int c,
+                           const float *table, uint16_t *out)
 {
-    if (!table && act == RLM_ACT_NONE) {
+    if (!half && !table && act == RLM_ACT_NONE) {
         rlm_amx_to_bf16(x, count * c, out);
         return;
     }
-    for (int p = 0; p < count; p++, x += c, out += c)
+    for (int p = 0; p < count; p++, x = v_at(half, x, c), out += c)
         for (int i = 0; i < c; i += 16) {
             __mmask16 m = v_tail(c - i);
-            __m256bh v = _mm512_cvtneps_pbh(rlm_amx_prepared(act, x, table, c, i, m));
+            __m256bh v = _mm512_cvtneps_pbh(rlm_amx_prepared(act, half, x, table, c, i, m));
             _mm256_mask_storeu_epi16(out + i, m, (__m256i)v);
         }
 }
 
 typedef struct row_job {
-    const float *x, *table;
+    const void *x;
+    bool half;
+    const float *table;
     int count, c;
     int64_t plane; /* 0: merged */
     uint16_t *out;
 } row_job;
 
+RLM_INLINE void row_of(rlm_act act, bool half, const row_job *r)
+{
+    if (r->plane)
+        blocked_row(act, half, r->x, r->count, r->c, r->table, r->plane, r->out);
+    else
+        merged_row(act, half, r->x, r->count, r->c, r->table, r->out);
+}
+
 RLM_INLINE void row_as(rlm_act act, void *ctx)
 {
     const row_job *r = ctx;
-    if (r->plane)
-        blocked_row(act, r->x, r->count, r->c, r->table, r->plane, r->out);
+    if (r->half)
+        row_of(act, true, r);
     else
-        merged_row(act, r->x, r->count, r->c, r->table, r->out);
+        row_of(act, false, r);
 }
 
 /* Positions [from, to) of one panel row to zero. */
@@ -157,13 +168,14 @@ static void clear(const conv_job *j, uint16_t *row, int from, int to)
 }
 
 /* One row of the panel: first column at padded place w; src: its source row or NULL. */
-static void fill_row(const conv_job *j, const float *src, int w, const float *table, uint16_t *row)
+static void fill_row(const conv_job *j, const void *src, int w, const float *table, uint16_t *row)
 {
     const rlm_conv_shape *s = &j->s;
     int uw = j->c.up[2], first = w - s->pw, cb = j->cut.cblk;
     int lo = first < 0 ? -first : 0, end = (s->w - 1) * uw + 1 - first;
     int hi = end < j->wp ? end : j->wp;
-    row_job r = {.table = table, .c = s->cin, .plane = j->cut.merged ? 0 : j->plane};
+    row_job r = {.half = j->c.half, .table = table, .c = s->cin};
+    r.plane = j->cut.merged ? 0 : j->plane;
     rlm_act act = j->c.prepare ? j->c.prepare->norm.act : RLM_ACT_NONE;
     if (!src || lo >= hi) {
         clear(j, row, 0, j->wp);
@@ -176,10 +188,10 @@ static void fill_row(const conv_job *j, const float *src, int w, const float *ta
     int start = lo + (uw - (first + lo) % uw) % uw;
     if (start >= hi)
         return;
-    r.x = src + (int64_t)((first + start) / uw) * s->cin;
+    r.x = v_at(r.half, src, (int64_t)((first + start) / uw) * s->cin);
     r.count = uw == 1 ? hi - start : 1;
     int step = uw == 1 ? hi - start : uw;
-    for (int p = start; p < hi; p += step, r.x += s->cin) {
+    for (int p = start; p < hi; p += step, r.x = v_at(r.half, r.x, s->cin)) {
         r.out = row + (int64_t)p * cb;
         v_by_act(act, row_as, &r);
     }
@@ -239,7 +251,8 @@ static void fill_panel(const conv_job *j, const box *b, uint16_t *panel, float *
         for (int r = 0; r < j->hp; r++) {
             int h = b->h * s->sh + r - s->ph;
             bool inside = in && h >= 0 && h % j->c.up[1] == 0 && h / j->c.up[1] < s->h;
-            const float *src = j->c.x + (frame * s->h + h / j->c.up[1]) * s->w * s->cin;
+            int64_t at = (frame * s->h + h / j->c.up[1]) * s->w * s->cin;
+            const void *src = v_at(j->c.half, j->c.x, at);
             uint16_t *row = panel + (int64_t)(f * j->hp + r) * j->wp * j->cut.cblk;
             fill_row(j, inside ? src : NULL, b->w * s->sw, table, row);
             if (j->c.saved && inside && keeps(t, b->t, j->tl, s->ot, s->st, s->pt, s->t) &&
@@ -392,7 +405,7 @@ static void copy_frames(void *ctx, int64_t begin, int64_t end, int worker)
         for (int64_t r = f * rows; r < (f + 1) * rows; r++)
             for (int i = 0; i < c; i += 16) {
                 __mmask16 m = v_tail(c - i);
-                __m512 v = rlm_amx_prepared(RLM_ACT_NONE, j->x + r * c, table, c, i, m);
+                __m512 v = rlm_amx_prepared(RLM_ACT_NONE, false, j->x + r * c, table, c, i, m);
                 v_store(j->y + r * c + i, m, v_act(j->p->norm.act, v));
             }
     }

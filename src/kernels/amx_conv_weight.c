@@ -26,9 +26,8 @@ typedef struct slab_axis {
 
 typedef struct weight_job {
     const rlm_conv_shape *s;
-    const uint8_t *x; /* f32, or bf16 if half */
-    bool half;
-    const float *dy;
+    const void *x, *dy; /* f32, or bf16 if half, half_y */
+    bool half, half_y;
     float *dw, *dbias;
     rlm_par *par;
     int taps, odd; /* odd: some shift is odd, so B has two copies */
@@ -192,7 +191,6 @@ static slab_at slab_of(const weight_job *j, int64_t slab)
 static void point_at_x(const weight_job *j, slab_at p, const float *zeros, const void **at)
 {
     const rlm_conv_shape *s = j->s;
-    int64_t bytes = (int64_t)s->cin * (j->half ? 2 : 4);
     for (int phase = 0; phase < j->t.phases * j->h.phases * j->w.phases; phase++) {
         int fw = phase % j->w.phases, fh = phase / j->w.phases % j->h.phases;
         int ft = phase / j->w.phases / j->h.phases;
@@ -204,12 +202,12 @@ static void point_at_x(const weight_job *j, slab_at p, const float *zeros, const
                 int sh = (p.h + h) * s->sh - s->ph + fh;
                 if (sh < 0 || sh >= s->h)
                     continue;
-                const uint8_t *row = j->x + ((p.n * s->t + st) * s->h + sh) * s->w * bytes;
+                int64_t row = ((p.n * s->t + st) * s->h + sh) * s->w;
                 const void **to = at + h * j->pitch;
                 for (int w = 0; w < j->w.span; w++) {
                     int sw = (p.w + w) * s->sw - s->pw + fw;
                     if (sw >= 0 && sw < s->w)
-                        to[w] = row + sw * bytes;
+                        to[w] = v_at(j->half, j->x, (row + sw) * s->cin);
                 }
             }
         }
@@ -224,11 +222,9 @@ static void point_at_dy(const weight_job *j, slab_at p, const float *zeros, cons
         for (int i = 0; i < j->chunks * 32; i++)
             at[i] = zeros;
         for (int h = 0; h < j->h.len && p.t + t < s->ot && p.h + h < s->oh; h++) {
-            const float *row =
-                j->dy +
-                (((p.n * s->ot + p.t + t) * s->oh + p.h + h) * (int64_t)s->ow + p.w) * s->cout;
+            int64_t row = ((p.n * s->ot + p.t + t) * s->oh + p.h + h) * (int64_t)s->ow + p.w;
             for (int w = 0; w < j->w.len && p.w + w < s->ow; w++)
-                at[h * j->pitch + w] = row + (int64_t)w * s->cout;
+                at[h * j->pitch + w] = v_at(j->half_y, j->dy, (row + w) * s->cout);
         }
     }
 }
@@ -303,10 +299,9 @@ static void fill_b(const weight_job *j, const void *const *at, int first, int ti
 }
 
 /* A: [co tile][chunk][16][32], channels from `first`; bias, if not NULL: += sums over positions. */
-static void fill_a(const weight_job *j, const void *const *rows, int first, int tiles, uint16_t *a,
-                   float *bias)
+RLM_INLINE void a_run_as(bool half, const weight_job *j, const void *const *at, int first,
+                         int tiles, uint16_t *a, float *bias)
 {
-    const float *const *at = (const float *const *)rows;
     __m512i r[16];
     int chunks = j->runs * j->chunks;
     for (int k = 0; k < chunks; k++, at += 32)
@@ -314,11 +309,12 @@ static void fill_a(const weight_job *j, const void *const *rows, int first, int 
             int from = first + c * 16;
             __mmask16 m = v_left(j->s->cout - from);
             for (int i = 0; i < 16; i++)
-                r[i] = rlm_amx_pair(v_load(at[2 * i] + from, m), v_load(at[2 * i + 1] + from, m));
+                r[i] = b_pair(half, b_channels(half, at[2 * i], from, m),
+                              b_channels(half, at[2 * i + 1], from, m));
             if (bias && m) {
                 __m512 sum = _mm512_maskz_loadu_ps(m, bias + from);
                 for (int i = 0; i < 32; i++)
-                    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, at[i] + from));
+                    sum = _mm512_add_ps(sum, v_of(half, at[i], from, m));
                 _mm512_mask_storeu_ps(bias + from, m, sum);
             }
             v_transpose16(r);
@@ -326,6 +322,15 @@ static void fill_a(const weight_job *j, const void *const *rows, int first, int 
             for (int i = 0; i < 16; i++)
                 _mm512_store_si512(out + i * 32, r[i]);
         }
+}
+
+static void fill_a(const weight_job *j, const void *const *at, int first, int tiles, uint16_t *a,
+                   float *bias)
+{
+    if (j->half_y)
+        a_run_as(true, j, at, first, tiles, a, bias);
+    else
+        a_run_as(false, j, at, first, tiles, a, bias);
 }
 
 /* ---- Products ------------------------------------------------------------------------------ */
@@ -445,16 +450,17 @@ static void reduce_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* x: f32, or bf16 if half. */
-static void backward_weight(rlm_par *par, const rlm_conv_shape *shape, const void *x, bool half,
-                            const float *dy, float *dw, float *dbias)
+void rlm_amx_backward_weight(rlm_par *par, const rlm_conv_shape *shape, bool half, const void *x,
+                             bool half_y, const void *dy, float *dw, float *dbias)
 {
     rlm_conv_shape merged = rlm_amx_merged(shape), *s = &merged;
     if (rlm_amx_is_linear(shape)) {
         s->w = s->ow = shape->n * shape->t * shape->h * shape->w;
         s->n = s->t = s->ot = s->h = s->oh = 1;
     }
-    weight_job j = {.s = s, .x = x, .half = half, .dy = dy, .dw = dw, .dbias = dbias, .par = par};
+    weight_job j = {.s = s, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .par = par};
+    j.half = half;
+    j.half_y = half_y;
     int32_t shift[1024];
     j.taps = s->kt * s->kh * s->kw;
     plan_slabs(&j);
@@ -482,11 +488,11 @@ void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const f
         rlm_amx_dense_backward_weight(par, s->n * s->t * s->h * s->w, s->cout, s->cin, x, dy, dw,
                                       dbias);
     else
-        backward_weight(par, s, x, false, dy, dw, dbias);
+        rlm_amx_backward_weight(par, s, false, x, false, dy, dw, dbias);
 }
 
 void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
                                       const float *dy, float *dw, float *dbias)
 {
-    backward_weight(par, s, saved, true, dy, dw, dbias);
+    rlm_amx_backward_weight(par, s, true, saved, false, dy, dw, dbias);
 }

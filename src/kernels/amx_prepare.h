@@ -20,10 +20,11 @@ static inline const float *rlm_amx_frame_table(const rlm_prepare *p, int64_t fra
     return table;
 }
 
-RLM_INLINE __m512 rlm_amx_prepared(rlm_act act, const float *x, const float *table, int c, int i,
-                                   __mmask16 m)
+/* Channels from i of a position; half: x is bf16. */
+RLM_INLINE __m512 rlm_amx_prepared(rlm_act act, bool half, const void *x, const float *table, int c,
+                                   int i, __mmask16 m)
 {
-    __m512 v = v_load(x + i, m);
+    __m512 v = v_of(half, x, i, m);
     if (table) {
         v = _mm512_sub_ps(v, v_load(table + i, m));
         v = _mm512_fmadd_ps(v, v_load(table + c + i, m), v_load(table + 3 * c + i, m));

@@ -251,6 +251,16 @@ RLM_INLINE __m512 v_unbf16(const uint16_t *p, __mmask16 m)
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p)), 16));
 }
 
+/* Values from index i on of x: f32, or bf16 if half. */
+RLM_INLINE __m512 v_of(bool half, const void *x, int64_t i, __mmask16 m)
+{
+    return half ? v_unbf16((const uint16_t *)x + i, m) : v_load((const float *)x + i, m);
+}
+RLM_INLINE const void *v_at(bool half, const void *x, int64_t i)
+{
+    return (const uint8_t *)x + i * (half ? 2 : 4);
+}
+
 /* 16 registers of 16 x 32 bit, transposed in place. */
 RLM_INLINE void v_transpose16(__m512i r[16])
 {

@@ -58,7 +58,9 @@ typedef struct gn_job {
     rlm_groupnorm_shape s;
     norm_cut cut;
     rlm_par *par;
-    const float *x, *gain, *bias;
+    const void *x;
+    bool half; /* x is bf16: statistics only */
+    const float *gain, *bias;
     float *y, *stats; /* stats never NULL here */
     double
         *partial; /* [frames][slices][groups][2] = sum, squared deviation from the slice's mean */
@@ -66,18 +68,19 @@ typedef struct gn_job {
 
 /* Per-channel sums of (x - x[first row]) and its square over rows of one slice: work[2c]. The
  * shift keeps the variance of a channel with a large mean. */
-RLM_INLINE void sums_block(int used, const float *x, int64_t rows, int c, int i, float *work)
+RLM_INLINE void sums_block(bool half, int used, const void *x, int64_t rows, int c, int i,
+                           float *work)
 {
     __mmask16 m[4];
     __m512 base[4], sum[4], square[4];
     for (int v = 0; v < used; v++) {
         m[v] = v_tail(c - i - v * 16);
-        base[v] = v_load(x + i + v * 16, m[v]);
+        base[v] = v_of(half, x, i + v * 16, m[v]);
         sum[v] = square[v] = _mm512_setzero_ps();
     }
     for (int64_t r = 0; r < rows; r++) {
         for (int v = 0; v < used; v++) {
-            __m512 d = _mm512_sub_ps(v_load(x + r * c + i + v * 16, m[v]), base[v]);
+            __m512 d = _mm512_sub_ps(v_of(half, x, r * c + i + v * 16, m[v]), base[v]);
             sum[v] = _mm512_add_ps(sum[v], d);
             square[v] = _mm512_fmadd_ps(d, d, square[v]);
         }
@@ -88,19 +91,24 @@ RLM_INLINE void sums_block(int used, const float *x, int64_t rows, int c, int i,
     }
 }
 
-static void slice_sums(const float *x, int64_t rows, int c, float *work)
+RLM_INLINE void slice_sums(bool half, const void *x, int64_t rows, int c, float *work)
 {
     int i = 0;
     for (; i + 64 <= c; i += 64)
-        sums_block(4, x, rows, c, i, work);
+        sums_block(half, 4, x, rows, c, i, work);
     if (c - i > 48)
-        sums_block(4, x, rows, c, i, work);
+        sums_block(half, 4, x, rows, c, i, work);
     else if (c - i > 32)
-        sums_block(3, x, rows, c, i, work);
+        sums_block(half, 3, x, rows, c, i, work);
     else if (c - i > 16)
-        sums_block(2, x, rows, c, i, work);
+        sums_block(half, 2, x, rows, c, i, work);
     else if (c - i > 0)
-        sums_block(1, x, rows, c, i, work);
+        sums_block(half, 1, x, rows, c, i, work);
+}
+
+static float first_of(const gn_job *j, const void *x, int i)
+{
+    return j->half ? rlm_unbf16(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
 
 static void slice_stats(const gn_job *j, int64_t frame, int64_t slice, int worker)
@@ -108,17 +116,20 @@ static void slice_stats(const gn_job *j, int64_t frame, int64_t slice, int worke
     const rlm_groupnorm_shape *s = &j->s;
     int c = s->c, width = c / s->groups;
     int64_t row = slice * j->cut.rows, rows = s->hw - row < j->cut.rows ? s->hw - row : j->cut.rows;
-    const float *x = j->x + (frame * s->hw + row) * c;
+    const void *x = v_at(j->half, j->x, (frame * s->hw + row) * c);
     float *work = rlm_par_scratch(j->par, worker, 0, (size_t)c * 4 * sizeof(float));
     double *out = j->partial + (frame * j->cut.slices + slice) * s->groups * 2;
-    slice_sums(x, rows, c, work);
+    if (j->half)
+        slice_sums(true, x, rows, c, work);
+    else
+        slice_sums(false, x, rows, c, work);
     for (int g = 0; g < s->groups; g++) {
         double sum = 0, dev = 0;
         for (int i = g * width; i < (g + 1) * width; i++)
-            sum += work[i] + (double)rows * x[i];
+            sum += work[i] + (double)rows * first_of(j, x, i);
         double mean = sum / ((double)rows * width);
         for (int i = g * width; i < (g + 1) * width; i++) {
-            double d = mean - x[i];
+            double d = mean - first_of(j, x, i);
             dev += work[c + i] - 2 * d * work[i] + (double)rows * d * d;
         }
         out[2 * g] = sum;
@@ -185,7 +196,8 @@ RLM_INLINE void apply_rows(rlm_act act, void *ctx)
 static void apply(const gn_job *j, int64_t frame, int64_t row, int64_t rows, const float *table)
 {
     int64_t at = (frame * j->s.hw + row) * j->s.c;
-    apply_job a = {.x = j->x + at, .table = table, .y = j->y + at, .rows = rows, .c = j->s.c};
+    apply_job a = {
+        .x = (const float *)j->x + at, .table = table, .y = j->y + at, .rows = rows, .c = j->s.c};
     v_by_act(j->s.act, apply_rows, &a);
 }
 
@@ -230,10 +242,12 @@ static void gn_apply_fn(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
-                              const float *gain, const float *bias, float *y, float *stats)
+/* j.stats may be NULL. */
+static void forward(gn_job j)
 {
-    gn_job j = {.s = *s, .par = par, .x = x, .gain = gain, .bias = bias, .y = y, .stats = stats};
+    rlm_par *par = j.par;
+    const rlm_groupnorm_shape *s = &j.s;
+    float *stats = j.stats, *y = j.y;
     int64_t frame_cost = (int64_t)s->hw * s->c;
     j.cut = norm_cut_of(par, s, 1);
     size_t doubles = (size_t)s->frames * (size_t)j.cut.slices * (size_t)s->groups * 2;
@@ -251,6 +265,19 @@ static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const 
         frame_stats(&j, frame);
     if (y)
         rlm_par_for(par, s->frames * j.cut.slices, 2, gn_apply_fn, &j);
+}
+
+static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
+                              const float *gain, const float *bias, float *y, float *stats)
+{
+    forward(
+        (gn_job){.s = *s, .par = par, .x = x, .gain = gain, .bias = bias, .y = y, .stats = stats});
+}
+
+void rlm_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
+                    float *stats)
+{
+    forward((gn_job){.s = *s, .par = par, .x = x, .half = half, .stats = stats});
 }
 
 void rlm_avx512_norm(rlm_kernels *k)

@@ -5,6 +5,10 @@
 
 #include "src/kernels/avx512.h"
 
+/* avx512_norm.c: the statistics of groupnorm_forward; half: x is bf16. */
+void rlm_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
+                    float *stats);
+
 #define NORM_SLICE       32768     /* elements a slice */
 #define NORM_FRAME_BYTES (1 << 20) /* frames up to here are read twice from the L2 cache */
 

@@ -131,21 +131,13 @@ RLM_INLINE __m512 gn_dz(rlm_act act, const float *table, int c, int i, __mmask16
     return _mm512_mul_ps(dy, v_dact(act, _mm512_fmadd_ps(d, slope, v_load(table + 3 * c + i, m))));
 }
 
-/* Values of dy: f32, or bf16 if half. */
-RLM_INLINE __m512 gn_dy(bool half, const void *dy, int64_t at, __mmask16 m)
-{
-    return half ? v_unbf16((const uint16_t *)dy + at, m) : v_load((const float *)dy + at, m);
-}
-
-static const void *gn_dy_at(bool half, const void *dy, int64_t at)
-{
-    return (const uint8_t *)dy + at * (half ? 2 : 4);
-}
+/* What is bf16: nothing, dy, or x, dy and dx. */
+typedef enum { GN_F32, GN_DY16, GN_ALL16 } gn_form;
 
 enum { SUM_ROWS = 32 }; /* rows that stay in the L1 cache while their channels are summed */
 
 /* Up to four vectors of channels from i over a few rows, sums in registers. */
-RLM_INLINE void sums_block(rlm_act act, bool half, int used, const float *x, const void *dy,
+RLM_INLINE void sums_block(rlm_act act, gn_form form, int used, const void *x, const void *dy,
                            int rows, int c, int i, const float *table, float *part, float *keep)
 {
     __m512 sum[4], along[4];
@@ -158,8 +150,9 @@ RLM_INLINE void sums_block(rlm_act act, bool half, int used, const float *x, con
     for (int64_t r = 0; r < rows; r++) {
         for (int v = 0; v < used; v++) {
             int64_t at = r * c + i + 16 * v;
-            __m512 d = _mm512_sub_ps(v_load(x + at, m[v]), v_load(table + i + 16 * v, m[v]));
-            __m512 dz = gn_dz(act, table, c, i + 16 * v, m[v], d, gn_dy(half, dy, at, m[v]));
+            __m512 d = v_of(form == GN_ALL16, x, at, m[v]), by = v_of(form > GN_F32, dy, at, m[v]);
+            d = _mm512_sub_ps(d, v_load(table + i + 16 * v, m[v]));
+            __m512 dz = gn_dz(act, table, c, i + 16 * v, m[v], d, by);
             sum[v] = _mm512_add_ps(sum[v], dz);
             along[v] = _mm512_fmadd_ps(dz, d, along[v]);
             if (keep)
@@ -173,74 +166,91 @@ RLM_INLINE void sums_block(rlm_act act, bool half, int used, const float *x, con
 }
 
 /* part = sums over rows of dz, dz * d; keep [rows][c], if not NULL: dz. */
-RLM_INLINE void sums_rows(rlm_act act, bool half, const float *x, const void *dy, int64_t rows,
+RLM_INLINE void sums_rows(rlm_act act, gn_form form, const void *x, const void *dy, int64_t rows,
                           int c, const float *table, float *part, float *keep)
 {
     memset(part, 0, (size_t)c * 2 * sizeof(float));
     for (int64_t r = 0; r < rows; r += SUM_ROWS) {
         int n = rows - r < SUM_ROWS ? (int)(rows - r) : SUM_ROWS, i = 0;
         float *kept = keep ? keep + r * c : NULL;
-        const float *from = x + r * c;
-        const void *by = gn_dy_at(half, dy, r * c);
+        const void *from = v_at(form == GN_ALL16, x, r * c), *by = v_at(form > GN_F32, dy, r * c);
         for (; i + 48 < c; i += 64)
-            sums_block(act, half, 4, from, by, n, c, i, table, part, kept);
+            sums_block(act, form, 4, from, by, n, c, i, table, part, kept);
         for (; i + 16 < c; i += 32)
-            sums_block(act, half, 2, from, by, n, c, i, table, part, kept);
+            sums_block(act, form, 2, from, by, n, c, i, table, part, kept);
         if (i < c)
-            sums_block(act, half, 1, from, by, n, c, i, table, part, kept);
+            sums_block(act, form, 1, from, by, n, c, i, table, part, kept);
     }
     for (int i = 0; i < c; i++)
         part[c + i] *= table[c + i];
 }
 
 /* dx (+)= dz * slope - k1 - d * k2, with slope = rstd gain, k1 = rstd mean(dz gain),
- * k2 = rstd^2 mean(dz gain xhat) per channel. kept: dz instead of dy. */
-RLM_INLINE void dx_rows(rlm_act act, bool half, const float *x, const void *dy, float *dx,
+ * k2 = rstd^2 mean(dz gain xhat) per channel. kept: dz (f32) instead of dy. */
+RLM_INLINE void dx_rows(rlm_act act, gn_form form, const void *x, const void *dy, void *dx,
                         int64_t rows, int c, const float *table, bool kept, bool add, bool far)
 {
     const float *k1 = table + TABLE_K1 * c, *k2 = table + TABLE_K2 * c;
-    for (int64_t r = 0; r < rows; r++, x += c, dx += c) {
+    for (int64_t r = 0; r < rows; r++) {
         for (int i = 0; i < c; i += 16) {
             __mmask16 m = v_tail(c - i);
-            __m512 d = _mm512_sub_ps(v_load(x + i, m), v_load(table + i, m));
-            __m512 dz = gn_dy(half, dy, r * c + i, m);
+            int64_t at = r * c + i;
+            __m512 d = _mm512_sub_ps(v_of(form == GN_ALL16, x, at, m), v_load(table + i, m));
+            __m512 dz = v_of(form > GN_F32 && !kept, dy, at, m);
             if (!kept)
                 dz = gn_dz(act, table, c, i, m, d, dz);
-            __m512 s = _mm512_sub_ps(v_load(dx + i, add ? m : 0), v_load(k1 + i, m));
-            s = _mm512_fnmadd_ps(d, v_load(k2 + i, m), s);
-            v_put(far, dx + i, m, _mm512_fmadd_ps(dz, v_load(table + TABLE_SLOPE * c + i, m), s));
+            __m512 s = add ? v_load((const float *)dx + at, m) : _mm512_setzero_ps();
+            s = _mm512_fnmadd_ps(d, v_load(k2 + i, m), _mm512_sub_ps(s, v_load(k1 + i, m)));
+            s = _mm512_fmadd_ps(dz, v_load(table + TABLE_SLOPE * c + i, m), s);
+            if (form == GN_ALL16)
+                _mm256_mask_storeu_epi16((uint16_t *)dx + at, m, (__m256i)_mm512_cvtneps_pbh(s));
+            else
+                v_put(far, (float *)dx + at, m, s);
         }
     }
 }
 
-/* What one slice needs: sums (dx NULL; keep may take dz), or dx from dy. */
+/* What one slice needs: sums (dx NULL; keep may take dz), or dx from dy, or (kept) from dz. */
 typedef struct gn_rows {
-    const float *x;
-    const void *dy;
-    float *dx, *part, *keep;
+    const void *x, *dy;
+    void *dx;
+    float *part, *keep;
     int64_t rows;
     int c;
     const float *table;
-    bool half, add, far;
+    gn_form form;
+    bool add, far;
 } gn_rows;
 
-RLM_INLINE void gn_rows_of(rlm_act act, bool half, const gn_rows *g)
+RLM_INLINE void gn_rows_of(rlm_act act, gn_form form, const gn_rows *g)
 {
     if (g->dx)
-        dx_rows(act, half, g->x, g->dy, g->dx, g->rows, g->c, g->table, false, g->add, g->far);
+        dx_rows(act, form, g->x, g->dy, g->dx, g->rows, g->c, g->table, false, g->add, g->far);
     else if (g->keep)
-        sums_rows(act, half, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
+        sums_rows(act, form, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
     else
-        sums_rows(act, half, g->x, g->dy, g->rows, g->c, g->table, g->part, NULL);
+        sums_rows(act, form, g->x, g->dy, g->rows, g->c, g->table, g->part, NULL);
+}
+
+static void gn_kept(const gn_rows *g)
+{
+    if (g->form == GN_ALL16)
+        dx_rows(RLM_ACT_NONE, GN_ALL16, g->x, g->dy, g->dx, g->rows, g->c, g->table, true, false,
+                false);
+    else
+        dx_rows(RLM_ACT_NONE, GN_F32, g->x, g->dy, g->dx, g->rows, g->c, g->table, true, g->add,
+                g->far);
 }
 
 RLM_INLINE void gn_rows_as(rlm_act act, void *ctx)
 {
     const gn_rows *g = ctx;
-    if (g->half)
-        gn_rows_of(act, true, g);
+    if (g->form == GN_ALL16)
+        gn_rows_of(act, GN_ALL16, g);
+    else if (g->form == GN_DY16)
+        gn_rows_of(act, GN_DY16, g);
     else
-        gn_rows_of(act, false, g);
+        gn_rows_of(act, GN_F32, g);
 }
 
 static float *gn_table(const norm_back *j, int64_t frame, int worker)
@@ -275,18 +285,27 @@ static void gn_means(const norm_back *j, int64_t frame, const float *table, floa
     }
 }
 
+static gn_rows gn_rows_at(const norm_back *j, int64_t at, int64_t rows, const float *table)
+{
+    gn_rows g = {.x = v_at(j->half_x, j->x, at), .c = j->s.c, .rows = rows, .table = table};
+    g.dy = v_at(j->half, j->dy, at);
+    g.dx = j->dx ? (uint8_t *)j->dx + at * (j->half_x ? 2 : 4) : NULL;
+    g.form = j->half_x ? GN_ALL16 : j->half ? GN_DY16 : GN_F32;
+    g.add = j->add;
+    g.far = j->far;
+    return g;
+}
+
 /* One slice: sums or dx. */
 static void gn_slice(const norm_back *j, int64_t frame, int64_t slice, const float *table,
                      bool sums, float *keep)
 {
     int c = j->s.c;
-    int64_t row = slice * j->cut.rows, at = (frame * j->s.hw + row) * c;
-    gn_rows g = {.x = j->x + at, .c = c, .table = table, .half = j->half};
-    g.add = j->add;
-    g.far = j->far;
-    g.dy = gn_dy_at(j->half, j->dy, at);
-    g.rows = j->s.hw - row < j->cut.rows ? j->s.hw - row : j->cut.rows;
-    g.dx = sums ? NULL : j->dx + at;
+    int64_t row = slice * j->cut.rows, rows = j->s.hw - row;
+    rows = rows < j->cut.rows ? rows : j->cut.rows;
+    gn_rows g = gn_rows_at(j, (frame * j->s.hw + row) * c, rows, table);
+    if (sums)
+        g.dx = NULL;
     g.keep = keep ? keep + row * c : NULL;
     g.part = j->part + (frame * j->cut.slices + slice) * 2 * c;
     v_by_act(j->s.act, gn_rows_as, &g);
@@ -296,21 +315,17 @@ static void gn_slice(const norm_back *j, int64_t frame, int64_t slice, const flo
  * twice. */
 static void gn_frame(const norm_back *j, int64_t frame, float *dz, int worker)
 {
-    int64_t size = (int64_t)j->s.hw * j->s.c;
-    const void *dy = gn_dy_at(j->half, j->dy, frame * size);
     float *table = gn_table(j, frame, worker);
     for (int64_t i = 0; i < j->cut.slices; i++)
         gn_slice(j, frame, i, table, true, dz);
     gn_means(j, frame, table, table + (int64_t)TABLE_K1 * j->s.c);
-    if (!j->dx)
-        return;
-    const float *x = j->x + frame * size;
-    float *dx = j->dx + frame * size;
-    if (j->half && !dz)
-        dx_rows(RLM_ACT_NONE, true, x, dy, dx, j->s.hw, j->s.c, table, true, j->add, j->far);
-    else
-        dx_rows(RLM_ACT_NONE, false, x, dz ? dz : dy, dx, j->s.hw, j->s.c, table, true, j->add,
-                j->far);
+    gn_rows g = gn_rows_at(j, frame * j->s.hw * j->s.c, j->s.hw, table);
+    if (dz) {
+        g.dy = dz;
+        gn_kept(&g);
+    } else if (g.dx) {
+        v_by_act(j->s.act, gn_rows_as, &g);
+    }
 }
 
 static void gn_frames_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -369,7 +384,7 @@ void rlm_norm_back(norm_back *j, float *dgain, float *dbias)
     int64_t c = s->c, slices = s->frames * j->cut.slices;
     if (slices <= 0)
         return;
-    j->far = !j->add && v_is_far(j->dx, (int64_t)s->frames * s->hw * c, c);
+    j->far = !j->add && !j->half_x && v_is_far(j->dx, (int64_t)s->frames * s->hw * c, c);
     j->part = rlm_par_scratch(j->par, 0, 3, (size_t)slices * (size_t)c * 2 * sizeof(float));
     if (j->cut.by_frame)
         rlm_par_for(j->par, s->frames, v_row_grain(s->hw * c), gn_frames_fn, j);

@@ -8,11 +8,11 @@
 typedef struct norm_back {
     rlm_groupnorm_shape s;
     rlm_par *par;
-    const float *x, *gain, *bias, *stats;
-    const void *dy; /* [frames][hw][c], f32, or bf16 if half */
-    bool half;
-    float *dx; /* or NULL: only the gradients of gain and bias */
-    bool add;
+    const float *gain, *bias, *stats;
+    const void *x, *dy; /* [frames][hw][c]; f32, or bf16: dy if half, all if half_x (and half) */
+    void *dx;           /* or NULL: only the gradients of gain and bias */
+    bool half, half_x;
+    bool add; /* f32 */
     /* rlm_norm_back's own: */
     norm_cut cut;
     bool far;    /* dx is written past the caches */

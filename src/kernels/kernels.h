@@ -344,6 +344,32 @@ typedef void (*rlm_mlp_backward_fn)(rlm_par *par, const rlm_mlp_shape *s, const 
                                     const float *gain, const rlm_weight *up, const rlm_weight *down,
                                     const void *saved, const rlm_mlp_grads *to);
 
+/* Two prepared convolutions behind norms where a gradient is wanted, without biases or strides:
+ * y = conv[1](act(norm[1](h))) + residual, h = conv[0](act(norm[0](x))). h and its gradient are the
+ * table's own business, and rounded as it likes. pair_save: the forward, and what the backward will
+ * need into `saved`, pair_saved of bytes aligned to 64; y is not residual. pair_backward: dx (+)=
+ * (it may be dy), the other gradients accumulate; none is NULL. room: pair_room of bytes, as
+ * saved, lost. Weights have both packings. Tables without a fused form hold NULL (in all four). */
+typedef struct rlm_pair_shape {
+    rlm_conv_shape conv[2];
+    rlm_groupnorm_shape norm[2];
+} rlm_pair_shape;
+typedef struct rlm_pair_layers {
+    const float *gain[2], *bias[2]; /* of the norms */
+    const rlm_weight *w[2];
+} rlm_pair_layers;
+typedef struct rlm_pair_grads {
+    float *x;
+    bool add; /* to x */
+    float *gain[2], *bias[2], *w[2];
+} rlm_pair_grads;
+typedef size_t (*rlm_pair_bytes_fn)(const rlm_pair_shape *s);
+typedef void (*rlm_pair_save_fn)(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l,
+                                 const float *x, const float *residual, float *y, void *saved);
+typedef void (*rlm_pair_backward_fn)(rlm_par *par, const rlm_pair_shape *s,
+                                     const rlm_pair_layers *l, const float *x, const float *dy,
+                                     const void *saved, const rlm_pair_grads *to, void *room);
+
 typedef struct rlm_adamw {
     float lr, beta1, beta2, eps, weight_decay;
     float grad_scale; /* multiplies g first: clipping */
@@ -455,6 +481,9 @@ typedef struct rlm_kernels {
     rlm_mlp_saved_fn mlp_saved;
     rlm_mlp_save_fn mlp_save;
     rlm_mlp_backward_fn mlp_backward;
+    rlm_pair_bytes_fn pair_saved, pair_room;
+    rlm_pair_save_fn pair_save;
+    rlm_pair_backward_fn pair_backward;
     rlm_attention_cached_fn attention_cached;
     rlm_cache_store_fn cache_store;
     rlm_cross_entropy_fn cross_entropy;

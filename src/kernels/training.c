@@ -155,6 +155,19 @@ static void no_mlp_backward(rlm_par *par, const rlm_mlp_shape *s, const float *x
     (void)par, (void)s, (void)x, (void)gain, (void)up, (void)down, (void)saved, (void)to;
 }
 
+static void no_pair_save(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l,
+                         const float *x, const float *residual, float *y, void *saved)
+{
+    (void)par, (void)s, (void)l, (void)x, (void)residual, (void)y, (void)saved;
+}
+
+static void no_pair_backward(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l,
+                             const float *x, const float *dy, const void *saved,
+                             const rlm_pair_grads *to, void *room)
+{
+    (void)par, (void)s, (void)l, (void)x, (void)dy, (void)saved, (void)to, (void)room;
+}
+
 static void no_attention(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
                          const float *y, const float *lse, const float *dy, float *dqkv, bool add)
 {
@@ -244,6 +257,10 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like)
     k->mlp_saved = like->mlp_saved;
     k->mlp_save = like->mlp_save ? no_mlp_save : NULL;
     k->mlp_backward = like->mlp_backward ? no_mlp_backward : NULL;
+    k->pair_saved = like->pair_saved;
+    k->pair_room = like->pair_room;
+    k->pair_save = like->pair_save ? no_pair_save : NULL;
+    k->pair_backward = like->pair_backward ? no_pair_backward : NULL;
     k->attention_backward = no_attention;
     k->cross_entropy = no_cross_entropy;
     k->adamw = no_adamw;

@@ -142,6 +142,16 @@ static bool prepares(const rlm_run *run)
            (!run->tape || (run->k->prepared_backward_data && run->k->prepared_backward_weight));
 }
 
+static rlm_groupnorm_shape norm_shape(const rlm_groupnorm *n, const rlm_conv_shape *s)
+{
+    return (rlm_groupnorm_shape){.frames = s->n * s->t,
+                                 .hw = s->h * s->w,
+                                 .c = n->dim,
+                                 .groups = n->groups,
+                                 .eps = n->eps,
+                                 .act = n->act};
+}
+
 rlm_tensor rlm_norm_conv_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_conv *c,
                                  const rlm_tensor *x, const rlm_tensor *residual)
 {
@@ -149,12 +159,8 @@ rlm_tensor rlm_norm_conv_forward(rlm_run *run, const rlm_groupnorm *n, const rlm
         rlm_tensor h = rlm_groupnorm_forward(run, n, x);
         return conv(run, c, &h, residual, false);
     }
-    rlm_prepare p = {.norm = {.frames = (int)(x->shape[0] * x->shape[1]),
-                              .hw = (int)(x->shape[2] * x->shape[3]),
-                              .c = n->dim,
-                              .groups = n->groups,
-                              .eps = n->eps,
-                              .act = n->act},
+    rlm_conv_shape s = conv_shape(c, x, false);
+    rlm_prepare p = {.norm = norm_shape(n, &s),
                      .gain = n->gain ? n->gain->data : NULL,
                      .bias = n->bias ? n->bias->data : NULL};
     size_t count = (size_t)p.norm.frames * (size_t)p.norm.groups * 2;
@@ -162,6 +168,43 @@ rlm_tensor rlm_norm_conv_forward(rlm_run *run, const rlm_groupnorm *n, const rlm
     run->k->groupnorm_forward(run->par, &p.norm, rlm_f32(x), p.gain, p.bias, NULL, stats);
     p.stats = stats;
     return prepared(run, n, &p, c, x, residual);
+}
+
+/* A gradient of everything is wanted, and no biases or strides. */
+static bool half_pairs(const rlm_groupnorm *n, const rlm_conv *c)
+{
+    const rlm_weight *w = &c->w->weight;
+    return n->gain && n->gain->grad && n->bias && n->bias->grad && !c->bias && c->w->grad &&
+           w->pack && w->pack_t && c->st == 1 && c->sh == 1 && c->sw == 1 && !c->causal_w;
+}
+
+rlm_tensor rlm_norm_conv_pair_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_conv *c,
+                                      const rlm_tensor *x, const rlm_tensor *residual)
+{
+    if (!run->tape || !run->k->pair_save || !x->grad || !half_pairs(&n[0], &c[0]) ||
+        !half_pairs(&n[1], &c[1])) {
+        rlm_tensor h = rlm_norm_conv_forward(run, &n[0], &c[0], x, NULL);
+        return rlm_norm_conv_forward(run, &n[1], &c[1], &h, residual);
+    }
+    rlm_record r = {.op = RLM_OP_PAIR, .layer = &c[0], .in = {*x, *residual}};
+    rlm_pair_shape *s = &r.u.pair.shape;
+    rlm_pair_layers l;
+    rlm_tensor h = *x; /* its shape */
+    for (int i = 0; i < 2; i++) {
+        s->conv[i] = conv_shape(&c[i], &h, false);
+        s->norm[i] = norm_shape(&n[i], &s->conv[i]);
+        l.gain[i] = n[i].gain->data;
+        l.bias[i] = n[i].bias->data;
+        l.w[i] = &c[i].w->weight;
+        r.u.pair.norm[i] = &n[i];
+        h.shape[4] = c[i].cout;
+    }
+    r.u.pair.second = &c[1];
+    r.saved[0] = rlm_arena_alloc(run->arena, run->k->pair_saved(s));
+    r.out = rlm_tensor_after(run, residual);
+    run->k->pair_save(run->par, s, &l, rlm_f32(x), rlm_f32(residual), rlm_f32(&r.out), r.saved[0]);
+    rlm_tape_push(run->tape, &r);
+    return r.out;
 }
 
 rlm_tensor rlm_act_conv_forward(rlm_run *run, rlm_act act, const rlm_conv *c, const rlm_tensor *x,

@@ -106,6 +106,10 @@ rlm_tensor rlm_act_forward(rlm_run *run, rlm_act act, const rlm_tensor *x);
  * kernel where the table has it, so that n(x) never exists in memory. */
 rlm_tensor rlm_norm_conv_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_conv *c,
                                  const rlm_tensor *x, const rlm_tensor *residual);
+/* c[1](n[1](c[0](n[0](x)))) + residual, which is not NULL: with a tape in kernels that keep what
+ * lies between in their own form. */
+rlm_tensor rlm_norm_conv_pair_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_conv *c,
+                                      const rlm_tensor *x, const rlm_tensor *residual);
 rlm_tensor rlm_act_conv_forward(rlm_run *run, rlm_act act, const rlm_conv *c, const rlm_tensor *x,
                                 const rlm_tensor *residual);
 rlm_tensor rlm_add_forward(rlm_run *run, const rlm_tensor *a, const rlm_tensor *b);

@@ -28,6 +28,7 @@ typedef enum rlm_op {
     RLM_OP_GATHER,    /* in: x; saved[0] row indices */
     RLM_OP_QKV,       /* in: x; layer rlm_linear; saved: the kernel's own, angle; u.qkv */
     RLM_OP_MLP,       /* in: x; saved[0] the kernel's own; u.mlp; shares x's gradient */
+    RLM_OP_PAIR, /* in: x [, residual]; layer first rlm_conv; saved[0] the kernel's own; u.pair */
     RLM_OPS
 } rlm_op;
 
@@ -44,6 +45,11 @@ typedef struct rlm_record {
             rlm_groupnorm_shape norm;
             const struct rlm_groupnorm *layer; /* NULL: only norm.act */
         } prepared;
+        struct {
+            rlm_pair_shape shape;
+            const struct rlm_groupnorm *norm[2];
+            const struct rlm_conv *second;
+        } pair;
         rlm_act act;
         rlm_shuffle_shape shuffle;
         rlm_haar_shape haar;

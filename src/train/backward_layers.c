@@ -75,6 +75,30 @@ static void prepared_rule(rlm_run *run, const rlm_record *r)
     rlm_arena_rewind(run->arena, mark);
 }
 
+/* dx may be dy: a residual branch shares its gradient. */
+static void pair_rule(rlm_run *run, const rlm_record *r)
+{
+    const rlm_conv *c[2] = {r->layer, r->u.pair.second};
+    const rlm_tensor *x = &r->in[0];
+    rlm_pair_layers l;
+    rlm_pair_grads to = {.x = x->grad, .add = rlm_grad_adds(x)};
+    for (int i = 0; i < 2; i++) {
+        const rlm_groupnorm *n = r->u.pair.norm[i];
+        l.gain[i] = n->gain->data;
+        l.bias[i] = n->bias->data;
+        l.w[i] = &c[i]->w->weight;
+        to.gain[i] = n->gain->grad;
+        to.bias[i] = n->bias->grad;
+        to.w[i] = c[i]->w->grad;
+    }
+    size_t mark = rlm_arena_mark(run->arena);
+    void *room = rlm_arena_alloc(run->arena, run->k->pair_room(&r->u.pair.shape));
+    pass_through(run, &r->in[1], &r->out);
+    run->k->pair_backward(run->par, &r->u.pair.shape, &l, rlm_f32(x), r->out.grad, r->saved[0], &to,
+                          room);
+    rlm_arena_rewind(run->arena, mark);
+}
+
 static void rmsnorm_rule(rlm_run *run, const rlm_record *r)
 {
     const rlm_rmsnorm *n = r->layer;
@@ -254,6 +278,7 @@ const rlm_backward_rule *rlm_backward_rules(void)
         [RLM_OP_LINEAR] = linear_rule,
         [RLM_OP_CONV] = conv_rule,
         [RLM_OP_PREPARED] = prepared_rule,
+        [RLM_OP_PAIR] = pair_rule,
         [RLM_OP_RMSNORM] = rmsnorm_rule,
         [RLM_OP_GROUPNORM] = groupnorm_rule,
         [RLM_OP_ACT] = act_rule,

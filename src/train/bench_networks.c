@@ -45,6 +45,11 @@ static double tape_flops(const rlm_tape *tape)
             sum += conv_flops(out, &r->u.conv);
         else if (r->op == RLM_OP_PREPARED)
             sum += conv_flops(out, &r->u.prepared.conv);
+        else if (r->op == RLM_OP_PAIR)
+            for (int h = 0; h < 2; h++) { /* of the first the output is the second's input */
+                const rlm_conv_shape *s = &r->u.pair.shape.conv[h];
+                sum += conv_flops((double)s->n * s->ot * s->oh * s->ow * s->cout, s);
+            }
         else if (r->op == RLM_OP_QKV)
             sum += 2.0 * out * (double)rlm_tensor_last(&r->in[0]);
         else if (r->op == RLM_OP_MLP)

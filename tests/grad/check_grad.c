@@ -136,6 +136,25 @@ static void case_prepared(void)
     }
 }
 
+/* The same without biases, in the kernels that take both. */
+static rlm_tensor pair_net(rlm_run *run, rig *r)
+{
+    return rlm_norm_conv_pair_forward(run, r->pair, r->conv, &r->in[0], &r->in[0]);
+}
+
+static void case_pair(void)
+{
+    rig r = {.forward = pair_net};
+    input5(&r, 2, 3, 4, 4, 8);
+    rlm_conv_declare(&r.conv[0], &r.params, "a",
+                     &(rlm_conv_spec){.cin = 8, .cout = 20, .kt = 1, .kh = 3, .kw = 3});
+    rlm_conv_declare(&r.conv[1], &r.params, "b",
+                     &(rlm_conv_spec){.cin = 20, .cout = 8, .kt = 3, .kh = 1, .kw = 1});
+    rlm_groupnorm_declare(&r.pair[0], &r.params, "m", 8, 2, RLM_ACT_SILU, true);
+    rlm_groupnorm_declare(&r.pair[1], &r.params, "n", 20, 2, RLM_ACT_SILU, true);
+    check(&r);
+}
+
 static rlm_tensor act_net(rlm_run *run, rig *r)
 {
     return rlm_act_forward(run, r->act, &r->in[0]);
@@ -401,7 +420,7 @@ static void case_frozen(void)
 static void case_every_rule_was_tried(void)
 {
     for (int op = 0; op < RLM_OPS; op++) {
-        bool fused = op == RLM_OP_QKV || op == RLM_OP_MLP; /* only where the best kernels can */
+        bool fused = op == RLM_OP_QKV || op == RLM_OP_MLP || op == RLM_OP_PAIR; /* best kernels */
         if (!world.seen[op] && !(fused && !world.best.mlp_save))
             TEST_FAILED("operation %d of tape.h has no gradient check", op);
     }
@@ -424,6 +443,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_rmsnorm);
     TEST_CASE(case_groupnorm);
     TEST_CASE(case_prepared);
+    TEST_CASE(case_pair);
     TEST_CASE(case_act);
     TEST_CASE(case_add_modulate);
     TEST_CASE(case_swiglu_slice);

@@ -19,7 +19,7 @@ struct rig {
     rlm_conv conv[3];
     rlm_embedding embedding;
     rlm_rmsnorm rmsnorm[2];
-    rlm_groupnorm groupnorm;
+    rlm_groupnorm groupnorm, pair[2];
     rlm_attention attention;
     rlm_attention_in where;
     rlm_act act;

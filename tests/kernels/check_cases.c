@@ -555,5 +555,5 @@ bool check_case_at(int index, bool bench, check_case *c)
         return true;
     }
     return check_sequence_case_at(w, bench, c) || check_quant_case_at(w, bench, c) ||
-           check_block_case_at(w, bench, c);
+           check_block_case_at(w, bench, c) || check_pair_case_at(w, bench, c);
 }

@@ -91,6 +91,7 @@ bool check_quant_case_at(walk *w, bool bench, check_case *c);
 
 /* check_cases_block.c: halves of a transformer block in training. */
 bool check_block_case_at(walk *w, bool bench, check_case *c);
+bool check_pair_case_at(walk *w, bool bench, check_case *c);
 
 /* Case number i of the table, false past the end; bench: the large shapes to be timed. */
 bool check_case_at(int i, bool bench, check_case *c);
