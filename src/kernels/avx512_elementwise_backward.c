@@ -49,30 +49,38 @@ static void act_backward(rlm_par *par, rlm_act act, int64_t n, const float *x, c
         rlm_par_for(par, n, RLM_GRAIN, act_fn, &j);
 }
 
-/* a = x, b = scale, c = dy; x, y, z = dx, dscale, dshift. */
-RLM_INLINE void modulate_at(const v_args *e, int64_t i, __mmask16 m)
-{
-    __m512 dy = v_load(e->c + i, m);
-    if (e->x) {
-        __m512 s = _mm512_add_ps(v_load(e->b + i, m), v_set(1.0f));
-        v_store(e->x + i, m, _mm512_fmadd_ps(dy, s, v_load(e->x + i, m)));
-    }
-    if (e->y)
-        v_store(e->y + i, m, _mm512_fmadd_ps(dy, v_load(e->a + i, m), v_load(e->y + i, m)));
-    if (e->z)
-        v_store(e->z + i, m, _mm512_add_ps(dy, v_load(e->z + i, m)));
-}
+typedef struct modulate_job {
+    const float *x, *scale, *dy;
+    float *d[3]; /* dx, dscale, dshift */
+    bool add[3], far[3];
+} modulate_job;
+
 static void modulate_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const v_args e = *(const v_args *)ctx;
+    const modulate_job j = *(const modulate_job *)ctx;
     (void)worker;
-    v_sweep(modulate_at, &e, begin, end);
+    for (int64_t i = begin; i < end; i += 16) {
+        __mmask16 m = v_tail(end - i);
+        __m512 dy = v_load(j.dy + i, m), by[3] = {v_set(1.0f), v_load(j.x + i, m), v_set(1.0f)};
+        by[0] = _mm512_add_ps(by[0], v_load(j.scale + i, m));
+        for (int u = 0; u < 3; u++)
+            if (j.d[u]) {
+                __m512 old = v_load(j.d[u] + i, old_lanes(j.add[u], m));
+                v_put(j.far[u], j.d[u] + i, m, _mm512_fmadd_ps(dy, by[u], old));
+            }
+    }
+    v_far_end(j.far[0] || j.far[1] || j.far[2]);
 }
 static void modulate_backward(rlm_par *par, int64_t n, const float *x, const float *scale,
-                              const float *dy, float *dx, float *dscale, float *dshift)
+                              const float *dy, float *dx, float *dscale, float *dshift,
+                              const bool add[3])
 {
-    v_args e = {.a = x, .b = scale, .c = dy, .x = dx, .y = dscale, .z = dshift};
-    rlm_par_for(par, n, RLM_GRAIN, modulate_fn, &e);
+    modulate_job j = {.x = x, .scale = scale, .dy = dy, .d = {dx, dscale, dshift}};
+    for (int u = 0; u < 3; u++) {
+        j.add[u] = add[u];
+        j.far[u] = !add[u] && v_is_far(j.d[u], n, n);
+    }
+    rlm_par_for(par, n, RLM_GRAIN, modulate_fn, &j);
 }
 
 typedef struct rows_job {

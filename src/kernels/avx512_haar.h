@@ -69,12 +69,13 @@ typedef struct haar_job {
     rlm_haar_shape s;
     const float *in;
     float *out;
+    bool add; /* of adjoints: to out */
 } haar_job;
 
 RLM_INLINE void haar_run(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
-                         rlm_par_fn fn)
+                         bool add, rlm_par_fn fn)
 {
-    haar_job j = {*s, in, out};
+    haar_job j = {*s, in, out, add};
     rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, v_row_grain(192), fn, &j);
 }
 

@@ -123,7 +123,7 @@ static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
 }
 static void haar_forward(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
 {
-    haar_run(par, s, in, out, haar_forward_fn);
+    haar_run(par, s, in, out, false, haar_forward_fn);
 }
 
 static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -150,7 +150,7 @@ static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
 }
 static void haar_inverse(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
 {
-    haar_run(par, s, in, out, haar_inverse_fn);
+    haar_run(par, s, in, out, false, haar_inverse_fn);
 }
 
 void rlm_avx512_shuffle(rlm_kernels *k)

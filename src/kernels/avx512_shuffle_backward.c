@@ -17,13 +17,14 @@ static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
             if (c.first)
                 sum = _mm512_add_ps(_mm512_add_ps(x[i], x[i + 4]),
                                     _mm512_add_ps(x[i + 8], x[i + 12]));
-            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, HAAR_LANES), sum));
+            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, j.add ? HAAR_LANES : 0), sum));
         }
     }
 }
-static void haar_forward_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+static void haar_forward_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
+                                 bool add)
 {
-    haar_run(par, s, in, out, haar_forward_fn);
+    haar_run(par, s, in, out, add, haar_forward_fn);
 }
 
 static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -37,13 +38,14 @@ static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
         haar_block(x, c.first ? 0.125f : 0.5f);
         for (int i = 0; i < 16; i++) {
             float *y = j.out + cell * 192 + i * 12;
-            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, HAAR_LANES), x[i]));
+            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, j.add ? HAAR_LANES : 0), x[i]));
         }
     }
 }
-static void haar_inverse_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+static void haar_inverse_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
+                                 bool add)
 {
-    haar_run(par, s, in, out, haar_inverse_fn);
+    haar_run(par, s, in, out, add, haar_inverse_fn);
 }
 
 /* ---- Upsampling ---------------------------------------------------------------------------- */

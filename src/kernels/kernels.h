@@ -154,12 +154,13 @@ typedef void (*rlm_axpy_fn)(rlm_par *par, int64_t n, float alpha, const float *x
 /* y = value everywhere; y = x. */
 typedef void (*rlm_fill_fn)(rlm_par *par, int64_t n, float value, float *y);
 typedef void (*rlm_copy_fn)(rlm_par *par, int64_t n, const float *x, float *y);
-/* y = x * (1 + scale) + shift, all [n] (adaptive group norm, per position). */
+/* y = x * (1 + scale) + shift, all [n] (adaptive group norm, per position). add: to dx, dscale,
+ * dshift. */
 typedef void (*rlm_modulate_forward_fn)(rlm_par *par, int64_t n, const float *x, const float *scale,
                                         const float *shift, float *y);
 typedef void (*rlm_modulate_backward_fn)(rlm_par *par, int64_t n, const float *x,
                                          const float *scale, const float *dy, float *dx,
-                                         float *dscale, float *dshift);
+                                         float *dscale, float *dshift, const bool add[3]);
 /* SwiGLU: x [rows][2c] = gate | up; y [rows][c] = silu(gate) * up. */
 typedef void (*rlm_swiglu_forward_fn)(rlm_par *par, int64_t rows, int c, const float *x, float *y);
 typedef void (*rlm_swiglu_backward_fn)(rlm_par *par, int64_t rows, int c, const float *x,
@@ -193,11 +194,13 @@ typedef void (*rlm_upsample_backward_fn)(rlm_par *par, const rlm_shuffle_shape *
  * band_w in 4x4x4 order, LLL first) x 3. Both levels split every band, so the transform of an axis
  * is the 4-point Walsh-Hadamard matrix / 2, rows ordered LL, LH, HL, HH. Coefficients are scaled by
  * 1/4. inverse: the four frames of group 0 are averaged into frame 0.
- * *_adjoint are the exact transposes, accumulating: gradients of the other direction. */
+ * *_adjoint are the exact transposes: gradients of the other direction. */
 typedef struct rlm_haar_shape {
     int n, t, h, w; /* grid of the coefficients */
 } rlm_haar_shape;
 typedef void (*rlm_haar_fn)(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out);
+typedef void (*rlm_haar_adjoint_fn)(rlm_par *par, const rlm_haar_shape *s, const float *in,
+                                    float *out, bool add);
 
 /* ---- Quantisers ---------------------------------------------------------------------------- */
 
@@ -457,10 +460,10 @@ typedef struct rlm_kernels {
     rlm_space_to_depth_fn space_to_depth;
     rlm_upsample_forward_fn upsample_forward;
     rlm_upsample_backward_fn upsample_backward;
-    rlm_haar_fn haar_forward;         /* pixels -> coefficients */
-    rlm_haar_fn haar_inverse;         /* coefficients -> pixels */
-    rlm_haar_fn haar_forward_adjoint; /* d coefficients -> d pixels, += */
-    rlm_haar_fn haar_inverse_adjoint; /* d pixels -> d coefficients, += */
+    rlm_haar_fn haar_forward;                 /* pixels -> coefficients */
+    rlm_haar_fn haar_inverse;                 /* coefficients -> pixels */
+    rlm_haar_adjoint_fn haar_forward_adjoint; /* d coefficients -> d pixels */
+    rlm_haar_adjoint_fn haar_inverse_adjoint; /* d pixels -> d coefficients */
     rlm_lfq_forward_fn lfq_forward;
     rlm_nearest_fn nearest;
     rlm_fft_fn fft;

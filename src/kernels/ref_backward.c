@@ -11,11 +11,6 @@
 
 /* ---- Convolution --------------------------------------------------------------------------- */
 
-static inline void add_to(float *dx, double value, bool add)
-{
-    *dx = add ? *dx + (float)value : (float)value;
-}
-
 typedef struct conv_job {
     const rlm_conv_shape *s;
     const float *x, *dy, *w;
@@ -64,7 +59,7 @@ static void data_rows(void *ctx, int64_t begin, int64_t end, int worker)
             double acc[REF_BLOCK] = {0};
             data_point(j, at, first, width, acc);
             for (int i = 0; i < width; i++)
-                add_to(j->dx + row * s->cin + first + i, acc[i], j->add);
+                ref_add(j->dx + row * s->cin + first + i, acc[i], j->add);
         }
     }
 }
@@ -289,7 +284,7 @@ static void groupnorm_data(void *ctx, int64_t begin, int64_t end, int worker)
                 int64_t at = base + p * s->c + c;
                 double g = groupnorm_slope(j, item, first + c, at, &xhat);
                 g *= j->gain ? j->gain[first + c] : 1;
-                add_to(j->dx + at, j->stats[2 * item + 1] * (g - mean - xhat * along), j->add);
+                ref_add(j->dx + at, j->stats[2 * item + 1] * (g - mean - xhat * along), j->add);
             }
         }
     }
@@ -344,7 +339,7 @@ static void prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
         abort();
     conv_backward_data(par, s, dy, w, dh, false);
     for (int64_t i = 0; i < count; i++)
-        add_to(dx + i, dh[i] * ref_act_slope(prepare->norm.act, x[i]), add);
+        ref_add(dx + i, dh[i] * ref_act_slope(prepare->norm.act, x[i]), add);
     rlm_free(dh);
 }
 
@@ -355,6 +350,7 @@ typedef struct element_job {
     int c;
     const float *x, *scale, *dy;
     float *dx, *dscale, *dshift;
+    const bool *adds; /* to these three */
     bool add;
 } element_job;
 
@@ -363,7 +359,7 @@ static void act_slice(void *ctx, int64_t begin, int64_t end, int worker)
     const element_job *j = ctx;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
-        add_to(j->dx + i, j->dy[i] * ref_act_slope(j->act, j->x[i]), j->add);
+        ref_add(j->dx + i, j->dy[i] * ref_act_slope(j->act, j->x[i]), j->add);
 }
 
 static void act_backward(rlm_par *par, rlm_act act, int64_t n, const float *x, const float *dy,
@@ -379,19 +375,25 @@ static void modulate_slice(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
         if (j->dx)
-            j->dx[i] += j->dy[i] * (1.0f + j->scale[i]);
+            ref_add(j->dx + i, j->dy[i] * (1.0f + j->scale[i]), j->adds[0]);
         if (j->dscale)
-            j->dscale[i] += j->dy[i] * j->x[i];
+            ref_add(j->dscale + i, j->dy[i] * j->x[i], j->adds[1]);
         if (j->dshift)
-            j->dshift[i] += j->dy[i];
+            ref_add(j->dshift + i, j->dy[i], j->adds[2]);
     }
 }
 
 static void modulate_backward(rlm_par *par, int64_t n, const float *x, const float *scale,
-                              const float *dy, float *dx, float *dscale, float *dshift)
+                              const float *dy, float *dx, float *dscale, float *dshift,
+                              const bool add[3])
 {
-    element_job j = {
-        .x = x, .scale = scale, .dy = dy, .dx = dx, .dscale = dscale, .dshift = dshift};
+    element_job j = {.x = x,
+                     .scale = scale,
+                     .dy = dy,
+                     .dx = dx,
+                     .dscale = dscale,
+                     .dshift = dshift,
+                     .adds = add};
     rlm_par_for(par, n, REF_GRAIN, modulate_slice, &j);
 }
 
@@ -404,8 +406,8 @@ static void swiglu_rows(void *ctx, int64_t begin, int64_t end, int worker)
         float *dgate = j->dx + row * 2 * j->c, *dup = dgate + j->c;
         for (int i = 0; i < j->c; i++) {
             double dy = j->dy[row * j->c + i];
-            add_to(dgate + i, dy * up[i] * ref_act_slope(RLM_ACT_SILU, gate[i]), j->add);
-            add_to(dup + i, dy * ref_act(RLM_ACT_SILU, gate[i]), j->add);
+            ref_add(dgate + i, dy * up[i] * ref_act_slope(RLM_ACT_SILU, gate[i]), j->add);
+            ref_add(dup + i, dy * ref_act(RLM_ACT_SILU, gate[i]), j->add);
         }
     }
 }

@@ -48,6 +48,7 @@ typedef struct haar_job {
     const rlm_haar_shape *s;
     const float *in;
     float *out;
+    bool add;
 } haar_job;
 
 static void haar_forward_cells(void *ctx, int64_t begin, int64_t end, int worker)
@@ -65,15 +66,17 @@ static void haar_forward_cells(void *ctx, int64_t begin, int64_t end, int worker
                 double v = block[i];
                 if (first)
                     v += block[16 + i] + block[32 + i] + block[48 + i];
-                j->out[ref_haar_pixel(j->s, cell, i / 16, i / 4 % 4, i % 4) + ch] += (float)v;
+                ref_add(j->out + ref_haar_pixel(j->s, cell, i / 16, i / 4 % 4, i % 4) + ch, v,
+                        j->add);
             }
         }
     }
 }
 
-static void haar_forward_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+static void haar_forward_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
+                                 bool add)
 {
-    haar_job j = {s, in, out};
+    haar_job j = {s, in, out, add};
     rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 8, haar_forward_cells, &j);
 }
 
@@ -89,14 +92,15 @@ static void haar_inverse_cells(void *ctx, int64_t begin, int64_t end, int worker
                 block[i] = scale * j->in[ref_haar_pixel(j->s, cell, i / 16, i / 4 % 4, i % 4) + ch];
             ref_haar_block(block, false);
             for (int i = 0; i < 64; i++)
-                j->out[cell * 192 + i * 3 + ch] += (float)block[i];
+                ref_add(j->out + cell * 192 + i * 3 + ch, block[i], j->add);
         }
     }
 }
 
-static void haar_inverse_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+static void haar_inverse_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
+                                 bool add)
 {
-    haar_job j = {s, in, out};
+    haar_job j = {s, in, out, add};
     rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 8, haar_inverse_cells, &j);
 }
 

@@ -134,4 +134,10 @@ static inline bool ref_sees(int i, int j, int prefix, int length)
     return j < length && (j <= i || j < prefix);
 }
 
+/* A gradient: added, or the first of its kind. */
+static inline void ref_add(float *dx, double value, bool add)
+{
+    *dx = add ? *dx + (float)value : (float)value;
+}
+
 #endif

@@ -91,9 +91,10 @@ static void no_act(rlm_par *par, rlm_act act, int64_t n, const float *x, const f
 }
 
 static void no_modulate(rlm_par *par, int64_t n, const float *x, const float *scale,
-                        const float *dy, float *dx, float *dscale, float *dshift)
+                        const float *dy, float *dx, float *dscale, float *dshift, const bool add[3])
 {
     (void)par, (void)n, (void)x, (void)scale, (void)dy, (void)dx, (void)dscale, (void)dshift;
+    (void)add;
 }
 
 static void no_swiglu(rlm_par *par, int64_t rows, int c, const float *x, const float *dy, float *dx,
@@ -107,9 +108,9 @@ static void no_upsample(rlm_par *par, const rlm_shuffle_shape *s, const float *d
     (void)par, (void)s, (void)dy, (void)dx;
 }
 
-static void no_haar(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
+static void no_haar(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out, bool add)
 {
-    (void)par, (void)s, (void)in, (void)out;
+    (void)par, (void)s, (void)in, (void)out, (void)add;
 }
 
 static void no_embedding(rlm_par *par, int64_t rows, int c, const int32_t *ids, const float *dy,

@@ -135,9 +135,9 @@ static void add_rule(rlm_run *run, const rlm_record *r)
 static void modulate_rule(rlm_run *run, const rlm_record *r)
 {
     const rlm_tensor *x = &r->in[0], *scale = &r->in[1], *shift = &r->in[2];
+    const bool add[3] = {rlm_grad_adds(x), rlm_grad_adds(scale), rlm_grad_adds(shift)};
     run->k->modulate_backward(run->par, rlm_tensor_count(x), rlm_f32(x), rlm_f32(scale),
-                              r->out.grad, rlm_grad(run, x), rlm_grad(run, scale),
-                              rlm_grad(run, shift));
+                              r->out.grad, x->grad, scale->grad, shift->grad, add);
 }
 
 static void swiglu_rule(rlm_run *run, const rlm_record *r)
@@ -180,13 +180,15 @@ static void upsample_rule(rlm_run *run, const rlm_record *r)
 static void haar_rule(rlm_run *run, const rlm_record *r)
 {
     if (r->in[0].grad)
-        run->k->haar_forward_adjoint(run->par, &r->u.haar, r->out.grad, rlm_grad(run, &r->in[0]));
+        run->k->haar_forward_adjoint(run->par, &r->u.haar, r->out.grad, r->in[0].grad,
+                                     rlm_grad_adds(&r->in[0]));
 }
 
 static void haar_inverse_rule(rlm_run *run, const rlm_record *r)
 {
     if (r->in[0].grad)
-        run->k->haar_inverse_adjoint(run->par, &r->u.haar, r->out.grad, rlm_grad(run, &r->in[0]));
+        run->k->haar_inverse_adjoint(run->par, &r->u.haar, r->out.grad, r->in[0].grad,
+                                     rlm_grad_adds(&r->in[0]));
 }
 
 /* Straight through: the sign counts as the identity. */

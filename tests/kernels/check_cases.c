@@ -418,7 +418,8 @@ static void run_element(const rlm_kernels *k, rlm_par *par, check_case *c)
     else if (op == EL_MOD)
         k->modulate_forward(par, n, in[0], in[1], in[2], out[0]);
     else if (op == EL_MOD_BACK)
-        k->modulate_backward(par, n, in[0], in[1], in[2], out[0], out[1], out[2]);
+        k->modulate_backward(par, n, in[0], in[1], in[2], out[0], out[1], out[2],
+                             (const bool[3]){c->accumulates, c->accumulates, c->accumulates});
     else if (op == EL_ADAMW) {
         for (int64_t i = 0; i < n; i++) /* second moments are never negative */
             out[2][i] = out[2][i] < 0 ? -out[2][i] : out[2][i];
@@ -447,8 +448,8 @@ static void element_case(check_case *c, int op, int64_t n)
     c->class = op == EL_ADD || op == EL_FILL || op == EL_COPY ? CASE_EXACT : CASE_F32;
     c->in_size[0] = c->in_size[1] = c->in_size[2] = c->out_size[0] = n;
     c->accumulates = (op >= EL_ACT_BACK && op < EL_ADD && n % 4 == 3) || op == EL_AXPY ||
-                     op == EL_MOD_BACK || op == EL_ADAMW || op == EL_MOMENT || op == EL_APPLY ||
-                     op >= EL_RECON1;
+                     (op == EL_MOD_BACK && n % 4 == 3) || op == EL_ADAMW || op == EL_MOMENT ||
+                     op == EL_APPLY || op >= EL_RECON1;
     if (op == EL_MOD_BACK)
         c->out_size[1] = c->out_size[2] = n;
     if (op == EL_ADAMW) {

@@ -59,24 +59,31 @@ static const rlm_haar_shape haar_bench[] = {{1, 5, 32, 32}};
 
 static void run_haar(const rlm_kernels *k, rlm_par *par, check_case *c)
 {
-    rlm_haar_fn fn[] = {k->haar_forward, k->haar_inverse, k->haar_forward_adjoint,
-                        k->haar_inverse_adjoint};
-    fn[c->p[0]](par, &c->haar, c->in[0], c->out[0]);
+    rlm_haar_fn fn[] = {k->haar_forward, k->haar_inverse};
+    rlm_haar_adjoint_fn adjoint[] = {k->haar_forward_adjoint, k->haar_inverse_adjoint};
+    if (c->p[0] < 2)
+        fn[c->p[0]](par, &c->haar, c->in[0], c->out[0]);
+    else
+        adjoint[c->p[0] % 2](par, &c->haar, c->in[0], c->out[0], c->accumulates);
 }
 
 static void haar_case(check_case *c, const rlm_haar_shape *s, int variant)
 {
-    static const char *const names[] = {"haar_forward", "haar_inverse", "haar_forward_adjoint",
-                                        "haar_inverse_adjoint"};
+    static const char *const names[] = {"haar_forward",
+                                        "haar_inverse",
+                                        "haar_forward_adjoint",
+                                        "haar_inverse_adjoint",
+                                        "haar_forward_adjoint_first",
+                                        "haar_inverse_adjoint_first"};
     int64_t pixels = (int64_t)s->n * (1 + 4 * (s->t - 1)) * 16 * s->h * s->w * 3;
     int64_t coeffs = (int64_t)s->n * s->t * s->h * s->w * 192;
-    bool from_pixels = variant == 0 || variant == 3;
+    bool from_pixels = variant == 0 || variant == 3 || variant == 5;
     c->haar = *s;
     c->p[0] = variant;
     snprintf(c->name, sizeof c->name, "%s %dx%dx%dx%d", names[variant], s->n, s->t, s->h, s->w);
     c->class = CASE_F32;
     c->run = run_haar;
-    c->accumulates = variant > 1;
+    c->accumulates = variant > 1 && variant < 4;
     c->in_size[0] = from_pixels ? pixels : coeffs;
     c->out_size[0] = from_pixels ? coeffs : pixels;
 }
@@ -350,7 +357,7 @@ static void attention_case(check_case *c, const int *s, int variant)
 bool check_sequence_case_at(walk *w, bool bench, check_case *c)
 {
     GROUP(shuffle_shapes, shuffle_bench, 6, shuffle_case, ADDRESS);
-    GROUP(haar_shapes, haar_bench, 4, haar_case, ADDRESS);
+    GROUP(haar_shapes, haar_bench, bench ? 4 : 6, haar_case, ADDRESS);
     GROUP(table_shapes, table_bench, 6, table_case, ITEM);
     GROUP(fft_shapes, fft_bench, 2, fft_case, ITEM);
     GROUP(spectrum_shapes, spectrum_bench, 1, spectrum_case, ADDRESS);
