@@ -184,7 +184,9 @@ static int time_row(bench_net *n, const char *name, void (*fn)(void *), double p
 static int new_input(bench_net *n, int rank, const int64_t *shape, rlm_error *err)
 {
     rlm_tensor t = rlm_tensor_view(NULL, RLM_F32, rank, shape);
-    t.data = rlm_calloc((size_t)rlm_tensor_count(&t), sizeof(float));
+    size_t count = (size_t)rlm_tensor_count(&t);
+    t.data = rlm_alloc(rlm_size_mul(count, sizeof(float)));
+    rlm_bench_values(t.data, count);
     rlm_free(n->input.data);
     n->input = t;
     return t.data ? 0 : rlm_fail(err, RLM_E_NOMEM, "bench: no memory for inputs");
