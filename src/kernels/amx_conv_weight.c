@@ -373,20 +373,21 @@ static inline void multiply(const weight_job *j, const uint16_t *a0, const uint1
     _tile_stored(2, acc + row, 64);
 }
 
+/* Taps of a channel tile of B are shifts of one panel: it and a pair of A stay in the L1 cache. */
 static void slab_products(const weight_job *j, const uint16_t *a, const uint16_t *b, int co, int ci,
                           float *acc)
 {
     int64_t tile = j->b_tile * (1 + j->odd), row = (int64_t)j->ci_block * j->taps * 256;
     int64_t a_tile = (int64_t)j->runs * j->chunks * 512;
     int columns = ci * j->taps;
-    for (int q = 0; q < columns; q += 2) {
-        int p = q + 1 < columns ? q + 1 : q;
-        const uint16_t *b0 = b + q / j->taps * tile + j->shift[q % j->taps];
-        const uint16_t *b1 = b + p / j->taps * tile + j->shift[p % j->taps];
-        for (int c = 0; c < co; c += 2)
+    for (int c = 0; c < co; c += 2)
+        for (int q = 0; q < columns; q += 2) {
+            int p = q + 1 < columns ? q + 1 : q;
+            const uint16_t *b0 = b + q / j->taps * tile + j->shift[q % j->taps];
+            const uint16_t *b1 = b + p / j->taps * tile + j->shift[p % j->taps];
             multiply(j, a + c * a_tile, a + (c + 1) * a_tile, b0, b1, p > q,
                      acc + c * row + q * 256, row);
-    }
+        }
 }
 
 static void task(const weight_job *j, int64_t index, int worker)
