@@ -315,9 +315,11 @@ rlm_tensor rlm_haar_forward(rlm_run *run, const rlm_tensor *pixels)
                         .t = (int)(pixels->shape[1] - 1) / 4 + 1,
                         .h = (int)pixels->shape[2] / 4,
                         .w = (int)pixels->shape[3] / 4};
-    rlm_tensor y = rlm_tensor_new5(run, s.n, s.t, s.h, s.w, 192);
+    rlm_run plain = *run; /* frames that want no gradient need none of their coefficients */
+    plain.tape = pixels->grad ? run->tape : NULL;
+    rlm_tensor y = rlm_tensor_new5(&plain, s.n, s.t, s.h, s.w, 192);
     run->k->haar_forward(run->par, &s, rlm_f32(pixels), rlm_f32(&y));
-    if (run->tape) {
+    if (plain.tape) {
         rlm_record r = {.op = RLM_OP_HAAR, .in = {*pixels}, .out = y, .u.haar = s};
         rlm_tape_push(run->tape, &r);
     }

@@ -300,6 +300,21 @@ static void networks_have_their_shapes(void)
     fixture_close(&f);
 }
 
+/* Nothing is recorded of pixels that want no gradient, and their coefficients have none. */
+static void frames_without_a_gradient_ask_for_none(void)
+{
+    fixture f;
+    fixture_open(&f, true);
+    float pixels[4 * 4 * 3] = {1};
+    rlm_tensor x = rlm_tensor_view(pixels, RLM_F32, 5, (int64_t[5]){1, 1, 4, 4, 3});
+    rlm_tensor y = rlm_haar_forward(&f.run, &x);
+    CHECK(!y.grad && f.tape.count == 0 && y.shape[4] == 192);
+    x.grad = pixels;
+    y = rlm_haar_forward(&f.run, &x);
+    CHECK(y.grad && f.tape.count == 1);
+    fixture_close(&f);
+}
+
 /* The same forward, recorded: same numbers, one record a layer call, gradients zeroed by their
  * first use and by no other. */
 static void the_tape_records_what_was_done(void)
@@ -390,6 +405,7 @@ int main(int argc, char **argv)
     TEST_CASE(convolutions_are_causal);
     TEST_CASE(streamed_chunks_equal_the_whole);
     TEST_CASE(networks_have_their_shapes);
+    TEST_CASE(frames_without_a_gradient_ask_for_none);
     TEST_CASE(the_tape_records_what_was_done);
     TEST_CASE(the_dry_run_foretells_the_peak);
     return TEST_END();
