@@ -211,7 +211,8 @@ static void kept(int first, int len, int out, int stride, int pad, int size, int
     *hi = first + len >= out || end > size ? size : end;
 }
 
-/* One row of the panel, source row `src_row` of all, to where it is kept. */
+/* One row of the panel, source row `src_row` of all, to where it is kept: past the caches, where
+ * lines are whole, since the backward comes for it last. */
 static void keep_row(const conv_job *j, const box *b, int64_t src_row, const uint16_t *row)
 {
     const rlm_conv_shape *s = &j->s;
@@ -228,7 +229,10 @@ static void keep_row(const conv_job *j, const box *b, int64_t src_row, const uin
         const uint16_t *from = row;
         for (int i = 0; i < c; i += 32, from += j->plane) {
             __mmask32 m = c - i < 32 ? (1u << (c - i)) - 1u : 0xffffffffu;
-            _mm512_mask_storeu_epi16(to + i, m, _mm512_load_si512(from));
+            if (c % 32 == 0)
+                _mm512_stream_si512((void *)(to + i), _mm512_load_si512(from));
+            else
+                _mm512_mask_storeu_epi16(to + i, m, _mm512_load_si512(from));
         }
     }
 }
@@ -352,7 +356,7 @@ static void box_slice(void *ctx, int64_t begin, int64_t end, int worker)
             }
     }
     rlm_amx_end();
-    v_far_end(j->far);
+    v_far_end(j->far || j->c.saved);
 }
 
 void rlm_amx_conv_run(rlm_par *par, const rlm_conv_shape *s, const rlm_amx_conv *c)
