@@ -42,7 +42,8 @@ typedef struct bwd_work {
     uint16_t k[ATT_BLOCK * ATT_MAX_DIM], v[ATT_BLOCK * ATT_MAX_DIM]; /* plain */
     uint16_t k_pairs[ATT_BLOCK * ATT_MAX_DIM], k_turned[ATT_BLOCK * ATT_MAX_DIM];
     float dk[ATT_BLOCK * ATT_MAX_DIM], dv[ATT_BLOCK * ATT_MAX_DIM]; /* [key][dim] */
-    int dim, padded; /* padded: queries rounded up to 32 */
+    int from[ATT_BLOCK / 32]; /* of a block, the first 32 queries that see any of 32 keys */
+    int dim, padded;          /* padded: queries rounded up to 32 */
     uint16_t *q_pairs, *q_mixed, *dy_pairs, *dy_mixed;
     float *dq;          /* [dim][padded] */
     float *lse, *delta; /* [padded]; lse in units of log 2 */
@@ -136,20 +137,13 @@ static void piece(const bwd_work *w, float unit, int key, int query, uint16_t *p
     }
 }
 
-static void piece_zero(uint16_t *p, uint16_t *ds, uint16_t *mixed)
-{
-    for (int r = 0; r < 32; r++) {
-        _mm512_store_si512(p + r * ATT_BLOCK, _mm512_setzero_si512());
-        _mm512_store_si512(ds + r * ATT_BLOCK, _mm512_setzero_si512());
-        _mm512_store_si512(mixed + r * 32, _mm512_setzero_si512());
-    }
-}
-
-/* p, ds, ds_mixed of keys k0 .. + kn and queries q0 .. + qn. */
+/* p, ds, ds_mixed of keys k0 .. + kn and queries q0 .. + qn, but where nothing is seen: later
+ * queries see no fewer keys. */
 static void pieces(bwd_work *w, float unit, int k0, int kn, int q0, int qn)
 {
     size_t lda = (size_t)w->dim * 2, tile_rows = (size_t)w->dim * 32;
     for (int k = 0; k < kn; k += 32) {
+        w->from[k / 32] = qn;
         for (int q = 0; q < qn; q += 32) {
             uint16_t *p = w->p + k * ATT_BLOCK + q, *ds = w->ds + k * ATT_BLOCK + q;
             uint16_t *mixed = w->ds_mixed + k * ATT_BLOCK + q * 32;
@@ -157,10 +151,9 @@ static void pieces(bwd_work *w, float unit, int k0, int kn, int q0, int qn)
             int most = w->visible[q0 + q];
             for (int i = 1; i < 32; i++)
                 most = w->visible[q0 + q + i] > most ? w->visible[q0 + q + i] : most;
-            if (k0 + k >= most) {
-                piece_zero(p, ds, mixed);
+            if (k0 + k >= most)
                 continue;
-            }
+            w->from[k / 32] = q < w->from[k / 32] ? q : w->from[k / 32];
             att_tiles_zero();
             att_product(w->k + k * w->dim, lda, 64, w->q_pairs + b, tile_rows, 1024, w->dim / 32);
             att_tiles_store(w->score, 32);
@@ -178,12 +171,13 @@ static void pieces(bwd_work *w, float unit, int k0, int kn, int q0, int qn)
 static void sum_keys(const bwd_work *w, const uint16_t *a, const uint16_t *mixed, int kn, int q0,
                      int qn, float *out)
 {
-    mixed += (size_t)q0 * (size_t)w->dim;
     for (int k = 0; k < kn; k += 32) {
-        for (int d = 0; d < w->dim; d += 32) {
+        int from = w->from[k / 32];
+        const uint16_t *b = mixed + (size_t)(q0 + from) * (size_t)w->dim;
+        for (int d = 0; d < w->dim && from < qn; d += 32) {
             att_tiles_load(out + k * w->dim + d, w->dim);
-            att_product(a + k * ATT_BLOCK, ATT_BLOCK * 2, 64, mixed + (size_t)d * 32, 1024,
-                        (size_t)w->dim * 64, qn / 32);
+            att_product(a + k * ATT_BLOCK + from, ATT_BLOCK * 2, 64, b + (size_t)d * 32, 1024,
+                        (size_t)w->dim * 64, (qn - from) / 32);
             att_tiles_store(out + k * w->dim + d, w->dim);
         }
     }
@@ -192,12 +186,15 @@ static void sum_keys(const bwd_work *w, const uint16_t *a, const uint16_t *mixed
 /* dq [dim][queries] += k^T ds^T. */
 static void sum_queries(bwd_work *w, int kn, int q0, int qn)
 {
-    for (int d = 0; d < w->dim; d += 32) {
-        for (int q = 0; q < qn; q += 32) {
+    for (int q = 0; q < qn; q += 32) {
+        int chunks = 0; /* of keys that these queries see */
+        while (chunks < kn / 32 && w->from[chunks] <= q)
+            chunks++;
+        for (int d = 0; d < w->dim && chunks; d += 32) {
             float *out = w->dq + (int64_t)d * w->padded + q0 + q;
             att_tiles_load(out, w->padded);
             att_product(w->k_turned + d * 32, 64, (size_t)w->dim * 64, w->ds_mixed + q * 32, 1024,
-                        ATT_BLOCK * 64, kn / 32);
+                        ATT_BLOCK * 64, chunks);
             att_tiles_store(out, w->padded);
         }
     }

@@ -87,20 +87,20 @@ static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile,
     _tile_stored(3, acc + row + 256, 64);
 }
 
-/* One tile of sums [16][16], channels from a and b on, into dw. */
+/* One tile of sums [16][16], channels from a and b on, into dw (a Gram matrix: over it). */
 static void add_tile(const dense_weight *w, bool turned, const float *acc, int a, int b)
 {
     __m512i r[16];
     int rows = turned ? w->k - b : w->n - a, columns = turned ? w->n - a : w->k - b;
     int64_t pitch = turned ? w->n : w->k;
     float *dw = w->dw + (turned ? b * pitch + a : a * pitch + b);
-    __mmask16 m = v_left(columns);
+    __mmask16 m = v_left(columns), old = w->gram ? 0 : m;
     for (int i = 0; i < 16; i++)
         r[i] = _mm512_load_si512(acc + i * 16);
     if (turned)
         v_transpose16(r);
     for (int i = 0; i < 16 && i < rows; i++, dw += pitch)
-        v_store(dw, m, _mm512_add_ps(v_load(dw, m), _mm512_castsi512_ps(r[i])));
+        v_store(dw, m, _mm512_add_ps(v_load(dw, old), _mm512_castsi512_ps(r[i])));
 }
 
 /* The first tile of A, of those from a0 on, that B's tiles from b on (an even number) meet. */

@@ -65,7 +65,7 @@ static inline void dense_pair(const float *x, int rows, int channels, int64_t pi
 }
 
 /* dw [n][k], or [k][n] if turned, += A^T B over rows; n, k: channels of A, of B. gram: A and B are
- * one matrix in both forms, of which half the product is computed and the rest mirrored. */
+ * one matrix in both forms, half of the product is computed, the rest mirrored, and dw = it. */
 typedef struct dense_weight {
     int n, k;
     const uint16_t *a, *b;

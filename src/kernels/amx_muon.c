@@ -244,7 +244,6 @@ static void orthogonalise_one(rlm_par *par, const rlm_matrix *m, uint8_t *room)
     rlm_par_for(par, n.r / 32, 4, load_fn, &n);
     for (int i = 1; i <= RLM_MUON_STEPS; i++) {
         dense_weight gram = {.n = n.g, .k = n.g, .a = n.a, .b = n.b, .dw = n.gram, .gram = true};
-        memset(n.gram, 0, (size_t)n.g * (size_t)n.g * sizeof *n.gram);
         rlm_amx_weight_products(par, &gram, 1, n.r);
         rlm_par_for(par, n.g / 32, 1, gram_fn, &n);
         rlm_par_for(par, n.g / 32, 4, poly_fn, &n);
