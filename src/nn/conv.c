@@ -170,8 +170,8 @@ rlm_tensor rlm_norm_conv_forward(rlm_run *run, const rlm_groupnorm *n, const rlm
     return prepared(run, n, &p, c, x, residual);
 }
 
-/* A gradient of everything is wanted, and no biases or strides. */
-static bool half_pairs(const rlm_groupnorm *n, const rlm_conv *c)
+/* One of a pair that its kernels take: no biases or strides, and a gradient of everything. */
+static bool pairs(const rlm_groupnorm *n, const rlm_conv *c)
 {
     const rlm_weight *w = &c->w->weight;
     return n->gain && n->gain->grad && n->bias && n->bias->grad && !c->bias && c->w->grad &&
@@ -181,8 +181,8 @@ static bool half_pairs(const rlm_groupnorm *n, const rlm_conv *c)
 rlm_tensor rlm_norm_conv_pair_forward(rlm_run *run, const rlm_groupnorm *n, const rlm_conv *c,
                                       const rlm_tensor *x, const rlm_tensor *residual)
 {
-    if (!run->tape || !run->k->pair_save || !x->grad || !half_pairs(&n[0], &c[0]) ||
-        !half_pairs(&n[1], &c[1])) {
+    if (!run->tape || !run->k->pair_save || !x->grad || !pairs(&n[0], &c[0]) ||
+        !pairs(&n[1], &c[1])) {
         rlm_tensor h = rlm_norm_conv_forward(run, &n[0], &c[0], x, NULL);
         return rlm_norm_conv_forward(run, &n[1], &c[1], &h, residual);
     }

@@ -75,7 +75,7 @@ static void prepared_rule(rlm_run *run, const rlm_record *r)
     rlm_arena_rewind(run->arena, mark);
 }
 
-/* dx may be dy: a residual branch shares its gradient. */
+/* x's gradient may be the output's: a residual branch shares it. */
 static void pair_rule(rlm_run *run, const rlm_record *r)
 {
     const rlm_conv *c[2] = {r->layer, r->u.pair.second};
@@ -93,9 +93,9 @@ static void pair_rule(rlm_run *run, const rlm_record *r)
     }
     size_t mark = rlm_arena_mark(run->arena);
     void *room = rlm_arena_alloc(run->arena, run->k->pair_room(&r->u.pair.shape));
-    pass_through(run, &r->in[1], &r->out);
     run->k->pair_backward(run->par, &r->u.pair.shape, &l, rlm_f32(x), r->out.grad, r->saved[0], &to,
                           room);
+    pass_through(run, &r->in[1], &r->out);
     rlm_arena_rewind(run->arena, mark);
 }
 
