@@ -235,7 +235,7 @@ static void muon_group(const rlm_optim *o, const rlm_run *run, int first, int la
         k->muon_moment(run->par, part->count, MUON_MOMENTUM, s->grad, o->params->grad + part->begin,
                        o->m + part->begin, x);
         double norm = sqrt(k->sumsq(run->par, part->count, x));
-        float scale = norm > 0 ? (float)(1.0 / norm) : 0.0f;
+        float scale = norm > 1e-30 ? (float)(1.0 / norm) : 0.0f;
         o->matrices[count++] = (rlm_matrix){part->rows, part->cols, scale, x};
         x += padded(part->count);
     }
