@@ -420,9 +420,9 @@ enum {
     RLM_LEVEL_AMX = 32
 };
 
-/* Entries named *_backward*, *_save*, *_bf16*, *_adjoint, cross_entropy, adamw, muon_*,
- * orthogonalise, sumsq, recon are training's: rlm_kernels_init leaves them NULL,
- * rlm_kernels_init_training fills them. */
+/* Entries named *_backward*, *_save* (but prepared_saved), pair_*, *_bf16*, *_adjoint,
+ * cross_entropy, adamw, muon_*, orthogonalise, sumsq, recon are training's: rlm_kernels_init leaves
+ * them NULL, rlm_kernels_init_training fills them. */
 typedef struct rlm_kernels {
     const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
     unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
