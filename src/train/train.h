@@ -66,6 +66,7 @@ typedef struct rlm_recipe {
         world_first;   /* lm: and the first of those scenes, so that many processes render others */
     double perceptual; /* video: weight of the perceptual loss; 0, or no network given: none */
     double critic;     /* audio: critics join for this last share of the steps; 0: never */
+    int decoder_only;  /* audio: 1: encoder and codebooks stay, and so do codes made with them */
     uint64_t seed;
 } rlm_recipe;
 /* Warm-up / stable / decay: factor in (0, 1] for 1-based step. */

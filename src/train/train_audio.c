@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LOADER_DEPTH = 4 };
+enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LOADER_DEPTH = 4, MISTAKES = 100 };
 static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
 static const float FEATURE_WEIGHT = 4.0f;
 /* Of the wave loss, before and after the quantiser joins. The second makes the codes carry the
@@ -56,6 +56,8 @@ typedef struct trainer {
     rlm_checkpoint checkpoint;
     int crop, frames, val_length;
     int *levels;      /* [batch] used by each clip of the step */
+    int32_t *ids;     /* [levels][frames] of a clip, where the quantiser doesn't learn */
+    float *kept;      /* laid out as the parameters, with decoder_only: what does not learn */
     float *critic_dy; /* [batch][crop] */
     float sizes[2];   /* running norms: gradient of the losses, of the critics */
     int64_t step;
@@ -182,6 +184,36 @@ static void list_state(trainer *t)
         .blob_count = 6};
 }
 
+/* Everything but the decoder is set back: weights and their average. */
+static void keep_codes(trainer *t)
+{
+    for (int i = 0; i < t->params.count && t->kept; i++) {
+        const rlm_param *p = t->params.items[i];
+        int64_t at = p->data - t->params.data;
+        if (!strncmp(p->name, "decoder.", 8))
+            continue;
+        t->k.copy(t->par, p->count, t->kept + at, p->data);
+        if (t->optim.ema)
+            t->k.copy(t->par, p->count, t->kept + at, t->optim.ema + at);
+    }
+}
+
+/* Kept is what a model's file would hold now: given weights, or the average of a resumed run. */
+static int begin_decoder_only(trainer *t, rlm_error *err)
+{
+    if (!t->recipe.decoder_only)
+        return 0;
+    if (!t->o->init && !t->o->resume)
+        return rlm_fail(err, RLM_E_ARG, "audio training: decoder_only needs --init or --resume");
+    const float *from = t->o->resume && t->optim.ema ? t->optim.ema : t->params.data;
+    t->kept = rlm_alloc((size_t)t->params.total * sizeof(float));
+    if (!t->kept)
+        return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
+    t->k.copy(t->par, t->params.total, from, t->kept);
+    keep_codes(t);
+    return 0;
+}
+
 static int repack(void *cookie, rlm_error *err)
 {
     trainer *t = cookie;
@@ -205,8 +237,9 @@ static int open_all(trainer *t, rlm_error *err)
     t->val_length = (int)(VAL_SECONDS * t->config.rate / hop) * hop;
     int64_t samples = (int64_t)t->recipe.batch * t->crop;
     t->levels = rlm_calloc((size_t)t->recipe.batch, sizeof(int));
+    t->ids = rlm_calloc((size_t)t->config.levels * (size_t)t->frames, sizeof *t->ids);
     t->critic_dy = rlm_calloc((size_t)samples, sizeof(float));
-    if (!t->levels || !t->critic_dy)
+    if (!t->levels || !t->ids || !t->critic_dy)
         return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
     RLM_TRY(rlm_rvq_open(&t->rvq, t->audio, (int64_t)t->recipe.batch * t->frames, err));
     if (o->init)
@@ -218,6 +251,7 @@ static int open_all(trainer *t, rlm_error *err)
     list_state(t);
     RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
     t->step = t->checkpoint.step;
+    RLM_TRY(begin_decoder_only(t, err));
     if (o->resume && uses_critics(t))
         rlm_critics_fill(t->critics);
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : 1, LOADER_DEPTH,
@@ -249,6 +283,8 @@ static void close_all(trainer *t)
     if (t->arena.base)
         rlm_arena_release(&t->arena);
     rlm_free(t->levels);
+    rlm_free(t->ids);
+    rlm_free(t->kept);
     rlm_free(t->critic_dy);
     if (t->par)
         rlm_par_close(&t->par);
@@ -267,6 +303,26 @@ static void draw_levels(trainer *t, int64_t index)
     }
 }
 
+/* One frame in MISTAKES is off by the difference of two codes of a level: a language model makes
+ * mistakes, and a decoder that never saw any may answer with a bang. q [rows][dim]. */
+static void make_mistakes(trainer *t, int64_t index, int64_t rows, float *q)
+{
+    uint64_t seed = t->recipe.seed;
+    int dim = t->config.dim;
+    uint32_t codes = (uint32_t)t->config.codes, levels = (uint32_t)t->config.levels;
+    const float *books = rlm_audio_books(t->audio)->data;
+    for (int64_t r = 0; r < rows; r++) {
+        uint64_t at = (uint64_t)(index * rows + r);
+        if (rlm_rng_below(seed, 913, at, MISTAKES))
+            continue;
+        uint32_t level = rlm_rng_below(seed, 914, at, levels) * codes;
+        const float *from = books + (int64_t)(level + rlm_rng_below(seed, 915, at, codes)) * dim;
+        const float *to = books + (int64_t)(level + rlm_rng_below(seed, 916, at, codes)) * dim;
+        for (int i = 0; i < dim; i++)
+            q[r * dim + i] += to[i] - from[i];
+    }
+}
+
 /* z -> what the decoder sees. */
 static void quantise(trainer *t, int64_t index, const rlm_tensor *z, rlm_tensor *q)
 {
@@ -281,6 +337,13 @@ static void quantise(trainer *t, int64_t index, const rlm_tensor *z, rlm_tensor 
         return;
     }
     draw_levels(t, index);
+    if (t->recipe.decoder_only) {
+        int64_t clip = (int64_t)t->frames * t->config.dim;
+        for (int i = 0; i < t->recipe.batch; i++)
+            rlm_audio_quantise(&t->run, t->audio, t->levels[i], t->frames, rlm_f32(z) + i * clip,
+                               t->ids, rlm_f32(q) + i * clip);
+        return;
+    }
     rlm_rvq_train(&t->rvq, &t->run, rows, t->recipe.batch, t->levels, rlm_f32(z), rlm_f32(q),
                   t->recipe.seed, index);
 }
@@ -332,10 +395,17 @@ static void micro_step(trainer *t, int64_t index, losses *l)
     rlm_tape_clear(&t->encoder_tape);
     rlm_tape_clear(&t->decoder_tape);
     rlm_tensor wave = rlm_tensor_view((void *)target, RLM_F32, 5, shape);
-    run->tape = &t->encoder_tape;
+    bool whole = !t->recipe.decoder_only;
+    run->tape = whole ? &t->encoder_tape : NULL;
     rlm_tensor z = rlm_audio_encode_forward(run, t->audio, &wave);
     rlm_tensor q = rlm_tensor_like(run, &z);
     quantise(t, index, &z, &q);
+    if (whole) {
+        rlm_grad(run, &z);
+        l->commit += scale * rlm_rvq_pull(&t->rvq, run, &z, &q, scale).lost;
+    }
+    if (t->rvq.started)
+        make_mistakes(t, index, rlm_tensor_rows(&q), rlm_f32(&q));
     run->tape = &t->decoder_tape;
     rlm_tensor y = rlm_audio_decode_forward(run, t->audio, &q);
     l->mel += scale * rlm_loss_mel(run, t->mel, &y, target, scale);
@@ -346,8 +416,9 @@ static void micro_step(trainer *t, int64_t index, losses *l)
         ask_critics(t, &y, target, l);
     }
     rlm_backward(run, &t->decoder_tape);
+    if (!whole)
+        return;
     t->k.axpy(t->par, rlm_tensor_count(&z), 1.0f, rlm_grad(run, &q), rlm_grad(run, &z));
-    l->commit += scale * rlm_rvq_pull(&t->rvq, run, &z, &q, scale).lost;
     rlm_backward(run, &t->encoder_tape);
 }
 
@@ -367,6 +438,7 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
         micro_step(t, (t->step - 1) * t->recipe.accumulate + i, l);
     l->norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
     average_books(t);
+    keep_codes(t);
     if (critics_on(t))
         rlm_optim_step(&t->critic_optim, &t->run, &t->critic_recipe);
     return repack(t, err);

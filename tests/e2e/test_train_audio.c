@@ -1,6 +1,7 @@
 /* The audio loop from files to files: tones in, a loss that falls, a model that loads, and a run
  * that goes on where it was stopped as if it had not been. */
 #include "src/model_dir.h"
+#include "src/nn/safetensors.h"
 #include "src/reelm_train.h"
 #include "tests/test.h"
 
@@ -39,7 +40,7 @@ static bool write_tones(void)
     return true;
 }
 
-static int train(const char *run, int64_t steps, int resume, rlm_error *err)
+static int train(const char *run, int64_t steps, int resume, const char *init, rlm_error *err)
 {
     const char *data = at("data");
     rlm_train_options o;
@@ -50,6 +51,7 @@ static int train(const char *run, int64_t steps, int resume, rlm_error *err)
     o.run_dir = run;
     o.steps = steps;
     o.resume = resume;
+    o.init = init;
     o.threads = 2;
     o.deterministic = 1;
     return rlm_train(&o, err);
@@ -102,7 +104,7 @@ static void case_train_and_resume(void)
     char whole[128], part[128];
     snprintf(whole, sizeof whole, "%s/whole", root);
     snprintf(part, sizeof part, "%s/part", root);
-    CHECK(train(whole, 0, 0, &err) == 0);
+    CHECK(train(whole, 0, 0, NULL, &err) == 0);
     CHECK_STR(err.text, "");
     read_journal(whole, &first, &last);
     CHECK(first > 0 && last < 0.75 * first);
@@ -127,11 +129,52 @@ static void case_train_and_resume(void)
         CHECK(rlm_file_read(from, 1 << 28, &file, &bytes, &err) == 0);
         CHECK(rlm_file_write(to, file, bytes, &err) == 0);
         CHECK(rlm_file_write(at("part/latest"), list, strlen(list), &err) == 0);
-        CHECK(train(part, 0, 1, &err) == 0);
+        CHECK(train(part, 0, 1, NULL, &err) == 0);
         CHECK(same_file(at("whole/model/audio.safetensors"), at("part/model/audio.safetensors")));
     }
     rlm_free(text);
     rlm_free(file);
+}
+
+/* Tensors of file a that begin with `prefix` and are other in b; -1: none begins so. */
+static int changed(const char *a, const char *b, const char *prefix)
+{
+    rlm_error err;
+    rlm_safetensors x = {0}, y = {0};
+    int differ = -1;
+    if (!rlm_st_open(&x, a, &err) && !rlm_st_open(&y, b, &err))
+        for (int i = 0; i < x.count; i++) {
+            const rlm_tensor *s = &x.entries[i].tensor;
+            const rlm_tensor *t = rlm_st_find(&y, x.entries[i].name);
+            if (strncmp(x.entries[i].name, prefix, strlen(prefix)) || !t)
+                continue;
+            size_t bytes = (size_t)rlm_tensor_count(s) * rlm_dtype_bytes(s->dtype);
+            differ = (differ < 0 ? 0 : differ) + (memcmp(s->data, t->data, bytes) != 0);
+        }
+    rlm_st_close(&x);
+    rlm_st_close(&y);
+    return differ;
+}
+
+/* What keeps a language model's codes valid: encoder and codebooks stay as they were, to the bit.
+ */
+static void case_decoder_only(void)
+{
+    static const char ONLY[] =
+        "{\"what\": \"audio\", \"network\": {\"preset\": \"tiny\"}, \"train\": {\"steps\": 8, "
+        "\"batch\": 2, \"warmup\": 2, \"ema\": 0.9, \"weight_decay\": 0.5, \"decoder_only\": 1}}";
+    rlm_error err = {0};
+    char run[128], init[128], before[128], after[128];
+    snprintf(run, sizeof run, "%s/only", root);
+    snprintf(init, sizeof init, "%s/whole/model", root);
+    snprintf(before, sizeof before, "%s/whole/model/audio.safetensors", root);
+    snprintf(after, sizeof after, "%s/only/model/audio.safetensors", root);
+    CHECK(rlm_file_write(at("config.json"), ONLY, sizeof ONLY - 1, &err) == 0);
+    CHECK(train(run, 0, 0, NULL, &err) != 0 && strstr(err.text, "decoder_only"));
+    CHECK(train(run, 0, 0, init, &err) == 0);
+    CHECK(changed(before, after, "encoder.") == 0);
+    CHECK(changed(before, after, "rvq.books") == 0);
+    CHECK(changed(before, after, "decoder.") > 0);
 }
 
 static void case_nothing_to_hear(void)
@@ -157,6 +200,7 @@ int main(int argc, char **argv)
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_train_and_resume);
+    TEST_CASE(case_decoder_only);
     TEST_CASE(case_nothing_to_hear);
     snprintf(remove, sizeof remove, "rm -rf %s", root);
     if (system(remove))
