@@ -263,11 +263,12 @@ int rlm_writer_commit(rlm_writer *w, rlm_error *err)
         else
             w->unnamed = 0;
     }
-    if (fclose(w->file) && !w->failed)
-        w->failed = errno;
-    w->file = NULL;
+    /* At once: a process killed between the two leaves the temporary name behind. */
     if (!w->failed && w->tmp && rename(w->tmp, w->path))
         w->failed = errno;
+    if (fclose(w->file) && !w->failed && !w->tmp) /* what was synced is safe */
+        w->failed = errno;
+    w->file = NULL;
     int code = 0;
     if (w->failed) {
         code = rlm_fail(err, RLM_E_IO, "%s: cannot write: %s", w->path, strerror(w->failed));
