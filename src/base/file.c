@@ -1,8 +1,10 @@
 #define _GNU_SOURCE
 #include "src/base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -296,6 +298,28 @@ int rlm_file_write(const char *path, const void *data, size_t bytes, rlm_error *
     RLM_TRY(rlm_writer_open(&w, path, err));
     rlm_writer_put(&w, data, bytes);
     return rlm_writer_commit(&w, err);
+}
+
+/* NAME.tmp.PID of a process that is no more. */
+static bool orphaned(const char *name)
+{
+    const char *mark = strstr(name, ".tmp.");
+    char *end;
+    long pid = mark ? strtol(mark + 5, &end, 10) : 0;
+    return pid > 0 && *end == 0 && pid != getpid() && kill((pid_t)pid, 0) && errno == ESRCH;
+}
+
+void rlm_sweep_temporaries(const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *f; d && (f = readdir(d));) {
+        char *path = orphaned(f->d_name) ? rlm_path_join(dir, f->d_name) : NULL;
+        if (path)
+            unlink(path);
+        rlm_free(path);
+    }
+    if (d)
+        closedir(d);
 }
 
 int rlm_file_sha256(const char *path, char hex[65], rlm_error *err)

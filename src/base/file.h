@@ -25,9 +25,9 @@ int rlm_file_read(const char *path, size_t limit, char **out, size_t *bytes, rlm
 
 /* Atomic write: a file without a name (O_TMPFILE; it is gone with its process), fsync, link as
  * PATH.tmp.PID, rename, fsync of the directory. Where the file system cannot do that, PATH.tmp.PID
- * is there from the start. On any failure the previous file is untouched and the temporary is gone.
- * "-", devices and pipes are written in place. Use write_begin / fwrite-like / commit for streams.
- */
+ * is there from the start. On any failure the previous file is untouched and the temporary is gone;
+ * only who is killed between link and rename leaves it, whole. "-", devices and pipes are written
+ * in place. Use write_begin / fwrite-like / commit for streams. */
 typedef struct rlm_writer {
     FILE *file;
     char *path, *tmp;
@@ -39,6 +39,8 @@ void rlm_writer_put(rlm_writer *w, const void *data, size_t bytes); /* errors st
 int rlm_writer_commit(rlm_writer *w, rlm_error *err);               /* closes in any case */
 void rlm_writer_abort(rlm_writer *w);                               /* closes and removes */
 int rlm_file_write(const char *path, const void *data, size_t bytes, rlm_error *err);
+/* Removes temporaries (NAME.tmp.PID) that killed processes left in a directory. */
+void rlm_sweep_temporaries(const char *dir);
 
 int rlm_mkdirs(const char *path, rlm_error *err); /* like mkdir -p */
 int rlm_is_dir(const char *path);

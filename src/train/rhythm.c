@@ -26,6 +26,7 @@ int rlm_train_begin(rlm_checkpoint *c, const rlm_train_options *o, const rlm_log
                     rlm_journal **journal, rlm_error *err)
 {
     if (o->resume) {
+        rlm_sweep_temporaries(o->run_dir);
         RLM_TRY(rlm_checkpoint_load(c, o->run_dir, err));
         if (c->note[0])
             rlm_logf(log, 1, "%s", c->note);
@@ -67,20 +68,29 @@ static int look(const rlm_rhythm *r, bool last, rlm_error *err)
     return r->repack(r->trainer, err);
 }
 
-static int save(const rlm_rhythm *r, rlm_error *err)
+static int save_model(const rlm_rhythm *r, rlm_error *err)
 {
     char dir[PATH_ROOM];
     snprintf(dir, sizeof dir, "%s/model", r->options->run_dir);
+    RLM_TRY(rlm_mkdirs(dir, err));
+    rlm_sweep_temporaries(dir);
+    return r->save(r->trainer, dir, err);
+}
+
+static int save(const rlm_rhythm *r, rlm_error *err)
+{
     r->checkpoint->step = *r->step;
     RLM_TRY(rlm_checkpoint_save(r->checkpoint, r->options->run_dir, r->recipe->keep, err));
-    RLM_TRY(rlm_mkdirs(dir, err));
-    return r->save(r->trainer, dir, err);
+    return save_model(r, err);
 }
 
 int rlm_train_run(const rlm_rhythm *r, rlm_error *err)
 {
     bool stop = false;
     double began = rlm_now();
+    /* Killed behind the last checkpoint and before its model was whole: no step will write it. */
+    if (r->options->resume && *r->step >= r->recipe->steps)
+        RLM_TRY(save_model(r, err));
     while (*r->step < r->recipe->steps && !stop) {
         RLM_TRY(r->advance(r->trainer, err));
         stop = tell(r);

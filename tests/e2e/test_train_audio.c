@@ -136,6 +136,19 @@ static void case_train_and_resume(void)
     rlm_free(file);
 }
 
+/* A run killed behind its last checkpoint has no step left that would write its model. */
+static void case_killed_at_the_end(void)
+{
+    rlm_error err = {0};
+    char whole[128];
+    snprintf(whole, sizeof whole, "%s/whole", root);
+    CHECK(rename(at("whole/model/audio.safetensors"), at("old.safetensors")) == 0);
+    CHECK(rlm_file_write(at("whole/latest.tmp.2147483646"), "x", 1, &err) == 0);
+    CHECK(train(whole, 0, 1, NULL, &err) == 0);
+    CHECK(same_file(at("whole/model/audio.safetensors"), at("old.safetensors")));
+    CHECK(access(at("whole/latest.tmp.2147483646"), F_OK) != 0);
+}
+
 /* Tensors of file a that begin with `prefix` and are other in b; -1: none begins so. */
 static int changed(const char *a, const char *b, const char *prefix)
 {
@@ -200,6 +213,7 @@ int main(int argc, char **argv)
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_train_and_resume);
+    TEST_CASE(case_killed_at_the_end);
     TEST_CASE(case_decoder_only);
     TEST_CASE(case_nothing_to_hear);
     snprintf(remove, sizeof remove, "rm -rf %s", root);
