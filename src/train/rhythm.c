@@ -22,11 +22,19 @@ int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error 
     return code;
 }
 
+static void name_model(char dir[PATH_ROOM], const rlm_train_options *o)
+{
+    snprintf(dir, PATH_ROOM, "%s/model", o->run_dir);
+}
+
 int rlm_train_begin(rlm_checkpoint *c, const rlm_train_options *o, const rlm_log *log,
                     rlm_journal **journal, rlm_error *err)
 {
     if (o->resume) {
+        char model[PATH_ROOM];
+        name_model(model, o);
         rlm_sweep_temporaries(o->run_dir);
+        rlm_sweep_temporaries(model);
         RLM_TRY(rlm_checkpoint_load(c, o->run_dir, err));
         if (c->note[0])
             rlm_logf(log, 1, "%s", c->note);
@@ -71,9 +79,8 @@ static int look(const rlm_rhythm *r, bool last, rlm_error *err)
 static int save_model(const rlm_rhythm *r, rlm_error *err)
 {
     char dir[PATH_ROOM];
-    snprintf(dir, sizeof dir, "%s/model", r->options->run_dir);
+    name_model(dir, r->options);
     RLM_TRY(rlm_mkdirs(dir, err));
-    rlm_sweep_temporaries(dir);
     return r->save(r->trainer, dir, err);
 }
 
