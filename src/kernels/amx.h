@@ -124,7 +124,7 @@ static inline void rlm_amx_store(const float *block, int rows, int n, const floa
 /* The same sums in bf16, bare. */
 static inline void rlm_amx_store16(const float *block, int rows, int n, uint16_t *y, size_t ldy)
 {
-    __mmask32 m = n < 32 ? (1u << n) - 1u : 0xffffffffu;
+    __mmask32 m = v_tail32(n);
     for (int r = 0; r < rows; r++, block += 32, y += ldy) {
         __m512bh v = _mm512_cvtne2ps_pbh(_mm512_load_ps(block + 16), _mm512_load_ps(block));
         _mm512_mask_storeu_epi16(y, m, (__m512i)v);

@@ -1,11 +1,12 @@
 /* Attention on AMX tiles: conversions of one head's rows to bf16 operands.
  *
  * Row r of a head is `dim` floats, or bf16 values, at x + r * stride; rows at or past `rows` count
- * as zeros. `n` rows (a multiple of 32) are written. A tile is 16 rows of 64 bytes. Forms: plain
- * [n][dim] A operand, contraction over dim pairs    [n/16][dim/32][16 dim pairs][16 rows][2]   B
- * operand, contraction over dim mixed    [n/32][dim/16][16 row pairs][16 dims][2]   B operand,
- * contraction over rows turned   [n/32][dim][32 rows]                       A operand, contraction
- * over rows */
+ * as zeros. `n` rows (a multiple of 32) are written. A tile is 16 rows of 64 bytes. Forms:
+ *
+ *   plain  [n][dim]                                  A operand, contraction over dim
+ *   pairs  [n/16][dim/32][16 dim pairs][16 rows][2]  B operand, contraction over dim
+ *   mixed  [n/32][dim/16][16 row pairs][16 dims][2]  B operand, contraction over rows
+ *   turned [n/32][dim][32 rows]                      A operand, contraction over rows */
 #ifndef RLM_KERNELS_AMX_ATTENTION_H
 #define RLM_KERNELS_AMX_ATTENTION_H
 
@@ -70,8 +71,7 @@ RLM_INLINE __m512i att_load(const att_rows *a, int64_t at, __m512 scale)
 RLM_INLINE att_rows att_behind(const att_rows *a, int64_t count)
 {
     att_rows b = *a;
-    b.x = a->half ? (const void *)((const uint16_t *)a->x + count)
-                  : (const void *)((const float *)a->x + count);
+    b.x = v_at(a->half, a->x, count);
     return b;
 }
 

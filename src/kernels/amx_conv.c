@@ -228,11 +228,10 @@ static void keep_row(const conv_job *j, const box *b, int64_t src_row, const uin
     for (int p = lo; p < hi; p++, row += 32, to += c) {
         const uint16_t *from = row;
         for (int i = 0; i < c; i += 32, from += j->plane) {
-            __mmask32 m = c - i < 32 ? (1u << (c - i)) - 1u : 0xffffffffu;
             if (c % 32 == 0)
                 _mm512_stream_si512((void *)(to + i), _mm512_load_si512(from));
             else
-                _mm512_mask_storeu_epi16(to + i, m, _mm512_load_si512(from));
+                _mm512_mask_storeu_epi16(to + i, v_tail32(c - i), _mm512_load_si512(from));
         }
     }
 }

@@ -42,8 +42,7 @@ static size_t bytes_of(const rlm_matrix *m)
 /* x [rows][cols] is Y, or Y transposed: 32 x 32 values of Y from (row, column) on, scaled. */
 static bool is_turned(const rlm_matrix *m)
 {
-    int r, g = sides(m, &r);
-    return rlm_div_up(m->rows, 32) * 32 != g;
+    return rlm_div_up(m->rows, 32) > rlm_div_up(m->cols, 32);
 }
 
 static void load_block(const muon *n, int row, int column, float *block)
@@ -86,6 +85,15 @@ static void store_block(const muon *n, int row, int column, const float *block)
     }
 }
 
+/* Two rows of 32 values into row i of a panel's two tiles. */
+RLM_INLINE void put_pair(const float *lo, const float *hi, uint8_t *panel, int i)
+{
+    for (int h = 0; h < 2; h++)
+        _mm512_store_si512(
+            panel + h * RLM_AMX_TILE + i * 64,
+            rlm_amx_pair(_mm512_loadu_ps(lo + h * 16), _mm512_loadu_ps(hi + h * 16)));
+}
+
 /* 32 x 32 values of Y in all its forms. */
 static void put_block(const muon *n, int row, int column, const float *block, uint8_t *panels)
 {
@@ -102,12 +110,8 @@ static void put_block(const muon *n, int row, int column, const float *block, ui
             _mm512_store_si512(n->b + at + i * 32, t[i]);
     }
     uint8_t *out = panels + ((size_t)column * (size_t)(n->g / 32) + (size_t)row) * 64;
-    for (int i = 0; i < 16; i++, out += 64) {
-        const float *lo = block + 2 * i * 32, *hi = lo + 32;
-        _mm512_store_si512(out, rlm_amx_pair(_mm512_load_ps(lo), _mm512_load_ps(hi)));
-        _mm512_store_si512(out + RLM_AMX_TILE,
-                           rlm_amx_pair(_mm512_load_ps(lo + 16), _mm512_load_ps(hi + 16)));
-    }
+    for (int i = 0; i < 16; i++)
+        put_pair(block + 2 * i * 32, block + (2 * i + 1) * 32, out, i);
 }
 
 static void load_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -134,15 +138,13 @@ static void gram_fn(void *ctx, int64_t begin, int64_t end, int worker)
             rlm_amx_row(rows + (int64_t)r * n->g, n->g, chunks,
                         n->rows + (size_t)(b * 2 + r / 16) * (size_t)chunks * RLM_AMX_TILE +
                             r % 16 * 64);
-        for (int c = 0; c < n->g; c += 32)
+        for (int c = 0; c < n->g; c += 32) {
+            uint8_t *out = n->panels + ((size_t)(c / 32) * (size_t)chunks + (size_t)b) * 2048;
             for (int i = 0; i < 16; i++) {
                 const float *v = rows + (int64_t)2 * i * n->g + c;
-                uint8_t *out = n->panels + ((size_t)(c / 32) * (size_t)chunks + (size_t)b) * 2048;
-                for (int h = 0; h < 2; h++)
-                    _mm512_store_si512(out + h * RLM_AMX_TILE + i * 64,
-                                       rlm_amx_pair(_mm512_loadu_ps(v + h * 16),
-                                                    _mm512_loadu_ps(v + n->g + h * 16)));
+                put_pair(v, v + n->g, out, i);
             }
+        }
     }
 }
 

@@ -10,10 +10,15 @@ typedef struct pair_saved {
     size_t bytes;
 } pair_saved;
 
+static size_t lines(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 static void *take(pair_saved *p, void *base, size_t bytes)
 {
     void *at = base ? (uint8_t *)base + p->bytes : NULL;
-    p->bytes += (bytes + 63) / 64 * 64;
+    p->bytes += lines(bytes);
     return at;
 }
 
@@ -62,7 +67,7 @@ static void save(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l
 static size_t room_bytes(const rlm_pair_shape *s)
 {
     size_t x = rlm_amx_prepared_saved(&s->conv[0]), h = rlm_amx_prepared_saved(&s->conv[1]);
-    return (h + 63) / 64 * 64 + (x > h ? x : h);
+    return lines(h) + (x > h ? x : h);
 }
 
 static void backward(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l,
@@ -70,7 +75,7 @@ static void backward(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layer
                      void *room)
 {
     pair_saved p = saved_at(s, (void *)(uintptr_t)saved);
-    size_t h = (rlm_amx_prepared_saved(&s->conv[1]) + 63) / 64 * 64;
+    size_t h = lines(rlm_amx_prepared_saved(&s->conv[1]));
     void *dh = room, *seen = (uint8_t *)room + h; /* gradients of h; of what a convolution saw */
     for (int i = 1; i >= 0; i--) {
         const void *by = i ? dy : dh;

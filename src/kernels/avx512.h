@@ -18,6 +18,10 @@ RLM_INLINE __mmask16 v_tail(int64_t n) /* lanes [0, n) */
 {
     return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1u);
 }
+RLM_INLINE __mmask32 v_tail32(int64_t n) /* of 32 */
+{
+    return n >= 32 ? 0xffffffffu : (1u << n) - 1u;
+}
 RLM_INLINE __mmask16 v_left(int64_t n) /* the same where n may be 0 or less: no lanes */
 {
     return n > 0 ? v_tail(n) : (__mmask16)0;
