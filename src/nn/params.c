@@ -80,6 +80,12 @@ rlm_param *rlm_params_find(const rlm_params *p, const char *name)
     return NULL;
 }
 
+void rlm_params_freeze(rlm_params *p, const char *but)
+{
+    for (int i = 0; i < p->count; i++)
+        p->items[i]->frozen = strncmp(p->items[i]->name, but, strlen(but)) != 0;
+}
+
 /* ---- Memory --------------------------------------------------------------------------------- */
 
 int rlm_params_lay_out(rlm_params *p, rlm_error *err)

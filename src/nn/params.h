@@ -19,6 +19,7 @@ typedef struct rlm_param {
     bool matrix;   /* hidden matrix [out][in...]: Muon may serve it */
     bool packable; /* geom is set and the kernels may pack it */
     bool shared;   /* packable, and its f32 values serve beside the product (tied tables) */
+    bool frozen;   /* training leaves it as it is */
     rlm_weight_geom geom;
     rlm_weight weight; /* f32 = data, packs from rlm_params_pack */
     float *data;
@@ -46,6 +47,8 @@ int rlm_params_allocate(rlm_params *p, bool grads, rlm_error *err);
 void rlm_params_free(rlm_params *p);
 void rlm_params_initialise(rlm_params *p, uint64_t seed); /* same values for any order of items */
 rlm_param *rlm_params_find(const rlm_params *p, const char *name);
+/* Freezes all whose names do not begin with `but`. */
+void rlm_params_freeze(rlm_params *p, const char *but);
 
 /* Every parameter must be there with its shape (f32, f16 or bf16); MODEL error names the first that
  * is not. prefix, e.g. "ema.", or "". */

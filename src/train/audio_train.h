@@ -65,26 +65,6 @@ rlm_rvq_pulled rlm_rvq_pull(const rlm_rvq *q, rlm_run *run, const rlm_tensor *z,
 /* Perplexity of the running counts: how many codes of a level are really used. */
 double rlm_rvq_used(const rlm_rvq *q, int level);
 
-/* ---- discriminators.c: multi-scale STFT critics ---------------------------------------------- */
-typedef struct rlm_critics rlm_critics;
-enum { RLM_CRITIC_STEP = 256 }; /* waves must be a multiple of this long */
-int rlm_critics_new(rlm_critics **out, rlm_params *params, rlm_error *err);
-void rlm_critics_free(rlm_critics **c);
-/* The fixed Fourier bases; after rlm_params_initialise or a load. */
-void rlm_critics_fill(rlm_critics *c);
-/* Scratch of the two functions below for n waves of w samples: run with empty kernels. */
-void rlm_critics_plan(rlm_run *run, rlm_critics *c, int64_t n, int64_t w);
-typedef struct rlm_critic_loss {
-    double adversarial, feature, critic; /* means over critics */
-} rlm_critic_loss;
-/* fake [n][1][1][w][1]: adds the gradient of hinge + w_feat * feature matching, means over critics,
- * to fake->grad. Critic parameters get no gradient. Uses and clears run->tape. */
-void rlm_critics_judge(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, const float *real,
-                       float w_feat, rlm_critic_loss *loss);
-/* Hinge loss of the critics themselves; gradients into their parameters only. */
-void rlm_critics_learn(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, const float *real,
-                       rlm_critic_loss *loss);
-
 /* ---- audio_report.c: what a person looks at and listens to ----------------------------------- */
 typedef struct rlm_audio_scores {
     double si_sdr;                     /* dB */

@@ -42,6 +42,8 @@ static void plan_parts(rlm_optim *o, const rlm_recipe *r)
         const rlm_param *p = ps->items[i];
         int64_t begin = p->data - ps->data;
         rlm_optim_part *last = o->part_count ? &o->parts[o->part_count - 1] : NULL;
+        if (p->frozen)
+            continue;
         if (is_muon(p, r)) {
             int rows = (int)p->shape[0], cols = (int)(p->count / p->shape[0]);
             int64_t gram = padded(rows < cols ? (int64_t)rows * rows : (int64_t)cols * cols);
@@ -300,6 +302,15 @@ double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r)
     }
     run->k->fill(run->par, ps->total, 0.0f, ps->grad);
     return norm;
+}
+
+void rlm_optim_settle(rlm_optim *o)
+{
+    for (int i = 0; i < o->params->count && o->ema; i++) {
+        const rlm_param *p = o->params->items[i];
+        if (p->frozen)
+            memcpy(p->data, o->ema + (p->data - o->params->data), (size_t)p->count * sizeof(float));
+    }
 }
 
 void rlm_optim_swap_ema(rlm_optim *o)

@@ -22,6 +22,16 @@ int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error 
     return code;
 }
 
+int rlm_train_freeze(rlm_params *p, const rlm_recipe *r, const rlm_train_options *o, rlm_error *err)
+{
+    if (!r->decoder_only)
+        return 0;
+    if (!o->init && !o->resume)
+        return rlm_fail(err, RLM_E_ARG, "train: decoder_only needs --init or --resume");
+    rlm_params_freeze(p, "decoder.");
+    return 0;
+}
+
 static void name_model(char dir[PATH_ROOM], const rlm_train_options *o)
 {
     snprintf(dir, PATH_ROOM, "%s/model", o->run_dir);
@@ -38,6 +48,8 @@ int rlm_train_begin(rlm_checkpoint *c, const rlm_train_options *o, const rlm_log
         RLM_TRY(rlm_checkpoint_load(c, o->run_dir, err));
         if (c->note[0])
             rlm_logf(log, 1, "%s", c->note);
+        for (int i = 0; i < c->optim_count; i++)
+            rlm_optim_settle(c->optims[i]);
     }
     RLM_TRY(rlm_mkdirs(o->run_dir, err));
     return rlm_journal_open(journal, o->run_dir, c->step, err);

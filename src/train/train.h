@@ -65,8 +65,8 @@ typedef struct rlm_recipe {
     int64_t
         world_first;   /* lm: and the first of those scenes, so that many processes render others */
     double perceptual; /* video: weight of the perceptual loss; 0, or no network given: none */
-    double critic;     /* audio: critics join for this last share of the steps; 0: never */
-    int decoder_only;  /* audio: 1: encoder and codebooks stay, and so do codes made with them */
+    double critic;     /* tokenizers: critics join for this last share of steps; 0: never */
+    int decoder_only;  /* tokenizers: 1: all but the decoder stays, and so do codes made with it */
     uint64_t seed;
 } rlm_recipe;
 /* Warm-up / stable / decay: factor in (0, 1] for 1-based step. */
@@ -98,8 +98,58 @@ void rlm_optim_free(rlm_optim *o);
  * sample, validate and save with: o->ema when not NULL, else params->data. */
 double rlm_optim_step(rlm_optim *o, rlm_run *run, const rlm_recipe *r);
 
+/* Frozen parameters take the values of their average, which is what a file of them holds: after a
+ * checkpoint was loaded. */
+void rlm_optim_settle(rlm_optim *o);
 /* Exchange params->data and ema (validate with the average, then swap back); no-op without EMA. */
 void rlm_optim_swap_ema(rlm_optim *o);
+
+/* ---- discriminators.c: critics of waves and of film ------------------------------------------ */
+typedef struct rlm_critics rlm_critics;
+typedef enum { RLM_CRITIC_WAVE, RLM_CRITIC_FILM } rlm_critic_kind;
+enum {
+    RLM_CRITIC_STEP = 256, /* waves [n][1][1][w][1]: w a multiple of this */
+    RLM_CRITIC_PAIR = 6    /* film [n][1][h][w][6]: two frames of three channels a place */
+};
+int rlm_critics_new(rlm_critics **out, rlm_critic_kind kind, rlm_params *params, rlm_error *err);
+void rlm_critics_free(rlm_critics **c);
+/* The fixed Fourier bases; after rlm_params_initialise or a load. */
+void rlm_critics_fill(rlm_critics *c);
+/* Scratch of the two functions below for what has this shape: run with empty kernels. */
+void rlm_critics_plan(rlm_run *run, rlm_critics *c, const int64_t shape[5]);
+typedef struct rlm_critic_loss {
+    double adversarial, feature, critic; /* means over critics */
+} rlm_critic_loss;
+/* fake, real of a shape: adds the gradient of hinge + w_feat * feature matching, means over
+ * critics, to fake->grad. Critic parameters get no gradient. Uses and clears run->tape. */
+void rlm_critics_judge(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, const float *real,
+                       float w_feat, rlm_critic_loss *loss);
+/* Hinge loss of the critics themselves; gradients into their parameters only. */
+void rlm_critics_learn(rlm_run *run, rlm_critics *c, const rlm_tensor *fake, const float *real,
+                       rlm_critic_loss *loss);
+
+/* ---- adversary.c: critics that learn beside a network --------------------------------------- */
+typedef struct rlm_adversary {
+    rlm_critics *critics; /* NULL: the recipe has none, and nothing else is set */
+    rlm_params params;
+    rlm_recipe recipe;
+    rlm_optim optim;
+    rlm_tape tape;
+    float *gradient; /* [most] */
+    float sizes[2];  /* running norms of gradients at the fake: of other losses, of the critics */
+} rlm_adversary;
+/* r: of the network. most: values of a fake at most. */
+int rlm_adversary_open(rlm_adversary *a, rlm_critic_kind kind, const rlm_recipe *r, int64_t most,
+                       rlm_error *err);
+void rlm_adversary_close(rlm_adversary *a);
+void rlm_adversary_plan(rlm_adversary *a, rlm_run *run, const int64_t shape[5]);
+/* Whether they take part in this step: in the last r->critic of them. */
+bool rlm_adversary_joins(const rlm_adversary *a, const rlm_recipe *r, int64_t step);
+/* The critics look at fake and real and learn; once they have learnt a little, their gradient is
+ * added to `gradient`, [values of fake], that of the other losses, in a fixed ratio of size. */
+void rlm_adversary_ask(rlm_adversary *a, rlm_run *run, const rlm_tensor *fake, const float *real,
+                       float *gradient, rlm_critic_loss *loss);
+void rlm_adversary_step(rlm_adversary *a, rlm_run *run);
 
 /* ---- checkpoint.c: run/checkpoints/step_0000100.safetensors, run/latest ---------------------- */
 /* Named extra state beside the optimisers, saved and restored bit for bit. */
@@ -188,6 +238,10 @@ void rlm_journal_close(rlm_journal **j);
 /* ---- rhythm.c -------------------------------------------------------------------------------- */
 /* The weights a run starts from: the file `init`, or the file `name` of the folder `init`. */
 int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name, rlm_error *err);
+/* The decoder alone learns, where the recipe says so; between declaring p and rlm_optim_new. ARG
+ * without weights to begin with. */
+int rlm_train_freeze(rlm_params *p, const rlm_recipe *r, const rlm_train_options *o,
+                     rlm_error *err);
 /* Every parameter of p from there. */
 int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error *err);
 /* The checkpoint, when the options resume one (else c->step is the caller's), the run directory and

@@ -17,14 +17,10 @@
 
 enum { CROP_STEP = 1280, VAL_CLIPS = 24, SAMPLES = 4, LOADER_DEPTH = 4, MISTAKES = 100 };
 static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
-static const float FEATURE_WEIGHT = 4.0f;
 /* Of the wave loss, before and after the quantiser joins. The second makes the codes carry the
  * phase of low partials, without which a voice has no pitch: the decoder has no memory to go on
  * with a phase of its own. */
 static const float WAVE_WEIGHT[2] = {2.0f, 8.0f};
-static const float CRITIC_RATIO = 0.2f; /* size of the critics' gradient to that of the rest */
-static const int CRITIC_ALONE =
-    100; /* steps in which new critics only learn: nobody follows a fool */
 static const int START_STEPS = 300; /* before the quantiser joins; less in short runs */
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
@@ -36,17 +32,17 @@ typedef struct losses {
 typedef struct trainer {
     const rlm_train_options *o;
     rlm_log log;
-    rlm_recipe recipe, critic_recipe;
+    rlm_recipe recipe;
     rlm_kernels k;
     rlm_par *par;
     rlm_arena arena;
-    rlm_tape encoder_tape, decoder_tape, critic_tape;
+    rlm_tape encoder_tape, decoder_tape;
     rlm_run run;
     rlm_audio_config config;
-    rlm_params params, critic_params;
+    rlm_params params;
     rlm_audio *audio;
-    rlm_critics *critics;
-    rlm_optim optim, critic_optim;
+    rlm_optim optim;
+    rlm_adversary adversary;
     rlm_rvq rvq;
     rlm_sounds sounds;
     rlm_loader *loader;
@@ -55,11 +51,8 @@ typedef struct trainer {
     rlm_journal *journal;
     rlm_checkpoint checkpoint;
     int crop, frames, val_length;
-    int *levels;      /* [batch] used by each clip of the step */
-    int32_t *ids;     /* [levels][frames] of a clip, where the quantiser doesn't learn */
-    float *kept;      /* laid out as the parameters, with decoder_only: what does not learn */
-    float *critic_dy; /* [batch][crop] */
-    float sizes[2];   /* running norms: gradient of the losses, of the critics */
+    int *levels;  /* [batch] used by each clip of the step */
+    int32_t *ids; /* [levels][frames] of a clip, where the quantiser doesn't learn */
     int64_t step;
 } trainer;
 
@@ -74,15 +67,9 @@ static int fill_crop(void *ctx, int64_t index, void *slot)
     return 0;
 }
 
-static bool uses_critics(const trainer *t)
-{
-    return t->recipe.critic > 0;
-}
-
 static bool critics_on(const trainer *t)
 {
-    return uses_critics(t) && t->rvq.started &&
-           (double)t->step > (1.0 - t->recipe.critic) * (double)t->recipe.steps;
+    return t->rvq.started && rlm_adversary_joins(&t->adversary, &t->recipe, t->step);
 }
 
 static int64_t start_step(const trainer *t)
@@ -103,13 +90,6 @@ static void adopt_books(trainer *t)
     t->rvq.started = 1000; /* averages of full length */
 }
 
-static int load_init(trainer *t, rlm_error *err)
-{
-    RLM_TRY(rlm_train_init(&t->params, t->o->init, "audio.safetensors", err));
-    adopt_books(t);
-    return 0;
-}
-
 static int open_networks(trainer *t, rlm_error *err)
 {
     rlm_audio_config_defaults(&t->config);
@@ -119,23 +99,10 @@ static int open_networks(trainer *t, rlm_error *err)
     RLM_TRY(rlm_params_allocate(&t->params, true, err));
     rlm_params_initialise(&t->params, t->recipe.seed);
     rlm_audio_fill(t->audio);
-    RLM_TRY(rlm_optim_new(&t->optim, &t->params, &t->recipe, err));
-    t->critic_recipe = t->recipe;
-    t->critic_recipe.lr = 1e-3;
-    t->critic_recipe.beta1 = 0.5;
-    t->critic_recipe.beta2 = 0.9;
-    t->critic_recipe.weight_decay = 0;
-    t->critic_recipe.muon = 0;
-    t->critic_recipe.ema = 0;
-    t->critic_recipe.warmup = 50;
-    t->critic_recipe.clip = 10;
-    if (!uses_critics(t))
-        return 0;
-    RLM_TRY(rlm_critics_new(&t->critics, &t->critic_params, err));
-    RLM_TRY(rlm_params_allocate(&t->critic_params, true, err));
-    rlm_params_initialise(&t->critic_params, t->recipe.seed + 1);
-    rlm_critics_fill(t->critics);
-    return rlm_optim_new(&t->critic_optim, &t->critic_params, &t->critic_recipe, err);
+    if (t->o->init)
+        RLM_TRY(rlm_train_init(&t->params, t->o->init, "audio.safetensors", err));
+    RLM_TRY(rlm_train_freeze(&t->params, &t->recipe, t->o, err));
+    return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
 }
 
 /* Scratch of a step: the same forward and backward with empty kernels. */
@@ -155,12 +122,11 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_backward_plan(&t->run, &t->encoder_tape);
     rlm_tape_clear(&t->decoder_tape);
     rlm_tape_clear(&t->encoder_tape);
-    t->run.tape = &t->critic_tape;
-    if (uses_critics(t))
-        rlm_critics_plan(&t->run, t->critics, (t->recipe.batch + 1) / 2, y.shape[3]);
+    y.shape[0] = (y.shape[0] + 1) / 2;
+    rlm_adversary_plan(&t->adversary, &t->run, y.shape);
     RLM_TRY(rlm_tape_check(&t->encoder_tape, err));
     RLM_TRY(rlm_tape_check(&t->decoder_tape, err));
-    RLM_TRY(rlm_tape_check(&t->critic_tape, err));
+    RLM_TRY(rlm_tape_check(&t->adversary.tape, err));
     rlm_arena_rewind(&t->arena, 0);
     t->run.k = &t->k;
     return rlm_arena_commit(&t->arena, t->arena.peak, err);
@@ -172,53 +138,23 @@ static void list_state(trainer *t)
     rlm_rvq *q = &t->rvq;
     size_t books = (size_t)q->levels * (size_t)q->codes * sizeof(float);
     *c = (rlm_checkpoint){
-        .optims = {&t->optim, &t->critic_optim},
+        .optims = {&t->optim, &t->adversary.optim},
         .names = {"model", "critic"},
-        .optim_count = uses_critics(t) ? 2 : 1,
+        .optim_count = t->adversary.critics ? 2 : 1,
         .blobs = {{"rvq.hits", q->hits, books},
                   {"rvq.sums", q->sums, books * (size_t)q->dim},
                   {"rvq.started", &q->started, sizeof q->started},
                   {"rvq.pool", q->pool, (size_t)RLM_RVQ_POOL * (size_t)q->dim * sizeof(float)},
                   {"rvq.pool_count", &q->pool_count, sizeof q->pool_count},
-                  {"sizes", t->sizes, sizeof t->sizes}},
+                  {"sizes", t->adversary.sizes, sizeof t->adversary.sizes}},
         .blob_count = 6};
-}
-
-/* Everything but the decoder is set back: weights and their average. */
-static void keep_codes(trainer *t)
-{
-    for (int i = 0; i < t->params.count && t->kept; i++) {
-        const rlm_param *p = t->params.items[i];
-        int64_t at = p->data - t->params.data;
-        if (!strncmp(p->name, "decoder.", 8))
-            continue;
-        t->k.copy(t->par, p->count, t->kept + at, p->data);
-        if (t->optim.ema)
-            t->k.copy(t->par, p->count, t->kept + at, t->optim.ema + at);
-    }
-}
-
-/* Kept is what a model's file would hold now: given weights, or the average of a resumed run. */
-static int begin_decoder_only(trainer *t, rlm_error *err)
-{
-    if (!t->recipe.decoder_only)
-        return 0;
-    if (!t->o->init && !t->o->resume)
-        return rlm_fail(err, RLM_E_ARG, "audio training: decoder_only needs --init or --resume");
-    const float *from = t->o->resume && t->optim.ema ? t->optim.ema : t->params.data;
-    t->kept = rlm_alloc((size_t)t->params.total * sizeof(float));
-    if (!t->kept)
-        return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
-    t->k.copy(t->par, t->params.total, from, t->kept);
-    keep_codes(t);
-    return 0;
 }
 
 static int repack(void *cookie, rlm_error *err)
 {
     trainer *t = cookie;
     RLM_TRY(rlm_params_pack(&t->params, &t->k, t->par, true, err));
-    return uses_critics(t) ? rlm_params_pack(&t->critic_params, &t->k, t->par, true, err) : 0;
+    return rlm_params_pack(&t->adversary.params, &t->k, t->par, true, err);
 }
 
 static int open_all(trainer *t, rlm_error *err)
@@ -238,22 +174,22 @@ static int open_all(trainer *t, rlm_error *err)
     int64_t samples = (int64_t)t->recipe.batch * t->crop;
     t->levels = rlm_calloc((size_t)t->recipe.batch, sizeof(int));
     t->ids = rlm_calloc((size_t)t->config.levels * (size_t)t->frames, sizeof *t->ids);
-    t->critic_dy = rlm_calloc((size_t)samples, sizeof(float));
-    if (!t->levels || !t->ids || !t->critic_dy)
+    if (!t->levels || !t->ids)
         return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory");
     RLM_TRY(rlm_rvq_open(&t->rvq, t->audio, (int64_t)t->recipe.batch * t->frames, err));
     if (o->init)
-        RLM_TRY(load_init(t, err));
+        adopt_books(t);
     RLM_TRY(rlm_sounds_open(&t->sounds, o, &t->recipe, t->config.rate, &t->log, err));
+    RLM_TRY(rlm_adversary_open(&t->adversary, RLM_CRITIC_WAVE, &t->recipe,
+                               (int64_t)(t->recipe.batch + 1) / 2 * t->crop, err));
     RLM_TRY(rlm_mel_new(&t->mel, RLM_MEL_TRAIN, t->config.rate, t->crop, t->recipe.batch, err));
     RLM_TRY(rlm_mel_new(&t->val_mel, RLM_MEL_SCORE, t->config.rate, t->val_length, 1, err));
     RLM_TRY(plan_scratch(t, err));
     list_state(t);
     RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
     t->step = t->checkpoint.step;
-    RLM_TRY(begin_decoder_only(t, err));
-    if (o->resume && uses_critics(t))
-        rlm_critics_fill(t->critics);
+    if (o->resume && t->adversary.critics)
+        rlm_critics_fill(t->adversary.critics);
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : 1, LOADER_DEPTH,
                             (size_t)samples * sizeof(float), t->step * t->recipe.accumulate,
                             fill_crop, t, err));
@@ -272,20 +208,15 @@ static void close_all(trainer *t)
     rlm_sounds_free(&t->sounds);
     rlm_rvq_free(&t->rvq);
     rlm_optim_free(&t->optim);
-    rlm_optim_free(&t->critic_optim);
-    rlm_critics_free(&t->critics);
+    rlm_adversary_close(&t->adversary);
     rlm_audio_free(&t->audio);
     rlm_params_free(&t->params);
-    rlm_params_free(&t->critic_params);
     rlm_tape_free(&t->encoder_tape);
     rlm_tape_free(&t->decoder_tape);
-    rlm_tape_free(&t->critic_tape);
     if (t->arena.base)
         rlm_arena_release(&t->arena);
     rlm_free(t->levels);
     rlm_free(t->ids);
-    rlm_free(t->kept);
-    rlm_free(t->critic_dy);
     if (t->par)
         rlm_par_close(&t->par);
 }
@@ -348,40 +279,14 @@ static void quantise(trainer *t, int64_t index, const rlm_tensor *z, rlm_tensor 
                   t->recipe.seed, index);
 }
 
-/* The clips the critics see this step: either half of the batch in turn. */
-static rlm_tensor half_batch(const trainer *t, const rlm_tensor *y, float *grad)
-{
-    int64_t n = y->shape[0], half = (n + 1) / 2, first = t->step & 1 ? n - half : 0;
-    rlm_tensor v = *y;
-    v.shape[0] = half;
-    v.data = rlm_f32(y) + first * t->crop;
-    v.grad = grad;
-    v.touched = NULL;
-    return v;
-}
-
-static float follow(float *average, double now)
-{
-    *average = *average > 0 ? 0.9f * *average + 0.1f * (float)now : (float)now;
-    return *average;
-}
-
-/* Critics' gradient into y->grad, their own into their parameters. */
+/* The critics see either half of the batch in turn. */
 static void ask_critics(trainer *t, const rlm_tensor *y, const float *target, losses *l)
 {
-    rlm_tensor fake = half_batch(t, y, t->critic_dy);
-    int64_t n = rlm_tensor_count(&fake), at = rlm_f32(&fake) - rlm_f32(y);
-    t->k.fill(t->par, n, 0.0f, t->critic_dy);
-    rlm_critics_learn(&t->run, t->critics, &fake, target + at, &l->critic);
-    if (t->critic_optim.step < CRITIC_ALONE)
-        return;
-    rlm_critics_judge(&t->run, t->critics, &fake, target + at, FEATURE_WEIGHT, &l->critic);
-    double mine = sqrt(t->k.sumsq(t->par, n, y->grad + at));
-    double theirs = sqrt(t->k.sumsq(t->par, n, t->critic_dy));
-    float ratio =
-        CRITIC_RATIO * follow(&t->sizes[0], mine) / (follow(&t->sizes[1], theirs) + 1e-12f);
-    if (isfinite(theirs))
-        t->k.axpy(t->par, n, ratio, t->critic_dy, y->grad + at);
+    int64_t n = y->shape[0], half = (n + 1) / 2, at = t->step & 1 ? (n - half) * t->crop : 0;
+    rlm_tensor fake = *y;
+    fake.shape[0] = half;
+    fake.data = rlm_f32(y) + at;
+    rlm_adversary_ask(&t->adversary, &t->run, &fake, target + at, y->grad + at, &l->critic);
 }
 
 static void micro_step(trainer *t, int64_t index, losses *l)
@@ -411,10 +316,8 @@ static void micro_step(trainer *t, int64_t index, losses *l)
     l->mel += scale * rlm_loss_mel(run, t->mel, &y, target, scale);
     l->wave += scale * rlm_loss_recon(run, RLM_LOSS_L1, &y, target,
                                       WAVE_WEIGHT[t->rvq.started > 0] * scale);
-    if (critics_on(t)) {
-        run->tape = &t->critic_tape;
+    if (critics_on(t))
         ask_critics(t, &y, target, l);
-    }
     rlm_backward(run, &t->decoder_tape);
     if (!whole)
         return;
@@ -438,9 +341,8 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
         micro_step(t, (t->step - 1) * t->recipe.accumulate + i, l);
     l->norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
     average_books(t);
-    keep_codes(t);
     if (critics_on(t))
-        rlm_optim_step(&t->critic_optim, &t->run, &t->critic_recipe);
+        rlm_adversary_step(&t->adversary, &t->run);
     return repack(t, err);
 }
 

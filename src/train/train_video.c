@@ -27,6 +27,7 @@ static const size_t ARENA_RESERVE = (size_t)1 << 38;
 typedef struct losses {
     double l1, l2, l2_image, perceptual, norm;
     rlm_lfq_loss bits;
+    rlm_critic_loss critic;
 } losses;
 
 typedef struct trainer {
@@ -42,6 +43,8 @@ typedef struct trainer {
     rlm_params params;
     rlm_video *video;
     rlm_optim optim;
+    rlm_adversary adversary;
+    float *pairs[3]; /* [clip_batch][side][side][6]: made, real, gradient; NULL without critics */
     rlm_perceptual_loss *ruler; /* NULL: no perceptual loss */
     int *looked_at;             /* [batch] frame of each clip that the ruler sees */
     rlm_clips clips;
@@ -86,15 +89,20 @@ static int open_network(trainer *t, rlm_error *err)
     rlm_params_initialise(&t->params, t->recipe.seed);
     if (t->o->init)
         RLM_TRY(rlm_train_init(&t->params, t->o->init, "video.safetensors", err));
+    RLM_TRY(rlm_train_freeze(&t->params, &t->recipe, t->o, err));
     return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
 }
 
 static rlm_tensor forward(trainer *t, const rlm_tensor *x, rlm_tensor *z)
 {
+    rlm_tape *tape = t->run.tape;
+    if (t->recipe.decoder_only)
+        t->run.tape = NULL;
     *z = rlm_video_encode_forward(&t->run, t->video, x);
     t->sphere = (rlm_rmsnorm){.dim = t->config.bits, .eps = 1e-6f};
     *z = rlm_rmsnorm_forward(&t->run, &t->sphere, z);
     rlm_tensor q = rlm_lfq_forward(&t->run, z, NULL);
+    t->run.tape = tape;
     return rlm_video_decode_forward(&t->run, t->video, &q);
 }
 
@@ -123,8 +131,11 @@ static int plan_scratch(trainer *t, rlm_error *err)
         if (t->ruler)
             rlm_loss_perceptual(&t->run, t->ruler, &y, NULL, t->looked_at, 0);
     }
+    int64_t pair[5] = {t->clip_batch, 1, RLM_CROP_SIDE, RLM_CROP_SIDE, RLM_CRITIC_PAIR};
+    rlm_adversary_plan(&t->adversary, &t->run, pair);
     rlm_backward_plan(&t->run, &t->tape);
     RLM_TRY(rlm_tape_check(&t->tape, err));
+    RLM_TRY(rlm_tape_check(&t->adversary.tape, err));
     rlm_tape_clear(&t->tape);
     rlm_arena_rewind(&t->arena, 0);
     t->run.k = &t->k;
@@ -134,7 +145,20 @@ static int plan_scratch(trainer *t, rlm_error *err)
 static int repack(void *cookie, rlm_error *err)
 {
     trainer *t = cookie;
-    return rlm_params_pack(&t->params, &t->k, t->par, true, err);
+    RLM_TRY(rlm_params_pack(&t->params, &t->k, t->par, true, err));
+    return rlm_params_pack(&t->adversary.params, &t->k, t->par, true, err);
+}
+
+static int open_critics(trainer *t, rlm_error *err)
+{
+    int64_t values = (int64_t)t->clip_batch * RLM_CROP_SIDE * RLM_CROP_SIDE * RLM_CRITIC_PAIR;
+    RLM_TRY(rlm_adversary_open(&t->adversary, RLM_CRITIC_FILM, &t->recipe, values, err));
+    for (int i = 0; i < 3 && t->adversary.critics; i++) {
+        t->pairs[i] = rlm_calloc((size_t)values, sizeof(float));
+        if (!t->pairs[i])
+            return rlm_fail(err, RLM_E_NOMEM, "video training: no memory");
+    }
+    return 0;
 }
 
 static int open_all(trainer *t, rlm_error *err)
@@ -151,10 +175,16 @@ static int open_all(trainer *t, rlm_error *err)
         return rlm_fail(err, RLM_E_NOMEM, "video training: no memory");
     if (o->perceptual && t->recipe.perceptual > 0)
         RLM_TRY(rlm_perceptual_loss_open(&t->ruler, o->perceptual, &t->k, t->par, err));
+    RLM_TRY(open_critics(t, err));
     RLM_TRY(rlm_clips_open(&t->clips, o, t->recipe.playground, &t->log, err));
     RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));
     RLM_TRY(plan_scratch(t, err));
-    t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
+    t->checkpoint =
+        (rlm_checkpoint){.optims = {&t->optim, &t->adversary.optim},
+                         .names = {"model", "critic"},
+                         .optim_count = t->adversary.critics ? 2 : 1,
+                         .blobs = {{"sizes", t->adversary.sizes, sizeof t->adversary.sizes}},
+                         .blob_count = t->adversary.critics ? 1 : 0};
     RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
     t->step = t->checkpoint.step;
     size_t slot =
@@ -175,6 +205,9 @@ static void close_all(trainer *t)
     rlm_clips_free(&t->clips);
     rlm_perceptual_loss_close(&t->ruler);
     rlm_free(t->looked_at);
+    for (int i = 0; i < 3; i++)
+        rlm_free(t->pairs[i]);
+    rlm_adversary_close(&t->adversary);
     rlm_optim_free(&t->optim);
     rlm_video_free(&t->video);
     rlm_params_free(&t->params);
@@ -187,20 +220,53 @@ static void close_all(trainer *t)
 
 /* ---- A step ---------------------------------------------------------------------------------- */
 
+/* Of clip i the frames first[i] and the next, interleaved, from or back to values x [clip_batch]
+ * [frames][side][side][3]. */
+static void copy_pairs(const trainer *t, const int *first, float *x, float *pairs, bool back)
+{
+    int64_t plane = (int64_t)RLM_CROP_SIDE * RLM_CROP_SIDE;
+    for (int i = 0; i < t->clip_batch; i++)
+        for (int side = 0; side < 2; side++) {
+            float *frame = x + ((int64_t)i * RLM_CROP_FRAMES + first[i] + side) * plane * 3;
+            float *pair = pairs + i * plane * RLM_CRITIC_PAIR + side * 3;
+            if (back)
+                t->k.columns(t->par, plane, 3, pair, RLM_CRITIC_PAIR, 0, frame, 3, 0, false);
+            else
+                t->k.columns(t->par, plane, 3, frame, 3, 0, pair, RLM_CRITIC_PAIR, 0, false);
+        }
+}
+
+/* The critics look at two frames of each clip, of which the ruler saw one. */
+static void ask_critics(trainer *t, const rlm_tensor *y, const float *target, losses *l)
+{
+    int64_t shape[5] = {t->clip_batch, 1, RLM_CROP_SIDE, RLM_CROP_SIDE, RLM_CRITIC_PAIR};
+    rlm_tensor fake = rlm_tensor_view(t->pairs[0], RLM_F32, 5, shape);
+    for (int i = 0; i < t->clip_batch; i++)
+        t->looked_at[i] -= t->looked_at[i] == RLM_CROP_FRAMES - 1;
+    copy_pairs(t, t->looked_at, rlm_f32(y), t->pairs[0], false);
+    copy_pairs(t, t->looked_at, (float *)(uintptr_t)target, t->pairs[1], false);
+    copy_pairs(t, t->looked_at, y->grad, t->pairs[2], false);
+    rlm_adversary_ask(&t->adversary, &t->run, &fake, t->pairs[1], t->pairs[2], &l->critic);
+    copy_pairs(t, t->looked_at, y->grad, t->pairs[2], true);
+}
+
 /* Losses of a part of the batch, gradients with the weight `share`. index: of the batch. */
 static double part_loss(trainer *t, const rlm_tensor *x, int64_t index, float share, losses *l,
                         rlm_tensor *z)
 {
     rlm_tensor y = forward(t, x, z);
     l->l1 += share * rlm_loss_recon(&t->run, RLM_LOSS_L1, &y, rlm_f32(x), L1_WEIGHT * share);
-    for (int i = 0; i < x->shape[0] && t->ruler; i++)
+    for (int i = 0; i < x->shape[0]; i++)
         t->looked_at[i] = (int)rlm_rng_below(t->recipe.seed, 640 + (uint64_t)i, (uint64_t)index,
                                              (uint32_t)x->shape[1]);
     if (t->ruler)
         l->perceptual +=
             share * rlm_loss_perceptual(&t->run, t->ruler, &y, rlm_f32(x), t->looked_at,
                                         (float)t->recipe.perceptual * share);
-    return rlm_loss_recon(&t->run, RLM_LOSS_L2, &y, rlm_f32(x), L2_WEIGHT * share);
+    double l2 = rlm_loss_recon(&t->run, RLM_LOSS_L2, &y, rlm_f32(x), L2_WEIGHT * share);
+    if (x->shape[1] > 1 && rlm_adversary_joins(&t->adversary, &t->recipe, t->step + 1))
+        ask_critics(t, &y, rlm_f32(x), l);
+    return l2;
 }
 
 static float entropy_weight(const trainer *t)
@@ -241,6 +307,8 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
         RLM_TRY(micro_step(t, t->step * t->recipe.accumulate + i, l, err));
     l->norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
     t->step++;
+    if (rlm_adversary_joins(&t->adversary, &t->recipe, t->step))
+        rlm_adversary_step(&t->adversary, &t->run);
     return repack(t, err);
 }
 
@@ -286,8 +354,9 @@ static int advance(void *cookie, rlm_error *err)
     rlm_journal_put(t->journal, t->step, "loss", L1_WEIGHT * l->l1 + L2_WEIGHT * l->l2, "psnr",
                     psnr_of(l->l2), "psnr_image", psnr_of(l->l2_image), "l1", l->l1, "perceptual",
                     l->perceptual, "bit_entropy", l->bits.token_entropy, "use_entropy",
-                    l->bits.batch_entropy, "commit", l->bits.commitment, "grad", l->norm, "lr",
-                    t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
+                    l->bits.batch_entropy, "commit", l->bits.commitment, "adv",
+                    l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
+                    "grad", l->norm, "lr", t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
     return 0;
 }
 

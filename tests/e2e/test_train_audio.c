@@ -1,8 +1,8 @@
 /* The audio loop from files to files: tones in, a loss that falls, a model that loads, and a run
  * that goes on where it was stopped as if it had not been. */
 #include "src/model_dir.h"
-#include "src/nn/safetensors.h"
 #include "src/reelm_train.h"
+#include "tests/e2e/run_files.h"
 #include "tests/test.h"
 
 #include <stdio.h>
@@ -76,18 +76,6 @@ static void read_journal(const char *run, double *first, double *last)
         fclose(f);
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    rlm_error err;
-    char *x = NULL, *y = NULL;
-    size_t nx = 0, ny = 0;
-    bool same = !rlm_file_read(a, 1 << 26, &x, &nx, &err) &&
-                !rlm_file_read(b, 1 << 26, &y, &ny, &err) && nx == ny && !memcmp(x, y, nx);
-    rlm_free(x);
-    rlm_free(y);
-    return same;
-}
-
 static const char CONFIG[] =
     "{\"what\": \"audio\", \"network\": {\"preset\": \"tiny\"}, \"train\": {\"steps\": 40, "
     "\"batch\": 2, \"lr\": 0.003, \"muon_lr\": 0.01, \"warmup\": 4, \"ema\": 0.9, \"critic\": 0.2, "
@@ -147,26 +135,6 @@ static void case_killed_at_the_end(void)
     CHECK(train(whole, 0, 1, NULL, &err) == 0);
     CHECK(same_file(at("whole/model/audio.safetensors"), at("old.safetensors")));
     CHECK(access(at("whole/latest.tmp.2147483646"), F_OK) != 0);
-}
-
-/* Tensors of file a that begin with `prefix` and are other in b; -1: none begins so. */
-static int changed(const char *a, const char *b, const char *prefix)
-{
-    rlm_error err;
-    rlm_safetensors x = {0}, y = {0};
-    int differ = -1;
-    if (!rlm_st_open(&x, a, &err) && !rlm_st_open(&y, b, &err))
-        for (int i = 0; i < x.count; i++) {
-            const rlm_tensor *s = &x.entries[i].tensor;
-            const rlm_tensor *t = rlm_st_find(&y, x.entries[i].name);
-            if (strncmp(x.entries[i].name, prefix, strlen(prefix)) || !t)
-                continue;
-            size_t bytes = (size_t)rlm_tensor_count(s) * rlm_dtype_bytes(s->dtype);
-            differ = (differ < 0 ? 0 : differ) + (memcmp(s->data, t->data, bytes) != 0);
-        }
-    rlm_st_close(&x);
-    rlm_st_close(&y);
-    return differ;
 }
 
 /* What keeps a language model's codes valid: encoder and codebooks stay as they were, to the bit.

@@ -7,6 +7,7 @@
 
 #include "src/model_dir.h"
 #include "src/reelm_train.h"
+#include "tests/e2e/run_files.h"
 #include "tests/test.h"
 
 enum { FRAMES = 20, WIDTH = 160, HEIGHT = 144, STEPS = 24 };
@@ -74,7 +75,7 @@ static int count_step(void *cookie, const char *line)
     return 0;
 }
 
-static int train(const char *run, int resume, counts *c, rlm_error *err)
+static int train(const char *run, int resume, const char *init, counts *c, rlm_error *err)
 {
     const char *data = at("data");
     rlm_train_options o;
@@ -84,6 +85,7 @@ static int train(const char *run, int resume, counts *c, rlm_error *err)
     o.data_count = 1;
     o.run_dir = run;
     o.resume = resume;
+    o.init = init;
     o.threads = 2;
     o.deterministic = 1;
     o.playground = 0; /* its pool is filled while training */
@@ -109,18 +111,6 @@ static void read_journal(const char *run, double *first, double *last)
     }
     if (f)
         fclose(f);
-}
-
-static bool same_file(const char *a, const char *b)
-{
-    rlm_error err;
-    char *x = NULL, *y = NULL;
-    size_t nx = 0, ny = 0;
-    bool same = !rlm_file_read(a, 1 << 26, &x, &nx, &err) &&
-                !rlm_file_read(b, 1 << 26, &y, &ny, &err) && nx == ny && !memcmp(x, y, nx);
-    rlm_free(x);
-    rlm_free(y);
-    return same;
 }
 
 /* A run directory that holds only the checkpoint of step 12 of run `whole`. */
@@ -150,7 +140,7 @@ static const char CONFIG[] =
     "{\"what\": \"video\", \"network\": {\"bits\": 8, \"haar\": 1, \"factorised\": 1, "
     "\"levels\": 2, \"channels\": [8, 16], \"blocks\": [1, 1], \"down_t\": [1], \"down_s\": [2], "
     "\"mid_blocks\": 0, \"groups\": 4}, \"train\": {\"steps\": 24, \"batch\": 4, \"lr\": 0.003, "
-    "\"muon_lr\": 0.01, \"warmup\": 4, \"ema\": 0.9, \"checkpoint_every\": 12, "
+    "\"muon_lr\": 0.01, \"warmup\": 4, \"ema\": 0.9, \"critic\": 0.75, \"checkpoint_every\": 12, "
     "\"validate_every\": 12, \"sample_every\": 24}}";
 
 static void case_train_and_resume(void)
@@ -165,7 +155,7 @@ static void case_train_and_resume(void)
     snprintf(part, sizeof part, "%s/part", root);
     CHECK(write_files());
     CHECK(rlm_file_write(at("config.json"), CONFIG, sizeof CONFIG - 1, &err) == 0);
-    CHECK(train(whole, 0, &c, &err) == 0);
+    CHECK(train(whole, 0, NULL, &c, &err) == 0);
     CHECK_STR(err.text, "");
     read_journal(whole, &first, &last);
     CHECK(first > 0 && last < 0.6 * first);
@@ -177,9 +167,28 @@ static void case_train_and_resume(void)
     rlm_model_close(&m);
     CHECK(access(at("whole/samples/step_0000024.png"), R_OK) == 0);
     CHECK(copy_older(whole, part));
-    CHECK(train(part, 1, &rest, &err) == 0);
+    CHECK(train(part, 1, NULL, &rest, &err) == 0);
     CHECK(rest.step == 12);
     CHECK(same_file(at("whole/model/video.safetensors"), at("part/model/video.safetensors")));
+}
+
+/* What keeps a language model's codes valid: the encoder stays as it was, to the bit. */
+static void case_decoder_only(void)
+{
+    rlm_error err = {0};
+    counts c = {0};
+    char run[128], init[128], before[160], after[160], config[1024];
+    snprintf(run, sizeof run, "%s/only", root);
+    snprintf(init, sizeof init, "%s/whole/model", root);
+    snprintf(before, sizeof before, "%s/video.safetensors", init);
+    snprintf(after, sizeof after, "%s/model/video.safetensors", run);
+    snprintf(config, sizeof config, "%.*s, \"decoder_only\": 1, \"weight_decay\": 0.5}}",
+             (int)sizeof CONFIG - 3, CONFIG);
+    CHECK(rlm_file_write(at("config.json"), config, strlen(config), &err) == 0);
+    CHECK(train(run, 0, NULL, &c, &err) == RLM_E_ARG && strstr(err.text, "decoder_only"));
+    CHECK(train(run, 0, init, &c, &err) == 0);
+    CHECK(changed(before, after, "encoder.") == 0);
+    CHECK(changed(before, after, "decoder.") > 0);
 }
 
 static void case_nothing_to_see(void)
@@ -205,6 +214,7 @@ int main(int argc, char **argv)
     if (!mkdtemp(root))
         return 1;
     TEST_CASE(case_train_and_resume);
+    TEST_CASE(case_decoder_only);
     TEST_CASE(case_nothing_to_see);
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", root);
