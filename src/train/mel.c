@@ -1,4 +1,5 @@
-/* Multi-scale mel loss between waves x and target, after SoundStream (arXiv 2107.03312, eq. 6):
+/* Multi-scale spectral losses between waves x and target. In mel bands, after SoundStream (arXiv
+ * 2107.03312, eq. 6):
  *
  *   mean over s = 64, 128 .. 2048, frames, clips and bands of
  *       LINEAR * |S(x) - S(target)| + |log(S(x) + FLOOR) - log(S(target) + FLOOR)|
@@ -16,6 +17,14 @@
  * what can be learnt. The linear part is small for most bands and rules the loud ones, which are
  * the harmonics of a voice: a weight of 0.3 leaves them to chance.
  *
+ * In bins (Yamamoto et al., arXiv 1910.11480, eq. 4 to 6), for what no band can see, the harmonics
+ * between its edges: windows 256 .. 2048, hop s / 4,
+ *
+ *   mean over s and clips of |S(x) - S(target)| / |S(target)|
+ *                            + mean over places of |log(S(x) + FLOOR) - log(S(target) + FLOOR)|
+ *
+ * with Euclidean norms over a clip (spectral convergence) and -80 dB of a full sine as FLOOR.
+ *
  * A scale is a chain of linear maps around two elementwise steps, so its gradient is the same chain
  * transposed. Real frames go two by two into the lanes of the complex transform, one as real and
  * one as imaginary part:
@@ -30,6 +39,8 @@
 enum {
     SCALES = 6,
     FIRST_WINDOW = 64,
+    FIRST_BINS_WINDOW = 256, /* of the loss in bins */
+    LAST_WINDOW = 2048,
     SCORE_MELS = 64,
     FINE_WINDOW = 256, /* the first with s / 4 bands */
     MOST_MELS = 256,
@@ -40,6 +51,9 @@ enum {
 static const double PI = 3.14159265358979323846;
 static const float LINEAR[2] = {0.3f, 10.0f}; /* by rlm_mel_use */
 static const float FLOOR = 1e-3f;             /* -60 dB: what is quieter need not be matched */
+static const double BINS_FLOOR = 1e-4;        /* of a sine of amplitude 1 */
+/* Energy a place counts for in the norm of a silent target, -40 dB of white noise. */
+static const double SILENCE = 1e-4;
 
 /* Loops over the lanes of a block gain from the widest registers the machine has. */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -50,9 +64,10 @@ static const float FLOOR = 1e-3f;             /* -60 dB: what is quieter need no
 
 typedef struct scale {
     int window, hop, bins, mels;
-    int frames, rows; /* frames a clip; rows: frames worked on at once */
+    int frames, rows; /* frames a clip; rows: frames worked on at once, in bins of whole clips */
+    float floor;      /* under the logarithms */
     float *hann;      /* [window], over its root energy */
-    float *filters;   /* [bins][mels] */
+    float *filters;   /* [bins][mels]; NULL in bins: mels = bins then */
 } scale;
 
 struct rlm_mel {
@@ -62,7 +77,8 @@ struct rlm_mel {
     float *spectra[2]; /* [rows / 32][re, im][window][16]: of the target (scratch), of x */
     float *magnitude;  /* [bins][rows]; becomes its gradient */
     float *mel;        /* [2][rows][mels]: of x, of the target; the second becomes the gradient */
-    double *row_loss;  /* [rows] */
+    double *row_loss;  /* [rows]; in bins of the logarithms alone */
+    double *row_miss, *row_whole; /* [rows] in bins: squares of the difference, of the target */
 };
 
 static double hz_to_mel(double hz)
@@ -94,9 +110,14 @@ static void fill_filters(scale *s, int rate)
     }
 }
 
+static double window_energy(int window)
+{
+    return 0.375 * window; /* Hann */
+}
+
 static void fill_window(scale *s)
 {
-    double energy = 0.375 * s->window; /* of a Hann window */
+    double energy = window_energy(s->window);
     for (int i = 0; i < s->window; i++)
         s->hann[i] = (float)((0.5 - 0.5 * cos(2 * PI * i / s->window)) / sqrt(energy));
 }
@@ -107,23 +128,36 @@ static int train_mels(int window)
     return mels < MOST_MELS ? mels : MOST_MELS;
 }
 
+static int64_t whole_blocks(int64_t rows)
+{
+    return (rows + PAIRED - 1) / PAIRED * PAIRED;
+}
+
 static bool scale_new(scale *s, int window, const rlm_mel *m)
 {
     s->window = window;
-    s->hop = window / (m->use == RLM_MEL_SCORE ? 4 : 2);
+    s->hop = window / (m->use == RLM_MEL_TRAIN ? 2 : 4);
     s->bins = window / 2 + 1;
     s->mels = m->use == RLM_MEL_SCORE ? SCORE_MELS : train_mels(window);
+    s->floor = FLOOR;
     s->frames = (m->samples + window - s->hop + s->hop - 1) / s->hop;
-    int64_t all = ((int64_t)s->frames * m->batch + PAIRED - 1) / PAIRED * PAIRED;
+    int64_t all = whole_blocks((int64_t)s->frames * m->batch);
     s->rows = CHUNK_FLOATS / window;
+    if (m->use == RLM_MEL_BINS) {
+        s->mels = s->bins;
+        s->floor = (float)(BINS_FLOOR * window / 4.0 / sqrt(window_energy(window)));
+        s->rows = s->rows < s->frames ? s->frames : s->rows / s->frames * s->frames;
+    }
     s->rows = s->rows < all ? s->rows : (int)all;
     s->hann = rlm_alloc((size_t)window * sizeof(float));
+    if (s->hann)
+        fill_window(s);
+    if (m->use == RLM_MEL_BINS)
+        return s->hann != NULL;
     s->filters = rlm_alloc((size_t)s->bins * (size_t)s->mels * sizeof(float));
-    if (!s->hann || !s->filters)
-        return false;
-    fill_window(s);
-    fill_filters(s, m->rate);
-    return true;
+    if (s->filters)
+        fill_filters(s, m->rate);
+    return s->hann && s->filters;
 }
 
 static bool scratch_new(rlm_mel *m)
@@ -131,7 +165,8 @@ static bool scratch_new(rlm_mel *m)
     size_t spectra = 0, magnitude = 0, mel = 0, rows = 0;
     for (int i = 0; i < m->scale_count; i++) {
         const scale *s = &m->scales[i];
-        size_t r = (size_t)s->rows, f = r * (size_t)s->window, z = r * (size_t)s->bins;
+        size_t r = (size_t)whole_blocks(s->rows), f = r * (size_t)s->window,
+               z = r * (size_t)s->bins;
         spectra = f > spectra ? f : spectra;
         magnitude = z > magnitude ? z : magnitude;
         mel = r * (size_t)s->mels > mel ? r * (size_t)s->mels : mel;
@@ -142,7 +177,10 @@ static bool scratch_new(rlm_mel *m)
     m->magnitude = rlm_calloc(magnitude, sizeof(float));
     m->mel = rlm_calloc(2 * mel, sizeof(float));
     m->row_loss = rlm_calloc(rows, sizeof(double));
-    return m->spectra[0] && m->spectra[1] && m->magnitude && m->mel && m->row_loss;
+    m->row_miss = rlm_calloc(rows, sizeof(double));
+    m->row_whole = rlm_calloc(rows, sizeof(double));
+    return m->spectra[0] && m->spectra[1] && m->magnitude && m->mel && m->row_loss && m->row_miss &&
+           m->row_whole;
 }
 
 int rlm_mel_new(rlm_mel **out, rlm_mel_use use, int rate, int samples, int batch, rlm_error *err)
@@ -158,8 +196,9 @@ int rlm_mel_new(rlm_mel **out, rlm_mel_use use, int rate, int samples, int batch
     m->samples = samples;
     m->batch = batch;
     m->use = use;
-    for (m->scale_count = 0; m->scale_count < SCALES; m->scale_count++)
-        if (!scale_new(&m->scales[m->scale_count], FIRST_WINDOW << m->scale_count, m))
+    int window = use == RLM_MEL_BINS ? FIRST_BINS_WINDOW : FIRST_WINDOW;
+    for (; window <= LAST_WINDOW; window *= 2, m->scale_count++)
+        if (!scale_new(&m->scales[m->scale_count], window, m))
             goto fail;
     if (!scratch_new(m))
         goto fail;
@@ -184,6 +223,8 @@ void rlm_mel_free(rlm_mel **mp)
     rlm_free(m->magnitude);
     rlm_free(m->mel);
     rlm_free(m->row_loss);
+    rlm_free(m->row_miss);
+    rlm_free(m->row_whole);
     rlm_free(m);
     *mp = NULL;
 }
@@ -195,7 +236,7 @@ typedef struct chunk {
     int64_t first;   /* frame number over all clips */
     int rows, width; /* frames in it; rounded up to whole blocks */
     const float *wave;
-    float *dwave, *spectra;
+    float *dwave, *spectra, *magnitude;
     float weight; /* of a frame in the mean, times the caller's scale */
 } chunk;
 
@@ -268,7 +309,7 @@ static void take_magnitude(void *ctx, int64_t begin, int64_t end, int worker)
     const chunk *c = ctx;
     for (int64_t i = begin; i < end; i++)
         magnitudes_of(c->s->window, c->spectra + i * 2 * c->s->window * LANES, c->width,
-                      c->m->magnitude + i * PAIRED);
+                      c->magnitude + i * PAIRED);
 }
 
 /* d wave from d magnitude: g = dmag * a / |a| is the gradient of frame a's spectrum; the wave's is
@@ -342,37 +383,129 @@ static void overlap_add(const chunk *c)
     }
 }
 
-/* Mel rows of c->wave into part `which` of m->mel; its spectra stay for backward. */
-static void mel_of(rlm_run *run, chunk *c, int which)
+/* Magnitudes of a wave's frames; spectra: where they stay for backward. */
+static void magnitudes(rlm_run *run, chunk *c, const float *wave, float *spectra, float *out)
+{
+    int blocks = c->width / PAIRED;
+    c->wave = wave;
+    c->spectra = spectra;
+    c->magnitude = out;
+    rlm_par_for(run->par, c->width, 16, gather_frames, c);
+    run->k->fft(run->par, blocks, c->s->window, false, spectra);
+    rlm_par_for(run->par, blocks, 1, take_magnitude, c);
+}
+
+/* Mel rows of a wave into part `which` of m->mel. */
+static void mel_of(rlm_run *run, chunk *c, const float *wave, float *spectra, int which)
 {
     const scale *s = c->s;
     rlm_mel *m = c->m;
-    int blocks = c->width / PAIRED;
-    rlm_par_for(run->par, c->width, 16, gather_frames, c);
-    run->k->fft(run->par, blocks, s->window, false, c->spectra);
-    rlm_par_for(run->par, blocks, 1, take_magnitude, c);
+    magnitudes(run, c, wave, spectra, m->magnitude);
     run->k->gemm(run->par, true, false, c->width, s->mels, s->bins, 1.0f, m->magnitude, s->filters,
                  0.0f, m->mel + (int64_t)which * c->width * s->mels);
+}
+
+static double sum_of(int64_t n, const double *x)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
+static double mel_loss(rlm_run *run, chunk *c, const float *x, const float *target)
+{
+    const scale *s = c->s;
+    rlm_mel *m = c->m;
+    mel_of(run, c, target, m->spectra[0], 1);
+    mel_of(run, c, x, m->spectra[1], 0);
+    rlm_par_for(run->par, c->width, 16, compare_mels, c);
+    if (c->dwave)
+        run->k->gemm(run->par, false, true, s->bins, c->width, s->mels, 1.0f, s->filters,
+                     m->mel + (int64_t)c->width * s->mels, 0.0f, m->magnitude);
+    return sum_of(c->rows, m->row_loss);
+}
+
+/* Of a block of frames: the sums of convergence and the logarithms' loss of each. */
+WIDE static void bins_sums(int64_t bins, int64_t width, float floor, const float *t, const float *a,
+                           double *logs, double *miss, double *whole)
+{
+    for (int64_t k = 0; k < bins; k++, a += width, t += width)
+        for (int l = 0; l < PAIRED; l++) {
+            float d = a[l] - t[l];
+            miss[l] += (double)d * d;
+            whole[l] += (double)t[l] * t[l];
+            logs[l] += fabsf(logf((a[l] + floor) / (t[l] + floor)));
+        }
+}
+
+/* The target's magnitudes lie in m->mel. */
+static void compare_bins(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const chunk *c = ctx;
+    rlm_mel *m = c->m;
+    for (int64_t at = begin * PAIRED; at < end * PAIRED; at += PAIRED) {
+        double *sums[3] = {m->row_loss + at, m->row_miss + at, m->row_whole + at};
+        for (int i = 0; i < 3; i++)
+            memset(sums[i], 0, PAIRED * sizeof(double));
+        bins_sums(c->s->bins, c->width, c->s->floor, m->mel + at, m->magnitude + at, sums[0],
+                  sums[1], sums[2]);
+    }
+}
+
+/* Magnitudes a of x become their gradient. pull: of each frame. */
+WIDE static void bins_gradient(int64_t bins, int64_t width, float weight, float floor,
+                               const double *pull, const float *t, float *a)
+{
+    float p[PAIRED];
+    for (int l = 0; l < PAIRED; l++)
+        p[l] = (float)(weight * (double)bins * pull[l]);
+    for (int64_t k = 0; k < bins; k++, a += width, t += width)
+        for (int l = 0; l < PAIRED; l++) {
+            float d = a[l] - t[l], sign = (float)((d > 0) - (d < 0));
+            a[l] = p[l] * d + weight * sign / (a[l] + floor);
+        }
+}
+
+static void pull_bins(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    const chunk *c = ctx;
+    for (int64_t at = begin * PAIRED; at < end * PAIRED; at += PAIRED)
+        bins_gradient(c->s->bins, c->width, c->weight, c->s->floor, c->m->row_miss + at,
+                      c->m->mel + at, c->m->magnitude + at);
+}
+
+/* A clip's convergence counts as much as the mean of its logarithms: times its places here, since
+ * the caller divides by them. */
+static double bins_loss(rlm_run *run, chunk *c, const float *x, const float *target)
+{
+    const scale *s = c->s;
+    rlm_mel *m = c->m;
+    double convergence = 0, places = (double)s->frames * s->bins;
+    magnitudes(run, c, target, m->spectra[0], m->mel);
+    magnitudes(run, c, x, m->spectra[1], m->magnitude);
+    rlm_par_for(run->par, c->width / PAIRED, 1, compare_bins, c);
+    for (int r = 0; r < c->rows; r += s->frames) {
+        double miss = sqrt(sum_of(s->frames, m->row_miss + r));
+        double whole = sqrt(sum_of(s->frames, m->row_whole + r) + SILENCE * places);
+        convergence += miss / whole;
+        for (int i = r; i < r + s->frames; i++)
+            m->row_miss[i] = miss > 0 ? s->frames / (miss * whole) : 0;
+    }
+    if (c->dwave)
+        rlm_par_for(run->par, c->width / PAIRED, 1, pull_bins, c);
+    return places * convergence + sum_of(c->rows, m->row_loss);
 }
 
 static double chunk_loss(rlm_run *run, chunk *c, const float *x, const float *target)
 {
     const scale *s = c->s;
-    rlm_mel *m = c->m;
-    c->wave = target;
-    c->spectra = m->spectra[0];
-    mel_of(run, c, 1);
-    c->wave = x;
-    c->spectra = m->spectra[1];
-    mel_of(run, c, 0);
-    rlm_par_for(run->par, c->width, 16, compare_mels, c);
-    double sum = 0;
-    for (int r = 0; r < c->rows; r++)
-        sum += m->row_loss[r];
+    double sum =
+        c->m->use == RLM_MEL_BINS ? bins_loss(run, c, x, target) : mel_loss(run, c, x, target);
     if (!c->dwave)
         return sum;
-    run->k->gemm(run->par, false, true, s->bins, c->width, s->mels, 1.0f, s->filters,
-                 m->mel + (int64_t)c->width * s->mels, 0.0f, m->magnitude);
     rlm_par_for(run->par, c->width / PAIRED, 1, spread_magnitude, c);
     run->k->fft(run->par, c->width / PAIRED, s->window, true, c->spectra);
     overlap_add(c);
@@ -396,7 +529,7 @@ double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *
                        .m = m,
                        .first = at,
                        .rows = rows,
-                       .width = (rows + PAIRED - 1) / PAIRED * PAIRED,
+                       .width = (int)whole_blocks(rows),
                        .dwave = dx,
                        .weight = scale_by / (float)each};
             sum += chunk_loss(run, &c, rlm_f32(x), target);

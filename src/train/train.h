@@ -31,7 +31,8 @@ rlm_lfq_loss rlm_loss_lfq(rlm_run *run, const rlm_tensor *z, float tau, float ga
  * n <= batch. Mean over bins, frames, clips and scales. x->grad NULL: value only. Allocates in new
  * only. */
 typedef struct rlm_mel rlm_mel;
-typedef enum { RLM_MEL_SCORE, RLM_MEL_TRAIN } rlm_mel_use; /* bands and overlap: mel.c */
+/* Bands and overlap: mel.c. BINS: multi-resolution STFT loss (Yamamoto et al., 2020) instead. */
+typedef enum { RLM_MEL_SCORE, RLM_MEL_TRAIN, RLM_MEL_BINS } rlm_mel_use;
 int rlm_mel_new(rlm_mel **out, rlm_mel_use use, int rate, int samples, int batch, rlm_error *err);
 void rlm_mel_free(rlm_mel **m);
 double rlm_loss_mel(rlm_run *run, rlm_mel *m, const rlm_tensor *x, const float *target,
@@ -65,6 +66,7 @@ typedef struct rlm_recipe {
     int64_t
         world_first;   /* lm: and the first of those scenes, so that many processes render others */
     double perceptual; /* video: weight of the perceptual loss; 0, or no network given: none */
+    double stft;       /* audio: weight of the STFT loss in bins */
     double critic;     /* tokenizers: critics join for this last share of steps; 0: never */
     int decoder_only;  /* tokenizers: 1: all but the decoder stays, and so do codes made with it */
     uint64_t seed;

@@ -1,6 +1,6 @@
 /* Training of the audio codec.
  *
- *   crops of about a second -> encoder -> (quantiser) -> decoder -> wave and mel loss
+ *   crops of about a second -> encoder -> (quantiser) -> decoder -> wave, mel and STFT loss
  *
  * First the autoencoder alone, then k-means puts the codebooks on its latents and the quantiser
  * joins (straight through, commitment, quantiser dropout); for the last `critic` share of the steps
@@ -25,7 +25,7 @@ static const int START_STEPS = 300; /* before the quantiser joins; less in short
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
 typedef struct losses {
-    double mel, wave, commit, norm;
+    double mel, stft, wave, commit, norm;
     rlm_critic_loss critic;
 } losses;
 
@@ -46,8 +46,8 @@ typedef struct trainer {
     rlm_rvq rvq;
     rlm_sounds sounds;
     rlm_loader *loader;
-    rlm_mel *mel, *val_mel;
-    rlm_ears *ears; /* of the samples; NULL before the first */
+    rlm_mel *mel, *stft, *val_mel; /* stft: NULL without its loss */
+    rlm_ears *ears;                /* of the samples; NULL before the first */
     rlm_journal *journal;
     rlm_checkpoint checkpoint;
     int crop, frames, val_length;
@@ -183,6 +183,8 @@ static int open_all(trainer *t, rlm_error *err)
     RLM_TRY(rlm_adversary_open(&t->adversary, RLM_CRITIC_WAVE, &t->recipe,
                                (int64_t)(t->recipe.batch + 1) / 2 * t->crop, err));
     RLM_TRY(rlm_mel_new(&t->mel, RLM_MEL_TRAIN, t->config.rate, t->crop, t->recipe.batch, err));
+    if (t->recipe.stft > 0)
+        RLM_TRY(rlm_mel_new(&t->stft, RLM_MEL_BINS, t->config.rate, t->crop, t->recipe.batch, err));
     RLM_TRY(rlm_mel_new(&t->val_mel, RLM_MEL_SCORE, t->config.rate, t->val_length, 1, err));
     RLM_TRY(plan_scratch(t, err));
     list_state(t);
@@ -203,6 +205,7 @@ static void close_all(trainer *t)
     if (t->journal)
         rlm_journal_close(&t->journal);
     rlm_mel_free(&t->mel);
+    rlm_mel_free(&t->stft);
     rlm_mel_free(&t->val_mel);
     rlm_ears_close(&t->ears);
     rlm_sounds_free(&t->sounds);
@@ -314,6 +317,8 @@ static void micro_step(trainer *t, int64_t index, losses *l)
     run->tape = &t->decoder_tape;
     rlm_tensor y = rlm_audio_decode_forward(run, t->audio, &q);
     l->mel += scale * rlm_loss_mel(run, t->mel, &y, target, scale);
+    if (t->stft)
+        l->stft += scale * rlm_loss_mel(run, t->stft, &y, target, (float)t->recipe.stft * scale);
     l->wave += scale * rlm_loss_recon(run, RLM_LOSS_L1, &y, target,
                                       WAVE_WEIGHT[t->rvq.started > 0] * scale);
     if (critics_on(t))
@@ -424,11 +429,13 @@ static int advance(void *cookie, rlm_error *err)
     trainer *t = cookie;
     losses now, *l = &now;
     RLM_TRY(train_step(t, l, err));
-    rlm_journal_put(t->journal, t->step, "loss", l->mel + WAVE_WEIGHT[t->rvq.started > 0] * l->wave,
-                    "mel", l->mel, "wave", l->wave, "commit", l->commit, "grad", l->norm, "adv",
-                    l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
-                    "codes", rlm_rvq_used(&t->rvq, 0), "replaced", (double)t->rvq.replaced, "lr",
-                    t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
+    rlm_journal_put(t->journal, t->step, "loss",
+                    l->mel + t->recipe.stft * l->stft + WAVE_WEIGHT[t->rvq.started > 0] * l->wave,
+                    "mel", l->mel, "stft", l->stft, "wave", l->wave, "commit", l->commit, "grad",
+                    l->norm, "adv", l->critic.adversarial, "feature", l->critic.feature, "critic",
+                    l->critic.critic, "codes", rlm_rvq_used(&t->rvq, 0), "replaced",
+                    (double)t->rvq.replaced, "lr", t->recipe.lr * rlm_schedule(&t->recipe, t->step),
+                    NULL);
     return 0;
 }
 

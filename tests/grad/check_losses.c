@@ -1,5 +1,6 @@
 /* Every loss against 4-point finite differences on the reference kernels, along its own gradient
  * and along random directions; and known values. */
+#include "src/train/eval.h"
 #include "src/train/train.h"
 
 #include "src/base/rng.h"
@@ -183,7 +184,7 @@ static double mel(rlm_run *run, const rlm_tensor *x, void *ctx, float scale)
     return rlm_loss_mel(run, c->mel, x, c->target, scale);
 }
 
-static void case_loss_mel(void)
+static void one_spectral_loss(rlm_mel_use use, double least)
 {
     enum { N = 1500 };
     rlm_tensor x;
@@ -193,16 +194,50 @@ static void case_loss_mel(void)
     fill_random(target, 2 * N, 41, 0.3f);
     x = new_tensor(5, (int64_t[]){2, 1, 1, N, 1});
     fill_random(rlm_f32(&x), 2 * N, 42, 0.1f);
-    CHECK(rlm_mel_new(&c.mel, RLM_MEL_SCORE, 16000, N, 2, &err) == 0);
+    CHECK(rlm_mel_new(&c.mel, use, 16000, N, 2, &err) == 0);
     c.target = target;
     rlm_run run = {&world.reference, NULL, world.par, NULL};
     check_loss(mel, &c, &x, 4e-3, 2e-2);
-    CHECK(rlm_loss_mel(&run, c.mel, &x, target, 1.0f) > 0.5);
+    CHECK(rlm_loss_mel(&run, c.mel, &x, target, 1.0f) > least);
     float *same = copy_of(rlm_f32(&x), 2 * N);
     CHECK(rlm_loss_mel(&run, c.mel, &x, same, 1.0f) < 1e-3);
     rlm_mel_free(&c.mel);
     CHECK(!c.mel);
     rlm_free(same);
+    rlm_free(target);
+    free_tensor(&x);
+}
+
+static void case_loss_mel(void)
+{
+    one_spectral_loss(RLM_MEL_SCORE, 0.5);
+    one_spectral_loss(RLM_MEL_TRAIN, 0.5);
+}
+
+/* Of a third of the target's noise: convergence is above 2 / 3, logarithms above log 3. Of a sound,
+ * the loss is the distance that the evaluation measures by products with sines. */
+static void case_loss_stft(void)
+{
+    enum { N = 16000 };
+    rlm_run run = {&world.reference, NULL, world.par, NULL};
+    rlm_error err = {0};
+    rlm_mel *bins;
+    rlm_ears *ears;
+    rlm_heard heard;
+    rlm_tensor x = new_tensor(5, (int64_t[]){1, 1, 1, N, 1});
+    float *target = rlm_alloc(N * sizeof *target);
+    one_spectral_loss(RLM_MEL_BINS, 1.7);
+    fill_random(rlm_f32(&x), N, 43, 0.2f);
+    for (int i = 0; i < N; i++) {
+        target[i] = 0.3f * sinf(0.2f * (float)i) + 0.5f * rlm_f32(&x)[i];
+        rlm_f32(&x)[i] += 0.2f * sinf(0.21f * (float)i);
+    }
+    CHECK(rlm_mel_new(&bins, RLM_MEL_BINS, 16000, N, 1, &err) == 0);
+    CHECK(rlm_ears_open(&ears, 16000, world.par, &err) == 0);
+    rlm_ears_score(ears, N, target, rlm_f32(&x), &heard);
+    CHECK_NEAR(rlm_loss_mel(&run, bins, &x, target, 1.0f), heard.stft, 0.03 * heard.stft);
+    rlm_ears_close(&ears);
+    rlm_mel_free(&bins);
     rlm_free(target);
     free_tensor(&x);
 }
@@ -374,6 +409,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_loss_lfq);
     TEST_CASE(case_loss_lfq_values);
     TEST_CASE(case_loss_mel);
+    TEST_CASE(case_loss_stft);
     TEST_CASE(case_loss_cross_entropy);
     TEST_CASE(case_loss_perceptual);
     TEST_CASE(case_loss_perceptual_blind);
