@@ -37,22 +37,23 @@ static void name_model(char dir[PATH_ROOM], const rlm_train_options *o)
     snprintf(dir, PATH_ROOM, "%s/model", o->run_dir);
 }
 
-int rlm_train_begin(rlm_checkpoint *c, const rlm_train_options *o, const rlm_log *log,
-                    rlm_journal **journal, rlm_error *err)
+int rlm_train_begin(rlm_trainer *t, rlm_error *err)
 {
-    if (o->resume) {
+    const char *run_dir = t->o->run_dir;
+    if (t->o->resume) {
         char model[PATH_ROOM];
-        name_model(model, o);
-        rlm_sweep_temporaries(o->run_dir);
+        name_model(model, t->o);
+        rlm_sweep_temporaries(run_dir);
         rlm_sweep_temporaries(model);
-        RLM_TRY(rlm_checkpoint_load(c, o->run_dir, err));
-        if (c->note[0])
-            rlm_logf(log, 1, "%s", c->note);
-        for (int i = 0; i < c->optim_count; i++)
-            rlm_optim_settle(c->optims[i]);
+        RLM_TRY(rlm_checkpoint_load(&t->checkpoint, run_dir, err));
+        if (t->checkpoint.note[0])
+            rlm_logf(&t->log, 1, "%s", t->checkpoint.note);
+        for (int i = 0; i < t->checkpoint.optim_count; i++)
+            rlm_optim_settle(t->checkpoint.optims[i]);
     }
-    RLM_TRY(rlm_mkdirs(o->run_dir, err));
-    return rlm_journal_open(journal, o->run_dir, c->step, err);
+    t->step = t->checkpoint.step;
+    RLM_TRY(rlm_mkdirs(run_dir, err));
+    return rlm_journal_open(&t->journal, run_dir, t->step, err);
 }
 
 static bool due(int64_t step, int every)
@@ -61,63 +62,99 @@ static bool due(int64_t step, int every)
 }
 
 /* The journal's latest line to whoever watches; true: asked to stop. */
-static bool tell(const rlm_rhythm *r)
+static bool tell(const rlm_trainer *t)
 {
-    const char *line = rlm_journal_line(r->journal, r->recipe->steps);
-    bool stop = r->options->progress && r->options->progress(r->options->progress_cookie, line);
-    if (due(*r->step, LINE_EVERY))
-        rlm_logf(r->log, 2, "%s", line);
+    const char *line = rlm_journal_line(t->journal, t->recipe.steps);
+    bool stop = t->o->progress && t->o->progress(t->o->progress_cookie, line);
+    if (due(t->step, LINE_EVERY))
+        rlm_logf(&t->log, 2, "%s", line);
     return stop;
 }
 
 /* With the averaged weights in place. */
-static int look(const rlm_rhythm *r, bool last, rlm_error *err)
+static int look(const rlm_loop *l, rlm_trainer *t, bool last, rlm_error *err)
 {
-    rlm_optim *optim = r->checkpoint->optims[0];
     int what = 0;
-    what |= last || due(*r->step, r->recipe->validate_every) ? RLM_LOOK_SCORE : 0;
-    what |= last || due(*r->step, r->recipe->sample_every) ? RLM_LOOK_SAMPLE : 0;
+    what |= last || due(t->step, t->recipe.validate_every) ? RLM_LOOK_SCORE : 0;
+    what |= last || due(t->step, t->recipe.sample_every) ? RLM_LOOK_SAMPLE : 0;
     if (!what)
         return 0;
-    rlm_optim_swap_ema(optim);
-    int code = r->repack(r->trainer, err);
+    rlm_optim_swap_ema(&t->optim);
+    int code = l->repack(t, err);
     if (!code)
-        code = r->look(r->trainer, what, err);
-    rlm_optim_swap_ema(optim);
+        code = l->look(t, what, err);
+    rlm_optim_swap_ema(&t->optim);
     RLM_TRY(code);
-    return r->repack(r->trainer, err);
+    return l->repack(t, err);
 }
 
-static int save_model(const rlm_rhythm *r, rlm_error *err)
+static int save_model(const rlm_loop *l, rlm_trainer *t, rlm_error *err)
 {
     char dir[PATH_ROOM];
-    name_model(dir, r->options);
+    name_model(dir, t->o);
     RLM_TRY(rlm_mkdirs(dir, err));
-    return r->save(r->trainer, dir, err);
+    return l->save(t, dir, err);
 }
 
-static int save(const rlm_rhythm *r, rlm_error *err)
+static int save(const rlm_loop *l, rlm_trainer *t, rlm_error *err)
 {
-    r->checkpoint->step = *r->step;
-    RLM_TRY(rlm_checkpoint_save(r->checkpoint, r->options->run_dir, r->recipe->keep, err));
-    return save_model(r, err);
+    t->checkpoint.step = t->step;
+    RLM_TRY(rlm_checkpoint_save(&t->checkpoint, t->o->run_dir, t->recipe.keep, err));
+    return save_model(l, t, err);
 }
 
-int rlm_train_run(const rlm_rhythm *r, rlm_error *err)
+static int run_steps(const rlm_loop *l, rlm_trainer *t, rlm_error *err)
 {
     bool stop = false;
     double began = rlm_now();
     /* Killed behind the last checkpoint and before its model was whole: no step will write it. */
-    if (r->options->resume && *r->step >= r->recipe->steps)
-        RLM_TRY(save_model(r, err));
-    while (*r->step < r->recipe->steps && !stop) {
-        RLM_TRY(r->advance(r->trainer, err));
-        stop = tell(r);
-        stop |= r->options->max_seconds > 0 && rlm_now() - began > r->options->max_seconds;
-        bool last = stop || *r->step == r->recipe->steps;
-        RLM_TRY(look(r, last, err));
-        if (last || due(*r->step, r->recipe->checkpoint_every))
-            RLM_TRY(save(r, err));
+    if (t->o->resume && t->step >= t->recipe.steps)
+        RLM_TRY(save_model(l, t, err));
+    while (t->step < t->recipe.steps && !stop) {
+        RLM_TRY(l->advance(t, err));
+        stop = tell(t);
+        stop |= t->o->max_seconds > 0 && rlm_now() - began > t->o->max_seconds;
+        bool last = stop || t->step == t->recipe.steps;
+        RLM_TRY(look(l, t, last, err));
+        if (last || due(t->step, t->recipe.checkpoint_every))
+            RLM_TRY(save(l, t, err));
     }
     return 0;
+}
+
+static int open_all(const rlm_loop *l, rlm_trainer *t, rlm_error *err)
+{
+    RLM_TRY(rlm_recipe_load(&t->recipe, t->o, err));
+    RLM_TRY(rlm_kernels_init_training(&t->k, t->o->cpu_mask, err));
+    RLM_TRY(rlm_par_open(&t->par, t->o->threads, err));
+    return l->open(t, err);
+}
+
+static void close_all(const rlm_loop *l, rlm_trainer *t)
+{
+    l->close(t);
+    if (t->journal)
+        rlm_journal_close(&t->journal);
+    rlm_optim_free(&t->optim);
+    rlm_params_free(&t->params);
+    rlm_tape_free(&t->tape);
+    if (t->arena.base)
+        rlm_arena_release(&t->arena);
+    if (t->par)
+        rlm_par_close(&t->par);
+    rlm_free(t);
+}
+
+int rlm_train_run(const rlm_loop *l, const rlm_train_options *o, rlm_error *err)
+{
+    rlm_trainer *t = rlm_calloc(1, l->bytes);
+    if (!t)
+        return rlm_fail(err, RLM_E_NOMEM, "training: no memory");
+    t->o = o;
+    t->log = (rlm_log){o->log, o->log_cookie};
+    int code = open_all(l, t, err);
+    if (!code && !t->done)
+        code = run_steps(l, t, err);
+    close_all(l, t);
+    return code;
 }

@@ -246,29 +246,41 @@ int rlm_train_freeze(rlm_params *p, const rlm_recipe *r, const rlm_train_options
                      rlm_error *err);
 /* Every parameter of p from there. */
 int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error *err);
-/* The checkpoint, when the options resume one (else c->step is the caller's), the run directory and
- * its journal. */
-int rlm_train_begin(rlm_checkpoint *c, const rlm_train_options *o, const rlm_log *log,
-                    rlm_journal **journal, rlm_error *err);
-enum { RLM_LOOK_SCORE = 1, RLM_LOOK_SAMPLE = 2 };
-/* What a loop gives to be run. Pointers are borrowed. */
-typedef struct rlm_rhythm {
-    const rlm_train_options *options;
-    const rlm_recipe *recipe;
-    const rlm_log *log;
+/* What every training loop has; a loop's own state begins with it. */
+typedef struct rlm_trainer {
+    const rlm_train_options *o;
+    rlm_log log;
+    rlm_recipe recipe;
+    rlm_kernels k;
+    rlm_par *par;
+    rlm_arena arena; /* scratch of a step */
+    rlm_tape tape;
+    rlm_run run;
+    rlm_params params;
+    rlm_optim optim; /* of params */
+    rlm_checkpoint checkpoint;
     rlm_journal *journal;
-    rlm_checkpoint *checkpoint;                    /* optims[0] trains the model */
-    const int64_t *step;                           /* advanced by `advance` */
-    void *trainer;                                 /* first argument of the four */
+    int64_t step; /* taken; advanced by `advance` */
+    bool done;    /* open did all that was asked for */
+} rlm_trainer;
+/* The checkpoint, when the options resume one (else step is the loop's), the run directory and its
+ * journal. */
+int rlm_train_begin(rlm_trainer *t, rlm_error *err);
+enum { RLM_LOOK_SCORE = 1, RLM_LOOK_SAMPLE = 2 };
+/* What a loop is; `trainer` is its state, zeroed but for o, log, recipe, k and par. */
+typedef struct rlm_loop {
+    size_t bytes; /* of its state */
+    int (*open)(void *trainer, rlm_error *err);
     int (*advance)(void *trainer, rlm_error *err); /* one step and its journal row */
     int (*repack)(void *trainer, rlm_error *err);  /* the weights are others */
     /* what: RLM_LOOK_*, why it is called; the weights are the averaged ones. */
     int (*look)(void *trainer, int what, rlm_error *err);
     int (*save)(void *trainer, const char *dir, rlm_error *err); /* the model into its folder */
-} rlm_rhythm;
-/* Until the recipe's last step, the time limit or the progress callback; then a last look and
- * checkpoint. */
-int rlm_train_run(const rlm_rhythm *r, rlm_error *err);
+    void (*close)(void *trainer); /* what open opened, as far as it came, beyond rlm_trainer */
+} rlm_loop;
+/* Opens, steps until the recipe's last, the time limit or the progress callback, then a last look
+ * and checkpoint; closes. */
+int rlm_train_run(const rlm_loop *l, const rlm_train_options *o, rlm_error *err);
 
 /* ---- The loops ------------------------------------------------------------------------------- */
 int rlm_train_video(const rlm_train_options *o, rlm_error *err);

@@ -28,23 +28,12 @@ typedef struct samples {
 enum { SOUND_FLOATS = JUDGE_HEARD * JUDGE_BANDS };
 
 typedef struct trainer {
-    const rlm_train_options *o;
-    rlm_log log;
-    rlm_recipe recipe;
-    rlm_kernels k;
-    rlm_par *par;
-    rlm_arena arena;
-    rlm_tape tape;
-    rlm_run run;
+    rlm_trainer base;
     rlm_judge_config config;
-    rlm_params params;
     rlm_judge_net *net;
     rlm_judge_crop *looks[LOOKS];
     float *crops[LOOKS]; /* [crops_of][32][32][channels] */
-    rlm_optim optim;
     rlm_loader *loader;
-    rlm_journal *journal;
-    rlm_checkpoint checkpoint;
     rlm_world *world;
     rlm_engine *engine; /* tokenizers for round trips; NULL: none */
     rlm_session *session;
@@ -53,15 +42,14 @@ typedef struct trainer {
     float *loss;
     int32_t *target;
     double total, correct[BODY_KINDS + CLIP_KINDS + CROP_KINDS]; /* of the last step */
-    int64_t step;
 } trainer;
 
 /* ---- Clips ----------------------------------------------------------------------------------- */
 
 static uint64_t seed_of(const trainer *t, int64_t index)
 {
-    uint64_t i = (uint64_t)index + (t->recipe.seed << 24);
-    if (rlm_rng_below(t->recipe.seed, JUDGE_STREAM, (uint64_t)index, 10) == 0)
+    uint64_t i = (uint64_t)index + (t->base.recipe.seed << 24);
+    if (rlm_rng_below(t->base.recipe.seed, JUDGE_STREAM, (uint64_t)index, 10) == 0)
         return rlm_world_seed(RLM_SPLIT_TEST, TEST_FROM + i);
     return rlm_world_seed(RLM_SPLIT_TRAIN, i);
 }
@@ -86,7 +74,7 @@ static int make_sample(trainer *t, uint64_t seed, int64_t index, const samples *
     if (!code && (way == 1 || way == 2) && t->session)
         code = rlm_clip_round_trip(t->session, &clip, NULL);
     else if (!code && way > 3)
-        rlm_judge_spoil(t->recipe.seed, (uint64_t)index, &clip);
+        rlm_judge_spoil(t->base.recipe.seed, (uint64_t)index, &clip);
     if (!code) {
         rlm_judge_pixels(&clip.video, s->pixels + (size_t)at * JUDGE_FLOATS);
         rlm_judge_bands(&clip.audio, s->bands + (size_t)at * SOUND_FLOATS);
@@ -98,9 +86,9 @@ static int make_sample(trainer *t, uint64_t seed, int64_t index, const samples *
 static int fill_batch(void *ctx, int64_t index, void *slot)
 {
     trainer *t = ctx;
-    samples s = in_slot(slot, t->recipe.batch);
-    for (int i = 0; i < t->recipe.batch; i++) {
-        int64_t n = index * t->recipe.batch + i;
+    samples s = in_slot(slot, t->base.recipe.batch);
+    for (int i = 0; i < t->base.recipe.batch; i++) {
+        int64_t n = index * t->base.recipe.batch + i;
         RLM_TRY(make_sample(t, seed_of(t, n), n, &s, i));
     }
     return 0;
@@ -113,10 +101,10 @@ static int read_config(trainer *t, rlm_error *err)
     void *root;
     char where[256];
     rlm_judge_config_defaults(&t->config);
-    if (!t->o->config)
+    if (!t->base.o->config)
         return 0;
-    RLM_TRY(rlm_json_read(t->o->config, &root, err));
-    snprintf(where, sizeof where, "%s: \"network\"", t->o->config);
+    RLM_TRY(rlm_json_read(t->base.o->config, &root, err));
+    snprintf(where, sizeof where, "%s: \"network\"", t->base.o->config);
     const cJSON *network = cJSON_GetObjectItemCaseSensitive(root, "network");
     int code = network ? rlm_fields_read(network, rlm_judge_fields, rlm_judge_field_count,
                                          &t->config, where, err)
@@ -130,9 +118,9 @@ static int load_init(trainer *t, rlm_error *err)
 {
     rlm_safetensors st;
     int taken = 0;
-    RLM_TRY(rlm_train_init_open(&st, t->o->init, "judge.safetensors", err));
-    for (int i = 0; i < t->params.count; i++) {
-        rlm_param *p = t->params.items[i];
+    RLM_TRY(rlm_train_init_open(&st, t->base.o->init, "judge.safetensors", err));
+    for (int i = 0; i < t->base.params.count; i++) {
+        rlm_param *p = t->base.params.items[i];
         const rlm_tensor *x = rlm_st_find(&st, p->name);
         if (!x || rlm_tensor_count(x) != p->count)
             continue;
@@ -140,35 +128,36 @@ static int load_init(trainer *t, rlm_error *err)
         taken++;
     }
     rlm_st_close(&st);
-    rlm_logf(&t->log, 2, "%s: %d of %d parameters taken", t->o->init, taken, t->params.count);
-    return taken ? 0 : rlm_fail(err, RLM_E_MODEL, "%s: no parameter of a judge", t->o->init);
+    rlm_logf(&t->base.log, 2, "%s: %d of %d parameters taken", t->base.o->init, taken,
+             t->base.params.count);
+    return taken ? 0 : rlm_fail(err, RLM_E_MODEL, "%s: no parameter of a judge", t->base.o->init);
 }
 
 static int open_network(trainer *t, rlm_error *err)
 {
     RLM_TRY(read_config(t, err));
-    RLM_TRY(rlm_judge_net_new(&t->net, &t->config, &t->params, err));
+    RLM_TRY(rlm_judge_net_new(&t->net, &t->config, &t->base.params, err));
     for (int i = 0; i < LOOKS; i++)
-        RLM_TRY(rlm_judge_crop_new(&t->looks[i], i, &t->params, err));
-    RLM_TRY(rlm_params_allocate(&t->params, true, err));
-    rlm_judge_net_initialise(t->net, &t->params, t->recipe.seed);
-    if (t->o->init)
+        RLM_TRY(rlm_judge_crop_new(&t->looks[i], i, &t->base.params, err));
+    RLM_TRY(rlm_params_allocate(&t->base.params, true, err));
+    rlm_judge_net_initialise(t->net, &t->base.params, t->base.recipe.seed);
+    if (t->base.o->init)
         RLM_TRY(load_init(t, err));
-    RLM_TRY(rlm_judge_net_plan(t->net, t->recipe.batch, err));
-    return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
+    RLM_TRY(rlm_judge_net_plan(t->net, t->base.recipe.batch, err));
+    return rlm_optim_new(&t->base.optim, &t->base.params, &t->base.recipe, err);
 }
 
 /* Of the many overlapping moments of contacts every other one is looked at, in turns. */
 static bool passed_over(const trainer *t, int look, int moment, int object)
 {
-    return look == LOOK_CONTACT && (moment + object + t->step) % 2;
+    return look == LOOK_CONTACT && (moment + object + t->base.step) % 2;
 }
 
 /* Crops a batch may give; no less than one clip that is judged. */
 static int crops_of(const trainer *t, int look)
 {
-    int moments = rlm_judge_crop_moments(look), most = t->recipe.batch * MAX_OBJECTS * moments;
-    most = look == LOOK_CONTACT ? (most + 1) / 2 + t->recipe.batch * MAX_OBJECTS : most;
+    int moments = rlm_judge_crop_moments(look), most = t->base.recipe.batch * MAX_OBJECTS * moments;
+    most = look == LOOK_CONTACT ? (most + 1) / 2 + t->base.recipe.batch * MAX_OBJECTS : most;
     return most > COLOURS * moments ? most : COLOURS * moments;
 }
 
@@ -177,43 +166,44 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_kernels empty;
     rlm_judge_logits l;
     rlm_tensor out[CROP_KINDS];
-    rlm_kernels_empty_training(&empty, &t->k);
-    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
-    t->run = (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
-    rlm_judge_forward(&t->run, t->net, t->recipe.batch, NULL, NULL, &l);
+    rlm_kernels_empty_training(&empty, &t->base.k);
+    RLM_TRY(rlm_arena_reserve(&t->base.arena, ARENA_RESERVE, err));
+    t->base.run =
+        (rlm_run){.k = &empty, .arena = &t->base.arena, .par = t->base.par, .tape = &t->base.tape};
+    rlm_judge_forward(&t->base.run, t->net, t->base.recipe.batch, NULL, NULL, &l);
     for (int i = 0; i < LOOKS; i++)
-        rlm_judge_crop_forward(&t->run, t->looks[i], crops_of(t, i), NULL, out);
-    rlm_arena_alloc(&t->arena, JUDGE_CROP_SCRATCH);
-    rlm_backward_plan(&t->run, &t->tape);
-    RLM_TRY(rlm_tape_check(&t->tape, err));
-    rlm_tape_clear(&t->tape);
-    rlm_arena_rewind(&t->arena, 0);
-    t->run.k = &t->k;
-    return rlm_arena_commit(&t->arena, t->arena.peak, err);
+        rlm_judge_crop_forward(&t->base.run, t->looks[i], crops_of(t, i), NULL, out);
+    rlm_arena_alloc(&t->base.arena, JUDGE_CROP_SCRATCH);
+    rlm_backward_plan(&t->base.run, &t->base.tape);
+    RLM_TRY(rlm_tape_check(&t->base.tape, err));
+    rlm_tape_clear(&t->base.tape);
+    rlm_arena_rewind(&t->base.arena, 0);
+    t->base.run.k = &t->base.k;
+    return rlm_arena_commit(&t->base.arena, t->base.arena.peak, err);
 }
 
 static int repack(void *cookie, rlm_error *err)
 {
     trainer *t = cookie;
-    return rlm_params_pack(&t->params, &t->k, t->par, true, err);
+    return rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true, err);
 }
 
 static int open_sources(trainer *t, rlm_error *err)
 {
     RLM_TRY(rlm_world_open(&t->world, 1, err));
-    if (!t->o->model_dir)
+    if (!t->base.o->model_dir)
         return 0;
     rlm_options options;
     rlm_options_defaults(&options);
     options.threads = 1;
-    options.cpu_mask = t->o->cpu_mask;
-    RLM_TRY(rlm_open(&t->engine, t->o->model_dir, &options, err));
+    options.cpu_mask = t->base.o->cpu_mask;
+    RLM_TRY(rlm_open(&t->engine, t->base.o->model_dir, &options, err));
     return rlm_session_open(&t->session, t->engine, err);
 }
 
 static int open_memory(trainer *t, rlm_error *err)
 {
-    size_t batch = (size_t)t->recipe.batch, rows = batch * JUDGE_CELLS;
+    size_t batch = (size_t)t->base.recipe.batch, rows = batch * JUDGE_CELLS;
     t->loss = rlm_alloc(rows * sizeof(float));
     t->target = rlm_alloc(rows * sizeof(int32_t));
     for (int i = 0; i < LOOKS; i++)
@@ -230,10 +220,10 @@ static int open_memory(trainer *t, rlm_error *err)
     return 0;
 }
 
-/* Fresh batches up to the start of step t->step. */
+/* Fresh batches up to the start of step t->base.step. */
 static int64_t fresh_batches(const trainer *t)
 {
-    return t->step * ((t->recipe.accumulate + 1) / 2);
+    return t->base.step * ((t->base.recipe.accumulate + 1) / 2);
 }
 
 static int open_replay(trainer *t, rlm_error *err)
@@ -241,53 +231,44 @@ static int open_replay(trainer *t, rlm_error *err)
     int64_t next = fresh_batches(t);
     for (int64_t k = next > REPLAY ? next - REPLAY : 0; k < next || k < REPLAY; k++) {
         void **slot = &t->replay[k % REPLAY];
-        *slot = rlm_alloc(slot_bytes(t->recipe.batch));
+        *slot = rlm_alloc(slot_bytes(t->base.recipe.batch));
         if (!*slot || (k < next && fill_batch(t, k, *slot)))
             return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory for clips");
     }
     return 0;
 }
 
-static int open_all(trainer *t, rlm_error *err)
+static int open_all(void *cookie, rlm_error *err)
 {
-    const rlm_train_options *o = t->o;
-    RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
-    RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
-    RLM_TRY(rlm_par_open(&t->par, o->threads, err));
+    trainer *t = cookie;
+    const rlm_train_options *o = t->base.o;
     RLM_TRY(open_network(t, err));
     RLM_TRY(plan_scratch(t, err));
     RLM_TRY(open_sources(t, err));
     RLM_TRY(open_memory(t, err));
-    t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
-    RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
-    t->step = t->checkpoint.step;
+    t->base.checkpoint =
+        (rlm_checkpoint){.optims = {&t->base.optim}, .names = {"model"}, .optim_count = 1};
+    RLM_TRY(rlm_train_begin(&t->base, err));
     RLM_TRY(open_replay(t, err));
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : LOADER_THREADS, LOADER_DEPTH,
-                            slot_bytes(t->recipe.batch), fresh_batches(t), fill_batch, t, err));
+                            slot_bytes(t->base.recipe.batch), fresh_batches(t), fill_batch, t,
+                            err));
     return repack(t, err);
 }
 
-static void close_all(trainer *t)
+static void close_all(void *cookie)
 {
+    trainer *t = cookie;
     if (t->loader)
         rlm_loader_close(&t->loader);
-    if (t->journal)
-        rlm_journal_close(&t->journal);
     rlm_session_close(&t->session);
     rlm_close(&t->engine);
     rlm_world_close(&t->world);
-    rlm_optim_free(&t->optim);
     rlm_judge_net_free(&t->net);
     for (int i = 0; i < LOOKS; i++) {
         rlm_judge_crop_free(&t->looks[i]);
         rlm_free(t->crops[i]);
     }
-    rlm_params_free(&t->params);
-    rlm_tape_free(&t->tape);
-    if (t->arena.base)
-        rlm_arena_release(&t->arena);
-    if (t->par)
-        rlm_par_close(&t->par);
     rlm_free(t->loss);
     rlm_free(t->target);
     rlm_free(t->held.pixels);
@@ -311,12 +292,12 @@ static double head_loss(trainer *t, const rlm_tensor *x, double weight, double *
             t->target[i] >= 0 && rlm_judge_best(rlm_f32(x) + i * classes, classes) == t->target[i];
     }
     if (right)
-        *right += (asked ? (double)good / (double)asked : 1) / t->recipe.accumulate;
+        *right += (asked ? (double)good / (double)asked : 1) / t->base.recipe.accumulate;
     if (!asked)
         return 0;
-    weight /= t->recipe.accumulate;
-    t->k.cross_entropy(t->par, rows, classes, rlm_f32(x), t->target, 0,
-                       (float)(weight / (double)asked), t->loss, x->grad);
+    weight /= t->base.recipe.accumulate;
+    t->base.k.cross_entropy(t->base.par, rows, classes, rlm_f32(x), t->target, 0,
+                            (float)(weight / (double)asked), t->loss, x->grad);
     for (int64_t i = 0; i < rows; i++)
         sum += t->target[i] >= 0 ? (double)t->loss[i] : 0;
     return weight * sum / (double)asked;
@@ -328,10 +309,10 @@ static double cell_losses(trainer *t, const rlm_judge_logits *l, const rlm_judge
     static const double weight[BODY_KINDS] = {0.5, 0.3, 0.2, 0.2, 0.2};
     double sum = 0;
     for (int k = 0; k < BODY_KINDS; k++) {
-        for (int b = 0; b < t->recipe.batch; b++)
+        for (int b = 0; b < t->base.recipe.batch; b++)
             for (int i = 0; i < JUDGE_CELLS; i++) {
                 int v = truth[b].cell[k][i];
-                bool skip = k == BODY_COLOUR && v == 0 && (i * 5 + t->step) % 8;
+                bool skip = k == BODY_COLOUR && v == 0 && (i * 5 + t->base.step) % 8;
                 t->target[b * JUDGE_CELLS + i] = skip ? -1 : v;
             }
         sum += head_loss(t, &l->cell[k], weight[k], NULL);
@@ -345,17 +326,17 @@ static double clip_losses(trainer *t, const rlm_judge_logits *l, const rlm_judge
     static const double body_weight[BODY_KINDS] = {1.0, 0.3, 0.2, 1.0, 1.0};
     double sum = 0;
     for (int k = 0; k < CLIP_KINDS; k++) {
-        for (int b = 0; b < t->recipe.batch; b++)
+        for (int b = 0; b < t->base.recipe.batch; b++)
             t->target[b] = truth[b].clip[k];
         sum += head_loss(t, &l->clip[k], weight[k], &t->correct[BODY_KINDS + k]);
     }
     for (int k = 0; k < BODY_KINDS; k++) {
-        for (int b = 0; b < t->recipe.batch; b++)
+        for (int b = 0; b < t->base.recipe.batch; b++)
             for (int c = 0; c < COLOURS; c++)
                 t->target[b * COLOURS + c] = truth[b].body[k][c];
         sum += head_loss(t, &l->body[k], body_weight[k], &t->correct[k]);
     }
-    for (int b = 0; b < t->recipe.batch; b++)
+    for (int b = 0; b < t->base.recipe.batch; b++)
         for (int i = 0; i < JUDGE_HEARD; i++)
             t->target[b * JUDGE_HEARD + i] = truth[b].heard[i];
     return sum + head_loss(t, &l->heard, 2.0, NULL);
@@ -379,13 +360,14 @@ static void crop_targets(const rlm_judge_truth *truth, int look, int moment, int
 static int cut_crops(trainer *t, const samples *s, int look, int32_t *target)
 {
     int count = 0;
-    for (int b = 0; b < t->recipe.batch; b++)
+    for (int b = 0; b < t->base.recipe.batch; b++)
         for (int i = 0; i < s->truth[b].scene.count; i++)
             for (int m = 0; m < rlm_judge_crop_moments(look); m++) {
                 rlm_judge_square at = s->truth[b].square[look][m][i];
                 if (at.side == 0 || passed_over(t, look, m, i))
                     continue;
-                rlm_judge_tremble(t->recipe.seed + (uint64_t)t->step, (uint64_t)count, &at);
+                rlm_judge_tremble(t->base.recipe.seed + (uint64_t)t->base.step, (uint64_t)count,
+                                  &at);
                 rlm_judge_cut(look, s->pixels + (size_t)b * JUDGE_FLOATS, m, &at,
                               t->crops[look] + (size_t)count * rlm_judge_crop_floats(look));
                 crop_targets(&s->truth[b], look, m, i, target + count * CROP_KINDS);
@@ -403,7 +385,7 @@ static double crop_losses(trainer *t, const samples *s, int look)
     if (!count)
         return 0;
     rlm_tensor out[CROP_KINDS];
-    rlm_judge_crop_forward(&t->run, t->looks[look], count, t->crops[look], out);
+    rlm_judge_crop_forward(&t->base.run, t->looks[look], count, t->crops[look], out);
     for (int k = 0; k < CROP_KINDS; k++) {
         for (int i = 0; i < count; i++)
             t->target[i] = target[i * CROP_KINDS + k];
@@ -416,20 +398,20 @@ static double crop_losses(trainer *t, const samples *s, int look)
 static void learn(trainer *t, const samples *s)
 {
     rlm_judge_logits l;
-    rlm_arena_rewind(&t->arena, 0);
-    rlm_tape_clear(&t->tape);
-    t->run.tape = &t->tape;
-    rlm_judge_forward(&t->run, t->net, t->recipe.batch, s->pixels, s->bands, &l);
+    rlm_arena_rewind(&t->base.arena, 0);
+    rlm_tape_clear(&t->base.tape);
+    t->base.run.tape = &t->base.tape;
+    rlm_judge_forward(&t->base.run, t->net, t->base.recipe.batch, s->pixels, s->bands, &l);
     t->total += cell_losses(t, &l, s->truth) + clip_losses(t, &l, s->truth);
     for (int i = 0; i < LOOKS; i++)
         t->total += crop_losses(t, s, i);
-    rlm_backward(&t->run, &t->tape);
+    rlm_backward(&t->base.run, &t->base.tape);
 }
 
 /* Fresh batch k, and batch k - REPLAY in a mirror when `twice`. */
 static int micro_steps(trainer *t, int64_t k, bool twice, rlm_error *err)
 {
-    int batch = t->recipe.batch;
+    int batch = t->base.recipe.batch;
     const void *slot = rlm_loader_next(t->loader);
     void *old = t->replay[k % REPLAY];
     if (!slot)
@@ -449,10 +431,10 @@ static int train_step(trainer *t, double *norm, rlm_error *err)
 {
     t->total = 0;
     memset(t->correct, 0, sizeof t->correct);
-    for (int i = 0; i < t->recipe.accumulate; i += 2)
-        RLM_TRY(micro_steps(t, fresh_batches(t) + i / 2, i + 1 < t->recipe.accumulate, err));
-    *norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
-    t->step++;
+    for (int i = 0; i < t->base.recipe.accumulate; i += 2)
+        RLM_TRY(micro_steps(t, fresh_batches(t) + i / 2, i + 1 < t->base.recipe.accumulate, err));
+    *norm = rlm_optim_step(&t->base.optim, &t->base.run, &t->base.recipe);
+    t->base.step++;
     return repack(t, err);
 }
 
@@ -462,11 +444,12 @@ static int advance(void *cookie, rlm_error *err)
     double norm;
     RLM_TRY(train_step(t, &norm, err));
     const double *c = t->correct, *d = t->correct + BODY_KINDS;
-    rlm_journal_put(t->journal, t->step, "loss", t->total / HEADS, "colour", c[BODY_COLOUR],
-                    "shape", d[CLIP_KINDS + CROP_SHAPE], "material", d[CLIP_KINDS + CROP_MATERIAL],
-                    "size", c[BODY_SIZE], "role", c[BODY_ROLE], "floor", d[CLIP_FLOOR], "camera",
-                    d[CLIP_CAMERA], "event", d[CLIP_EVENT], "direction", d[CLIP_DIRECTION], "grad",
-                    norm, "lr", t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
+    rlm_journal_put(t->base.journal, t->base.step, "loss", t->total / HEADS, "colour",
+                    c[BODY_COLOUR], "shape", d[CLIP_KINDS + CROP_SHAPE], "material",
+                    d[CLIP_KINDS + CROP_MATERIAL], "size", c[BODY_SIZE], "role", c[BODY_ROLE],
+                    "floor", d[CLIP_FLOOR], "camera", d[CLIP_CAMERA], "event", d[CLIP_EVENT],
+                    "direction", d[CLIP_DIRECTION], "grad", norm, "lr",
+                    t->base.recipe.lr * rlm_schedule(&t->base.recipe, t->base.step), NULL);
     return 0;
 }
 
@@ -478,11 +461,12 @@ static void score_held(trainer *t, rlm_judge_score *score)
     for (int i = 0; i < VALIDATION; i++) {
         rlm_judge_logits l;
         rlm_judge_view view;
-        rlm_arena_rewind(&t->arena, 0);
+        rlm_arena_rewind(&t->base.arena, 0);
         const float *pixels = t->held.pixels + (size_t)i * JUDGE_FLOATS;
-        rlm_judge_forward(&t->run, t->net, 1, pixels, t->held.bands + (size_t)i * SOUND_FLOATS, &l);
+        rlm_judge_forward(&t->base.run, t->net, 1, pixels, t->held.bands + (size_t)i * SOUND_FLOATS,
+                          &l);
         rlm_judge_read(&l, 0, &view);
-        rlm_judge_look_again(&t->run, t->looks, &l, 0, pixels, &view);
+        rlm_judge_look_again(&t->base.run, t->looks, &l, 0, pixels, &view);
         rlm_judge_settle(&view);
         rlm_judge_count(&t->held.truth[i], &view, score);
     }
@@ -502,15 +486,15 @@ static int look(void *cookie, int what, rlm_error *err)
     double sum = 0;
     (void)what;
     (void)err;
-    t->run.tape = NULL;
+    t->base.run.tape = NULL;
     score_held(t, &s);
     for (int i = 0; i < SCORE_SOUND; i++) {
         n += snprintf(line + n, sizeof line - (size_t)n, " %s %.1f", rlm_judge_score_names[i],
                       100 * share(&s, i));
         sum += share(&s, i);
     }
-    rlm_journal_put(t->journal, t->step, "val", 1 - sum / SCORE_SOUND, NULL);
-    rlm_logf(&t->log, 2, "step %lld:%s", (long long)t->step, line);
+    rlm_journal_put(t->base.journal, t->base.step, "val", 1 - sum / SCORE_SOUND, NULL);
+    rlm_logf(&t->base.log, 2, "step %lld:%s", (long long)t->base.step, line);
     return 0;
 }
 
@@ -519,32 +503,18 @@ static int save(void *cookie, const char *dir, rlm_error *err)
     trainer *t = cookie;
     char path[1024], note[64];
     snprintf(path, sizeof path, "%s/judge.safetensors", dir);
-    snprintf(note, sizeof note, "step %lld", (long long)t->step);
-    return rlm_judge_save(path, &t->config, &t->params, t->optim.ema, note, err);
+    snprintf(note, sizeof note, "step %lld", (long long)t->base.step);
+    return rlm_judge_save(path, &t->config, &t->base.params, t->base.optim.ema, note, err);
 }
 
 int rlm_train_judge(const rlm_train_options *o, rlm_error *err)
 {
-    trainer *t = rlm_calloc(1, sizeof *t);
-    if (!t)
-        return rlm_fail(err, RLM_E_NOMEM, "judge training: no memory");
-    t->o = o;
-    t->log = (rlm_log){o->log, o->log_cookie};
-    int code = open_all(t, err);
-    rlm_rhythm r = {.options = o,
-                    .recipe = &t->recipe,
-                    .log = &t->log,
-                    .journal = t->journal,
-                    .checkpoint = &t->checkpoint,
-                    .step = &t->step,
-                    .trainer = t,
-                    .advance = advance,
-                    .repack = repack,
-                    .look = look,
-                    .save = save};
-    if (!code)
-        code = rlm_train_run(&r, err);
-    close_all(t);
-    rlm_free(t);
-    return code;
+    static const rlm_loop LOOP = {.bytes = sizeof(trainer),
+                                  .open = open_all,
+                                  .advance = advance,
+                                  .repack = repack,
+                                  .look = look,
+                                  .save = save,
+                                  .close = close_all};
+    return rlm_train_run(&LOOP, o, err);
 }

@@ -26,38 +26,26 @@ typedef struct tally {
 } tally;
 
 typedef struct trainer {
-    const rlm_train_options *o;
-    rlm_log log;
-    rlm_recipe recipe;
-    rlm_kernels k;
-    rlm_par *par;
-    rlm_arena arena;
-    rlm_tape tape;
-    rlm_run run;
+    rlm_trainer base;
     rlm_model tokenizers;
     rlm_dataset data;
     rlm_lm_store store;
     rlm_lm_mix mix;
     rlm_lm_config config;
-    rlm_params params;
     rlm_lm *lm;
     rlm_lm_plan *plan;
-    rlm_optim optim;
-    rlm_checkpoint checkpoint;
-    rlm_journal *journal;
     float *nats;  /* [tokens of a batch]: losses of one group */
     double apart; /* of the last batch of pairs: nats a picture that wrong words cost; else NaN */
-    int64_t step;
 } trainer;
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
 static int open_tokenizers(trainer *t, rlm_error *err)
 {
-    const char *dir = t->o->model_dir;
+    const char *dir = t->base.o->model_dir;
     RLM_TRY(rlm_model_open(&t->tokenizers, dir,
                            RLM_PART_VIDEO | RLM_PART_AUDIO | RLM_PART_TEXT | RLM_PART_OPTIONAL,
-                           &t->k, t->par, err));
+                           &t->base.k, t->base.par, err));
     const rlm_model *m = &t->tokenizers;
     if (!m->video || !m->text)
         return rlm_fail(err, RLM_E_MODEL, "%s: no %s, lm training needs video and text tokenizers",
@@ -76,8 +64,8 @@ static int open_tokenizers(trainer *t, rlm_error *err)
 static int open_network(trainer *t, rlm_error *err)
 {
     rlm_lm_config_defaults(&t->config);
-    if (t->o->config)
-        RLM_TRY(rlm_config_read(t->o->config, NULL, NULL, &t->config, err));
+    if (t->base.o->config)
+        RLM_TRY(rlm_config_read(t->base.o->config, NULL, NULL, &t->config, err));
     t->config.text_pieces = rlm_text_size(t->tokenizers.text);
     if (t->config.specials != RLM_ID_SPECIALS || t->config.video_bits != 18 ||
         t->config.audio_levels != RLM_AUDIO_LEVELS || t->config.audio_codes != RLM_AUDIO_CODES)
@@ -86,13 +74,14 @@ static int open_network(trainer *t, rlm_error *err)
                         "1024",
                         t->config.specials, t->config.video_bits, t->config.audio_levels,
                         t->config.audio_codes);
-    RLM_TRY(rlm_lm_new(&t->lm, &t->config, &t->params, err));
-    RLM_TRY(rlm_params_allocate(&t->params, true, err));
-    rlm_params_initialise(&t->params, t->recipe.seed);
-    if (t->o->init)
-        RLM_TRY(rlm_train_init(&t->params, t->o->init, "lm.safetensors", err));
-    RLM_TRY(rlm_optim_new(&t->optim, &t->params, &t->recipe, err));
-    return rlm_params_pack(&t->params, &t->k, t->par, true, err); /* fused kernels need it */
+    RLM_TRY(rlm_lm_new(&t->lm, &t->config, &t->base.params, err));
+    RLM_TRY(rlm_params_allocate(&t->base.params, true, err));
+    rlm_params_initialise(&t->base.params, t->base.recipe.seed);
+    if (t->base.o->init)
+        RLM_TRY(rlm_train_init(&t->base.params, t->base.o->init, "lm.safetensors", err));
+    RLM_TRY(rlm_optim_new(&t->base.optim, &t->base.params, &t->base.recipe, err));
+    return rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true,
+                           err); /* fused kernels need it */
 }
 
 /* The largest batch with every row a video target, run with empty kernels: exact scratch of a step.
@@ -113,23 +102,23 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_lm_batch b = {1, len, m->ids, m->pos, m->target, &prefix, &len};
     rlm_lm_plan_fill(t->plan, t->lm, &b);
     rlm_kernels empty;
-    rlm_kernels_empty_training(&empty, &t->k);
-    rlm_run dry = {.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape};
-    rlm_arena_rewind(&t->arena, 0);
+    rlm_kernels_empty_training(&empty, &t->base.k);
+    rlm_run dry = {.k = &empty, .arena = &t->base.arena, .par = t->base.par, .tape = &t->base.tape};
+    rlm_arena_rewind(&t->base.arena, 0);
     rlm_tensor h = rlm_lm_forward(&dry, t->lm, t->plan);
     rlm_lm_heads_forward(&dry, t->lm, t->plan, &h);
-    rlm_backward_plan(&dry, &t->tape);
-    RLM_TRY(rlm_tape_check(&t->tape, err));
-    rlm_tape_clear(&t->tape);
-    rlm_arena_rewind(&t->arena, 0);
+    rlm_backward_plan(&dry, &t->base.tape);
+    RLM_TRY(rlm_tape_check(&t->base.tape, err));
+    rlm_tape_clear(&t->base.tape);
+    rlm_arena_rewind(&t->base.arena, 0);
     size_t slack = (size_t)1 << 20; /* alignment of batches with more, smaller groups */
-    return rlm_arena_commit(&t->arena, t->arena.peak + slack, err);
+    return rlm_arena_commit(&t->base.arena, t->base.arena.peak + slack, err);
 }
 
 static int repack(void *cookie, rlm_error *err)
 {
     trainer *t = cookie;
-    return rlm_params_pack(&t->params, &t->k, t->par, true, err);
+    return rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true, err);
 }
 
 /* run_dir/model is a whole model directory from the start: tokenizers now, lm at every save. */
@@ -137,8 +126,8 @@ static int save_tokenizers(trainer *t, rlm_error *err)
 {
     char dir[4096], text[4096];
     rlm_model *m = &t->tokenizers;
-    snprintf(dir, sizeof dir, "%s/model", t->o->run_dir);
-    snprintf(text, sizeof text, "%s/text.model", t->o->model_dir);
+    snprintf(dir, sizeof dir, "%s/model", t->base.o->run_dir);
+    snprintf(text, sizeof text, "%s/text.model", t->base.o->model_dir);
     RLM_TRY(rlm_mkdirs(dir, err));
     RLM_TRY(
         rlm_model_save_part(dir, RLM_PART_VIDEO, &m->video_config, &m->video_params, NULL, err));
@@ -150,59 +139,60 @@ static int save_tokenizers(trainer *t, rlm_error *err)
 
 static void log_unigram(trainer *t, const rlm_lm_unigram *u)
 {
-    rlm_logf(&t->log, 2,
+    rlm_logf(&t->base.log, 2,
              "unigram entropy: video %.3f nats a code (halves %.3f + %.3f), sound %.3f a code",
              u->video, u->video_lo, u->video_hi, u->sound);
-    rlm_journal_put(t->journal, t->step, "unigram_video", u->video, "unigram_video_lo", u->video_lo,
-                    "unigram_video_hi", u->video_hi, "unigram_sound", u->sound, NULL);
+    rlm_journal_put(t->base.journal, t->base.step, "unigram_video", u->video, "unigram_video_lo",
+                    u->video_lo, "unigram_video_hi", u->video_hi, "unigram_sound", u->sound, NULL);
 }
 
 static int open_data(trainer *t, rlm_error *err)
 {
-    const rlm_train_options *o = t->o;
-    int made = t->recipe.playground > 0 ? t->recipe.world_clips : 0;
-    int stills = made ? t->recipe.world_stills : 0;
+    const rlm_train_options *o = t->base.o;
+    int made = t->base.recipe.playground > 0 ? t->base.recipe.world_clips : 0;
+    int stills = made ? t->base.recipe.world_stills : 0;
     if (o->data_count || !made) {
-        RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->log, err));
+        RLM_TRY(rlm_dataset_open(&t->data, o->data, o->data_count, &t->base.log, err));
         RLM_TRY(rlm_dataset_keep(&t->data, RLM_MEDIA_VIDEO | RLM_MEDIA_IMAGE, false, err));
     }
     rlm_lm_clips clips = {.options = o,
                           .data = &t->data,
                           .tokenizers = &t->tokenizers,
-                          .run = &t->run,
-                          .log = &t->log,
+                          .run = &t->base.run,
+                          .log = &t->base.log,
                           .made = made,
                           .stills = stills,
-                          .first = t->recipe.world_first};
+                          .first = t->base.recipe.world_first};
     RLM_TRY(rlm_lm_clips_encode(&t->store, &clips, err));
     const rlm_model *m = &t->tokenizers;
     rlm_vocab vocab = {.audio_levels = RLM_AUDIO_LEVELS,
                        .text_pieces = t->config.text_pieces,
                        .video_codes = 1 << m->video_config.bits,
                        .audio_codes = m->audio ? m->audio_config.codes : 0};
-    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, made + stills, &vocab, &t->recipe, err);
+    return rlm_lm_mix_open(&t->mix, &t->store, &t->data, made + stills, &vocab, &t->base.recipe,
+                           err);
 }
 
-static int open_all(trainer *t, rlm_error *err)
+static int open_all(void *cookie, rlm_error *err)
 {
-    const rlm_train_options *o = t->o;
+    trainer *t = cookie;
+    const rlm_train_options *o = t->base.o;
     rlm_lm_unigram unigram;
-    RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
-    RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
-    RLM_TRY(rlm_par_open(&t->par, o->threads, err));
-    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
-    RLM_TRY(rlm_arena_commit(&t->arena, ARENA_LEAST, err));
-    t->run = (rlm_run){.k = &t->k, .arena = &t->arena, .par = t->par, .lazy = true};
+    RLM_TRY(rlm_arena_reserve(&t->base.arena, ARENA_RESERVE, err));
+    RLM_TRY(rlm_arena_commit(&t->base.arena, ARENA_LEAST, err));
+    t->base.run =
+        (rlm_run){.k = &t->base.k, .arena = &t->base.arena, .par = t->base.par, .lazy = true};
     RLM_TRY(open_tokenizers(t, err));
     RLM_TRY(open_network(t, err));
     RLM_TRY(rlm_mkdirs(o->run_dir, err));
     RLM_TRY(open_data(t, err));
-    if (o->dump)
-        return 0;
+    t->base.done = o->dump != NULL;
+    if (t->base.done)
+        return rlm_lm_dump(&t->mix, o->dump, err);
     RLM_TRY(plan_scratch(t, err));
-    t->checkpoint = (rlm_checkpoint){.optims = {&t->optim}, .names = {"model"}, .optim_count = 1};
-    RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
-    t->step = t->checkpoint.step;
+    t->base.checkpoint =
+        (rlm_checkpoint){.optims = {&t->base.optim}, .names = {"model"}, .optim_count = 1};
+    RLM_TRY(rlm_train_begin(&t->base, err));
     RLM_TRY(rlm_lm_unigram_count(&t->mix, &unigram, err));
     if (!o->resume)
         RLM_TRY(save_tokenizers(t, err));
@@ -210,24 +200,16 @@ static int open_all(trainer *t, rlm_error *err)
     return repack(t, err);
 }
 
-static void close_all(trainer *t)
+static void close_all(void *cookie)
 {
-    if (t->journal)
-        rlm_journal_close(&t->journal);
+    trainer *t = cookie;
     rlm_lm_plan_free(&t->plan);
     rlm_lm_mix_free(&t->mix);
     rlm_lm_store_free(&t->store);
     rlm_dataset_free(&t->data);
-    rlm_optim_free(&t->optim);
     rlm_lm_free(&t->lm);
-    rlm_params_free(&t->params);
     rlm_model_close(&t->tokenizers);
-    rlm_tape_free(&t->tape);
-    if (t->arena.base)
-        rlm_arena_release(&t->arena);
     rlm_free(t->nats);
-    if (t->par)
-        rlm_par_close(&t->par);
 }
 
 /* ---- A step ---------------------------------------------------------------------------------- */
@@ -246,8 +228,9 @@ static void take_group(trainer *t, const rlm_lm_logits *l, int g, bool grads, fl
     const rlm_tensor *x = &l->logits[g];
     if (grads)
         rlm_grad_adds(x); /* cross-entropy overwrites */
-    t->k.cross_entropy(t->par, l->rows[g], (int)rlm_tensor_last(x), rlm_f32(x), l->target[g],
-                       grads ? Z_LOSS : 0.0f, scale, t->nats, grads ? x->grad : NULL);
+    t->base.k.cross_entropy(t->base.par, l->rows[g], (int)rlm_tensor_last(x), rlm_f32(x),
+                            l->target[g], grads ? Z_LOSS : 0.0f, scale, t->nats,
+                            grads ? x->grad : NULL);
     for (int64_t i = 0; i < l->rows[g]; i++)
         sum->nats[g] += (double)t->nats[i];
     sum->rows[g] += l->rows[g];
@@ -271,8 +254,8 @@ static void take_pairs(trainer *t, const rlm_lm_logits *l, int len, int parts, t
         targets += row[i] / len % 2 == 0;
     for (int g = RLM_LM_GROUP_VIDEO_LO; g <= RLM_LM_GROUP_VIDEO_HI; g++) {
         const rlm_tensor *x = &l->logits[g];
-        t->k.cross_entropy(t->par, rows, (int)rlm_tensor_last(x), rlm_f32(x), l->target[g], 0.0f,
-                           0.0f, t->nats, NULL);
+        t->base.k.cross_entropy(t->base.par, rows, (int)rlm_tensor_last(x), rlm_f32(x),
+                                l->target[g], 0.0f, 0.0f, t->nats, NULL);
         for (int64_t i = 0; i < rows; i++) {
             nats[row[i] / len] += (double)t->nats[i];
             sum->nats[g] += row[i] / len % 2 ? 0 : (double)t->nats[i];
@@ -294,9 +277,9 @@ static void take_pairs(trainer *t, const rlm_lm_logits *l, int len, int parts, t
             double confused = 1.0 / (1.0 + exp(nats[n | 1] - nats[n & ~1]));
             double pull = WORDS_WEIGHT * confused, weight = n & 1 ? -pull : 1.0 + pull;
             float scale = (float)(weight_of(g) * weight / (double)(targets * parts));
-            t->k.cross_entropy(t->par, end - at, (int)classes, rlm_f32(x) + at * classes,
-                               l->target[g] + at, n & 1 ? 0.0f : Z_LOSS, scale, t->nats,
-                               x->grad + at * classes);
+            t->base.k.cross_entropy(t->base.par, end - at, (int)classes, rlm_f32(x) + at * classes,
+                                    l->target[g] + at, n & 1 ? 0.0f : Z_LOSS, scale, t->nats,
+                                    x->grad + at * classes);
         }
     }
 }
@@ -323,14 +306,14 @@ static int micro_step(trainer *t, int64_t index, tally *sum, int64_t *tokens, rl
     rlm_lm_batch b;
     RLM_TRY(rlm_lm_mix_fill(&t->mix, index, &b, err));
     rlm_lm_plan_fill(t->plan, t->lm, &b);
-    rlm_arena_rewind(&t->arena, 0);
-    rlm_tape_clear(&t->tape);
-    t->run.tape = &t->tape;
-    rlm_tensor h = rlm_lm_forward(&t->run, t->lm, t->plan);
-    rlm_lm_logits l = rlm_lm_heads_forward(&t->run, t->lm, t->plan, &h);
-    take_losses(t, &l, b.len, true, t->recipe.accumulate, sum);
-    rlm_backward(&t->run, &t->tape);
-    t->run.tape = NULL;
+    rlm_arena_rewind(&t->base.arena, 0);
+    rlm_tape_clear(&t->base.tape);
+    t->base.run.tape = &t->base.tape;
+    rlm_tensor h = rlm_lm_forward(&t->base.run, t->lm, t->plan);
+    rlm_lm_logits l = rlm_lm_heads_forward(&t->base.run, t->lm, t->plan, &h);
+    take_losses(t, &l, b.len, true, t->base.recipe.accumulate, sum);
+    rlm_backward(&t->base.run, &t->base.tape);
+    t->base.run.tape = NULL;
     *tokens += (int64_t)b.batch * b.len;
     return 0;
 }
@@ -371,18 +354,18 @@ static figures figures_of(const tally *s)
 static void put_figures(trainer *t, const tally *sum, double norm, double speed)
 {
     figures f = figures_of(sum);
-    double lr = t->recipe.lr * rlm_schedule(&t->recipe, t->step);
+    double lr = t->base.recipe.lr * rlm_schedule(&t->base.recipe, t->base.step);
     const char *sound = isnan(f.sound) ? NULL : "sound";
     if (!isnan(t->apart))
-        rlm_journal_put(t->journal, t->step, "loss", f.loss, "norm", norm, "lr", lr, "tokens_per_s",
-                        speed, "words", f.video, "words_apart", t->apart, NULL);
+        rlm_journal_put(t->base.journal, t->base.step, "loss", f.loss, "norm", norm, "lr", lr,
+                        "tokens_per_s", speed, "words", f.video, "words_apart", t->apart, NULL);
     else if (isnan(f.video))
-        rlm_journal_put(t->journal, t->step, "loss", f.loss, "norm", norm, "lr", lr, "tokens_per_s",
-                        speed, sound, f.sound, NULL);
+        rlm_journal_put(t->base.journal, t->base.step, "loss", f.loss, "norm", norm, "lr", lr,
+                        "tokens_per_s", speed, sound, f.sound, NULL);
     else
-        rlm_journal_put(t->journal, t->step, "loss", f.loss, "norm", norm, "lr", lr, "tokens_per_s",
-                        speed, "video", f.video, "video_lo", f.video_lo, "video_hi", f.video_hi,
-                        sound, f.sound, NULL);
+        rlm_journal_put(t->base.journal, t->base.step, "loss", f.loss, "norm", norm, "lr", lr,
+                        "tokens_per_s", speed, "video", f.video, "video_lo", f.video_lo, "video_hi",
+                        f.video_hi, sound, f.sound, NULL);
 }
 
 static int advance(void *cookie, rlm_error *err)
@@ -391,11 +374,11 @@ static int advance(void *cookie, rlm_error *err)
     tally sum = {0};
     int64_t tokens = 0;
     double began = rlm_now();
-    for (int i = 0; i < t->recipe.accumulate; i++)
-        RLM_TRY(micro_step(t, t->step * t->recipe.accumulate + i, &sum, &tokens, err));
-    double norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
+    for (int i = 0; i < t->base.recipe.accumulate; i++)
+        RLM_TRY(micro_step(t, t->base.step * t->base.recipe.accumulate + i, &sum, &tokens, err));
+    double norm = rlm_optim_step(&t->base.optim, &t->base.run, &t->base.recipe);
     RLM_TRY(repack(t, err));
-    t->step++;
+    t->base.step++;
     put_figures(t, &sum, norm, (double)tokens / (rlm_now() - began));
     return 0;
 }
@@ -405,9 +388,9 @@ static int advance(void *cookie, rlm_error *err)
 static int evaluate(trainer *t, const rlm_lm_batch *b, tally *sum)
 {
     rlm_lm_plan_fill(t->plan, t->lm, b);
-    rlm_arena_rewind(&t->arena, 0);
-    rlm_tensor h = rlm_lm_forward(&t->run, t->lm, t->plan);
-    rlm_lm_logits l = rlm_lm_heads_forward(&t->run, t->lm, t->plan, &h);
+    rlm_arena_rewind(&t->base.arena, 0);
+    rlm_tensor h = rlm_lm_forward(&t->base.run, t->lm, t->plan);
+    rlm_lm_logits l = rlm_lm_heads_forward(&t->base.run, t->lm, t->plan, &h);
     take_losses(t, &l, b->len, false, 1, sum);
     return 0;
 }
@@ -449,14 +432,14 @@ static int validate(trainer *t, rlm_error *err)
     double loss = figures_of(&sum).loss;
     if (isnan(loss))
         return 0;
-    rlm_journal_put(t->journal, t->step, "val_loss", loss, "val_video", real[0], "val_sound",
-                    real[1], "val_predict", real[2], "val_image", real[3], "val_world_video",
-                    made[0], "val_world_sound", made[1], "val_world_predict", made[2],
-                    "val_world_image", made[3], "val_world_stylize", made[4], NULL);
-    rlm_logf(&t->log, 2,
+    rlm_journal_put(t->base.journal, t->base.step, "val_loss", loss, "val_video", real[0],
+                    "val_sound", real[1], "val_predict", real[2], "val_image", real[3],
+                    "val_world_video", made[0], "val_world_sound", made[1], "val_world_predict",
+                    made[2], "val_world_image", made[3], "val_world_stylize", made[4], NULL);
+    rlm_logf(&t->base.log, 2,
              "step %lld: validation video %.3f, sound %.3f, predict %.3f, image %.3f; playground "
              "%.3f, %.3f, %.3f, %.3f, stylize %.3f",
-             (long long)t->step, real[0], real[1], real[2], real[3], made[0], made[1], made[2],
+             (long long)t->base.step, real[0], real[1], real[2], real[3], made[0], made[1], made[2],
              made[3], made[4]);
     return 0;
 }
@@ -476,21 +459,21 @@ static int shown_place(const trainer *t, int i)
 static int show(trainer *t, rlm_error *err)
 {
     char dir[4096], path[4200];
-    snprintf(dir, sizeof dir, "%s/samples", t->o->run_dir);
+    snprintf(dir, sizeof dir, "%s/samples", t->base.o->run_dir);
     RLM_TRY(rlm_mkdirs(dir, err));
-    rlm_lm_show s = {.run = t->run,
+    rlm_lm_show s = {.run = t->base.run,
                      .tokenizers = &t->tokenizers,
                      .lm = t->lm,
                      .vocab = t->mix.vocab,
                      .grid = {t->mix.grid[0], t->mix.grid[1], t->mix.grid[2]},
                      .sound_frames = t->mix.sound_frames,
-                     .seed = t->recipe.seed};
-    rlm_arena_rewind(&t->arena, 0);
+                     .seed = t->base.recipe.seed};
+    rlm_arena_rewind(&t->base.arena, 0);
     for (int i = 0; i < SHOWN; i++) {
         const rlm_lm_clip *c = &t->store.clips[shown_place(t, i)];
-        snprintf(path, sizeof path, "%s/step_%07lld_%d.mp4", dir, (long long)t->step, i);
+        snprintf(path, sizeof path, "%s/step_%07lld_%d.mp4", dir, (long long)t->base.step, i);
         s.source = c->source;
-        s.seed = t->recipe.seed + (uint64_t)i;
+        s.seed = t->base.recipe.seed + (uint64_t)i;
         RLM_TRY(rlm_lm_show_clip(&s, c->text[0], c->text_count[0], path, err));
     }
     return 0;
@@ -501,42 +484,24 @@ static int look(void *cookie, int what, rlm_error *err)
     trainer *t = cookie;
     if (what & RLM_LOOK_SCORE)
         RLM_TRY(validate(t, err));
-    return what & RLM_LOOK_SAMPLE && t->recipe.sample_every > 0 ? show(t, err) : 0;
+    return what & RLM_LOOK_SAMPLE && t->base.recipe.sample_every > 0 ? show(t, err) : 0;
 }
 
 static int save(void *cookie, const char *dir, rlm_error *err)
 {
     trainer *t = cookie;
-    return rlm_model_save_part(dir, RLM_PART_LM, &t->config, &t->params, t->optim.ema, err);
-}
-
-static int train_all(trainer *t, rlm_error *err)
-{
-    rlm_rhythm r = {.options = t->o,
-                    .recipe = &t->recipe,
-                    .log = &t->log,
-                    .journal = t->journal,
-                    .checkpoint = &t->checkpoint,
-                    .step = &t->step,
-                    .trainer = t,
-                    .advance = advance,
-                    .repack = repack,
-                    .look = look,
-                    .save = save};
-    return rlm_train_run(&r, err);
+    return rlm_model_save_part(dir, RLM_PART_LM, &t->config, &t->base.params, t->base.optim.ema,
+                               err);
 }
 
 int rlm_train_lm(const rlm_train_options *o, rlm_error *err)
 {
-    trainer *t = rlm_calloc(1, sizeof *t);
-    if (!t)
-        return rlm_fail(err, RLM_E_NOMEM, "lm training: no memory");
-    t->o = o;
-    t->log = (rlm_log){o->log, o->log_cookie};
-    int code = open_all(t, err);
-    if (!code)
-        code = o->dump ? rlm_lm_dump(&t->mix, o->dump, err) : train_all(t, err);
-    close_all(t);
-    rlm_free(t);
-    return code;
+    static const rlm_loop LOOP = {.bytes = sizeof(trainer),
+                                  .open = open_all,
+                                  .advance = advance,
+                                  .repack = repack,
+                                  .look = look,
+                                  .save = save,
+                                  .close = close_all};
+    return rlm_train_run(&LOOP, o, err);
 }

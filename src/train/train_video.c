@@ -31,18 +31,9 @@ typedef struct losses {
 } losses;
 
 typedef struct trainer {
-    const rlm_train_options *o;
-    rlm_log log;
-    rlm_recipe recipe;
-    rlm_kernels k;
-    rlm_par *par;
-    rlm_arena arena;
-    rlm_tape tape;
-    rlm_run run;
+    rlm_trainer base;
     rlm_video_config config;
-    rlm_params params;
     rlm_video *video;
-    rlm_optim optim;
     rlm_adversary adversary;
     float *pairs[3]; /* [clip_batch][side][side][6]: made, real, gradient; NULL without critics */
     rlm_perceptual_loss *ruler; /* NULL: no perceptual loss */
@@ -50,11 +41,8 @@ typedef struct trainer {
     rlm_clips clips;
     rlm_video_val val;
     rlm_loader *loader;
-    rlm_journal *journal;
-    rlm_checkpoint checkpoint;
     rlm_rmsnorm sphere; /* without gain; lives until backward */
     int clip_batch, image_batch;
-    int64_t step;
 } trainer;
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
@@ -64,10 +52,10 @@ static int fill_batch(void *ctx, int64_t index, void *slot)
 {
     trainer *t = ctx;
     float *out = slot;
-    for (int i = 0; i < t->recipe.batch; i++) {
+    for (int i = 0; i < t->base.recipe.batch; i++) {
         bool clip = i < t->clip_batch;
-        RLM_TRY(
-            rlm_clips_sample(&t->clips, t->recipe.seed, index * t->recipe.batch + i, clip, out));
+        RLM_TRY(rlm_clips_sample(&t->clips, t->base.recipe.seed, index * t->base.recipe.batch + i,
+                                 clip, out));
         out += clip ? RLM_CROP_FLOATS : RLM_IMAGE_FLOATS;
     }
     return 0;
@@ -76,34 +64,34 @@ static int fill_batch(void *ctx, int64_t index, void *slot)
 static int open_network(trainer *t, rlm_error *err)
 {
     rlm_video_config_defaults(&t->config);
-    if (t->o->config)
-        RLM_TRY(rlm_config_read(t->o->config, &t->config, NULL, NULL, err));
+    if (t->base.o->config)
+        RLM_TRY(rlm_config_read(t->base.o->config, &t->config, NULL, NULL, err));
     int st = rlm_video_stride_t(&t->config), ss = rlm_video_stride_s(&t->config);
     if ((RLM_CROP_FRAMES - 1) % st || RLM_CROP_SIDE % ss)
         return rlm_fail(err, RLM_E_RANGE,
                         "video training: strides %d in time and %d in space do not divide %d "
                         "frames and %d pixels",
                         st, ss, RLM_CROP_FRAMES - 1, RLM_CROP_SIDE);
-    RLM_TRY(rlm_video_new(&t->video, &t->config, &t->params, err));
-    RLM_TRY(rlm_params_allocate(&t->params, true, err));
-    rlm_params_initialise(&t->params, t->recipe.seed);
-    if (t->o->init)
-        RLM_TRY(rlm_train_init(&t->params, t->o->init, "video.safetensors", err));
-    RLM_TRY(rlm_train_freeze(&t->params, &t->recipe, t->o, err));
-    return rlm_optim_new(&t->optim, &t->params, &t->recipe, err);
+    RLM_TRY(rlm_video_new(&t->video, &t->config, &t->base.params, err));
+    RLM_TRY(rlm_params_allocate(&t->base.params, true, err));
+    rlm_params_initialise(&t->base.params, t->base.recipe.seed);
+    if (t->base.o->init)
+        RLM_TRY(rlm_train_init(&t->base.params, t->base.o->init, "video.safetensors", err));
+    RLM_TRY(rlm_train_freeze(&t->base.params, &t->base.recipe, t->base.o, err));
+    return rlm_optim_new(&t->base.optim, &t->base.params, &t->base.recipe, err);
 }
 
 static rlm_tensor forward(trainer *t, const rlm_tensor *x, rlm_tensor *z)
 {
-    rlm_tape *tape = t->run.tape;
-    if (t->recipe.decoder_only)
-        t->run.tape = NULL;
-    *z = rlm_video_encode_forward(&t->run, t->video, x);
+    rlm_tape *tape = t->base.run.tape;
+    if (t->base.recipe.decoder_only)
+        t->base.run.tape = NULL;
+    *z = rlm_video_encode_forward(&t->base.run, t->video, x);
     t->sphere = (rlm_rmsnorm){.dim = t->config.bits, .eps = 1e-6f};
-    *z = rlm_rmsnorm_forward(&t->run, &t->sphere, z);
-    rlm_tensor q = rlm_lfq_forward(&t->run, z, NULL);
-    t->run.tape = tape;
-    return rlm_video_decode_forward(&t->run, t->video, &q);
+    *z = rlm_rmsnorm_forward(&t->base.run, &t->sphere, z);
+    rlm_tensor q = rlm_lfq_forward(&t->base.run, z, NULL);
+    t->base.run.tape = tape;
+    return rlm_video_decode_forward(&t->base.run, t->video, &q);
 }
 
 static rlm_tensor batch_view(const float *data, int count, int frames)
@@ -117,42 +105,45 @@ static int plan_scratch(trainer *t, rlm_error *err)
 {
     rlm_kernels empty;
     rlm_tensor z;
-    rlm_kernels_empty_training(&empty, &t->k);
-    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
-    t->run =
-        (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape, .lazy = true};
+    rlm_kernels_empty_training(&empty, &t->base.k);
+    RLM_TRY(rlm_arena_reserve(&t->base.arena, ARENA_RESERVE, err));
+    t->base.run = (rlm_run){.k = &empty,
+                            .arena = &t->base.arena,
+                            .par = t->base.par,
+                            .tape = &t->base.tape,
+                            .lazy = true};
     rlm_tensor clips = batch_view(NULL, t->clip_batch, RLM_CROP_FRAMES);
     rlm_tensor y = forward(t, &clips, &z);
     if (t->ruler)
-        rlm_loss_perceptual(&t->run, t->ruler, &y, NULL, t->looked_at, 0);
+        rlm_loss_perceptual(&t->base.run, t->ruler, &y, NULL, t->looked_at, 0);
     if (t->image_batch) {
         rlm_tensor images = batch_view(NULL, t->image_batch, 1);
         y = forward(t, &images, &z);
         if (t->ruler)
-            rlm_loss_perceptual(&t->run, t->ruler, &y, NULL, t->looked_at, 0);
+            rlm_loss_perceptual(&t->base.run, t->ruler, &y, NULL, t->looked_at, 0);
     }
     int64_t pair[5] = {t->clip_batch, 1, RLM_CROP_SIDE, RLM_CROP_SIDE, RLM_CRITIC_PAIR};
-    rlm_adversary_plan(&t->adversary, &t->run, pair);
-    rlm_backward_plan(&t->run, &t->tape);
-    RLM_TRY(rlm_tape_check(&t->tape, err));
+    rlm_adversary_plan(&t->adversary, &t->base.run, pair);
+    rlm_backward_plan(&t->base.run, &t->base.tape);
+    RLM_TRY(rlm_tape_check(&t->base.tape, err));
     RLM_TRY(rlm_tape_check(&t->adversary.tape, err));
-    rlm_tape_clear(&t->tape);
-    rlm_arena_rewind(&t->arena, 0);
-    t->run.k = &t->k;
-    return rlm_arena_commit(&t->arena, t->arena.peak, err);
+    rlm_tape_clear(&t->base.tape);
+    rlm_arena_rewind(&t->base.arena, 0);
+    t->base.run.k = &t->base.k;
+    return rlm_arena_commit(&t->base.arena, t->base.arena.peak, err);
 }
 
 static int repack(void *cookie, rlm_error *err)
 {
     trainer *t = cookie;
-    RLM_TRY(rlm_params_pack(&t->params, &t->k, t->par, true, err));
-    return rlm_params_pack(&t->adversary.params, &t->k, t->par, true, err);
+    RLM_TRY(rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true, err));
+    return rlm_params_pack(&t->adversary.params, &t->base.k, t->base.par, true, err);
 }
 
 static int open_critics(trainer *t, rlm_error *err)
 {
     int64_t values = (int64_t)t->clip_batch * RLM_CROP_SIDE * RLM_CROP_SIDE * RLM_CRITIC_PAIR;
-    RLM_TRY(rlm_adversary_open(&t->adversary, RLM_CRITIC_FILM, &t->recipe, values, err));
+    RLM_TRY(rlm_adversary_open(&t->adversary, RLM_CRITIC_FILM, &t->base.recipe, values, err));
     for (int i = 0; i < 3 && t->adversary.critics; i++) {
         t->pairs[i] = rlm_calloc((size_t)values, sizeof(float));
         if (!t->pairs[i])
@@ -161,46 +152,42 @@ static int open_critics(trainer *t, rlm_error *err)
     return 0;
 }
 
-static int open_all(trainer *t, rlm_error *err)
+static int open_all(void *cookie, rlm_error *err)
 {
-    const rlm_train_options *o = t->o;
-    RLM_TRY(rlm_recipe_load(&t->recipe, o, err));
-    t->image_batch = (t->recipe.batch + 4) / 8;
-    t->clip_batch = t->recipe.batch - t->image_batch;
-    RLM_TRY(rlm_kernels_init_training(&t->k, o->cpu_mask, err));
-    RLM_TRY(rlm_par_open(&t->par, o->threads, err));
+    trainer *t = cookie;
+    const rlm_train_options *o = t->base.o;
+    t->image_batch = (t->base.recipe.batch + 4) / 8;
+    t->clip_batch = t->base.recipe.batch - t->image_batch;
     RLM_TRY(open_network(t, err));
-    t->looked_at = rlm_calloc((size_t)t->recipe.batch, sizeof *t->looked_at);
+    t->looked_at = rlm_calloc((size_t)t->base.recipe.batch, sizeof *t->looked_at);
     if (!t->looked_at)
         return rlm_fail(err, RLM_E_NOMEM, "video training: no memory");
-    if (o->perceptual && t->recipe.perceptual > 0)
-        RLM_TRY(rlm_perceptual_loss_open(&t->ruler, o->perceptual, &t->k, t->par, err));
+    if (o->perceptual && t->base.recipe.perceptual > 0)
+        RLM_TRY(rlm_perceptual_loss_open(&t->ruler, o->perceptual, &t->base.k, t->base.par, err));
     RLM_TRY(open_critics(t, err));
-    RLM_TRY(rlm_clips_open(&t->clips, o, t->recipe.playground, &t->log, err));
+    RLM_TRY(rlm_clips_open(&t->clips, o, t->base.recipe.playground, &t->base.log, err));
     RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));
     RLM_TRY(plan_scratch(t, err));
-    t->checkpoint =
-        (rlm_checkpoint){.optims = {&t->optim, &t->adversary.optim},
+    t->base.checkpoint =
+        (rlm_checkpoint){.optims = {&t->base.optim, &t->adversary.optim},
                          .names = {"model", "critic"},
                          .optim_count = t->adversary.critics ? 2 : 1,
                          .blobs = {{"sizes", t->adversary.sizes, sizeof t->adversary.sizes}},
                          .blob_count = t->adversary.critics ? 1 : 0};
-    RLM_TRY(rlm_train_begin(&t->checkpoint, o, &t->log, &t->journal, err));
-    t->step = t->checkpoint.step;
+    RLM_TRY(rlm_train_begin(&t->base, err));
     size_t slot =
         ((size_t)t->clip_batch * RLM_CROP_FLOATS + (size_t)t->image_batch * RLM_IMAGE_FLOATS) *
         sizeof(float);
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : LOADER_THREADS, LOADER_DEPTH, slot,
-                            t->step * t->recipe.accumulate, fill_batch, t, err));
+                            t->base.step * t->base.recipe.accumulate, fill_batch, t, err));
     return repack(t, err);
 }
 
-static void close_all(trainer *t)
+static void close_all(void *cookie)
 {
+    trainer *t = cookie;
     if (t->loader)
         rlm_loader_close(&t->loader);
-    if (t->journal)
-        rlm_journal_close(&t->journal);
     rlm_video_val_free(&t->val);
     rlm_clips_free(&t->clips);
     rlm_perceptual_loss_close(&t->ruler);
@@ -208,14 +195,7 @@ static void close_all(trainer *t)
     for (int i = 0; i < 3; i++)
         rlm_free(t->pairs[i]);
     rlm_adversary_close(&t->adversary);
-    rlm_optim_free(&t->optim);
     rlm_video_free(&t->video);
-    rlm_params_free(&t->params);
-    rlm_tape_free(&t->tape);
-    if (t->arena.base)
-        rlm_arena_release(&t->arena);
-    if (t->par)
-        rlm_par_close(&t->par);
 }
 
 /* ---- A step ---------------------------------------------------------------------------------- */
@@ -230,9 +210,11 @@ static void copy_pairs(const trainer *t, const int *first, float *x, float *pair
             float *frame = x + ((int64_t)i * RLM_CROP_FRAMES + first[i] + side) * plane * 3;
             float *pair = pairs + i * plane * RLM_CRITIC_PAIR + side * 3;
             if (back)
-                t->k.columns(t->par, plane, 3, pair, RLM_CRITIC_PAIR, 0, frame, 3, 0, false);
+                t->base.k.columns(t->base.par, plane, 3, pair, RLM_CRITIC_PAIR, 0, frame, 3, 0,
+                                  false);
             else
-                t->k.columns(t->par, plane, 3, frame, 3, 0, pair, RLM_CRITIC_PAIR, 0, false);
+                t->base.k.columns(t->base.par, plane, 3, frame, 3, 0, pair, RLM_CRITIC_PAIR, 0,
+                                  false);
         }
 }
 
@@ -246,7 +228,7 @@ static void ask_critics(trainer *t, const rlm_tensor *y, const float *target, lo
     copy_pairs(t, t->looked_at, rlm_f32(y), t->pairs[0], false);
     copy_pairs(t, t->looked_at, (float *)(uintptr_t)target, t->pairs[1], false);
     copy_pairs(t, t->looked_at, y->grad, t->pairs[2], false);
-    rlm_adversary_ask(&t->adversary, &t->run, &fake, t->pairs[1], t->pairs[2], &l->critic);
+    rlm_adversary_ask(&t->adversary, &t->base.run, &fake, t->pairs[1], t->pairs[2], &l->critic);
     copy_pairs(t, t->looked_at, y->grad, t->pairs[2], true);
 }
 
@@ -255,23 +237,23 @@ static double part_loss(trainer *t, const rlm_tensor *x, int64_t index, float sh
                         rlm_tensor *z)
 {
     rlm_tensor y = forward(t, x, z);
-    l->l1 += share * rlm_loss_recon(&t->run, RLM_LOSS_L1, &y, rlm_f32(x), L1_WEIGHT * share);
+    l->l1 += share * rlm_loss_recon(&t->base.run, RLM_LOSS_L1, &y, rlm_f32(x), L1_WEIGHT * share);
     for (int i = 0; i < x->shape[0]; i++)
-        t->looked_at[i] = (int)rlm_rng_below(t->recipe.seed, 640 + (uint64_t)i, (uint64_t)index,
-                                             (uint32_t)x->shape[1]);
+        t->looked_at[i] = (int)rlm_rng_below(t->base.recipe.seed, 640 + (uint64_t)i,
+                                             (uint64_t)index, (uint32_t)x->shape[1]);
     if (t->ruler)
         l->perceptual +=
-            share * rlm_loss_perceptual(&t->run, t->ruler, &y, rlm_f32(x), t->looked_at,
-                                        (float)t->recipe.perceptual * share);
-    double l2 = rlm_loss_recon(&t->run, RLM_LOSS_L2, &y, rlm_f32(x), L2_WEIGHT * share);
-    if (x->shape[1] > 1 && rlm_adversary_joins(&t->adversary, &t->recipe, t->step + 1))
+            share * rlm_loss_perceptual(&t->base.run, t->ruler, &y, rlm_f32(x), t->looked_at,
+                                        (float)t->base.recipe.perceptual * share);
+    double l2 = rlm_loss_recon(&t->base.run, RLM_LOSS_L2, &y, rlm_f32(x), L2_WEIGHT * share);
+    if (x->shape[1] > 1 && rlm_adversary_joins(&t->adversary, &t->base.recipe, t->base.step + 1))
         ask_critics(t, &y, rlm_f32(x), l);
     return l2;
 }
 
 static float entropy_weight(const trainer *t)
 {
-    double left = 1.0 - (double)t->step / ENTROPY_ANNEAL;
+    double left = 1.0 - (double)t->base.step / ENTROPY_ANNEAL;
     return ENTROPY_WEIGHT * (float)(1.0 + 2.0 * (left > 0 ? left : 0)) / (float)t->config.bits;
 }
 
@@ -280,35 +262,35 @@ static int micro_step(trainer *t, int64_t index, losses *l, rlm_error *err)
     const float *data = rlm_loader_next(t->loader);
     if (!data)
         return rlm_fail(err, RLM_E_MEDIA, "video training: hardly any file can be read");
-    float scale = 1.0f / (float)t->recipe.accumulate;
-    float share = scale * (float)t->clip_batch / (float)t->recipe.batch;
+    float scale = 1.0f / (float)t->base.recipe.accumulate;
+    float share = scale * (float)t->clip_batch / (float)t->base.recipe.batch;
     rlm_tensor z;
-    rlm_arena_rewind(&t->arena, 0);
-    rlm_tape_clear(&t->tape);
-    t->run.tape = &t->tape;
+    rlm_arena_rewind(&t->base.arena, 0);
+    rlm_tape_clear(&t->base.tape);
+    t->base.run.tape = &t->base.tape;
     rlm_tensor clips = batch_view(data, t->clip_batch, RLM_CROP_FRAMES);
     l->l2 += scale * part_loss(t, &clips, index, share, l, &z);
-    l->bits = rlm_loss_lfq(&t->run, &z, ENTROPY_TAU, 1.0f, entropy_weight(t) * scale,
+    l->bits = rlm_loss_lfq(&t->base.run, &z, ENTROPY_TAU, 1.0f, entropy_weight(t) * scale,
                            COMMIT_WEIGHT * share);
     if (t->image_batch) { /* one picture's codes are no sample of all codes: commitment only */
         rlm_tensor images =
             batch_view(data + (size_t)t->clip_batch * RLM_CROP_FLOATS, t->image_batch, 1);
         l->l2_image += scale * part_loss(t, &images, index, scale - share, l, &z);
-        rlm_loss_lfq(&t->run, &z, ENTROPY_TAU, 1.0f, 0.0f, COMMIT_WEIGHT * (scale - share));
+        rlm_loss_lfq(&t->base.run, &z, ENTROPY_TAU, 1.0f, 0.0f, COMMIT_WEIGHT * (scale - share));
     }
-    rlm_backward(&t->run, &t->tape);
+    rlm_backward(&t->base.run, &t->base.tape);
     return RLM_OK;
 }
 
 static int train_step(trainer *t, losses *l, rlm_error *err)
 {
     *l = (losses){0};
-    for (int i = 0; i < t->recipe.accumulate; i++)
-        RLM_TRY(micro_step(t, t->step * t->recipe.accumulate + i, l, err));
-    l->norm = rlm_optim_step(&t->optim, &t->run, &t->recipe);
-    t->step++;
-    if (rlm_adversary_joins(&t->adversary, &t->recipe, t->step))
-        rlm_adversary_step(&t->adversary, &t->run);
+    for (int i = 0; i < t->base.recipe.accumulate; i++)
+        RLM_TRY(micro_step(t, t->base.step * t->base.recipe.accumulate + i, l, err));
+    l->norm = rlm_optim_step(&t->base.optim, &t->base.run, &t->base.recipe);
+    t->base.step++;
+    if (rlm_adversary_joins(&t->adversary, &t->base.recipe, t->base.step))
+        rlm_adversary_step(&t->adversary, &t->base.run);
     return repack(t, err);
 }
 
@@ -320,24 +302,27 @@ static int look(void *cookie, int what, rlm_error *err)
     rlm_video_scores s;
     char sheet[4096];
     bool sample = what & RLM_LOOK_SAMPLE;
-    snprintf(sheet, sizeof sheet, "%s/samples", t->o->run_dir);
+    snprintf(sheet, sizeof sheet, "%s/samples", t->base.o->run_dir);
     if (sample)
         RLM_TRY(rlm_mkdirs(sheet, err));
-    snprintf(sheet, sizeof sheet, "%s/samples/step_%07lld.png", t->o->run_dir, (long long)t->step);
-    t->run.tape = NULL;
-    rlm_arena_rewind(&t->arena, 0);
-    RLM_TRY(rlm_video_val_score(&t->val, &t->run, t->video, &s, sample ? sheet : NULL, err));
-    rlm_journal_put(t->journal, t->step, "val_psnr", s.psnr[RLM_VAL_REAL], "val_psnr_photo",
-                    s.psnr[RLM_VAL_PHOTO], "val_psnr_world", s.psnr[RLM_VAL_WORLD],
-                    "val_psnr_control", s.psnr[RLM_VAL_CONTROL], "val_distinct", s.distinct, NULL);
-    rlm_logf(&t->log, 2, "%s", rlm_journal_line(t->journal, t->recipe.steps));
+    snprintf(sheet, sizeof sheet, "%s/samples/step_%07lld.png", t->base.o->run_dir,
+             (long long)t->base.step);
+    t->base.run.tape = NULL;
+    rlm_arena_rewind(&t->base.arena, 0);
+    RLM_TRY(rlm_video_val_score(&t->val, &t->base.run, t->video, &s, sample ? sheet : NULL, err));
+    rlm_journal_put(t->base.journal, t->base.step, "val_psnr", s.psnr[RLM_VAL_REAL],
+                    "val_psnr_photo", s.psnr[RLM_VAL_PHOTO], "val_psnr_world",
+                    s.psnr[RLM_VAL_WORLD], "val_psnr_control", s.psnr[RLM_VAL_CONTROL],
+                    "val_distinct", s.distinct, NULL);
+    rlm_logf(&t->base.log, 2, "%s", rlm_journal_line(t->base.journal, t->base.recipe.steps));
     return 0;
 }
 
 static int save(void *cookie, const char *dir, rlm_error *err)
 {
     trainer *t = cookie;
-    return rlm_model_save_part(dir, RLM_PART_VIDEO, &t->config, &t->params, t->optim.ema, err);
+    return rlm_model_save_part(dir, RLM_PART_VIDEO, &t->config, &t->base.params, t->base.optim.ema,
+                               err);
 }
 
 /* Pixels are in [-1, 1]: peak to peak 2. */
@@ -351,42 +336,24 @@ static int advance(void *cookie, rlm_error *err)
     trainer *t = cookie;
     losses now, *l = &now;
     RLM_TRY(train_step(t, l, err));
-    rlm_journal_put(t->journal, t->step, "loss", L1_WEIGHT * l->l1 + L2_WEIGHT * l->l2, "psnr",
-                    psnr_of(l->l2), "psnr_image", psnr_of(l->l2_image), "l1", l->l1, "perceptual",
-                    l->perceptual, "bit_entropy", l->bits.token_entropy, "use_entropy",
-                    l->bits.batch_entropy, "commit", l->bits.commitment, "adv",
+    rlm_journal_put(t->base.journal, t->base.step, "loss", L1_WEIGHT * l->l1 + L2_WEIGHT * l->l2,
+                    "psnr", psnr_of(l->l2), "psnr_image", psnr_of(l->l2_image), "l1", l->l1,
+                    "perceptual", l->perceptual, "bit_entropy", l->bits.token_entropy,
+                    "use_entropy", l->bits.batch_entropy, "commit", l->bits.commitment, "adv",
                     l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
-                    "grad", l->norm, "lr", t->recipe.lr * rlm_schedule(&t->recipe, t->step), NULL);
+                    "grad", l->norm, "lr",
+                    t->base.recipe.lr * rlm_schedule(&t->base.recipe, t->base.step), NULL);
     return 0;
-}
-
-static int train_all(trainer *t, rlm_error *err)
-{
-    rlm_rhythm r = {.options = t->o,
-                    .recipe = &t->recipe,
-                    .log = &t->log,
-                    .journal = t->journal,
-                    .checkpoint = &t->checkpoint,
-                    .step = &t->step,
-                    .trainer = t,
-                    .advance = advance,
-                    .repack = repack,
-                    .look = look,
-                    .save = save};
-    return rlm_train_run(&r, err);
 }
 
 int rlm_train_video(const rlm_train_options *o, rlm_error *err)
 {
-    trainer *t = rlm_calloc(1, sizeof *t);
-    if (!t)
-        return rlm_fail(err, RLM_E_NOMEM, "video training: no memory");
-    t->o = o;
-    t->log = (rlm_log){o->log, o->log_cookie};
-    int code = open_all(t, err);
-    if (!code)
-        code = train_all(t, err);
-    close_all(t);
-    rlm_free(t);
-    return code;
+    static const rlm_loop LOOP = {.bytes = sizeof(trainer),
+                                  .open = open_all,
+                                  .advance = advance,
+                                  .repack = repack,
+                                  .look = look,
+                                  .save = save,
+                                  .close = close_all};
+    return rlm_train_run(&LOOP, o, err);
 }
