@@ -43,10 +43,21 @@ static int blocks_of(const dense_weight *w)
     return rlm_div_up(dense_tiles(w->n), s.a) * rlm_div_up(dense_tiles(w->k), s.b);
 }
 
-/* 2 x 2 tiles of sums, `row` floats between the two rows of them, over some chunks; meanwhile
- * `lines` cache lines a chunk are asked for into L2 from `ahead` on. */
-static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile, int chunks,
-                            bool add, float *acc, size_t row, const uint16_t *ahead, int lines)
+/* What is asked for into L2 beside products: `lines` cache lines a chunk, from `at` on. */
+typedef struct wanted {
+    const uint16_t *at;
+    int lines;
+} wanted;
+
+RLM_INLINE void ask(wanted *w)
+{
+    for (int l = 0; l < w->lines; l++, w->at += 32)
+        _mm_prefetch((const char *)w->at, _MM_HINT_T1);
+}
+
+/* 2 x 2 tiles of sums, `row` floats between the two rows of them, over some chunks. */
+RLM_INLINE void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile, int chunks, bool add,
+                         float *acc, size_t row, wanted *next_a, wanted *next_b)
 {
     const uint16_t *a1 = a0 + tile, *b1 = b0 + tile;
     if (add) {
@@ -66,8 +77,8 @@ static inline void multiply(const uint16_t *a0, const uint16_t *b0, size_t tile,
     _tile_stream_loadd(5, a1, 64);
     for (int i = 1; i <= chunks; i++) { /* each tile is loaded behind its last use */
         bool more = i < chunks;
-        for (int l = 0; l < lines; l++, ahead += 32)
-            _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+        ask(next_a);
+        ask(next_b);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         if (more)
@@ -109,6 +120,20 @@ static int first_of(const dense_weight *w, int a0, int b)
     return w->gram && b > a0 ? b - a0 : 0;
 }
 
+/* A block's operands in one slab. */
+typedef struct slab {
+    const uint16_t *a, *b;
+    size_t tile;
+} slab;
+
+static slab slab_of(const weight_job *j, const dense_weight *w, int row, int a0, int b0)
+{
+    slab s;
+    s.a = w->a + dense_chunk_at(row, j->rows, dense_tiles(w->n), &s.tile) + (size_t)a0 * s.tile;
+    s.b = w->b + dense_chunk_at(row, j->rows, dense_tiles(w->k), &s.tile) + (size_t)b0 * s.tile;
+    return s;
+}
+
 static void block(const weight_job *j, const dense_weight *w, int index, float *acc)
 {
     block_size size = block_of(w);
@@ -117,19 +142,20 @@ static void block(const weight_job *j, const dense_weight *w, int index, float *
     int a_count = a_tiles - a0 < size.a ? a_tiles - a0 : size.a;
     int b_count = b_tiles - b0 < size.b ? b_tiles - b0 : size.b;
     size_t row = (size_t)size.b * 256;
-    for (int slab = 0; slab < j->rows; slab += WEIGHT_SLAB) {
-        size_t tile;
-        const uint16_t *a = w->a + dense_chunk_at(slab, j->rows, a_tiles, &tile);
-        const uint16_t *b = w->b + dense_chunk_at(slab, j->rows, b_tiles, &tile);
-        a += (size_t)a0 * tile;
-        b += (size_t)b0 * tile;
-        int chunks = (int)(tile / 512), lines = rlm_div_up(64, a_count);
-        for (int q = 0; q < b_count; q += 2) /* the next two tiles of B: 64 lines a chunk */
+    slab now = slab_of(j, w, 0, a0, b0), next;
+    for (int r = 0; r < j->rows; r += WEIGHT_SLAB, now = next) {
+        bool more = r + WEIGHT_SLAB < j->rows, beside = b0 + size.b < b_tiles;
+        next = now; /* else this block's next slab, or the first of the block beside it */
+        if (more || beside)
+            next = slab_of(j, w, more ? r + WEIGHT_SLAB : 0, a0, more ? b0 : b0 + size.b);
+        wanted next_a = {next.a, more || beside ? rlm_div_up(64, b_count) : 0};
+        for (int q = 0; q < b_count; q += 2) { /* the next two tiles of B: 64 lines a chunk */
+            const uint16_t *b = now.b + (size_t)q * now.tile;
+            wanted next_b = {q + 2 < b_count ? b + 2 * now.tile : next.b, rlm_div_up(64, a_count)};
             for (int p = first_of(w, a0, b0 + q); p < a_count; p += 2)
-                multiply(a + (size_t)p * tile, b + (size_t)q * tile, tile, chunks, slab > 0,
-                         acc + (size_t)p * row + (size_t)q * 256, row,
-                         b + (size_t)(q + 2) * tile + (size_t)(p / 2 * chunks * lines) * 32,
-                         q + 2 < b_count ? lines : 0);
+                multiply(now.a + (size_t)p * now.tile, b, now.tile, (int)(now.tile / 512), r > 0,
+                         acc + (size_t)p * row + (size_t)q * 256, row, &next_a, &next_b);
+        }
     }
     for (int i = 0; i < a_count * b_count; i++) {
         int p = w->turned ? i % a_count : i / b_count, q = w->turned ? i / a_count : i % b_count;
