@@ -1,11 +1,14 @@
-/* Prefix-LM attention backward on AMX. Per head, key blocks outside, query blocks inside; scores
- * are recomputed transposed (keys are rows), so that the saved log-sum-exp is a plain vector
- * operand and P^T, dS^T come out as A operands for dV and dK. dQ is summed transposed,
- * [dim][queries], with dS^T as interleaved B operand. Scores are in units of log 2: q carries scale
- * * log2(e), or, where it comes in bf16, products do. */
+/* Prefix-LM attention backward on AMX. Per head, blocks of keys outside, blocks of queries inside,
+ * in them strips of 32 keys: scores are recomputed transposed (keys are rows), so that the saved
+ * log-sum-exp is a plain vector operand and P^T, dS^T come out as A operands for dV and dK, which
+ * follow while a strip's are in the L1 cache. dQ is summed transposed, [dim][queries], over a block
+ * of keys, with dS^T as interleaved B operand. Scores are in units of log 2: q carries scale *
+ * log2(e), or, where it comes in bf16, products do. */
 #include "src/kernels/amx_attention.h"
 
 #define LOG2E 1.44269504f
+
+enum { KEYS = 128, QUERIES = 256 }; /* of a block */
 
 typedef struct bwd_job {
     rlm_attention_shape s;
@@ -36,24 +39,33 @@ RLM_INLINE void put(const bwd_job *j, int64_t at, __m512 a, __m512 b)
 /* Operands of one head and of the current key block, in a worker's scratch. */
 typedef struct bwd_work {
     float score[32 * 32], dp[32 * 32];
-    uint16_t p[ATT_BLOCK * ATT_BLOCK];        /* [key][query]: A operand */
-    uint16_t ds[ATT_BLOCK * ATT_BLOCK];       /* the same */
-    uint16_t ds_mixed[ATT_BLOCK * ATT_BLOCK]; /* [key/32][query/16][16 key pairs][16 queries][2] */
-    uint16_t k[ATT_BLOCK * ATT_MAX_DIM], v[ATT_BLOCK * ATT_MAX_DIM]; /* plain */
-    uint16_t k_pairs[ATT_BLOCK * ATT_MAX_DIM], k_turned[ATT_BLOCK * ATT_MAX_DIM];
-    float dk[ATT_BLOCK * ATT_MAX_DIM], dv[ATT_BLOCK * ATT_MAX_DIM]; /* [key][dim] */
-    int from[ATT_BLOCK / 32]; /* of a block, the first 32 queries that see any of 32 keys */
-    int dim, padded;          /* padded: queries rounded up to 32 */
+    uint16_t p[32 * QUERIES];  /* of a strip, [query/32][32 keys][32 queries]: A operand */
+    uint16_t ds[32 * QUERIES]; /* the same */
+    /* [key/32][query/16][16 key pairs][16 queries][2], 32 queries in the order of mixed_query */
+    uint16_t ds_mixed[KEYS * QUERIES];
+    uint16_t k[KEYS * ATT_MAX_DIM], v[KEYS * ATT_MAX_DIM]; /* plain */
+    uint16_t k_pairs[KEYS * ATT_MAX_DIM], k_turned[KEYS * ATT_MAX_DIM];
+    float dk[KEYS * ATT_MAX_DIM], dv[KEYS * ATT_MAX_DIM]; /* [key][dim] */
+    bool begun[KEYS / 32];                                /* dk and dv of a strip hold sums */
+    int from[KEYS / 32]; /* of a block, the first 32 queries that see any of a strip */
+    int dim, padded;     /* padded: queries rounded up to 32 */
     uint16_t *q_pairs, *q_mixed, *dy_pairs, *dy_mixed;
-    float *dq;          /* [dim][padded] */
+    float *dq;          /* [padded/32][dim][32 queries in the order of mixed_query] */
     float *lse, *delta; /* [padded]; lse in units of log 2 */
     int32_t *visible;   /* [padded]; 0 past the end */
+    int32_t *most;      /* [padded/32]: the most of 32 */
 } bwd_work;
+
+/* Which of 32 queries is i-th in ds_mixed: what interleaving within lanes makes of their order. */
+static int mixed_query(int i)
+{
+    return i % 16 / 4 * 8 + i / 16 * 4 + i % 4;
+}
 
 static size_t work_bytes(int len, int dim)
 {
     size_t padded = (size_t)att_round(len, 32), panel = padded * (size_t)dim;
-    return (size_t)att_round(sizeof(bwd_work), 64) + panel * (4 * 2 + 4) + padded * 12;
+    return (size_t)att_round(sizeof(bwd_work), 64) + panel * (4 * 2 + 4) + padded * 12 + padded / 8;
 }
 
 static bwd_work *work_open(const bwd_job *j, int worker)
@@ -72,6 +84,7 @@ static bwd_work *work_open(const bwd_job *j, int worker)
     w->lse = w->dq + panel;
     w->delta = w->lse + padded;
     w->visible = (int32_t *)(w->delta + padded);
+    w->most = w->visible + padded;
     return w;
 }
 
@@ -93,7 +106,9 @@ static void load_queries(const bwd_job *j, bwd_work *w, int64_t batch, int head)
     att_pairs(&d, w->dy_pairs);
     att_mixed(&d, w->dy_mixed);
     for (int i = 0; i < w->padded; i++) {
-        w->visible[i] = i < s->len ? att_visible(s, batch, i) : 0;
+        int seen = i < s->len ? att_visible(s, batch, i) : 0, *most = w->most + i / 32;
+        w->visible[i] = seen;
+        *most = i % 32 && *most > seen ? *most : seen;
         w->lse[i] = i < s->len ? lse[i] * LOG2E : 0;
         __m512 sum = _mm512_setzero_ps();
         for (int c = 0; i < s->len && c < s->dim; c += 16) {
@@ -103,16 +118,14 @@ static void load_queries(const bwd_job *j, bwd_work *w, int64_t batch, int head)
         }
         w->delta[i] = _mm512_reduce_add_ps(sum);
     }
-    memset(w->dq, 0, sizeof(float) * (size_t)w->padded * (size_t)s->dim);
 }
 
-/* Softmax and its gradient on one 32 x 32 piece: scores, dp -> p, ds (row stride ATT_BLOCK) and
- * ds_mixed (two tiles). */
-static void piece(const bwd_work *w, float unit, int key, int query, uint16_t *p, uint16_t *ds,
-                  uint16_t *mixed)
+/* Softmax and its gradient on one piece of 32 x 32, w->score and dp -> p, ds [32][32] and ds_mixed
+ * (two tiles). */
+RLM_INLINE void softmax(const bwd_work *w, float unit, int key, int query, bool masked, uint16_t *p,
+                        uint16_t *ds, uint16_t *mixed)
 {
     __m512 scale = v_set(unit);
-    __m512i lo = att_pairs_of(0), hi = att_pairs_of(16);
     __m512 lse0 = _mm512_loadu_ps(w->lse + query), lse1 = _mm512_loadu_ps(w->lse + query + 16);
     __m512 del0 = _mm512_loadu_ps(w->delta + query), del1 = _mm512_loadu_ps(w->delta + query + 16);
     __m512i vis0 = _mm512_loadu_si512(w->visible + query);
@@ -121,90 +134,109 @@ static void piece(const bwd_work *w, float unit, int key, int query, uint16_t *p
         __m512i d[2];
         for (int i = 0; i < 2; i++) {
             const float *score = w->score + (r + i) * 32, *dp = w->dp + (r + i) * 32;
-            __m512i at = _mm512_set1_epi32(key + r + i);
-            __m512 p0 = v_exp2_16(_mm512_cmplt_epi32_mask(at, vis0),
-                                  _mm512_fmsub_ps(_mm512_load_ps(score), scale, lse0));
-            __m512 p1 = v_exp2_16(_mm512_cmplt_epi32_mask(at, vis1),
-                                  _mm512_fmsub_ps(_mm512_load_ps(score + 16), scale, lse1));
+            __mmask16 m0 = 0xffff, m1 = 0xffff;
+            if (masked) {
+                __m512i at = _mm512_set1_epi32(key + r + i);
+                m0 = _mm512_cmplt_epi32_mask(at, vis0);
+                m1 = _mm512_cmplt_epi32_mask(at, vis1);
+            }
+            __m512 p0 = v_exp2_16(m0, _mm512_fmsub_ps(_mm512_load_ps(score), scale, lse0));
+            __m512 p1 = v_exp2_16(m1, _mm512_fmsub_ps(_mm512_load_ps(score + 16), scale, lse1));
             __m512 d0 = _mm512_mul_ps(p0, _mm512_sub_ps(_mm512_load_ps(dp), del0));
             __m512 d1 = _mm512_mul_ps(p1, _mm512_sub_ps(_mm512_load_ps(dp + 16), del1));
-            _mm512_store_si512(p + (r + i) * ATT_BLOCK, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));
+            _mm512_store_si512(p + (r + i) * 32, (__m512i)_mm512_cvtne2ps_pbh(p1, p0));
             d[i] = (__m512i)_mm512_cvtne2ps_pbh(d1, d0);
-            _mm512_store_si512(ds + (r + i) * ATT_BLOCK, d[i]);
+            _mm512_store_si512(ds + (r + i) * 32, d[i]);
         }
-        _mm512_store_si512(mixed + r * 16, _mm512_permutex2var_epi16(d[0], lo, d[1]));
-        _mm512_store_si512(mixed + 512 + r * 16, _mm512_permutex2var_epi16(d[0], hi, d[1]));
+        _mm512_store_si512(mixed + r * 16, _mm512_unpacklo_epi16(d[0], d[1]));
+        _mm512_store_si512(mixed + 512 + r * 16, _mm512_unpackhi_epi16(d[0], d[1]));
     }
 }
 
-/* p, ds, ds_mixed of keys k0 .. + kn and queries q0 .. + qn, but where nothing is seen: later
- * queries see no fewer keys. */
-static void pieces(bwd_work *w, float unit, int k0, int kn, int q0, int qn)
+/* p, ds, ds_mixed of keys k of the block from k0 on and queries q of the block from q0 on. */
+static void piece(bwd_work *w, float unit, int k0, int k, int q0, int q)
 {
     size_t lda = (size_t)w->dim * 2, tile_rows = (size_t)w->dim * 32;
-    for (int k = 0; k < kn; k += 32) {
-        w->from[k / 32] = qn;
-        for (int q = 0; q < qn; q += 32) {
-            uint16_t *p = w->p + k * ATT_BLOCK + q, *ds = w->ds + k * ATT_BLOCK + q;
-            uint16_t *mixed = w->ds_mixed + k * ATT_BLOCK + q * 32;
-            size_t b = (size_t)(q0 + q) * (size_t)w->dim;
-            int most = w->visible[q0 + q];
-            for (int i = 1; i < 32; i++)
-                most = w->visible[q0 + q + i] > most ? w->visible[q0 + q + i] : most;
-            if (k0 + k >= most)
-                continue;
-            w->from[k / 32] = q < w->from[k / 32] ? q : w->from[k / 32];
-            att_tiles_zero();
-            att_product(w->k + k * w->dim, lda, 64, w->q_pairs + b, tile_rows, 1024, w->dim / 32);
-            att_tiles_store(w->score, 32);
-            att_tiles_zero();
-            att_product(w->v + k * w->dim, lda, 64, w->dy_pairs + b, tile_rows, 1024, w->dim / 32);
-            att_tiles_store(w->dp, 32);
-            att_fence();
-            piece(w, unit, k0 + k, q0 + q, p, ds, mixed);
-        }
-    }
+    size_t b = (size_t)(q0 + q) * (size_t)w->dim;
+    uint16_t *p = w->p + q * 32, *ds = w->ds + q * 32, *mixed = w->ds_mixed + k * QUERIES + q * 32;
+    const int32_t *visible = w->visible + q0 + q;
+    att_tiles_zero();
+    att_product(w->k + k * w->dim, lda, 64, w->q_pairs + b, tile_rows, 1024, w->dim / 32);
+    att_tiles_store(w->score, 32);
+    att_tiles_zero();
+    att_product(w->v + k * w->dim, lda, 64, w->dy_pairs + b, tile_rows, 1024, w->dim / 32);
+    att_tiles_store(w->dp, 32);
+    att_fence();
+    if (k0 + k + 31 < visible[0] && visible[31]) /* every query sees every key */
+        softmax(w, unit, k0 + k, q0 + q, false, p, ds, mixed);
+    else
+        softmax(w, unit, k0 + k, q0 + q, true, p, ds, mixed);
     att_fence();
 }
 
-/* out [kn][dim] += a^T-form [key][query] times mixed rows of queries from q0. */
-static void sum_keys(const bwd_work *w, const uint16_t *a, const uint16_t *mixed, int kn, int q0,
+/* out [strip at k][dim] (+)= a^T-form [key][query] times mixed rows of queries from q0. */
+static void sum_keys(const bwd_work *w, const uint16_t *a, const uint16_t *mixed, int k, int q0,
                      int qn, float *out)
 {
-    for (int k = 0; k < kn; k += 32) {
-        int from = w->from[k / 32];
-        const uint16_t *b = mixed + (size_t)(q0 + from) * (size_t)w->dim;
-        for (int d = 0; d < w->dim && from < qn; d += 32) {
+    int from = w->from[k / 32];
+    const uint16_t *b = mixed + (size_t)(q0 + from) * (size_t)w->dim;
+    for (int d = 0; d < w->dim; d += 32) {
+        if (w->begun[k / 32])
             att_tiles_load(out + k * w->dim + d, w->dim);
-            att_product(a + k * ATT_BLOCK + from, ATT_BLOCK * 2, 64, b + (size_t)d * 32, 1024,
-                        (size_t)w->dim * 64, (qn - from) / 32);
-            att_tiles_store(out + k * w->dim + d, w->dim);
-        }
+        else
+            att_tiles_zero();
+        att_product(a + from * 32, 64, 2048, b + (size_t)d * 32, 1024, (size_t)w->dim * 64,
+                    (qn - from) / 32);
+        att_tiles_store(out + k * w->dim + d, w->dim);
     }
 }
 
-/* dq [dim][queries] += k^T ds^T. */
-static void sum_queries(bwd_work *w, int kn, int q0, int qn)
+/* dq [dim][queries] (+)= k^T ds^T. */
+static void sum_queries(bwd_work *w, bool add, int kn, int q0, int qn)
 {
     for (int q = 0; q < qn; q += 32) {
         int chunks = 0; /* of keys that these queries see */
         while (chunks < kn / 32 && w->from[chunks] <= q)
             chunks++;
         for (int d = 0; d < w->dim && chunks; d += 32) {
-            float *out = w->dq + (int64_t)d * w->padded + q0 + q;
-            att_tiles_load(out, w->padded);
+            float *out = w->dq + (size_t)(q0 + q) * (size_t)w->dim + d * 32;
+            if (add)
+                att_tiles_load(out, 32);
+            else
+                att_tiles_zero();
             att_product(w->k_turned + d * 32, 64, (size_t)w->dim * 64, w->ds_mixed + q * 32, 1024,
-                        ATT_BLOCK * 64, chunks);
-            att_tiles_store(out, w->padded);
+                        QUERIES * 64, chunks);
+            att_tiles_store(out, 32);
         }
     }
+}
+
+/* What keys k0 .. + kn and queries q0 .. + qn give each other, but where nothing is seen: later
+ * queries see no fewer keys. */
+static void block(bwd_work *w, float unit, int k0, int kn, int q0, int qn)
+{
+    for (int k = 0; k < kn; k += 32) {
+        int from = 0;
+        while (from < qn && w->most[(q0 + from) / 32] <= k0 + k)
+            from += 32;
+        w->from[k / 32] = from;
+        if (from == qn)
+            continue;
+        for (int q = from; q < qn; q += 32)
+            piece(w, unit, k0, k, q0, q);
+        sum_keys(w, w->p, w->dy_mixed, k, q0, qn, w->dv);
+        sum_keys(w, w->ds, w->q_mixed, k, q0, qn, w->dk);
+        w->begun[k / 32] = true;
+    }
+    sum_queries(w, k0 > 0, kn, q0, qn);
+    att_fence();
 }
 
 static void key_block(const bwd_job *j, bwd_work *w, int64_t batch, int head, int k0, int keys)
 {
     const rlm_attention_shape *s = &j->s;
     int64_t width = (int64_t)s->heads * s->dim, base = (batch * s->len + k0) * 3 * width;
-    int kn = keys - k0 < ATT_BLOCK ? (int)att_round(keys - k0, 32) : ATT_BLOCK;
+    int kn = keys - k0 < KEYS ? (int)att_round(keys - k0, 32) : KEYS;
     att_rows rows = att_behind(&j->qkv, base + width + head * s->dim);
     rows.rows = keys - k0;
     rows.n = kn;
@@ -213,17 +245,10 @@ static void key_block(const bwd_job *j, bwd_work *w, int64_t batch, int head, in
     att_turned(w->k_pairs, kn, s->dim, w->k_turned);
     rows = att_behind(&rows, width);
     att_plain(&rows, w->v);
-    memset(w->dk, 0, sizeof(float) * (size_t)kn * (size_t)s->dim);
-    memset(w->dv, 0, sizeof(float) * (size_t)kn * (size_t)s->dim);
+    memset(w->begun, 0, sizeof w->begun);
     att_fence();
-    for (int q0 = w->visible[0] > k0 ? 0 : k0; q0 < w->padded; q0 += ATT_BLOCK) {
-        int qn = w->padded - q0 < ATT_BLOCK ? w->padded - q0 : ATT_BLOCK;
-        pieces(w, j->unit, k0, kn, q0, qn);
-        sum_keys(w, w->p, w->dy_mixed, kn, q0, qn, w->dv);
-        sum_keys(w, w->ds, w->q_mixed, kn, q0, qn, w->dk);
-        sum_queries(w, kn, q0, qn);
-    }
-    att_fence();
+    for (int q0 = w->visible[0] > k0 ? 0 : k0; q0 < w->padded; q0 += QUERIES)
+        block(w, j->unit, k0, kn, q0, w->padded - q0 < QUERIES ? w->padded - q0 : QUERIES);
     __m512 scale = v_set(j->unit / LOG2E);
     for (int r = 0; r < kn && r < keys - k0; r++) {
         int64_t at = base + (int64_t)r * 3 * width + width + head * s->dim;
@@ -241,18 +266,22 @@ static void store_queries(const bwd_job *j, const bwd_work *w, int64_t batch, in
 {
     const rlm_attention_shape *s = &j->s;
     int64_t width = (int64_t)s->heads * s->dim;
-    for (int i = 0; i < s->len; i += 16) {
+    for (int i = 0; i < w->padded; i += 16) {
+        const float *dq = w->dq + (size_t)(i / 32 * 32) * (size_t)s->dim + i % 32;
         for (int d = 0; d < s->dim; d += 32) {
             __m512i t[2][16];
             for (int h = 0; h < 2; h++) {
                 for (int r = 0; r < 16; r++)
-                    t[h][r] = _mm512_loadu_si512(w->dq + (int64_t)(d + h * 16 + r) * w->padded + i);
+                    t[h][r] = _mm512_load_si512(dq + (d + h * 16 + r) * 32);
                 v_transpose16(t[h]);
             }
-            for (int r = 0; r < 16 && i + r < s->len; r++)
-                put(j, (batch * s->len + i + r) * 3 * width + head * s->dim + d,
-                    _mm512_mul_ps(_mm512_castsi512_ps(t[0][r]), v_set(s->scale)),
-                    _mm512_mul_ps(_mm512_castsi512_ps(t[1][r]), v_set(s->scale)));
+            for (int r = 0; r < 16; r++) {
+                int query = i / 32 * 32 + mixed_query(i % 32 + r);
+                if (query < s->len)
+                    put(j, (batch * s->len + query) * 3 * width + head * s->dim + d,
+                        _mm512_mul_ps(_mm512_castsi512_ps(t[0][r]), v_set(s->scale)),
+                        _mm512_mul_ps(_mm512_castsi512_ps(t[1][r]), v_set(s->scale)));
+            }
         }
     }
 }
@@ -267,7 +296,9 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t batch = item / j->s.heads;
         int head = (int)(item % j->s.heads), keys = att_visible(&j->s, batch, j->s.len - 1);
         load_queries(j, w, batch, head);
-        for (int k0 = 0; k0 < keys; k0 += ATT_BLOCK)
+        if (!keys)
+            memset(w->dq, 0, sizeof(float) * (size_t)w->padded * (size_t)w->dim);
+        for (int k0 = 0; k0 < keys; k0 += KEYS)
             key_block(j, w, batch, head, k0, keys);
         store_queries(j, w, batch, head);
         for (int i = keys; i < j->s.len && !j->add; i++) { /* keys that nobody sees */
