@@ -1,13 +1,13 @@
-/* Prefix-LM attention forward on AMX: blocks of 32 queries x 128 keys, bf16 products, softmax in
- * f32, no score matrix. Scores are kept in units of log 2. When norms bound every score of a block
- * of queries (normalised queries and keys), exp needs no running maximum and nothing is ever
- * rescaled. */
+/* Prefix-LM attention forward on AMX: 32 queries at a time against pieces of 64 keys, bf16
+ * products, softmax in f32, no score matrix. Scores are kept in units of log 2. When norms bound
+ * every score of a block of queries (normalised queries and keys), exp needs no running maximum,
+ * nothing is ever rescaled, and values are weighed several pieces at a time. */
 #include "src/kernels/amx_attention.h"
 
 #define LOG2E       1.44269504f
 #define SCORE_BOUND 64.0f /* |score| up to here: 2^score and its sums stay far inside f32 */
 
-enum { QUERIES = 32 };
+enum { QUERIES = 32, PIECE = 64, SPAN = 256 /* keys weighed at a time */ };
 
 typedef struct fwd_job {
     rlm_attention_shape s;
@@ -21,9 +21,9 @@ typedef struct fwd_job {
 
 /* One head's operands and one query block's state, in a worker's scratch. */
 typedef struct fwd_work {
-    float score[QUERIES * ATT_BLOCK];
+    float score[QUERIES * PIECE];
     float out[QUERIES * ATT_MAX_DIM];
-    uint16_t p[QUERIES * ATT_BLOCK];
+    uint16_t p[QUERIES * SPAN];        /* [key/32][32 queries][32 keys]: A operand */
     uint16_t q[QUERIES * ATT_MAX_DIM]; /* plain */
     const uint16_t *k, *v;             /* pairs, mixed */
     int dim;
@@ -32,7 +32,7 @@ typedef struct fwd_work {
     int visible[QUERIES];
 } fwd_work;
 
-/* score[32][kn] = q k^T for keys k0 .. k0 + kn. */
+/* score[32][kn] = q k^T for keys k0 .. k0 + kn, of one piece. */
 static void scores(fwd_work *w, int k0, int kn)
 {
     size_t tile_rows = (size_t)w->dim * 32; /* bytes of 16 keys in pairs form */
@@ -40,19 +40,21 @@ static void scores(fwd_work *w, int k0, int kn)
         att_tiles_zero();
         att_product(w->q, (size_t)w->dim * 2, 64, w->k + (size_t)(k0 + k) * (size_t)w->dim,
                     tile_rows, 1024, w->dim / 32);
-        att_tiles_store(w->score + k, ATT_BLOCK);
+        att_tiles_store(w->score + k, PIECE);
     }
     att_fence();
 }
 
-/* out += p v. */
+/* out += p v, of one span; the first keys' overwrites. */
 static void weigh(fwd_work *w, int k0, int kn)
 {
-    att_fence();
     for (int d = 0; d < w->dim; d += 32) {
-        att_tiles_load(w->out + d, w->dim);
-        att_product(w->p, ATT_BLOCK * 2, 64, w->v + (size_t)k0 * (size_t)w->dim + (size_t)d * 32,
-                    1024, (size_t)w->dim * 64, kn / 32);
+        if (k0)
+            att_tiles_load(w->out + d, w->dim);
+        else
+            att_tiles_zero();
+        att_product(w->p, 64, 2048, w->v + (size_t)k0 * (size_t)w->dim + (size_t)d * 32, 1024,
+                    (size_t)w->dim * 64, kn / 32);
         att_tiles_store(w->out + d, w->dim);
     }
     att_fence();
@@ -64,7 +66,7 @@ RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen,
                               __m512 unit, __m512 max)
 {
     __m512 s0 = _mm512_setzero_ps(), s1 = s0;
-    for (int k = 0; k < kn; k += 32) {
+    for (int k = 0; k < kn; k += 32, p += QUERIES * 32) {
         int left = seen - k;
         __mmask16 m0 = 0xffff, m1 = 0xffff;
         if (masked) {
@@ -75,28 +77,28 @@ RLM_INLINE __m512 weights_row(const float *score, uint16_t *p, int kn, int seen,
         __m512 b = v_exp2_16(m1, _mm512_fmsub_ps(_mm512_load_ps(score + k + 16), unit, max));
         s0 = _mm512_add_ps(s0, a);
         s1 = _mm512_add_ps(s1, b);
-        _mm512_store_si512(p + k, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+        _mm512_store_si512(p, (__m512i)_mm512_cvtne2ps_pbh(b, a));
     }
     return _mm512_add_ps(s0, s1);
 }
 
-static void weights_bounded(fwd_work *w, int k0, int kn, bool masked, __m512 unit)
+static void weights_bounded(fwd_work *w, uint16_t *p, int k0, int kn, bool masked, __m512 unit)
 {
     __m512 zero = _mm512_setzero_ps();
-    for (int r = 0; r < QUERIES; r++) {
-        const float *score = w->score + r * ATT_BLOCK;
-        uint16_t *p = w->p + r * ATT_BLOCK;
+    for (int r = 0; r < QUERIES; r++, p += 32) {
+        const float *score = w->score + r * PIECE;
         __m512 s = masked ? weights_row(score, p, kn, w->visible[r] - k0, true, unit, zero)
                           : weights_row(score, p, kn, kn, false, unit, zero);
         w->sum[r] = _mm512_add_ps(w->sum[r], s);
     }
 }
 
-/* The general case: raise the running maximum first and shrink what was summed under the old. */
+/* The general case, weighed piece by piece: raise the running maximum first and shrink what was
+ * summed under the old. */
 static void weights_running(fwd_work *w, int k0, int kn, float unit)
 {
     for (int r = 0; r < QUERIES; r++) {
-        float *score = w->score + r * ATT_BLOCK;
+        float *score = w->score + r * PIECE;
         int seen = w->visible[r] - k0 < kn ? w->visible[r] - k0 : kn;
         __m512 top = v_set(w->max[r]);
         for (int k = 0; k < seen; k += 16) {
@@ -107,16 +109,31 @@ static void weights_running(fwd_work *w, int k0, int kn, float unit)
         float max = _mm512_reduce_max_ps(top);
         if (max > w->max[r]) {
             float shrink = w->max[r] > -INFINITY ? exp2f(w->max[r] - max) : 0.0f;
-            for (int d = 0; d < w->dim; d += 16) {
+            for (int d = 0; d < w->dim && k0; d += 16) {
                 float *o = w->out + r * w->dim + d;
                 _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), v_set(shrink)));
             }
             w->sum[r] = _mm512_mul_ps(w->sum[r], v_set(shrink));
             w->max[r] = max;
         }
-        w->sum[r] = _mm512_add_ps(w->sum[r], weights_row(score, w->p + r * ATT_BLOCK, kn, seen,
-                                                         true, v_set(unit), v_set(max)));
+        w->sum[r] = _mm512_add_ps(
+            w->sum[r], weights_row(score, w->p + r * 32, kn, seen, true, v_set(unit), v_set(max)));
     }
+}
+
+/* Keys k0 .. k0 + kn of a span, all of them seen by every query up to `first`. */
+static void span(fwd_work *w, float unit, bool bounded, int k0, int kn, int first)
+{
+    for (int k = k0; k < k0 + kn; k += PIECE) {
+        int n = k0 + kn - k < PIECE ? k0 + kn - k : PIECE;
+        scores(w, k, n);
+        if (bounded)
+            weights_bounded(w, w->p + (k - k0) * QUERIES, k, n, k + n > first, v_set(unit));
+        else
+            weights_running(w, k, n, unit);
+    }
+    att_fence();
+    weigh(w, k0, kn);
 }
 
 static void finish(const fwd_job *j, const fwd_work *w, int64_t batch, int head, int q0)
@@ -163,7 +180,6 @@ static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, 
     att_plain(&rows, w->q);
     float top = sqrtf(largest_row(w->q, w->dim)) * sqrtf(key_norm) * j->unit;
     bool bounded = top <= SCORE_BOUND;
-    memset(w->out, 0, sizeof(float) * QUERIES * (size_t)w->dim);
     int first = 0, last = 0;
     for (int r = 0; r < QUERIES; r++) {
         int i = q0 + r < j->s.len ? q0 + r : j->s.len - 1;
@@ -173,15 +189,12 @@ static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, 
         first = r ? first : last;
     }
     att_fence();
-    for (int k0 = 0; k0 < last; k0 += ATT_BLOCK) {
-        int kn = last - k0 < ATT_BLOCK ? (int)att_round(last - k0, 32) : ATT_BLOCK;
-        scores(w, k0, kn);
-        if (bounded)
-            weights_bounded(w, k0, kn, k0 + kn > first, v_set(j->unit));
-        else
-            weights_running(w, k0, kn, j->unit);
-        weigh(w, k0, kn);
-    }
+    if (!last)
+        memset(w->out, 0, sizeof(float) * QUERIES * (size_t)w->dim);
+    int step = bounded ? SPAN : PIECE;
+    for (int k0 = 0; k0 < last; k0 += step)
+        span(w, j->unit, bounded, k0, last - k0 < step ? (int)att_round(last - k0, 32) : step,
+             first);
     finish(j, w, batch, head, q0);
 }
 
@@ -206,7 +219,7 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const fwd_job *j = ctx;
     const rlm_attention_shape *s = &j->s;
-    size_t panel = (size_t)att_round(s->len, ATT_BLOCK) * (size_t)s->dim;
+    size_t panel = (size_t)att_round(s->len, 32) * (size_t)s->dim;
     uint8_t *scratch =
         rlm_par_scratch(j->par, worker, 0, att_round(sizeof(fwd_work), 64) + panel * 4);
     fwd_work *w = (fwd_work *)scratch;

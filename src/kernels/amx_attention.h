@@ -12,7 +12,7 @@
 
 #include "src/kernels/amx.h"
 
-enum { ATT_BLOCK = 128, ATT_MAX_DIM = 128 };
+enum { ATT_MAX_DIM = 128 };
 
 static inline bool att_dim_ok(int dim)
 {
