@@ -13,20 +13,26 @@ enum {
     M_MOST = 320
 };
 
-/* Rows a task: what L2 holds, cut so that every thread gets as many tasks. */
-static int rows_of_task(const rlm_par *par, int rows, int width)
+/* Tasks of rows that L2 holds, as many for every thread; no two differ by more than 32 rows. */
+static int tasks_of(const rlm_par *par, int rows, int width)
 {
     int threads = rlm_par_threads(par), most = CACHED / (width * 2) / 32 * 32;
     most = most < 64 ? 64 : most > M_MOST ? M_MOST : most;
     int tasks = rlm_div_up(rlm_div_up(rows, most), threads) * threads;
-    return rlm_div_up(rlm_div_up(rows, tasks), 32) * 32;
+    return tasks < rlm_div_up(rows, 32) ? tasks : rlm_div_up(rows, 32);
+}
+
+static int first_row(int rows, int tasks, int64_t task)
+{
+    int row = (int)(rlm_div_up(rows, 32) * task / tasks) * 32;
+    return row < rows ? row : rows;
 }
 
 /* ---- Attention's half: queries, keys and values --------------------------------------------- */
 
 typedef struct qkv_job {
     rlm_qkv_shape s;
-    int width, m_block;
+    int width, tasks, m_block; /* m_block: the most rows of a task */
     const float *x, *gain, *q_gain, *k_gain, *angle;
     const uint8_t *pack;
     float *y;                /* or NULL: half */
@@ -92,8 +98,8 @@ static void qkv_fn(void *ctx, int64_t begin, int64_t end, int worker)
     uint8_t *a = rlm_par_scratch(j->par, worker, 3, j->room);
     rlm_amx_begin();
     for (int64_t task = begin; task < end; task++) {
-        int row = (int)task * j->m_block, left = j->s.rows - row;
-        qkv_task(j, row, left < j->m_block ? left : j->m_block, a, sums);
+        int row = first_row(j->s.rows, j->tasks, task);
+        qkv_task(j, row, first_row(j->s.rows, j->tasks, task + 1) - row, a, sums);
     }
     rlm_amx_end();
     v_far_end(j->far);
@@ -106,7 +112,7 @@ void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const flo
     int width = s->heads * s->dim;
     qkv_job j = {.s = *s,
                  .width = width,
-                 .m_block = rows_of_task(par, s->rows, width),
+                 .tasks = tasks_of(par, s->rows, width),
                  .x = x,
                  .gain = gain,
                  .q_gain = q_gain,
@@ -119,11 +125,12 @@ void rlm_amx_qkv(rlm_par *par, const rlm_qkv_shape *s, const float *x, const flo
                  .par = par};
     void *room = w->quant ? rlm_par_scratch(par, 0, 1, dense_bytes(3 * width, width)) : NULL;
     assert(s->dim % 32 == 0 && s->dim <= ROPE_MAX_DIM);
+    j.m_block = rlm_div_up(rlm_div_up(s->rows, 32), j.tasks) * 32;
     j.pack = rlm_amx_dense_weight(par, 3 * width, width, w, room);
     j.table_from = (size_t)j.m_block * (size_t)width * 2;
     j.room = j.table_from + (size_t)j.m_block * (size_t)s->dim * sizeof(float);
     rlm_amx_room(par, 3, j.room);
-    rlm_par_for(par, rlm_div_up(s->rows, j.m_block), 1, qkv_fn, &j);
+    rlm_par_for(par, j.tasks, 1, qkv_fn, &j);
 }
 
 static void qkv_forward(rlm_par *par, const rlm_qkv_shape *s, const float *x, const float *gain,
@@ -137,7 +144,8 @@ static void qkv_forward(rlm_par *par, const rlm_qkv_shape *s, const float *x, co
 
 typedef struct mlp_job {
     rlm_mlp_shape s;
-    int m_block, depth; /* depth: chunks of hidden values at a time */
+    int tasks, m_block, depth; /* m_block: the most rows of a task; depth: chunks of hidden values
+                                * at a time */
     const float *x, *gain;
     const uint8_t *up, *down;
     float *y;
@@ -234,8 +242,8 @@ static void mlp_fn(void *ctx, int64_t begin, int64_t end, int worker)
     int all = j->s.ffn / 32;
     rlm_amx_begin();
     for (int64_t task = begin; task < end; task++) {
-        int row = (int)task * j->m_block, left = j->s.rows - row;
-        int rows = left < j->m_block ? left : j->m_block;
+        int row = first_row(j->s.rows, j->tasks, task);
+        int rows = first_row(j->s.rows, j->tasks, task + 1) - row;
         dense_normed(j->x + (int64_t)row * j->s.dim, rows, j->s.dim, j->gain, j->s.eps, room);
         for (int from = 0; from < all; from += j->depth) {
             int depth = all - from < j->depth ? all - from : j->depth;
@@ -251,13 +259,14 @@ void rlm_amx_mlp(rlm_par *par, const rlm_mlp_shape *s, const float *x, const flo
                  const rlm_weight *up, const rlm_weight *down, float *y, uint16_t *keep)
 {
     mlp_job j = {.s = *s,
-                 .m_block = rows_of_task(par, s->rows, s->dim),
+                 .tasks = tasks_of(par, s->rows, s->dim),
                  .x = x,
                  .gain = gain,
                  .y = y,
                  .keep = keep,
                  .far = y != x && v_is_far(y, (int64_t)s->rows * s->dim, s->dim),
                  .par = par};
+    j.m_block = rlm_div_up(rlm_div_up(s->rows, 32), j.tasks) * 32;
     size_t first = dense_bytes(2 * s->ffn, s->dim), second = dense_bytes(s->dim, s->ffn);
     uint8_t *room = up->quant || down->quant ? rlm_par_scratch(par, 0, 1, first + second) : NULL;
     j.up = rlm_amx_dense_weight(par, 2 * s->ffn, s->dim, up, room);
@@ -270,7 +279,7 @@ void rlm_amx_mlp(rlm_par *par, const rlm_mlp_shape *s, const float *x, const flo
     if (j.depth < all)
         j.room += (size_t)j.m_block * (size_t)s->dim * sizeof(float);
     rlm_amx_room(par, 3, j.room);
-    rlm_par_for(par, rlm_div_up(s->rows, j.m_block), 1, mlp_fn, &j);
+    rlm_par_for(par, j.tasks, 1, mlp_fn, &j);
 }
 
 static void mlp_forward(rlm_par *par, const rlm_mlp_shape *s, const float *x, const float *gain,
