@@ -71,9 +71,9 @@ static int make_sample(trainer *t, uint64_t seed, int64_t index, const samples *
     rlm_clip clip = {0};
     int way = (int)(index % 6);
     int code = rlm_judge_render(t->world, seed, &clip, &s->truth[at], NULL);
-    if (!code && (way == 1 || way == 2) && t->session)
+    if (!code && way > 1 && way < 5 && t->session)
         code = rlm_clip_round_trip(t->session, &clip, NULL);
-    else if (!code && way > 3)
+    else if (!code && way == 5)
         rlm_judge_spoil(t->base.recipe.seed, (uint64_t)index, &clip);
     if (!code) {
         rlm_judge_pixels(&clip.video, s->pixels + (size_t)at * JUDGE_FLOATS);
