@@ -212,12 +212,19 @@ rlm_tensor rlm_lm_embed(rlm_run *run, const rlm_lm *lm, const rlm_lm_ids *t, int
     return rlm_embedding_forward(run, &lm->pieces, t->pieces, count, &x);
 }
 
-static rlm_tensor block_forward(rlm_run *run, const rlm_lm_block *b, const rlm_attention_in *in,
+static rlm_tensor block_forward(rlm_run *run, const void *block, const void *context,
                                 const rlm_tensor *x)
 {
+    const rlm_lm_block *b = block;
+    const rlm_lm_plan *plan = context;
+    rlm_attention_in in = {.batch = plan->batch,
+                           .len = plan->len,
+                           .prefix = plan->prefix,
+                           .length = plan->length,
+                           .angle = plan->angle};
     size_t scope = rlm_scope_open(run);
-    rlm_tensor qkv = rlm_qkv_forward(run, &b->attn_norm, &b->qkv, &b->attn, x, in->angle);
-    rlm_tensor a = rlm_attention_forward(run, &b->attn, in, &qkv);
+    rlm_tensor qkv = rlm_qkv_forward(run, &b->attn_norm, &b->qkv, &b->attn, x, in.angle);
+    rlm_tensor a = rlm_attention_forward(run, &b->attn, &in, &qkv);
     rlm_tensor y = rlm_linear_residual_forward(run, &b->out, &a, x);
     y = rlm_mlp_forward(run, &b->mlp_norm, &b->up, &b->down, &y);
     rlm_scope_close(run, scope);
@@ -226,14 +233,9 @@ static rlm_tensor block_forward(rlm_run *run, const rlm_lm_block *b, const rlm_a
 
 rlm_tensor rlm_lm_forward(rlm_run *run, const rlm_lm *lm, const rlm_lm_plan *plan)
 {
-    rlm_attention_in in = {.batch = plan->batch,
-                           .len = plan->len,
-                           .prefix = plan->prefix,
-                           .length = plan->length,
-                           .angle = plan->angle};
     rlm_tensor x = rlm_lm_embed(run, lm, &plan->ids, (int64_t)plan->batch * plan->len);
     for (int i = 0; i < lm->config.layers; i++)
-        x = block_forward(run, &lm->blocks[i], &in, &x);
+        x = rlm_again_forward(run, block_forward, &lm->blocks[i], plan, &x);
     return rlm_rmsnorm_forward(run, &lm->norm, &x);
 }
 

@@ -58,3 +58,29 @@ void rlm_tape_free(rlm_tape *tape)
     rlm_free(tape->items);
     *tape = (rlm_tape){0};
 }
+
+rlm_tensor rlm_again_forward(rlm_run *run, rlm_stretch_fn stretch, const void *layer,
+                             const void *context, const rlm_tensor *x)
+{
+    rlm_tape *tape = run->tape, *inner = run->again;
+    if (!tape || !inner)
+        return stretch(run, layer, context, x);
+    rlm_tensor out = rlm_tensor_like(run, x);
+    size_t mark = rlm_arena_mark(run->arena);
+    run->tape = inner; /* so that the kernels, and the bits, are those of a recorded forward */
+    run->again = NULL;
+    rlm_tensor y = stretch(run, layer, context, x);
+    run->k->copy(run->par, rlm_tensor_count(&y), rlm_f32(&y), rlm_f32(&out));
+    rlm_tape_clear(inner);
+    run->tape = tape;
+    run->again = inner;
+    rlm_arena_rewind(run->arena, mark);
+    rlm_record r = {.op = RLM_OP_AGAIN,
+                    .layer = layer,
+                    .in = {*x},
+                    .out = out,
+                    .saved = {(void *)(uintptr_t)context},
+                    .u.again = stretch};
+    rlm_tape_push(tape, &r);
+    return out;
+}

@@ -28,9 +28,14 @@ typedef enum rlm_op {
     RLM_OP_GATHER,    /* in: x; saved[0] row indices */
     RLM_OP_QKV,       /* in: x; layer rlm_linear; saved: the kernel's own, angle; u.qkv */
     RLM_OP_MLP,       /* in: x; saved[0] the kernel's own; u.mlp; shares x's gradient */
-    RLM_OP_PAIR, /* in: x [, residual]; layer first rlm_conv; saved[0] the kernel's own; u.pair */
+    RLM_OP_PAIR,  /* in: x [, residual]; layer first rlm_conv; saved[0] the kernel's own; u.pair */
+    RLM_OP_AGAIN, /* in: x; layer; saved[0] context; u.again */
     RLM_OPS
 } rlm_op;
+
+/* A stretch of a network: x -> y of the same shape. layer, context: as given, read only. */
+typedef rlm_tensor (*rlm_stretch_fn)(rlm_run *run, const void *layer, const void *context,
+                                     const rlm_tensor *x);
 
 typedef struct rlm_record {
     rlm_op op;
@@ -67,6 +72,7 @@ typedef struct rlm_record {
             const struct rlm_rmsnorm *norm;
             const struct rlm_linear *up, *down;
         } mlp;
+        rlm_stretch_fn again;
     } u;
 } rlm_record;
 
@@ -83,6 +89,12 @@ typedef struct rlm_tape {
     rlm_tape_flags *flags, *filling; /* all blocks; the one that serves */
     bool failed; /* sticky: out of memory; checked by rlm_tape_ok before backward */
 } rlm_tape;
+
+/* stretch(x), of which backward needs x alone: with run->again its forward leaves nothing else in
+ * the arena and is computed once more when its gradients are asked for (Chen et al., arXiv
+ * 1604.06174). layer and context live until then. */
+rlm_tensor rlm_again_forward(rlm_run *run, rlm_stretch_fn stretch, const void *layer,
+                             const void *context, const rlm_tensor *x);
 
 /* Grows at need (only in the first step). */
 void rlm_tape_push(rlm_tape *tape, const rlm_record *r);

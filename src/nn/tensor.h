@@ -53,6 +53,9 @@ typedef struct rlm_run {
     rlm_par *par;
     struct rlm_tape *tape;
     bool lazy; /* with a tape: gradients start unwritten; everyone who adds goes through rlm_grad */
+    /* Not NULL: with a tape, stretches of a network that can be computed anew (rlm_again_forward)
+     * keep their input alone; this one holds a stretch's records while backward is in it. */
+    struct rlm_tape *again;
 } rlm_run;
 
 /* New f32 tensor from the arena; with a tape it gets a gradient, zeroed now, or (run->lazy) one

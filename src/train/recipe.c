@@ -34,6 +34,7 @@ static const rlm_field FIELDS[] = {
     RECIPE(RLM_FIELD_INT, world_stills, 0, 1e6),
     RECIPE(RLM_FIELD_I64, world_first, 0, 1e12),
     RECIPE(RLM_FIELD_DOUBLE, perceptual, 0, 100),
+    RECIPE(RLM_FIELD_INT, recompute, 0, 1),
     RECIPE(RLM_FIELD_DOUBLE, stft, 0, 100),
     RECIPE(RLM_FIELD_DOUBLE, critic, 0, 1),
     RECIPE(RLM_FIELD_INT, decoder_only, 0, 1),

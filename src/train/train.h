@@ -66,9 +66,10 @@ typedef struct rlm_recipe {
     int64_t
         world_first;   /* lm: and the first of those scenes, so that many processes render others */
     double perceptual; /* video: weight of the perceptual loss; 0, or no network given: none */
-    double stft;       /* audio: weight of the STFT loss in bins */
-    double critic;     /* tokenizers: critics join for this last share of steps; 0: never */
-    int decoder_only;  /* tokenizers: 1: all but the decoder stays, and so do codes made with it */
+    int recompute; /* lm: 1: blocks are computed again in backward: a fifth slower, less memory */
+    double stft;   /* audio: weight of the STFT loss in bins */
+    double critic; /* tokenizers: critics join for this last share of steps; 0: never */
+    int decoder_only; /* tokenizers: 1: all but the decoder stays, and so do codes made with it */
     uint64_t seed;
 } rlm_recipe;
 /* Warm-up / stable / decay: factor in (0, 1] for 1-based step. */

@@ -27,6 +27,7 @@ typedef struct tally {
 
 typedef struct trainer {
     rlm_trainer base;
+    rlm_tape again; /* of a block, with recompute */
     rlm_model tokenizers;
     rlm_dataset data;
     rlm_lm_store store;
@@ -103,12 +104,18 @@ static int plan_scratch(trainer *t, rlm_error *err)
     rlm_lm_plan_fill(t->plan, t->lm, &b);
     rlm_kernels empty;
     rlm_kernels_empty_training(&empty, &t->base.k);
-    rlm_run dry = {.k = &empty, .arena = &t->base.arena, .par = t->base.par, .tape = &t->base.tape};
+    t->base.run.again = t->base.recipe.recompute ? &t->again : NULL;
+    rlm_run dry = {.k = &empty,
+                   .arena = &t->base.arena,
+                   .par = t->base.par,
+                   .tape = &t->base.tape,
+                   .again = t->base.run.again};
     rlm_arena_rewind(&t->base.arena, 0);
     rlm_tensor h = rlm_lm_forward(&dry, t->lm, t->plan);
     rlm_lm_heads_forward(&dry, t->lm, t->plan, &h);
     rlm_backward_plan(&dry, &t->base.tape);
     RLM_TRY(rlm_tape_check(&t->base.tape, err));
+    RLM_TRY(rlm_tape_check(&t->again, err));
     rlm_tape_clear(&t->base.tape);
     rlm_arena_rewind(&t->base.arena, 0);
     size_t slack = (size_t)1 << 20; /* alignment of batches with more, smaller groups */
@@ -209,6 +216,7 @@ static void close_all(void *cookie)
     rlm_dataset_free(&t->data);
     rlm_lm_free(&t->lm);
     rlm_model_close(&t->tokenizers);
+    rlm_tape_free(&t->again);
     rlm_free(t->nats);
 }
 

@@ -289,14 +289,36 @@ static rlm_tensor attention_net(rlm_run *run, rig *r)
 }
 
 /* Pre-norm block of the language model on already embedded rows. */
+static rlm_tensor block_stretch(rlm_run *run, const void *layer, const void *context,
+                                const rlm_tensor *x)
+{
+    const rig *r = layer;
+    const rlm_attention_in *where = context;
+    rlm_tensor qkv =
+        rlm_qkv_forward(run, &r->rmsnorm[0], &r->linear[0], &r->attention, x, where->angle);
+    rlm_tensor a = rlm_attention_forward(run, &r->attention, where, &qkv);
+    rlm_tensor y = rlm_linear_residual_forward(run, &r->linear[1], &a, x);
+    return rlm_mlp_forward(run, &r->rmsnorm[1], &r->linear[2], &r->linear[3], &y);
+}
+
 static rlm_tensor block_net(rlm_run *run, rig *r)
 {
-    rlm_tensor x = r->in[0];
-    rlm_tensor qkv =
-        rlm_qkv_forward(run, &r->rmsnorm[0], &r->linear[0], &r->attention, &x, r->where.angle);
-    rlm_tensor a = rlm_attention_forward(run, &r->attention, &r->where, &qkv);
-    x = rlm_linear_residual_forward(run, &r->linear[1], &a, &x);
-    return rlm_mlp_forward(run, &r->rmsnorm[1], &r->linear[2], &r->linear[3], &x);
+    return block_stretch(run, r, &r->where, &r->in[0]);
+}
+
+static rlm_tensor norm_stretch(rlm_run *run, const void *layer, const void *context,
+                               const rlm_tensor *x)
+{
+    (void)context;
+    return rlm_rmsnorm_forward(run, layer, x);
+}
+
+/* Two stretches behind one another, each computed again in backward. */
+static rlm_tensor again_net(rlm_run *run, rig *r)
+{
+    run->again = &world.again;
+    rlm_tensor x = rlm_again_forward(run, block_stretch, r, &r->where, &r->in[0]);
+    return rlm_again_forward(run, norm_stretch, &r->rmsnorm[0], NULL, &x);
 }
 
 static float *new_angles(int rows, int half)
@@ -330,16 +352,26 @@ static void declare_block(rig *r, int dim, int heads, int ffn)
     rlm_attention_declare(&r->attention, &r->params, "attn", heads, dim / heads);
 }
 
-static void case_block(void)
+static void check_block(rlm_tensor (*forward)(rlm_run *, rig *))
 {
     static const int PREFIX[2] = {3, 1}, LENGTH[2] = {6, 5};
-    rig r = {.forward = block_net};
+    rig r = {.forward = forward};
     add_input(&r, 3, (int64_t[]){2, 6, 8});
     declare_block(&r, 8, 2, 12);
     float *angle = new_angles(12, 2);
     r.where = (rlm_attention_in){2, 6, PREFIX, LENGTH, angle};
     check(&r);
     rlm_free(angle);
+}
+
+static void case_block(void)
+{
+    check_block(block_net);
+}
+
+static void case_again(void)
+{
+    check_block(again_net);
 }
 
 /* Sizes at which the fast kernels take their own paths; reference against best only. */
@@ -453,12 +485,14 @@ int main(int argc, char **argv)
     TEST_CASE(case_embedding_gather);
     TEST_CASE(case_attention);
     TEST_CASE(case_block);
+    TEST_CASE(case_again);
     TEST_CASE(case_block_best);
     TEST_CASE(case_conv_best);
     TEST_CASE(case_frozen);
     if (argc < 2)
         TEST_CASE(case_every_rule_was_tried);
     rlm_tape_free(&world.tape);
+    rlm_tape_free(&world.again);
     rlm_arena_release(&world.arena);
     rlm_par_close(&world.par);
     return TEST_END();

@@ -33,7 +33,7 @@ static struct {
     rlm_kernels reference, best;
     rlm_par *par;
     rlm_arena arena;
-    rlm_tape tape;
+    rlm_tape tape, again; /* again: of stretches computed again */
     bool seen[RLM_OPS];
 } world;
 

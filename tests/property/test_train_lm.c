@@ -204,6 +204,29 @@ static void test_resumes(void)
     CHECK_STR(parts, whole);
 }
 
+/* Blocks computed again in backward: less is kept, the bits are the same. */
+static void test_recomputes(void)
+{
+    char config[512], *text, whole[65], anew[65];
+    size_t bytes;
+    join(config, "recompute.json");
+    CHECK(rlm_file_read("assets/configs/lm-tiny.json", 1 << 16, &text, &bytes, NULL) == 0);
+    char *train = strstr(text, "\"train\": {");
+    CHECK(train != NULL);
+    FILE *f = fopen(config, "w");
+    CHECK(f != NULL);
+    if (train && f) {
+        train += strlen("\"train\": {");
+        fprintf(f, "%.*s\"recompute\": 1,%s", (int)(train - text), text, train);
+        fclose(f);
+        run_on("anew", 40, 0, 0, config, 0);
+    }
+    hash_of("whole/model/lm.safetensors", whole);
+    hash_of("anew/model/lm.safetensors", anew);
+    CHECK_STR(anew, whole);
+    rlm_free(text);
+}
+
 /* Damaged cache files are encoded again. */
 static void test_cache(void)
 {
@@ -358,6 +381,7 @@ int main(int argc, char **argv)
     write_tokenizers();
     TEST_CASE(test_learns);
     TEST_CASE(test_resumes);
+    TEST_CASE(test_recomputes);
     TEST_CASE(test_cache);
     TEST_CASE(test_playground);
     TEST_CASE(test_dump);
