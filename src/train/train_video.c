@@ -6,9 +6,10 @@
  * stands within reach of its sign, so the straight-through gradient means what it says. It changes
  * no sign: codes and decoder need not know.
  *
- * Losses: L1 + L2 of the pixels, entropy of the bits (each decided, all used), commitment. An
- * eighth of the batch (at least one) are pictures, so that the first frame of everything gets its
- * share of the gradient. */
+ * Losses: L1 + L2 of the pixels, entropy of the bits (each decided, all used), commitment; by
+ * choice the perceptual distance of one frame a clip, and critics of two. An eighth of the batch
+ * (at least one) are pictures, so that the first frame of everything gets its share of the
+ * gradient. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
