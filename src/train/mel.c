@@ -138,13 +138,14 @@ static bool scale_new(scale *s, int window, const rlm_mel *m)
     s->window = window;
     s->hop = window / (m->use == RLM_MEL_TRAIN ? 2 : 4);
     s->bins = window / 2 + 1;
-    s->mels = m->use == RLM_MEL_SCORE ? SCORE_MELS : train_mels(window);
+    s->mels = m->use == RLM_MEL_BINS    ? s->bins
+              : m->use == RLM_MEL_SCORE ? SCORE_MELS
+                                        : train_mels(window);
     s->floor = FLOOR;
     s->frames = (m->samples + window - s->hop + s->hop - 1) / s->hop;
     int64_t all = whole_blocks((int64_t)s->frames * m->batch);
     s->rows = CHUNK_FLOATS / window;
     if (m->use == RLM_MEL_BINS) {
-        s->mels = s->bins;
         s->floor = (float)(BINS_FLOOR * window / 4.0 / sqrt(window_energy(window)));
         s->rows = s->rows < s->frames ? s->frames : s->rows / s->frames * s->frames;
     }

@@ -56,6 +56,14 @@ int rlm_train_begin(rlm_trainer *t, rlm_error *err)
     return rlm_journal_open(&t->journal, run_dir, t->step, err);
 }
 
+int rlm_train_repack(rlm_trainer *t, rlm_error *err)
+{
+    const rlm_checkpoint *c = &t->checkpoint;
+    for (int i = 0; i < c->optim_count; i++)
+        RLM_TRY(rlm_params_pack(c->optims[i]->params, &t->k, t->par, true, err));
+    return 0;
+}
+
 static bool due(int64_t step, int every)
 {
     return every > 0 && step % every == 0;
@@ -80,12 +88,12 @@ static int look(const rlm_loop *l, rlm_trainer *t, bool last, rlm_error *err)
     if (!what)
         return 0;
     rlm_optim_swap_ema(&t->optim);
-    int code = l->repack(t, err);
+    int code = rlm_train_repack(t, err);
     if (!code)
         code = l->look(t, what, err);
     rlm_optim_swap_ema(&t->optim);
     RLM_TRY(code);
-    return l->repack(t, err);
+    return rlm_train_repack(t, err);
 }
 
 static int save_model(const rlm_loop *l, rlm_trainer *t, rlm_error *err)

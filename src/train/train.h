@@ -264,16 +264,17 @@ typedef struct rlm_trainer {
     int64_t step; /* taken; advanced by `advance` */
     bool done;    /* open did all that was asked for */
 } rlm_trainer;
-/* The checkpoint, when the options resume one (else step is the loop's), the run directory and its
- * journal. */
+/* The checkpoint, when the options resume one (else step is 0), the run directory and its journal.
+ * t->checkpoint names all that learns. */
 int rlm_train_begin(rlm_trainer *t, rlm_error *err);
+/* The packings of all that learns, when its weights have become others. */
+int rlm_train_repack(rlm_trainer *t, rlm_error *err);
 enum { RLM_LOOK_SCORE = 1, RLM_LOOK_SAMPLE = 2 };
 /* What a loop is; `trainer` is its state, zeroed but for o, log, recipe, k and par. */
 typedef struct rlm_loop {
     size_t bytes; /* of its state */
     int (*open)(void *trainer, rlm_error *err);
-    int (*advance)(void *trainer, rlm_error *err); /* one step and its journal row */
-    int (*repack)(void *trainer, rlm_error *err);  /* the weights are others */
+    int (*advance)(void *trainer, rlm_error *err); /* one step, packed again; its journal row */
     /* what: RLM_LOOK_*, why it is called; the weights are the averaged ones. */
     int (*look)(void *trainer, int what, rlm_error *err);
     int (*save)(void *trainer, const char *dir, rlm_error *err); /* the model into its folder */

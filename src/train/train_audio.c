@@ -142,13 +142,6 @@ static void list_state(trainer *t)
         .blob_count = 6};
 }
 
-static int repack(void *cookie, rlm_error *err)
-{
-    trainer *t = cookie;
-    RLM_TRY(rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true, err));
-    return rlm_params_pack(&t->adversary.params, &t->base.k, t->base.par, true, err);
-}
-
 static int open_all(void *cookie, rlm_error *err)
 {
     trainer *t = cookie;
@@ -186,7 +179,7 @@ static int open_all(void *cookie, rlm_error *err)
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : 1, LOADER_DEPTH,
                             (size_t)samples * sizeof(float),
                             t->base.step * t->base.recipe.accumulate, fill_crop, t, err));
-    return repack(t, err);
+    return rlm_train_repack(&t->base, err);
 }
 
 static void close_all(void *cookie)
@@ -334,7 +327,7 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
     average_books(t);
     if (critics_on(t))
         rlm_adversary_step(&t->adversary, &t->base.run);
-    return repack(t, err);
+    return rlm_train_repack(&t->base, err);
 }
 
 /* ---- Reports ---- */
@@ -431,7 +424,6 @@ int rlm_train_audio(const rlm_train_options *o, rlm_error *err)
     static const rlm_loop LOOP = {.bytes = sizeof(trainer),
                                   .open = open_all,
                                   .advance = advance,
-                                  .repack = repack,
                                   .look = look,
                                   .save = save,
                                   .close = close_all};

@@ -182,12 +182,6 @@ static int plan_scratch(trainer *t, rlm_error *err)
     return rlm_arena_commit(&t->base.arena, t->base.arena.peak, err);
 }
 
-static int repack(void *cookie, rlm_error *err)
-{
-    trainer *t = cookie;
-    return rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true, err);
-}
-
 static int open_sources(trainer *t, rlm_error *err)
 {
     RLM_TRY(rlm_world_open(&t->world, 1, err));
@@ -253,7 +247,7 @@ static int open_all(void *cookie, rlm_error *err)
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : LOADER_THREADS, LOADER_DEPTH,
                             slot_bytes(t->base.recipe.batch), fresh_batches(t), fill_batch, t,
                             err));
-    return repack(t, err);
+    return rlm_train_repack(&t->base, err);
 }
 
 static void close_all(void *cookie)
@@ -435,7 +429,7 @@ static int train_step(trainer *t, double *norm, rlm_error *err)
         RLM_TRY(micro_steps(t, fresh_batches(t) + i / 2, i + 1 < t->base.recipe.accumulate, err));
     *norm = rlm_optim_step(&t->base.optim, &t->base.run, &t->base.recipe);
     t->base.step++;
-    return repack(t, err);
+    return rlm_train_repack(&t->base, err);
 }
 
 static int advance(void *cookie, rlm_error *err)
@@ -512,7 +506,6 @@ int rlm_train_judge(const rlm_train_options *o, rlm_error *err)
     static const rlm_loop LOOP = {.bytes = sizeof(trainer),
                                   .open = open_all,
                                   .advance = advance,
-                                  .repack = repack,
                                   .look = look,
                                   .save = save,
                                   .close = close_all};

@@ -122,12 +122,6 @@ static int plan_scratch(trainer *t, rlm_error *err)
     return rlm_arena_commit(&t->base.arena, t->base.arena.peak + slack, err);
 }
 
-static int repack(void *cookie, rlm_error *err)
-{
-    trainer *t = cookie;
-    return rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true, err);
-}
-
 /* run_dir/model is a whole model directory from the start: tokenizers now, lm at every save. */
 static int save_tokenizers(trainer *t, rlm_error *err)
 {
@@ -204,7 +198,7 @@ static int open_all(void *cookie, rlm_error *err)
     if (!o->resume)
         RLM_TRY(save_tokenizers(t, err));
     log_unigram(t, &unigram);
-    return repack(t, err);
+    return rlm_train_repack(&t->base, err);
 }
 
 static void close_all(void *cookie)
@@ -385,7 +379,7 @@ static int advance(void *cookie, rlm_error *err)
     for (int i = 0; i < t->base.recipe.accumulate; i++)
         RLM_TRY(micro_step(t, t->base.step * t->base.recipe.accumulate + i, &sum, &tokens, err));
     double norm = rlm_optim_step(&t->base.optim, &t->base.run, &t->base.recipe);
-    RLM_TRY(repack(t, err));
+    RLM_TRY(rlm_train_repack(&t->base, err));
     t->base.step++;
     put_figures(t, &sum, norm, (double)tokens / (rlm_now() - began));
     return 0;
@@ -507,7 +501,6 @@ int rlm_train_lm(const rlm_train_options *o, rlm_error *err)
     static const rlm_loop LOOP = {.bytes = sizeof(trainer),
                                   .open = open_all,
                                   .advance = advance,
-                                  .repack = repack,
                                   .look = look,
                                   .save = save,
                                   .close = close_all};

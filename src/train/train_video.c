@@ -134,13 +134,6 @@ static int plan_scratch(trainer *t, rlm_error *err)
     return rlm_arena_commit(&t->base.arena, t->base.arena.peak, err);
 }
 
-static int repack(void *cookie, rlm_error *err)
-{
-    trainer *t = cookie;
-    RLM_TRY(rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true, err));
-    return rlm_params_pack(&t->adversary.params, &t->base.k, t->base.par, true, err);
-}
-
 static int open_critics(trainer *t, rlm_error *err)
 {
     int64_t values = (int64_t)t->clip_batch * RLM_CROP_SIDE * RLM_CROP_SIDE * RLM_CRITIC_PAIR;
@@ -181,7 +174,7 @@ static int open_all(void *cookie, rlm_error *err)
         sizeof(float);
     RLM_TRY(rlm_loader_open(&t->loader, o->deterministic ? 0 : LOADER_THREADS, LOADER_DEPTH, slot,
                             t->base.step * t->base.recipe.accumulate, fill_batch, t, err));
-    return repack(t, err);
+    return rlm_train_repack(&t->base, err);
 }
 
 static void close_all(void *cookie)
@@ -292,7 +285,7 @@ static int train_step(trainer *t, losses *l, rlm_error *err)
     t->base.step++;
     if (rlm_adversary_joins(&t->adversary, &t->base.recipe, t->base.step))
         rlm_adversary_step(&t->adversary, &t->base.run);
-    return repack(t, err);
+    return rlm_train_repack(&t->base, err);
 }
 
 /* ---- Looking, saving ------------------------------------------------------------------------- */
@@ -352,7 +345,6 @@ int rlm_train_video(const rlm_train_options *o, rlm_error *err)
     static const rlm_loop LOOP = {.bytes = sizeof(trainer),
                                   .open = open_all,
                                   .advance = advance,
-                                  .repack = repack,
                                   .look = look,
                                   .save = save,
                                   .close = close_all};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "src/train/judge.h"
+#include "tests/e2e/run_files.h"
 #include "tests/test.h"
 
 enum { STEPS = 22, STOP = 19 }; /* replays begin with the 17th batch */
@@ -36,17 +37,6 @@ static int train(const char *run, int resume, int stop, rlm_error *err)
     o.progress = stop_at;
     o.progress_cookie = &stop;
     return rlm_train(&o, err);
-}
-
-static bool same_file(const char *a, const char *b)
-{
-    char *x = NULL, *y = NULL;
-    size_t nx = 0, ny = 0;
-    bool same = !rlm_file_read(a, 1 << 26, &x, &nx, NULL) &&
-                !rlm_file_read(b, 1 << 26, &y, &ny, NULL) && nx == ny && !memcmp(x, y, nx);
-    rlm_free(x);
-    rlm_free(y);
-    return same;
 }
 
 static void case_train_and_resume(void)
