@@ -11,7 +11,7 @@
 
 #include "src/nn/layers.h"
 
-enum { RLM_AUDIO_STRIDES = 6, RLM_AUDIO_UNITS = 4, RLM_AUDIO_LEVELS_MAX = 16 };
+enum { RLM_AUDIO_STRIDES = 6, RLM_AUDIO_UNITS = 8, RLM_AUDIO_LEVELS_MAX = 16 };
 
 typedef struct rlm_audio_config {
     int rate;             /* 16000 */
@@ -22,13 +22,15 @@ typedef struct rlm_audio_config {
     int strides[RLM_AUDIO_STRIDES], stride_count; /* 5, 4; paper 2, 4, 5, 8 */
     int window; /* samples of the log spectrum beside the encoder's frames, a power of two; 0: none
                  */
-    int synthesis; /* the decoder ends in spectra of this many frames; 0: in samples */
-    int middle;    /* residual units at the latent's rate, behind the strides of either side */
-    int units,
-        unit_kernel; /* residual units a stage (dilation 1, 3, 9, 27), kernel of their first */
-    int dim;         /* of the quantised latent, D */
-    int levels;      /* 4 */
-    int codes;       /* 1024 */
+    int synthesis;      /* the decoder ends in spectra of this many frames; 0: in samples */
+    int middle;         /* residual units at the latent's rate, behind the strides of either side */
+    int decoder_middle; /* of the decoder's; 0: as middle */
+    int units, unit_kernel; /* residual units a stage (dilation 1, 3, 9, 27, 1, 3 ..), kernel of
+                               their first */
+    int decoder_units;      /* of the decoder's stages; 0: as units */
+    int dim;                /* of the quantised latent, D */
+    int levels;             /* 4 */
+    int codes;              /* 1024 */
 } rlm_audio_config;
 void rlm_audio_config_defaults(rlm_audio_config *c);
 void rlm_audio_config_tiny(rlm_audio_config *c);  /* for tests: seconds */

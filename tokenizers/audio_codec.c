@@ -91,7 +91,9 @@ int rlm_audio_config_check(const rlm_audio_config *c, rlm_error *err)
             "audio: window is %d, allowed are powers of two from 32 to 1024, not below stem",
             c->window);
     RLM_TRY(check_range("middle", c->middle, 0, RLM_AUDIO_UNITS, err));
+    RLM_TRY(check_range("decoder_middle", c->decoder_middle, 0, RLM_AUDIO_UNITS, err));
     RLM_TRY(check_range("units", c->units, 0, RLM_AUDIO_UNITS, err));
+    RLM_TRY(check_range("decoder_units", c->decoder_units, 0, RLM_AUDIO_UNITS, err));
     RLM_TRY(check_range("unit_kernel", c->unit_kernel, 1, 15, err));
     RLM_TRY(check_range("dim", c->dim, 1, 1024, err));
     RLM_TRY(check_range("levels", c->levels, 1, RLM_AUDIO_LEVELS_MAX, err));

@@ -26,6 +26,8 @@ void rlm_audio_decoder_declare(rlm_audio *a, rlm_params *p)
     const rlm_audio_config *c = &a->config;
     rlm_audio_stack *d = &a->decoder;
     char text[64];
+    d->middle_count = c->decoder_middle ? c->decoder_middle : c->middle;
+    d->unit_count = c->decoder_units ? c->decoder_units : c->units;
     rlm_conv_declare(&d->stem, p, "decoder.stem",
                      &(rlm_conv_spec){.cin = c->dim,
                                       .cout = rlm_audio_width(c, first_width(c), c->stride_count),
@@ -34,11 +36,8 @@ void rlm_audio_decoder_declare(rlm_audio *a, rlm_params *p)
                                       .kw = 7,
                                       .causal_w = true,
                                       .bias = true});
-    for (int j = 0, dilation = 1; j < c->middle; j++, dilation *= 3) {
-        snprintf(text, sizeof text, "decoder.middle%d", j);
-        rlm_audio_unit_declare(&d->middle[j], p, text, c,
-                               rlm_audio_width(c, first_width(c), c->stride_count), dilation);
-    }
+    rlm_audio_units_declare(d->middle, p, "decoder.middle", c,
+                            rlm_audio_width(c, first_width(c), c->stride_count), d->middle_count);
     for (int i = c->stride_count - 1; i >= 0; i--) {
         rlm_audio_stage *s = &d->stages[i];
         int width = rlm_audio_width(c, first_width(c), i);
@@ -52,10 +51,8 @@ void rlm_audio_decoder_declare(rlm_audio *a, rlm_params *p)
                                           .kw = 2,
                                           .causal_w = true,
                                           .bias = true});
-        for (int j = 0, dilation = 1; j < c->units; j++, dilation *= 3) {
-            snprintf(text, sizeof text, "decoder.stage%d.unit%d", i, j);
-            rlm_audio_unit_declare(&s->units[j], p, text, c, width, dilation);
-        }
+        snprintf(text, sizeof text, "decoder.stage%d.unit", i);
+        rlm_audio_units_declare(s->units, p, text, c, width, d->unit_count);
     }
     int width = rlm_audio_width(c, first_width(c), 0), lines = c->stem * c->synthesis;
     rlm_conv_declare(&d->out, p, "decoder.out",
@@ -109,12 +106,10 @@ int rlm_audio_decoder_context(const rlm_audio *a)
         reach += rlm_conv_context(&a->decoder.synthesis);
     for (int i = 0; i < c->stride_count; i++) {
         const rlm_audio_stage *s = &a->decoder.stages[i];
-        for (int j = 0; j < c->units; j++)
-            reach += rlm_conv_context(&s->units[j].conv0);
+        reach += rlm_audio_units_context(s->units, a->decoder.unit_count);
         reach = (reach + s->stride - 1) / s->stride + rlm_conv_context(&s->resample);
     }
-    for (int j = 0; j < c->middle; j++)
-        reach += rlm_conv_context(&a->decoder.middle[j].conv0);
+    reach += rlm_audio_units_context(a->decoder.middle, a->decoder.middle_count);
     return (int)(reach + rlm_conv_context(&a->decoder.stem));
 }
 
@@ -123,15 +118,13 @@ rlm_tensor rlm_audio_decode_forward(rlm_run *run, const rlm_audio *a, const rlm_
     const rlm_audio_config *c = &a->config;
     int64_t n = latent->shape[0], w = latent->shape[3];
     rlm_tensor x = rlm_conv_forward(run, &a->decoder.stem, latent);
-    for (int j = 0; j < c->middle; j++)
-        x = rlm_audio_unit_forward(run, &a->decoder.middle[j], &x);
+    x = rlm_audio_units_forward(run, a->decoder.middle, a->decoder.middle_count, &x);
     for (int i = c->stride_count - 1; i >= 0; i--) {
         const rlm_audio_stage *s = &a->decoder.stages[i];
         x = rlm_act_conv_forward(run, RLM_ACT_ELU, &s->resample, &x, NULL);
         w *= s->stride;
         x = rlm_tensor_reshape5(&x, n, 1, 1, w, rlm_tensor_last(&x) / s->stride);
-        for (int j = 0; j < c->units; j++)
-            x = rlm_audio_unit_forward(run, &s->units[j], &x);
+        x = rlm_audio_units_forward(run, s->units, a->decoder.unit_count, &x);
     }
     x = rlm_act_conv_forward(run, RLM_ACT_ELU, &a->decoder.out, &x, NULL);
     if (c->synthesis) {

@@ -20,8 +20,10 @@ int rlm_audio_width(const rlm_audio_config *c, int first, int depth)
     return c->max_channels && width > c->max_channels ? c->max_channels : width;
 }
 
-void rlm_audio_unit_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
-                            const rlm_audio_config *c, int width, int dilation)
+enum { DILATIONS = 4 };
+
+static void unit_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
+                         const rlm_audio_config *c, int width, int dilation)
 {
     char text[96];
     snprintf(text, sizeof text, "%s.conv0", name);
@@ -46,7 +48,18 @@ void rlm_audio_unit_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
                                       .scale = 0.5f});
 }
 
-rlm_tensor rlm_audio_unit_forward(rlm_run *run, const rlm_audio_unit *u, const rlm_tensor *x)
+void rlm_audio_units_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
+                             const rlm_audio_config *c, int width, int count)
+{
+    static const int dilation[DILATIONS] = {1, 3, 9, 27};
+    char text[64];
+    for (int j = 0; j < count; j++) {
+        snprintf(text, sizeof text, "%s%d", name, j);
+        unit_declare(&u[j], p, text, c, width, dilation[j % DILATIONS]);
+    }
+}
+
+static rlm_tensor unit_forward(rlm_run *run, const rlm_audio_unit *u, const rlm_tensor *x)
 {
     size_t scope = rlm_scope_open(run);
     rlm_tensor h = rlm_act_conv_forward(run, RLM_ACT_ELU, &u->conv0, x, NULL);
@@ -55,11 +68,30 @@ rlm_tensor rlm_audio_unit_forward(rlm_run *run, const rlm_audio_unit *u, const r
     return y;
 }
 
+rlm_tensor rlm_audio_units_forward(rlm_run *run, const rlm_audio_unit *u, int count,
+                                   const rlm_tensor *x)
+{
+    rlm_tensor y = *x;
+    for (int j = 0; j < count; j++)
+        y = unit_forward(run, &u[j], &y);
+    return y;
+}
+
+int64_t rlm_audio_units_context(const rlm_audio_unit *u, int count)
+{
+    int64_t reach = 0;
+    for (int j = 0; j < count; j++)
+        reach += rlm_conv_context(&u[j].conv0);
+    return reach;
+}
+
 void rlm_audio_encoder_declare(rlm_audio *a, rlm_params *p)
 {
     const rlm_audio_config *c = &a->config;
     rlm_audio_stack *e = &a->encoder;
     char text[64];
+    e->middle_count = c->middle;
+    e->unit_count = c->units;
     rlm_conv_declare(&e->stem, p, "encoder.stem",
                      &(rlm_conv_spec){.cin = c->stem + c->window / 2,
                                       .cout = rlm_audio_width(c, c->channels, 0),
@@ -72,10 +104,8 @@ void rlm_audio_encoder_declare(rlm_audio *a, rlm_params *p)
         rlm_audio_stage *s = &e->stages[i];
         int width = rlm_audio_width(c, c->channels, i);
         s->stride = c->strides[i];
-        for (int j = 0, dilation = 1; j < c->units; j++, dilation *= 3) {
-            snprintf(text, sizeof text, "encoder.stage%d.unit%d", i, j);
-            rlm_audio_unit_declare(&s->units[j], p, text, c, width, dilation);
-        }
+        snprintf(text, sizeof text, "encoder.stage%d.unit", i);
+        rlm_audio_units_declare(s->units, p, text, c, width, e->unit_count);
         snprintf(text, sizeof text, "encoder.stage%d.down", i);
         rlm_conv_declare(&s->resample, p, text,
                          &(rlm_conv_spec){.cin = s->stride * width,
@@ -86,11 +116,8 @@ void rlm_audio_encoder_declare(rlm_audio *a, rlm_params *p)
                                           .causal_w = true,
                                           .bias = true});
     }
-    for (int j = 0, dilation = 1; j < c->middle; j++, dilation *= 3) {
-        snprintf(text, sizeof text, "encoder.middle%d", j);
-        rlm_audio_unit_declare(&e->middle[j], p, text, c,
-                               rlm_audio_width(c, c->channels, c->stride_count), dilation);
-    }
+    rlm_audio_units_declare(e->middle, p, "encoder.middle", c,
+                            rlm_audio_width(c, c->channels, c->stride_count), e->middle_count);
     rlm_conv_declare(&e->out, p, "encoder.out",
                      &(rlm_conv_spec){.cin = rlm_audio_width(c, c->channels, c->stride_count),
                                       .cout = c->dim,
@@ -106,13 +133,11 @@ int rlm_audio_encoder_context(const rlm_audio *a)
 {
     const rlm_audio_config *c = &a->config;
     int64_t reach = rlm_conv_context(&a->encoder.out);
-    for (int j = 0; j < c->middle; j++)
-        reach += rlm_conv_context(&a->encoder.middle[j].conv0);
+    reach += rlm_audio_units_context(a->encoder.middle, a->encoder.middle_count);
     for (int i = c->stride_count - 1; i >= 0; i--) {
         const rlm_audio_stage *s = &a->encoder.stages[i];
         reach = (reach + rlm_conv_context(&s->resample)) * s->stride;
-        for (int j = 0; j < c->units; j++)
-            reach += rlm_conv_context(&s->units[j].conv0);
+        reach += rlm_audio_units_context(s->units, a->encoder.unit_count);
     }
     reach = (reach + rlm_conv_context(&a->encoder.stem)) * c->stem;
     if (c->window)
@@ -142,14 +167,12 @@ rlm_tensor rlm_audio_encode_forward(rlm_run *run, const rlm_audio *a, const rlm_
     x = rlm_conv_forward(run, &a->encoder.stem, &x);
     for (int i = 0; i < c->stride_count; i++) {
         const rlm_audio_stage *s = &a->encoder.stages[i];
-        for (int j = 0; j < c->units; j++)
-            x = rlm_audio_unit_forward(run, &s->units[j], &x);
+        x = rlm_audio_units_forward(run, s->units, a->encoder.unit_count, &x);
         x = rlm_act_forward(run, RLM_ACT_ELU, &x);
         w /= s->stride;
         x = rlm_tensor_reshape5(&x, n, 1, 1, w, rlm_tensor_last(&x) * s->stride);
         x = rlm_conv_forward(run, &s->resample, &x);
     }
-    for (int j = 0; j < c->middle; j++)
-        x = rlm_audio_unit_forward(run, &a->encoder.middle[j], &x);
+    x = rlm_audio_units_forward(run, a->encoder.middle, a->encoder.middle_count, &x);
     return rlm_conv_forward(run, &a->encoder.out, &x);
 }

@@ -22,6 +22,7 @@ typedef struct rlm_audio_stack {
     rlm_conv synthesis; /* decoder with spectra: their inverse transform, which does not learn */
     rlm_audio_unit middle[RLM_AUDIO_UNITS];    /* at the latent's rate */
     rlm_audio_stage stages[RLM_AUDIO_STRIDES]; /* 0 is next to the wave on both sides */
+    int middle_count, unit_count;              /* of middle, of each stage's units */
 } rlm_audio_stack;
 
 struct rlm_audio {
@@ -39,10 +40,15 @@ void rlm_audio_decoder_declare(rlm_audio *a, rlm_params *p);
 int rlm_audio_encoder_context(const rlm_audio *a);
 int rlm_audio_decoder_context(const rlm_audio *a);
 
-void rlm_audio_unit_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
-                            const rlm_audio_config *c, int width, int dilation);
+/* `count` units of `width` channels, one behind the other: parameters "{name}{j}.conv0", ".conv1",
+ * dilations 1, 3, 9, 27 and again from 1. */
+void rlm_audio_units_declare(rlm_audio_unit *u, rlm_params *p, const char *name,
+                             const rlm_audio_config *c, int width, int count);
 /* In inference the result reuses x's memory. */
-rlm_tensor rlm_audio_unit_forward(rlm_run *run, const rlm_audio_unit *u, const rlm_tensor *x);
+rlm_tensor rlm_audio_units_forward(rlm_run *run, const rlm_audio_unit *u, int count,
+                                   const rlm_tensor *x);
+/* Frames of the past that they see. */
+int64_t rlm_audio_units_context(const rlm_audio_unit *u, int count);
 
 /* As rlm_audio_quantise / dequantise on ids whose levels lie `pitch` apart. */
 void rlm_audio_quantise_rows(rlm_run *run, const rlm_audio *a, int use, int64_t rows,

@@ -62,7 +62,7 @@ class Net:
 
     def units(self, name, x, count):
         for i in range(count):
-            x = self.unit(name + str(i), x, 3 ** i)
+            x = self.unit(name + str(i), x, 3 ** (i % 4))
         return x
 
     def width(self, first, depth):
@@ -111,12 +111,12 @@ class Net:
     def decode(self, z):
         c = self.c
         x = self.conv("decoder.stem", z, self.width(c["decoder_channels"], len(c["strides"])), 7)
-        x = self.units("decoder.middle", x, c["middle"])
+        x = self.units("decoder.middle", x, c.get("decoder_middle") or c["middle"])
         for i, s in reversed(list(enumerate(c["strides"]))):
             width = self.width(c["decoder_channels"], i)
             x = self.conv("decoder.stage%d.up" % i, elu(x), s * width, 2)
             x = x.reshape(x.shape[0], x.shape[1] * s, width)
-            x = self.units("decoder.stage%d.unit" % i, x, c["units"])
+            x = self.units("decoder.stage%d.unit" % i, x, c.get("decoder_units") or c["units"])
         lines = c["stem"] * c["synthesis"]
         if not lines:
             return self.conv("decoder.out", elu(x), c["stem"], 7 if c["stem"] == 1 else 3)

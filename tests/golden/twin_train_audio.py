@@ -2,22 +2,17 @@
 of tokenizers/audio_*.c and src/train/*.c, for a GPU and a budget of wall-clock seconds.
 
   twin_train_audio.py --data DIR --init audio.safetensors --out DIR --seconds 380
+  twin_train_audio.py ... --decoder-only --decoder-units 7 --decoder-middle 3   (no critics; may grow)
   twin_train_audio.py --golden tests/golden/audio_steps.safetensors    (twelve steps to replay in C)
 
-DIR holds index.json, a list of {"file", "kind", "lengths"}: Ogg Opus files and the lengths of their
-clips in samples of 16 kHz; kind is speech, music, effects, world or val. Sound is [n, w, c],
-channels last. Every step has the same shapes and no decision on the host, so on a GPU it becomes
-one graph.
+DIR: see twin_audio_data.py. Sound is [n, w, c], channels last. Every step has the same shapes and
+no decision on the host, so on a GPU it becomes one graph.
 """
 import argparse
 import json
 import math
 import os
-import struct
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 BEGAN = time.time()  # loading PyTorch counts
 
@@ -26,119 +21,43 @@ import torch
 import torch.nn.functional as F
 
 import twin_audio
+from twin_audio_data import Sounds, read_tensors, write_tensors
 from twin_critics import Critics, Flat
+from twin_train_video import Optimiser
 
-SHARES = dict(speech=0.56, music=0.16, effects=0.13, world=0.15)
 COMMIT, CENTRE = 0.25, 0.1
 LINEAR = 10  # weight of the mel loss's linear part
 BOOK_DECAY, DEAD, BORN = 0.99, 0.1, 0.4
-
-
-# ---- Files ----
-
-def read_tensors(path):
-    """Safetensors -> {name: float32 tensor}; BF16 or F32."""
-    with open(path, "rb") as f:
-        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-        blob = f.read()
-    out = {}
-    for name, h in header.items():
-        if name == "__metadata__" or h["dtype"] not in ("BF16", "F32"):
-            continue
-        a, b = h["data_offsets"]
-        if h["dtype"] == "BF16":
-            x = np.frombuffer(blob[a:b], np.uint16).astype(np.uint32) << 16
-            x = x.view(np.float32)
-        else:
-            x = np.frombuffer(blob[a:b], np.float32)
-        out[name] = torch.from_numpy(x.reshape(h["shape"]).copy())
-    return out
-
-
-def write_tensors(path, tensors):
-    """As BF16, whole or not at all."""
-    header, blobs, at = {}, [], 0
-    for name, x in tensors.items():
-        blob = x.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
-        header[name] = {"dtype": "BF16", "shape": list(x.shape),
-                        "data_offsets": [at, at + len(blob)]}
-        blobs.append(blob)
-        at += len(blob)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path + ".part", "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
-    os.replace(path + ".part", path)
-
-
-class Sounds:
-    """All clips in one buffer of 16-bit samples; a table of clips drawn by kind and length."""
-
-    def __init__(self, folder, ffmpeg, device):
-        with open(os.path.join(folder, "index.json")) as f:
-            index = json.load(f)
-        with ThreadPoolExecutor(8) as pool:
-            waves = list(pool.map(lambda e: self.decode(ffmpeg, folder, e), index))
-        starts, lengths, weights, at = [], [], [], 0
-        total = {}
-        for e in index:
-            total[e["kind"]] = total.get(e["kind"], 0) + sum(e["lengths"])
-        self.val, self.val_names, flat = [], [], []
-        for e, wave in zip(index, waves):
-            places = np.cumsum([0] + e["lengths"])
-            if e["kind"] == "val":
-                self.val = [wave[a:b] for a, b in zip(places, places[1:])]
-                self.val_names = e.get("names", [""] * len(self.val))
-                continue
-            flat.append(wave)
-            for a, n in zip(places, e["lengths"]):
-                starts.append(at + int(a))
-                lengths.append(n)
-                weights.append(SHARES[e["kind"]] * n / total[e["kind"]])
-            at += len(wave)
-        self.flat = torch.from_numpy(np.concatenate(flat)).to(device)
-        weights = np.array(weights) / sum(weights)
-        rows = np.searchsorted(np.cumsum(weights), (np.arange(65536) + 0.5) / 65536)
-        rows = np.minimum(rows, len(starts) - 1)
-        self.starts = torch.tensor(np.array(starts)[rows], device=device)
-        self.lengths = torch.tensor(np.array(lengths)[rows], device=device)
-        self.device = device
-
-    @staticmethod
-    def decode(ffmpeg, folder, e):
-        run = subprocess.run([ffmpeg, "-v", "error", "-i", os.path.join(folder, e["file"]), "-f",
-                              "s16le", "-ac", "1", "-ar", "16000", "-"], check=True,
-                             capture_output=True)
-        wave = np.frombuffer(run.stdout, np.int16)
-        want = sum(e["lengths"])
-        assert abs(len(wave) - want) < 2000, (e["file"], len(wave), want)
-        return np.concatenate([wave, np.zeros(max(0, want - len(wave)), np.int16)])[:want]
-
-    def crops(self, n, width):
-        """[n, width]: half of them at 0.85 to 1.18 times their speed; gain and sign as in C."""
-        d = self.device
-        row = torch.randint(0, 65536, (n,), device=d)
-        speed = torch.exp(torch.empty(n, 1, device=d).uniform_(math.log(0.85), math.log(1.18)))
-        speed = torch.where(torch.rand(n, 1, device=d) < 0.5, torch.ones_like(speed), speed)
-        place = torch.arange(width, device=d) * speed
-        whole = place.floor()
-        t, i = place - whole, whole.long()
-        spare = (self.lengths[row] - i[:, -1] - 4).clamp(min=0)
-        start = self.starts[row] + 1 + (torch.rand(n, device=d) * spare).long()
-        i = (i + start[:, None]).clamp(1, self.flat.numel() - 3)
-        a, b, c, e = (self.flat[i + k].float() for k in (-1, 0, 1, 2))
-        x = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - e + t * (3 * (b - c) + e - a)))
-        x = x / 32768
-        peak = x.abs().amax(1, keepdim=True)
-        gain = 0.95 * torch.exp(-math.log(10) * torch.rand(n, 1, device=d)) / (peak + 1e-4)
-        gain = torch.where(torch.rand(n, 1, device=d) < 0.7, gain.clamp(max=30), gain * 0 + 1)
-        return x * gain * (2 * (torch.rand(n, 1, device=d) < 0.5).float() - 1)
+WAVE, MISTAKES = 8.0, 100  # of training the decoder alone
 
 
 # ---- Network ----
 
+def grown(params, c):
+    """params and the decoder units of config c that they lack, which begin as identities."""
+    out = dict(params)
+    wide = params["decoder.stem.bias"].numel()
+    stacks = [("decoder.middle", c["decoder_middle"] or c["middle"], wide)]
+    for i in range(len(c["strides"])):
+        stacks.append(("decoder.stage%d.unit" % i, c["decoder_units"] or c["units"],
+                       params["decoder.stage%d.up.bias" % i].numel() // c["strides"][i]))
+    for stack, count, width in stacks:
+        for name in (stack + str(j) for j in range(count)):
+            if name + ".conv0.weight" in out:
+                continue
+            for conv, k in (("conv0", c["unit_kernel"]), ("conv1", 1)):
+                scale = (k * width) ** -0.5 if conv == "conv0" else 0
+                weight = torch.randn(width, 1, 1, k, width) * scale
+                out["%s.%s.weight" % (name, conv)] = weight
+                out["%s.%s.bias" % (name, conv)] = torch.zeros(width)
+    return out
+
+
 class Codec:
-    """Parameters by name; `p` may be exchanged for an average of the same names."""
+    """Parameters by name; `p` may be exchanged for an average of the same names. work: what the
+    decoder's units compute in, around a sum in f32."""
+
+    work = torch.float32
 
     def __init__(self, c, params, device):
         self.c = c
@@ -155,11 +74,12 @@ class Codec:
             w = x.shape[1]
             x = F.pad(x, (0, 0, (k - 1) * dilation, 0))
             x = torch.cat([x[:, i * dilation:i * dilation + w] for i in range(k)], 2)
-        return F.linear(x, weight.reshape(cout, -1), p.get(name + ".bias"))
+        bias = p[name + ".bias"].to(x.dtype) if name + ".bias" in p else None
+        return F.linear(x, weight.reshape(cout, -1).to(x.dtype), bias)
 
-    def units(self, p, name, x, count):
+    def units(self, p, name, x, count, work=torch.float32):
         for i in range(count):
-            h = self.conv(p, "%s%d.conv0" % (name, i), F.elu(x), 3 ** i)
+            h = self.conv(p, "%s%d.conv0" % (name, i), F.elu(x).to(work), 3 ** (i % 4))
             x = x + self.conv(p, "%s%d.conv1" % (name, i), F.elu(h))
         return x
 
@@ -183,11 +103,13 @@ class Codec:
     def decode(self, z, p=None):
         c, p = self.c, p or self.p
         x = self.conv(p, "decoder.stem", z)
-        x = self.units(p, "decoder.middle", x, c["middle"])
+        x = self.units(p, "decoder.middle", x, c.get("decoder_middle") or c["middle"],
+                       self.work)
         for i, s in reversed(list(enumerate(c["strides"]))):
             x = self.conv(p, "decoder.stage%d.up" % i, F.elu(x))
             x = x.reshape(x.shape[0], x.shape[1] * s, -1)
-            x = self.units(p, "decoder.stage%d.unit" % i, x, c["units"])
+            x = self.units(p, "decoder.stage%d.unit" % i, x,
+                           c.get("decoder_units") or c["units"], self.work)
         a, b = self.conv(p, "decoder.out", F.elu(x)).chunk(2, 2)
         x = self.conv(p, "decoder.synthesis", F.silu(a) * b)
         return x.reshape(x.shape[0], -1)
@@ -196,15 +118,24 @@ class Codec:
         book = self.books[level]
         return ((book * book).sum(1) - 2 * x @ book.t()).argmin(1)
 
-    def quantise(self, z, levels=None):
-        """[n, w, dim] -> sum of codes, ids [levels, n * w]."""
+    def quantise(self, z, use):
+        """[n, w, dim], levels of each clip [n] -> sum of codes, ids [levels, n * w] of all."""
         x = z.reshape(-1, z.shape[2])
+        use = use[:, None].expand(z.shape[:2]).reshape(-1)
         out, ids = torch.zeros_like(x), []
-        for q in range(levels or self.c["levels"]):
+        for q in range(self.c["levels"]):
             i = self.nearest(x - out, q)
-            out = out + self.books[q][i]
+            out = out + self.books[q][i] * (use > q).to(x.dtype)[:, None]
             ids.append(i)
         return out.reshape(z.shape), torch.stack(ids)
+
+    def mistaken(self, q):
+        """q, one frame in MISTAKES off by the difference of two codes of a level."""
+        levels, codes, dim = self.books.shape
+        flat, n, d = self.books.reshape(-1, dim), q.shape[:2], q.device
+        level = torch.randint(0, levels, n, device=d) * codes
+        to, was = (flat[level + torch.randint(0, codes, n, device=d)] for _ in range(2))
+        return q + (to - was) * (torch.rand(*n, 1, device=d) * MISTAKES < 1)
 
 
 class Quantiser:
@@ -323,8 +254,9 @@ class Ears:
             out.append(torch.fft.rfft(z * hann))
         return out
 
-    def losses(self, x, y):
-        """Multi-resolution distance, and how far the waves differ below 1.6 kHz, phase and all:
+    def losses(self, x, y, with_low=True):
+        """Multi-resolution distance as it is scored, but with a slope under the floor where the
+        target is above it; and, with_low, how far the waves differ below 1.6 kHz, phase and all:
         complex spectra with levels compressed, so that weak partials count."""
         n, stft, low = x.shape[0], 0, 0
         for (s, _), z in zip(self.windows, self.spectra(torch.cat([x, y]))):
@@ -333,8 +265,9 @@ class Ears:
             a, b = m[:n], m[n:]
             miss = (a - b).square().sum((1, 2)) / (b.square().sum((1, 2)) + 1e-3)
             stft = stft + (miss + 1e-8).sqrt().mean()
-            stft = stft + (a.clamp(min=1e-4) / b.clamp(min=1e-4)).log().abs().mean()
-            if s in self.low:
+            a = a.clamp(min=1e-4) - 0.1 * (1e-4 - a).clamp(min=0) * (b > 1e-4)
+            stft = stft + (a / b.clamp(min=1e-4)).log().abs().mean()
+            if with_low and s in self.low:
                 k, w = self.low[s]
                 c = r[:, :, :k] * (m[:, :, :k].square() + 1e-6).pow(-0.3)[..., None]
                 d = ((c[:n] - c[n:]).square().sum(-1) + 1e-8).sqrt()
@@ -381,6 +314,12 @@ def si_sdr(x, y):
 
 # ---- A step ----
 
+def draw_levels(n, device):
+    """Half of the clips use all levels, the others 1 .. 4."""
+    some = torch.randint(1, 5, (n,), device=device)
+    return torch.where(torch.rand(n, device=device) < 0.5, torch.full_like(some, 4), some)
+
+
 class Trainer:
     """step() reads `knobs` and adds to `stats`; everything else stays on the device."""
 
@@ -424,10 +363,8 @@ class Trainer:
         lr, critic_lr, w_stft, w_low, w_critic, average = self.knobs.unbind()
         n, d = self.o.batch, self.device
         wave = self.sounds.crops(n, self.o.crop)
-        some = torch.randint(1, 5, (n,), device=d)
-        use = torch.where(torch.rand(n, device=d) < 0.5, torch.full_like(some, 4), some)
         z = self.codec.encode(wave)
-        q = self.rvq.train(z, use)
+        q = self.rvq.train(z, draw_levels(n, d))
         pull, lost = Quantiser.pull(z, q)
         y = self.codec.decode(z + (q - z).detach())
         leaf = y.detach().requires_grad_(True)
@@ -486,42 +423,108 @@ class Trainer:
 
     # ---- Reports ----
 
+    def averages(self):
+        return self.flat.averages()
+
+    def state(self):
+        return {"skipped": int(self.flat.skipped + self.critic_flat.skipped),
+                "codes": [round(x) for x in self.rvq.perplexity().tolist()]}
+
     @torch.no_grad()
     def validate(self, levels=4):
-        """The middle three seconds of each validation clip, as users would hear them."""
-        p = self.flat.averages()
-        rows = []
-        for w in self.sounds.val:
-            w = w[max(0, (len(w) - 48000) // 2):][:48000] if len(w) > 48000 else np.pad(
-                w, (0, 48000 - len(w)))
-            rows.append(w)
-        x = torch.from_numpy(np.stack(rows).astype(np.float32) / 32768).to(self.device)
-        q, ids = self.codec.quantise(self.codec.encode(x, p), levels)
+        """The validation clips as users would hear them, whole, as `reelm eval audio` has them."""
+        waves = [w.astype(np.float32) / 32768 for w in self.sounds.val]
+        frames = [max(1, (2 * len(w) + 319) // 640) for w in waves]
+        width, d, p = 320 * max(frames), self.device, self.averages()
+        x = torch.from_numpy(np.stack([np.pad(w, (0, max(0, width - len(w))))[:width]
+                                       for w in waves])).to(d)
+        now, self.codec.work = self.codec.work, torch.float32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        use = torch.full((len(waves),), levels, device=d)
+        q, ids = self.codec.quantise(self.codec.encode(x, p), use)
         y = self.codec.decode(q, p)
-        mel, stft = self.ears.score(y, x)
+        rows = []
+        for i, w in enumerate(waves):
+            a = F.pad(y[i:i + 1, :320 * frames[i]], (0, 320))[:, :len(w)]
+            b = torch.from_numpy(w).to(d)[None]
+            rows.append(torch.cat([*self.ears.score(a, b), si_sdr(a, b)]))
+        mel, stft, sdr = torch.stack(rows, 1)
+        kinds = {kind: torch.tensor([n.startswith(kind) for n in self.sounds.val_names], device=d)
+                 for kind in ("speech", "music", "effects")}
         f0, peak = pitch(x)
-        g0, _ = pitch(y)
-        voiced = peak > 0.7
-        speech = torch.tensor([n.startswith("speech") for n in self.sounds.val_names],
-                              device=self.device)
-        voiced &= speech[:, None]
-        right = ((g0 / f0).log2().abs() < 0.07) & voiced
-        out = {"mel_db": mel.mean(), "stft": stft.mean(), "si_sdr": si_sdr(y, x).mean(),
+        voiced = (peak > 0.7) & kinds["speech"][:, None]
+        right = ((pitch(y)[0] / f0).log2().abs() < 0.07) & voiced
+        torch.backends.cuda.matmul.allow_tf32, self.codec.work = True, now
+        out = {"mel_db": mel.mean(), "stft": stft.mean(), "si_sdr": sdr.mean(),
                "f0": right.sum() / voiced.sum().clamp(min=1)}
-        for kind in ("speech", "music", "effects"):
-            on = torch.tensor([n.startswith(kind) for n in self.sounds.val_names],
-                              device=self.device)
+        for kind, on in kinds.items():
             out["mel_" + kind], out["stft_" + kind] = mel[on].mean(), stft[on].mean()
         out = {k: round(float(v), 4) for k, v in out.items()}
-        out["used"] = [round(i.unique().numel() / 1024, 3) for i in ids]
+        inside = torch.arange(width // 320)[None] < torch.tensor(frames)[:, None]
+        ids = ids[:levels, inside.reshape(-1).to(d)]
+        out["used"] = [round(i.unique().numel() / self.codec.c["codes"], 3) for i in ids]
         return out
 
-    def save(self, name="audio"):
-        tensors = self.flat.averages()
+    def save(self):
+        tensors = self.averages()
         tensors["rvq.books"] = self.codec.books
-        write_tensors(os.path.join(self.o.out, name + ".safetensors"), tensors)
+        write_tensors(os.path.join(self.o.out, "audio.safetensors"), tensors)
         state = {k: v.to("cpu", torch.bfloat16) for k, v in self.critics.state_dict().items()}
         torch.save(state, os.path.join(self.o.out, "critics.pt"))
+
+
+class DecoderTrainer(Trainer):
+    """recipe "decoder_only" of the C trainer: mel, wave and STFT losses as a sum, Muon; encoder and
+    codebooks stay to the bit. The units may compute in bf16."""
+
+    STATS = ["mel", "stft", "wave", "norm"]
+
+    def __init__(self, params, sounds, o, device):
+        self.o, self.sounds, self.device = o, sounds, device
+        c = dict(twin_audio.DEFAULT, decoder_units=o.decoder_units, decoder_middle=o.decoder_middle)
+        self.codec = Codec(c, grown(params, c), device)
+        if device == "cuda":
+            self.codec.work = torch.bfloat16
+        learn = {k: v for k, v in self.codec.p.items()
+                 if k.startswith("decoder.") and "synthesis" not in k}
+        self.optim = Optimiser(learn, ema=o.ema)
+        self.codec.p.update(learn)
+        self.learn = list(learn.values())
+        self.mel, self.ears = Mel(device), Ears(device)
+        self.knobs = torch.zeros(5, device=device)  # of Optimiser.update
+        self.stats = torch.zeros(len(self.STATS), device=device)
+        self.graph = None
+
+    def step(self):
+        wave = self.sounds.crops(self.o.batch, self.o.crop)
+        with torch.no_grad():
+            z = self.codec.encode(wave)
+            q, _ = self.codec.quantise(z, draw_levels(self.o.batch, self.device))
+            q = self.codec.mistaken(q)
+        y = self.codec.decode(q)
+        mel, flat = self.mel(y, wave), (y - wave).abs().mean()
+        stft, _ = self.ears.losses(y, wave, with_low=False)
+        grads = torch.autograd.grad(mel + WAVE * flat + self.o.stft * stft, self.learn)
+        for p, g in zip(self.learn, grads):
+            p.grad.copy_(torch.nan_to_num(g, 0, 0, 0))
+        norm = self.optim.update(self.knobs)
+        self.stats += torch.stack([x.detach() for x in (mel, stft, flat, norm)])
+
+    def set_knobs(self, u, step):
+        o = self.o
+        done = min(1.0, max(0.0, (u - o.plateau) / (1 - o.plateau)))
+        rate = min(1.0, (step + 1) / 100) * max(1e-4, 1 - math.sqrt(done))
+        self.knobs.copy_(self.optim.rates(o.lr * rate, o.muon_lr * rate), non_blocking=True)
+
+    def averages(self):
+        return {**self.codec.p, **self.optim.averaged()}
+
+    def state(self):
+        return {}
+
+    def save(self):
+        tensors = {**self.averages(), "rvq.books": self.codec.books}
+        write_tensors(os.path.join(self.o.out, "audio.safetensors"), tensors)
 
 
 def train(o):
@@ -531,7 +534,10 @@ def train(o):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 4
     os.makedirs(o.out, exist_ok=True)
-    t = Trainer(read_tensors(o.init), Sounds(o.data, o.ffmpeg, device), o, device)
+    if o.threads:
+        torch.set_num_threads(o.threads)
+    kind = DecoderTrainer if o.decoder_only else Trainer
+    t = kind(read_tensors(o.init), Sounds(o.data, o.ffmpeg, device), o, device)
     log = open(os.path.join(o.out, "metrics.jsonl"), "a")
 
     def say(kind, values):
@@ -560,12 +566,10 @@ def train(o):
         now = time.time()
         if now - told >= o.tell:
             values = {k: float("%.4g" % v) for k, v in zip(t.STATS, stats)}
-            say("step", {"step": step, "rate": round((step - last) / (now - told), 1), **values,
-                         "skipped": int(t.flat.skipped + t.critic_flat.skipped)})
+            say("step", {"step": step, "rate": round((step - last) / (now - told), 1), **values, **t.state()})
             told, last = now, step
         if now - looked >= o.look:
-            say("val", {"step": step, **t.validate(),
-                        "codes": [round(x) for x in t.rvq.perplexity().tolist()]})
+            say("val", {"step": step, **t.validate()})
             looked = now
         if now - saved >= 60:
             t.save()
@@ -635,17 +639,27 @@ def main():
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--crop", type=int, default=20480)
     p.add_argument("--critic-crop", type=int, default=10240, help="the end of it that critics hear")
-    p.add_argument("--lr", type=float, default=8e-4)
+    p.add_argument("--decoder-only", action="store_true", help="encoder and codebooks stay")
+    p.add_argument("--decoder-units", type=int, default=0, help="0: as the encoder's")
+    p.add_argument("--decoder-middle", type=int, default=0)
+    p.add_argument("--muon-lr", type=float, default=2e-3, help="of matrices, with --decoder-only")
+    p.add_argument("--ema", type=float, default=0.999, help="with --decoder-only")
+    p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--lr", type=float, help="8e-4; 6e-4 with --decoder-only")
     p.add_argument("--critic-lr", type=float, default=5e-4)
-    p.add_argument("--stft", type=float, default=1.0)
+    p.add_argument("--stft", type=float, help="1; 6 with --decoder-only")
     p.add_argument("--low", type=float, default=0.7)
     p.add_argument("--critic", type=float, default=1.2)
-    p.add_argument("--plateau", type=float, default=0.55)
+    p.add_argument("--plateau", type=float, help="0.55; 0.5 with --decoder-only")
     p.add_argument("--every", type=int, default=20, help="steps between looks at the clock")
     p.add_argument("--tell", type=float, default=5)
     p.add_argument("--look", type=float, default=20)
     p.add_argument("--seed", type=int, default=1)
     o = p.parse_args()
+    usual = (6e-4, 6.0, 0.5) if o.decoder_only else (8e-4, 1.0, 0.55)
+    for name, value in zip(("lr", "stft", "plateau"), usual):
+        if getattr(o, name) is None:
+            setattr(o, name, value)
     if o.golden:
         write_golden(o.golden)
     else:

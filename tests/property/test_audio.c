@@ -18,15 +18,13 @@ typedef struct fixture {
 
 static const size_t SCRATCH = (size_t)64 << 20;
 
-static bool open_fixture(fixture *f, const char *mask)
+static bool open_codec(fixture *f, const char *mask, const rlm_audio_config *c)
 {
-    rlm_audio_config c;
     rlm_error err;
     memset(f, 0, sizeof *f);
-    rlm_audio_config_tiny(&c);
     if (rlm_kernels_init(&f->k, mask, &err) || rlm_par_open(&f->par, 2, &err) ||
         rlm_arena_reserve(&f->arena, SCRATCH, &err) || rlm_arena_commit(&f->arena, SCRATCH, &err) ||
-        rlm_audio_new(&f->audio, &c, &f->params, &err) ||
+        rlm_audio_new(&f->audio, c, &f->params, &err) ||
         rlm_params_allocate(&f->params, false, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return false;
@@ -34,6 +32,21 @@ static bool open_fixture(fixture *f, const char *mask)
     rlm_params_initialise(&f->params, 3);
     f->run = (rlm_run){.k = &f->k, .arena = &f->arena, .par = f->par};
     return rlm_params_pack(&f->params, &f->k, f->par, false, &err) == 0;
+}
+
+static bool open_fixture(fixture *f, const char *mask)
+{
+    rlm_audio_config c;
+    rlm_audio_config_tiny(&c);
+    return open_codec(f, mask, &c);
+}
+
+/* The tiny codec whose decoder has more units than its encoder, more than there are dilations. */
+static void deep_config(rlm_audio_config *c)
+{
+    rlm_audio_config_tiny(c);
+    c->decoder_middle = 5;
+    c->decoder_units = 6;
 }
 
 static void close_fixture(fixture *f)
@@ -53,11 +66,13 @@ static float *noise(int64_t n, uint64_t seed)
 }
 
 /* Whole clip in one forward against rlm_audio_encode and _decode, which work in chunks. */
-static void compare_chunks(const char *mask)
+static void compare_chunks(const char *mask, void (*preset)(rlm_audio_config *))
 {
     fixture f;
+    rlm_audio_config config;
     rlm_error err;
-    if (!open_fixture(&f, mask)) {
+    preset(&config);
+    if (!open_codec(&f, mask, &config)) {
         CHECK(!"fixture");
         return;
     }
@@ -90,7 +105,39 @@ static void case_chunks(void)
 {
     static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
     for (int i = 0; i < 6; i++)
-        compare_chunks(masks[i]);
+        compare_chunks(masks[i], rlm_audio_config_tiny);
+}
+
+/* Units of the decoder's own number: names, dilations that begin again, reach, chunks. */
+static void case_deep_decoder(void)
+{
+    fixture f;
+    rlm_audio_config c;
+    rlm_error err;
+    deep_config(&c);
+    CHECK(open_codec(&f, NULL, &c));
+    const rlm_audio_stack *d = &f.audio->decoder;
+    CHECK(rlm_params_find(&f.params, "decoder.stage0.unit5.conv1.weight") != NULL);
+    CHECK(rlm_params_find(&f.params, "decoder.stage1.unit5.conv0.bias") != NULL);
+    CHECK(rlm_params_find(&f.params, "decoder.stage0.unit6.conv0.weight") == NULL);
+    CHECK(rlm_params_find(&f.params, "decoder.middle4.conv0.weight") != NULL);
+    CHECK(rlm_params_find(&f.params, "encoder.stage0.unit2.conv0.weight") == NULL);
+    CHECK(rlm_params_find(&f.params, "encoder.middle1.conv0.weight") == NULL);
+    static const int reach[6] = {2, 6, 18, 54, 2, 6}; /* kernel 3, dilations 1, 3, 9, 27, 1, 3 */
+    for (int j = 0; j < 6; j++)
+        CHECK(rlm_conv_context(&d->stages[0].units[j].conv0) == reach[j]);
+    /* voice 2 + units 88 frames of stage 0, over 4; that and 88 of stage 1, over 2; each stride's
+     * kernel 1; middle 82; stem 6 */
+    CHECK(f.audio->decoder_context == ((23 + 1 + 88) / 2 + 1) + 82 + 6);
+    close_fixture(&f);
+    compare_chunks("ref", deep_config);
+    compare_chunks(NULL, deep_config);
+    c.decoder_units = RLM_AUDIO_UNITS + 1;
+    CHECK(rlm_audio_config_check(&c, &err) == RLM_E_RANGE);
+    CHECK_HAS(err.text, "decoder_units is 9");
+    c.decoder_units = 0;
+    c.decoder_middle = RLM_AUDIO_UNITS + 1;
+    CHECK(rlm_audio_config_check(&c, &err) == RLM_E_RANGE);
 }
 
 static void case_memory_is_bounded(void)
@@ -284,12 +331,15 @@ static void case_parameters(void)
     CHECK(books == 4 * 1024 * 256);
     int64_t own = count_weights(rlm_audio_config_defaults, &books);
     CHECK(own + books <= 3000000 && own > 2000000);
+    int64_t tiny = count_weights(rlm_audio_config_tiny, &books);
+    CHECK(count_weights(deep_config, &books) - tiny == (4 + 4 + 4) * (24 * 24 * 4 + 2 * 24));
 }
 
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_chunks);
+    TEST_CASE(case_deep_decoder);
     TEST_CASE(case_memory_is_bounded);
     TEST_CASE(case_causality);
     TEST_CASE(case_lengths);
