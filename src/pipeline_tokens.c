@@ -8,7 +8,7 @@
 
 #include "src/media/media.h"
 
-enum { PLAN_FRAMES = 16 * RLM_AUDIO_CHUNK }; /* no chunk looks further back */
+enum { PLAN_FRAMES = RLM_AUDIO_CONTEXT_MAX + RLM_AUDIO_CHUNK };
 enum { TOKENS_FRAMES_MAX = 1 << 20, TOKENS_SIDE_MAX = 16384, WINDOWS_MAX = 4096 };
 enum { TOKENS_STILLS_MAX = 64 };
 

@@ -39,6 +39,7 @@ int rlm_audio_config_check(const rlm_audio_config *c, rlm_error *err);
 int rlm_audio_hop(const rlm_audio_config *c); /* 320 */
 
 typedef struct rlm_audio rlm_audio;
+/* RANGE if a frame would depend on more than RLM_AUDIO_CONTEXT_MAX earlier ones. */
 int rlm_audio_new(rlm_audio **out, const rlm_audio_config *c, rlm_params *params, rlm_error *err);
 void rlm_audio_free(rlm_audio **a);
 /* The weights that do not learn (the decoder's inverse transform) get their values and lose their
@@ -66,7 +67,7 @@ void rlm_audio_dequantise(rlm_run *run, const rlm_audio *a, int64_t rows, const 
  * again: memory is bounded and the result equals the whole bit for bit. Scratch comes from
  * run->arena; nothing but kernels touches it, so a dry run on the longest clip (or CHUNK + context
  * frames) plans it. */
-enum { RLM_AUDIO_CHUNK = 128 };
+enum { RLM_AUDIO_CHUNK = 128, RLM_AUDIO_CONTEXT_MAX = 15 * RLM_AUDIO_CHUNK };
 int64_t rlm_audio_frames(const rlm_audio_config *c, int64_t samples);
 int rlm_audio_encode(rlm_run *run, const rlm_audio *a, const rlm_pcm *pcm, rlm_codes *codes,
                      rlm_error *err);

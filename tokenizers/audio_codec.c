@@ -126,6 +126,12 @@ int rlm_audio_new(rlm_audio **out, const rlm_audio_config *c, rlm_params *params
     }
     a->encoder_context = rlm_audio_encoder_context(a);
     a->decoder_context = rlm_audio_decoder_context(a);
+    int most = a->encoder_context > a->decoder_context ? a->encoder_context : a->decoder_context;
+    if (most > RLM_AUDIO_CONTEXT_MAX) {
+        rlm_free(a);
+        return rlm_fail(err, RLM_E_RANGE, "audio: a frame looks %d frames back, allowed are %d",
+                        most, RLM_AUDIO_CONTEXT_MAX);
+    }
     *out = a;
     return 0;
 }

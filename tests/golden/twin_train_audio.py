@@ -566,7 +566,8 @@ def train(o):
         now = time.time()
         if now - told >= o.tell:
             values = {k: float("%.4g" % v) for k, v in zip(t.STATS, stats)}
-            say("step", {"step": step, "rate": round((step - last) / (now - told), 1), **values, **t.state()})
+            say("step", {"step": step, "rate": round((step - last) / (now - told), 1), **values,
+                         **t.state()})
             told, last = now, step
         if now - looked >= o.look:
             say("val", {"step": step, **t.validate()})

@@ -303,6 +303,17 @@ static void case_refusals(void)
     rlm_audio_config_defaults(&c);
     c.strides[0] = 0;
     CHECK(rlm_audio_config_check(&c, &err) == RLM_E_RANGE);
+    deep_config(&c);
+    c.decoder_middle = 8;
+    c.decoder_units = 8;
+    c.unit_kernel = 15;
+    c.strides[1] = 1;
+    rlm_audio *far = NULL;
+    rlm_params p = {0};
+    CHECK(rlm_audio_config_check(&c, &err) == 0);
+    CHECK(rlm_audio_new(&far, &c, &p, &err) == RLM_E_RANGE && !far);
+    CHECK_HAS(err.text, "frames back, allowed are 1920");
+    rlm_params_free(&p);
     close_fixture(&f);
 }
 
