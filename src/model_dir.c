@@ -353,6 +353,7 @@ typedef struct saving {
     const rlm_params *params;
     const float *data;
     rlm_weights weights;
+    rlm_params_pick *convs;
     rlm_par *par;
 } saving;
 
@@ -365,7 +366,7 @@ static int write_plain(void *cookie, const char *path, rlm_error *err)
 static int write_weights(void *cookie, const char *path, rlm_error *err)
 {
     const saving *s = cookie;
-    return rlm_params_write(s->params, s->par, s->weights, path, err);
+    return rlm_params_write(s->params, s->par, s->weights, s->convs, path, err);
 }
 
 int rlm_model_save_part(const char *dir, unsigned bit, const void *config, const rlm_params *params,
@@ -375,11 +376,11 @@ int rlm_model_save_part(const char *dir, unsigned bit, const void *config, const
     return save_with(dir, bit, config, write_plain, &s, err);
 }
 
-int rlm_model_save_lm(const char *dir, const rlm_lm_config *config, const rlm_params *params,
-                      rlm_weights weights, rlm_par *par, rlm_error *err)
+int rlm_model_save_as(const char *dir, unsigned bit, const void *config, const rlm_params *params,
+                      rlm_weights weights, rlm_params_pick *convs, rlm_par *par, rlm_error *err)
 {
-    saving s = {.params = params, .weights = weights, .par = par};
-    return save_with(dir, RLM_PART_LM, config, write_weights, &s, err);
+    saving s = {.params = params, .weights = weights, .convs = convs, .par = par};
+    return save_with(dir, bit, config, write_weights, &s, err);
 }
 
 int rlm_model_add_text(const char *dir, const char *source, rlm_error *err)

@@ -50,9 +50,9 @@ int rlm_config_read(const char *path, rlm_video_config *video, rlm_audio_config 
  * the other parts' entries stay. */
 int rlm_model_save_part(const char *dir, unsigned part, const void *config,
                         const rlm_params *params, const float *data, rlm_error *err);
-/* The language model's weights as `weights` says instead of bf16 (src/nn/params.h). */
-int rlm_model_save_lm(const char *dir, const rlm_lm_config *config, const rlm_params *params,
-                      rlm_weights weights, rlm_par *par, rlm_error *err);
+/* The same with weights as rlm_params_write takes them. */
+int rlm_model_save_as(const char *dir, unsigned part, const void *config, const rlm_params *params,
+                      rlm_weights weights, rlm_params_pick *convs, rlm_par *par, rlm_error *err);
 /* Copy a text model into dir as its text part. */
 int rlm_model_add_text(const char *dir, const char *source, rlm_error *err);
 

@@ -60,7 +60,7 @@ typedef struct cli_args {
     uint8_t from[CLI_MAX_OPTIONS]; /* CLI_FROM_* of each row */
     const char *config_file;
     const char *prompt, *prompt_file, *negative, *output, *format, *model, *init_img, *init_video;
-    const char *weights, *cache;
+    const char *weights, *decoders, *cache;
     const char *save_tokens, *cpu_mask, *size, *config, *out, *init, *dump, *cut;
     const char *style, *split, *progress, *source;
     const char *host, *api_key, *api_key_file, *state_dir, *allow_host, *cors_origins;

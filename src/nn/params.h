@@ -50,8 +50,8 @@ rlm_param *rlm_params_find(const rlm_params *p, const char *name);
 /* Freezes all whose names do not begin with `but`. */
 void rlm_params_freeze(rlm_params *p, const char *but);
 
-/* Every parameter must be there with its shape (f32, f16 or bf16); MODEL error names the first that
- * is not. prefix, e.g. "ema.", or "". */
+/* Every parameter must be there with its shape (f32, f16, bf16 or quantised); MODEL error names the
+ * first that is not. prefix, e.g. "ema.", or "". */
 int rlm_params_load(rlm_params *p, const rlm_safetensors *st, const char *prefix, rlm_error *err);
 /* Adds all to a writer under prefix; dtype F32 or BF16. data overrides (same block layout as
  * p->data), NULL: p->data. */
@@ -85,9 +85,11 @@ int rlm_params_quant_bits(const rlm_param *item, rlm_weights weights); /* 8, 4, 
 int rlm_params_open(rlm_params *p, const rlm_safetensors *st, const rlm_kernels *k, rlm_par *par,
                     rlm_weights weights, rlm_error *err);
 /* All parameters into a file of their own, atomically: F32; BF16 (AUTO too); INT8 and Q4 with what
- * is not quantised in BF16. */
-int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, const char *path,
-                     rlm_error *err);
+ * is not quantised in BF16. Convolutions that `convs` picks by name (NULL: none) are stored in 8
+ * bits whatever `weights` says. */
+typedef bool rlm_params_pick(const char *name);
+int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, rlm_params_pick *convs,
+                     const char *path, rlm_error *err);
 
 /* Shared by params.c and params_open.c. */
 int rlm_params_lay_out(rlm_params *p, rlm_error *err); /* checks declarations, sets total */
@@ -96,7 +98,8 @@ int rlm_params_load_one(rlm_param *item, const rlm_safetensors *st, const char *
 bool rlm_params_is_quantised(const rlm_safetensors *st, const char *name);
 int rlm_params_dequantise(const rlm_param *item, const rlm_safetensors *st, const char *name,
                           float *out, rlm_error *err);
-/* q [out][in], scale [out][groups] of a quantised tensor. */
+/* q [out][in], scale [out][groups] of a quantised tensor; a convolution's inputs are those of all
+ * taps of its kernel. */
 int rlm_params_load_quant(const rlm_param *item, const rlm_safetensors *st, const char *name,
                           int8_t *q, float *scale, rlm_error *err);
 

@@ -37,10 +37,16 @@ int rlm_params_quant_bits(const rlm_param *item, rlm_weights weights)
 
 /* ---- Quantised tensors ----------------------------------------------------------------------- */
 
+/* Inputs of one output, over all taps of a convolution's kernel. */
+static int64_t inputs_of(const rlm_param *item)
+{
+    return item->count / item->shape[0];
+}
+
 static size_t groups_of(int bits, const rlm_param *item)
 {
     return rlm_size_mul((size_t)item->shape[0],
-                        (size_t)rlm_quant_groups(bits, (int)item->shape[1]));
+                        (size_t)rlm_quant_groups(bits, (int)inputs_of(item)));
 }
 
 /* Bits of a file's tensor: 8, 4, or 0 when it is not quantised. */
@@ -56,7 +62,7 @@ static const rlm_tensor *find_scale(const rlm_safetensors *st, const rlm_param *
     char full[256];
     snprintf(full, sizeof full, "%.240s.scale", name);
     const rlm_tensor *s = rlm_st_find(st, full);
-    int groups = rlm_quant_groups(bits, (int)item->shape[1]);
+    int groups = rlm_quant_groups(bits, (int)inputs_of(item));
     bool fits = s && s->rank == 2 && s->shape[0] == item->shape[0] && s->shape[1] == groups &&
                 (s->dtype == RLM_F32 || s->dtype == RLM_BF16);
     return fits ? s : NULL;
@@ -67,8 +73,8 @@ int rlm_params_load_quant(const rlm_param *item, const rlm_safetensors *st, cons
 {
     const rlm_tensor *t = rlm_st_find(st, name);
     int bits = t ? stored_bits(t) : 0;
-    assert(item->rank == 2);
-    int64_t rows = item->shape[0], k = item->shape[1], wide = bits == 4 ? (k + 1) / 2 : k;
+    assert(item->rank >= 2);
+    int64_t rows = item->shape[0], k = inputs_of(item), wide = bits == 4 ? (k + 1) / 2 : k;
     const rlm_tensor *s = bits ? find_scale(st, item, name, bits) : NULL;
     if (!bits || t->rank != 2 || t->shape[0] != rows || t->shape[1] != wide || !s)
         return rlm_fail(err, RLM_E_MODEL,
@@ -94,7 +100,7 @@ int rlm_params_dequantise(const rlm_param *item, const rlm_safetensors *st, cons
                           float *out, rlm_error *err)
 {
     int bits = stored_bits(rlm_st_find(st, name));
-    int64_t k = item->rank == 2 ? item->shape[1] : 0;
+    int64_t k = item->rank >= 2 ? inputs_of(item) : 0;
     int group = rlm_quant_group(bits);
     if (!k)
         return rlm_fail(err, RLM_E_MODEL, "%s: %s holds integers, expected F32, BF16 or F16",
@@ -122,7 +128,8 @@ typedef struct opening {
     size_t at; /* into packs */
 } opening;
 
-/* What a parameter becomes: bits of quantisation, or 0 and the table's packing. */
+/* What a parameter becomes: bits of quantisation, or 0 and the table's packing. Convolutions are
+ * quantised in files only. */
 static int bits_of(const opening *o, const rlm_param *item)
 {
     const rlm_tensor *t = rlm_st_find(o->st, item->name);
@@ -143,7 +150,7 @@ static size_t packed_bytes(const opening *o, const rlm_param *item)
 
 static int pack_quantised(const opening *o, rlm_param *item, int bits, void *out, rlm_error *err)
 {
-    int n = (int)item->shape[0], k = (int)item->shape[1];
+    int n = (int)item->shape[0], k = (int)inputs_of(item);
     int8_t *q = rlm_alloc((size_t)item->count);
     float *scale = rlm_alloc(rlm_size_mul(groups_of(bits, item), sizeof *scale));
     const rlm_tensor *t = rlm_st_find(o->st, item->name);
@@ -214,7 +221,7 @@ int rlm_params_open(rlm_params *p, const rlm_safetensors *st, const rlm_kernels 
 static void put_quantised(const rlm_param *item, int bits, const int8_t *q, const float *scale,
                           uint8_t *bytes, rlm_st_writer *w)
 {
-    int64_t n = item->shape[0], k = item->shape[1], wide = bits == 4 ? (k + 1) / 2 : k;
+    int64_t n = item->shape[0], k = inputs_of(item), wide = bits == 4 ? (k + 1) / 2 : k;
     char name[128];
     for (int64_t i = 0; i < n * wide; i++) {
         int64_t from = i / wide * k + i % wide * 2;
@@ -230,8 +237,16 @@ static void put_quantised(const rlm_param *item, int bits, const int8_t *q, cons
     rlm_st_add(w, name, &s, bits == 8 ? RLM_F32 : RLM_BF16);
 }
 
-int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, const char *path,
-                     rlm_error *err)
+/* Bits a file holds of a parameter; 0: not quantised. */
+static int file_bits(const rlm_param *item, rlm_weights weights, rlm_params_pick *convs)
+{
+    if (convs && item->packable && item->rank > 2 && convs(item->name))
+        return 8;
+    return rlm_params_quant_bits(item, weights);
+}
+
+int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, rlm_params_pick *convs,
+                     const char *path, rlm_error *err)
 {
     rlm_st_writer w;
     void **owned = rlm_calloc((size_t)p->count * 3 + 1, sizeof *owned);
@@ -241,7 +256,7 @@ int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, con
     rlm_st_add_meta(&w, "format", "reelm");
     for (int i = 0; i < p->count && !code; i++) {
         const rlm_param *item = p->items[i];
-        int bits = rlm_params_quant_bits(item, weights);
+        int bits = file_bits(item, weights, convs);
         if (!bits) {
             rlm_tensor t = rlm_tensor_view(item->data, RLM_F32, item->rank, item->shape);
             rlm_st_add(&w, item->name, &t, plain);
@@ -254,7 +269,7 @@ int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, con
             code = rlm_fail(err, RLM_E_NOMEM, "%s: no memory for %s", path, item->name);
             break;
         }
-        rlm_quantise(par, bits, (int)item->shape[0], (int)item->shape[1], item->data, q, scale);
+        rlm_quantise(par, bits, (int)item->shape[0], (int)inputs_of(item), item->data, q, scale);
         put_quantised(item, bits, q, scale, bytes, &w);
     }
     if (!code)

@@ -54,7 +54,8 @@ static void write_files(void)
     CHECK(rlm_params_allocate(&r.params, false, NULL) == 0);
     rlm_params_initialise(&r.params, 5);
     for (int w = RLM_WEIGHTS_F32; w < RLM_WEIGHTS; w++)
-        CHECK(rlm_params_write(&r.params, r.par, w, in_scratch(rlm_weights_name(w)), NULL) == 0);
+        CHECK(rlm_params_write(&r.params, r.par, w, NULL, in_scratch(rlm_weights_name(w)), NULL) ==
+              0);
     rig_end(&r);
 }
 

@@ -389,6 +389,44 @@ static void parameters_are_saved_and_loaded(void)
     rlm_params_free(&q);
 }
 
+static bool only_conv(const char *name)
+{
+    return !strcmp(name, "conv.weight");
+}
+
+/* Convolutions in 8 bits: [out][all taps], a scale for every 128 of them. */
+static void convolutions_are_stored_in_bytes(void)
+{
+    rlm_params p, q;
+    rlm_error err = {0};
+    rlm_par *par;
+    rlm_safetensors st;
+    const char *path = in_scratch("bytes.safetensors");
+    declare(&p, false);
+    declare(&q, true);
+    CHECK(rlm_par_open(&par, 1, &err) == 0);
+    CHECK(rlm_params_allocate(&p, false, &err) == 0 && rlm_params_allocate(&q, false, &err) == 0);
+    rlm_params_initialise(&p, 1);
+    CHECK(rlm_params_write(&p, par, RLM_WEIGHTS_BF16, only_conv, path, &err) == 0);
+    CHECK(rlm_st_open(&st, path, &err) == 0);
+    const rlm_param *a = rlm_params_find(&p, "conv.weight"), *b = rlm_params_find(&q, a->name);
+    const rlm_tensor *t = rlm_st_find(&st, a->name), *s = rlm_st_find(&st, "conv.weight.scale");
+    int64_t inputs = a->count / a->shape[0];
+    CHECK(t->dtype == RLM_I8 && t->rank == 2 && t->shape[1] == inputs);
+    CHECK(s && s->shape[0] == a->shape[0] && s->shape[1] == (inputs + 127) / 128);
+    CHECK(rlm_params_load(&q, &st, "", &err) == 0);
+    const float *scale = s->data;
+    for (int64_t i = 0; i < a->count; i++) {
+        int64_t row = i / inputs, group = i % inputs / 128;
+        float step = scale[row * s->shape[1] + group];
+        CHECK(step > 0 && fabsf(a->data[i] - b->data[i]) <= 0.501f * step);
+    }
+    rlm_st_close(&st);
+    rlm_params_free(&p);
+    rlm_params_free(&q);
+    rlm_par_close(&par);
+}
+
 static void wrong_weights_are_named(void)
 {
     rlm_params p;
@@ -474,6 +512,7 @@ int main(int argc, char **argv)
     TEST_CASE(parameters_are_declared_and_initialised);
     TEST_CASE(bad_declarations_stick);
     TEST_CASE(parameters_are_saved_and_loaded);
+    TEST_CASE(convolutions_are_stored_in_bytes);
     TEST_CASE(wrong_weights_are_named);
     TEST_CASE(packings_follow_the_weights);
     char command[300];
