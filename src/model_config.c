@@ -17,6 +17,7 @@ static const rlm_field VIDEO_FIELDS[] = {
     INT(rlm_video_config, levels, 1, RLM_VIDEO_LEVELS),
     INTS(rlm_video_config, channels, 0, 16384, RLM_VIDEO_LEVELS, levels, 0),
     INTS(rlm_video_config, blocks, 0, 64, RLM_VIDEO_LEVELS, levels, 0),
+    INTS(rlm_video_config, decoder_blocks, 0, 64, RLM_VIDEO_LEVELS, levels, 0),
     INTS(rlm_video_config, down_t, 0, 2, RLM_VIDEO_LEVELS, levels, 0),
     INTS(rlm_video_config, down_s, 0, 2, RLM_VIDEO_LEVELS, levels, 0),
     INT(rlm_video_config, mid_blocks, 0, 64),

@@ -56,6 +56,7 @@ int rlm_video_config_check(const rlm_video_config *c, rlm_error *err)
     for (int i = 0; i < c->levels; i++) {
         RLM_TRY(in_range(err, "channels", i, c->channels[i], 1, 4096));
         RLM_TRY(in_range(err, "blocks", i, c->blocks[i], 1, 64));
+        RLM_TRY(in_range(err, "decoder_blocks", i, c->decoder_blocks[i], 0, 64));
         if (c->channels[i] % c->groups)
             return rlm_fail(err, RLM_E_RANGE,
                             "video config: channels[%d] is %d, not a multiple of groups (%d)", i,

@@ -14,12 +14,13 @@ typedef struct rlm_video_config {
     int haar;       /* 1: two-level 3-D Haar front end (x4 in t, h, w); 0: the paper's stem */
     int factorised; /* 1: 1x3x3 then 3x1x1; 0: full 3x3x3 */
     int levels;     /* grids, finest first */
-    int channels[RLM_VIDEO_LEVELS]; /* of each level */
-    int blocks[RLM_VIDEO_LEVELS];   /* residual blocks of each level, encoder and decoder */
-    int down_t[RLM_VIDEO_LEVELS];   /* stride in time between level i and i + 1: 1 or 2 */
-    int down_s[RLM_VIDEO_LEVELS];   /* stride in space between level i and i + 1: 1 or 2 */
-    int mid_blocks;                 /* extra blocks at the coarsest level, each side */
-    int groups;                     /* of group norm */
+    int channels[RLM_VIDEO_LEVELS];       /* of each level */
+    int blocks[RLM_VIDEO_LEVELS];         /* residual blocks of each level */
+    int decoder_blocks[RLM_VIDEO_LEVELS]; /* of the decoder; 0: as blocks */
+    int down_t[RLM_VIDEO_LEVELS];         /* stride in time between level i and i + 1: 1 or 2 */
+    int down_s[RLM_VIDEO_LEVELS];         /* stride in space between level i and i + 1: 1 or 2 */
+    int mid_blocks;                       /* extra blocks at the coarsest level, each side */
+    int groups;                           /* of group norm */
 } rlm_video_config;
 void rlm_video_config_defaults(rlm_video_config *c); /* the bundled network */
 void rlm_video_config_paper(rlm_video_config *c);    /* MAGVIT-v2, 370 M parameters */

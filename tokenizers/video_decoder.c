@@ -18,6 +18,11 @@ static rlm_conv_spec up_spec(const rlm_video_config *c, int level, int *width)
     return spec;
 }
 
+static int blocks_of(const rlm_video_config *c, int level)
+{
+    return c->decoder_blocks[level] ? c->decoder_blocks[level] : c->blocks[level];
+}
+
 static int level_declare(rlm_video *v, rlm_params *p, int i, int *width, rlm_error *err)
 {
     const rlm_video_config *c = &v->config;
@@ -30,8 +35,8 @@ static int level_declare(rlm_video *v, rlm_params *p, int i, int *width, rlm_err
     snprintf(name, sizeof name, "decoder.level%d.beta", i);
     rlm_linear_declare(&l->beta, p, name, c->bits, *width, true, 0.1f);
     snprintf(name, sizeof name, "decoder.level%d.block", i);
-    RLM_TRY(
-        rlm_video_blocks_declare(&l->blocks, c->blocks[i], c, p, name, width, c->channels[i], err));
+    RLM_TRY(rlm_video_blocks_declare(&l->blocks, blocks_of(c, i), c, p, name, width, c->channels[i],
+                                     err));
     if (i > 0) {
         rlm_conv_spec up = up_spec(c, i, width);
         snprintf(name, sizeof name, "decoder.level%d.up", i);
@@ -86,7 +91,7 @@ rlm_tensor rlm_video_decoder_forward(rlm_run *run, const rlm_video *v, rlm_video
     for (int i = c->levels - 1; i >= 0; i--) {
         const rlm_video_level *l = &d->levels[i];
         x = ada_forward(run, l, s, q, ft, fs, &x);
-        x = rlm_video_blocks_forward(run, s, l->blocks, c->blocks[i], x);
+        x = rlm_video_blocks_forward(run, s, l->blocks, blocks_of(c, i), x);
         if (i == 0)
             break;
         int dt = c->down_t[i - 1], ds = c->down_s[i - 1];

@@ -16,7 +16,7 @@ typedef struct rlm_video_block {
 } rlm_video_block;
 
 typedef struct rlm_video_level {
-    rlm_video_block *blocks; /* [config.blocks[i]] */
+    rlm_video_block *blocks; /* as many as the config says of this side and level */
     rlm_conv resample;       /* encoder: down to level i + 1; decoder: up to level i - 1 */
     rlm_groupnorm ada_norm;  /* decoder only, without gain and bias */
     rlm_linear gamma, beta;  /* decoder only: from the quantised latent */

@@ -556,10 +556,14 @@ def write_weights(path, weights):
 class Trainer:
     def __init__(self, a):
         self.a, self.device = a, torch.device(a.device)
-        config = dict(twin_video.DEFAULT, blocks=a.blocks, channels=a.channels)
+        config = dict(twin_video.DEFAULT, blocks=a.blocks, channels=a.channels,
+                      decoder_blocks=a.decoder_blocks)
         self.net = read_weights(a.init, config)
         self.net.to(self.device)
-        self.optim = Optimiser(self.net.p, ema=a.ema)
+        learn = {k: v for k, v in self.net.p.items()
+                 if not a.decoder_only or k.startswith("decoder.")}
+        self.optim = Optimiser(learn, ema=a.ema)
+        self.net.p.update(learn)
         self.spent, self.held, self.graph = 0.0, None, None
         if a.state and os.path.exists(a.state):
             kept = torch.load(a.state, map_location=self.device)
@@ -579,7 +583,8 @@ class Trainer:
 
     def part(self, x, made, entropy, share, weight):
         """Loss and its terms. made: how many of x, from its start, are of the playground."""
-        z = self.net.code(x)
+        with torch.set_grad_enabled(not self.a.decoder_only):
+            z = self.net.code(x)
         y = self.net.pixels(twin_video.quantise(z))
         d = y - x
         l1, l2 = d.abs().mean(), d.square().mean()
@@ -649,7 +654,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self):
-        now, self.net.p = self.net.p, self.optim.averaged()
+        now, self.net.p = self.net.p, self.weights()
         fused = self.net.norm_silu, self.net.ada_norm
         self.net.norm_silu, self.net.ada_norm = norm_silu, ada_norm
         out = {}
@@ -725,13 +730,18 @@ class Trainer:
         s.world.close()
         s.control.close()
 
+    def weights(self):
+        """What ships: averages of what learns, the rest as it came; in the order of declaration."""
+        averaged = self.optim.averaged()
+        return {k: averaged.get(k, v) for k, v in self.net.p.items()}
+
     def sync(self):
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
     def finish(self):
         self.report({"step": self.optim.step, "seconds": round(self.spent, 1), **self.validate()})
-        write_weights(os.path.join(self.a.out, "video.safetensors"), self.optim.averaged())
+        write_weights(os.path.join(self.a.out, "video.safetensors"), self.weights())
 
 
 def fixture(path):
@@ -780,6 +790,8 @@ def arguments():
     p.add_argument("--state")
     p.add_argument("--device", default="cuda")
     p.add_argument("--blocks", type=numbers, default=[4, 3])
+    p.add_argument("--decoder-blocks", type=numbers, default=[0, 0], help="0: as --blocks")
+    p.add_argument("--decoder-only", action="store_true", help="the encoder stays to the bit")
     p.add_argument("--channels", type=numbers, default=[96, 256])
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--workers", type=int, default=11)

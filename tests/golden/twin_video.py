@@ -102,6 +102,10 @@ def haar_inverse(x):
     return torch.cat([x[:, :4].mean(1, keepdim=True), x[:, 4:]], 1)
 
 
+def decoder_blocks(c, level):
+    return c.get("decoder_blocks", c["blocks"])[level] or c["blocks"][level]
+
+
 class VideoTwin:
     """Parameters in a flat dict `p`, declared in the order of the C code."""
 
@@ -172,7 +176,7 @@ class VideoTwin:
         for i in reversed(range(c["levels"])):
             self._linear(f"decoder.level{i}.gamma", c["bits"], at, 0.1)
             self._linear(f"decoder.level{i}.beta", c["bits"], at, 0.1)
-            for j in range(c["blocks"][i]):
+            for j in range(decoder_blocks(c, i)):
                 self._block(f"decoder.level{i}.block{j}", at, c["channels"][i])
                 at = c["channels"][i]
             if i:
@@ -234,7 +238,7 @@ class VideoTwin:
                                     self.p[f"{name}.{k}.bias"].to(q.dtype))
                            for k in ("gamma", "beta"))
             x = self._ada(x, upsample(gamma, ft, fs), upsample(beta, ft, fs))
-            for j in range(c["blocks"][i]):
+            for j in range(decoder_blocks(c, i)):
                 x = self._run_block(f"{name}.block{j}", x)
             if i:
                 dt, ds = c["down_t"][i - 1], c["down_s"][i - 1]

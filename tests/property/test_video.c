@@ -23,6 +23,7 @@ static rlm_video_config small_haar(void)
                               .levels = 2,
                               .channels = {16, 32},
                               .blocks = {1, 1},
+                              .decoder_blocks = {2}, /* of the second level: as blocks */
                               .down_t = {1},
                               .down_s = {2},
                               .mid_blocks = 1,
@@ -465,6 +466,25 @@ static void paper_size(void)
     rlm_params_free(&p);
 }
 
+/* A decoder may be deeper than its encoder, level by level. */
+static void decoders_have_their_own_depth(void)
+{
+    rlm_video_config c = small_haar();
+    rlm_params p = {0};
+    rlm_video *v;
+    rlm_error err = {0};
+    CHECK(!rlm_video_new(&v, &c, &p, &err));
+    CHECK(rlm_params_find(&p, "decoder.level0.block1.conv0.weight") != NULL);
+    CHECK(!rlm_params_find(&p, "decoder.level0.block2.conv0.weight"));
+    CHECK(!rlm_params_find(&p, "encoder.level0.block1.conv0.weight"));
+    CHECK(!rlm_params_find(&p, "decoder.level1.block1.conv0.weight"));
+    rlm_video_free(&v);
+    rlm_params_free(&p);
+    c.decoder_blocks[1] = 65;
+    CHECK(rlm_video_config_check(&c, &err) == RLM_E_RANGE);
+    CHECK_HAS(err.text, "decoder_blocks[1] is 65");
+}
+
 static void paper_runs(void)
 {
     if (!getenv("REELM_SLOW_TESTS"))
@@ -531,6 +551,7 @@ int main(int argc, char **argv)
     TEST_CASE(hostile_codes);
     TEST_CASE(pack_and_unpack);
     TEST_CASE(paper_size);
+    TEST_CASE(decoders_have_their_own_depth);
     TEST_CASE(paper_runs);
     TEST_CASE(default_size);
     TEST_CASE(bad_config);
