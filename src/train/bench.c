@@ -231,6 +231,7 @@ static int measure(rlm_bench_state *b, const char *model_dir, const rlm_options 
     b->heap = rlm_alloc_bytes();
     say_ceilings(b);
     kernel_rows(b);
+    rlm_bench_blocks(b);
     RLM_TRY(rlm_bench_networks(b, err));
     if (model_dir && rlm_bench_wants(b, RLM_BENCH_GENERATE))
         RLM_TRY(rlm_bench_generate(b, model_dir, options, err));

@@ -34,6 +34,9 @@ void rlm_bench_values(float *x, size_t n);
 /* Median seconds of fn over 3 to 15 calls after one that warms up. */
 double rlm_bench_time(const rlm_bench_state *b, void (*fn)(void *), void *ctx);
 
+/* bench_blocks.c: what training steps are made of, at the shapes of the default and 300m presets.
+ */
+void rlm_bench_blocks(rlm_bench_state *b);
 /* bench_networks.c: steps of the three networks with random weights. */
 int rlm_bench_networks(rlm_bench_state *b, rlm_error *err);
 /* bench_decode.c: reading a prefix and decoding of one preset, every kind of weights. */
