@@ -1,8 +1,9 @@
 /* Training of the judge on clips of the playground, rendered as they are needed.
  *
  * Rendering costs as much as learning, so every batch serves twice: fresh, and REPLAY batches later
- * in a mirror. Of six clips two are as rendered, two went through the tokenizers of a model and
- * back (when there is one), two are blurred, noisy, lighter or darker. A tenth of the scenes come
+ * in a mirror. Of six clips one is as rendered, four went through the tokenizers of a model and
+ * back (when there is one: what a judge reads are mostly decoded clips), one is blurred, noisy,
+ * lighter or darker. A tenth of the scenes come
  * from the far end of the test split, so that the pairs held out of a model's training are no
  * surprise to the judge of that model; what it is scored on it never sees. */
 #include <stdio.h>
@@ -71,7 +72,7 @@ static int make_sample(trainer *t, uint64_t seed, int64_t index, const samples *
     rlm_clip clip = {0};
     int way = (int)(index % 6);
     int code = rlm_judge_render(t->world, seed, &clip, &s->truth[at], NULL);
-    if (!code && way > 1 && way < 5 && t->session)
+    if (!code && way > 0 && way < 5 && t->session)
         code = rlm_clip_round_trip(t->session, &clip, NULL);
     else if (!code && way == 5)
         rlm_judge_spoil(t->base.recipe.seed, (uint64_t)index, &clip);
