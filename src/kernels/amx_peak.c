@@ -86,7 +86,7 @@ static void read_loop(void *ctx, int64_t begin, int64_t end, int worker)
         for (size_t i = 0; i + 256 <= j->bytes; i += 256)
             for (int k = 0; k < 4; k++)
                 s[k] = _mm512_add_epi64(s[k], _mm512_load_si512(p + i + 64 * k));
-        j->sink[w] = (uint64_t)_mm512_reduce_add_epi64(
+        j->sink[w] = (uint64_t)_mm512_reduce_or_epi64(
             _mm512_add_epi64(_mm512_add_epi64(s[0], s[1]), _mm512_add_epi64(s[2], s[3])));
     }
 }
