@@ -3,9 +3,9 @@
  * Rendering costs as much as learning, so every batch serves twice: fresh, and REPLAY batches later
  * in a mirror. Of six clips one is as rendered, four went through the tokenizers of a model and
  * back (when there is one: what a judge reads are mostly decoded clips), one is blurred, noisy,
- * lighter or darker. A tenth of the scenes come
- * from the far end of the test split, so that the pairs held out of a model's training are no
- * surprise to the judge of that model; what it is scored on it never sees. */
+ * lighter or darker. A tenth of the scenes come from the far end of the test split, so that the
+ * pairs held out of a model's training are no surprise to the judge of that model; what it is
+ * scored on it never sees. */
 #include <stdio.h>
 #include <string.h>
 
