@@ -84,10 +84,10 @@ int rlm_params_quant_bits(const rlm_param *item, rlm_weights weights); /* 8, 4, 
  * any more. On failure rlm_params_free cleans up. */
 int rlm_params_open(rlm_params *p, const rlm_safetensors *st, const rlm_kernels *k, rlm_par *par,
                     rlm_weights weights, rlm_error *err);
+typedef bool rlm_params_pick(const char *name); /* of a parameter */
 /* All parameters into a file of their own, atomically: F32; BF16 (AUTO too); INT8 and Q4 with what
  * is not quantised in BF16. Convolutions that `convs` picks by name (NULL: none) are stored in 8
  * bits whatever `weights` says. */
-typedef bool rlm_params_pick(const char *name);
 int rlm_params_write(const rlm_params *p, rlm_par *par, rlm_weights weights, rlm_params_pick *convs,
                      const char *path, rlm_error *err);
 

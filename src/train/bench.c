@@ -2,6 +2,7 @@
 #include "src/train/bench.h"
 
 #include <stdarg.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,41 +125,104 @@ void rlm_bench_values(float *x, size_t n)
         x[i] = (float)((uint32_t)i * 2654435761u >> 16) * 0x1p-15f - 1.0f;
 }
 
+void *rlm_bench_room(rlm_bench_memory *m, size_t bytes)
+{
+    void *p = m->count < RLM_BENCH_HELD ? rlm_calloc(bytes + 64, 1) : NULL;
+    m->failed |= !p;
+    if (p)
+        m->held[m->count++] = p;
+    return p;
+}
+
+float *rlm_bench_floats(rlm_bench_memory *m, size_t n)
+{
+    float *x = rlm_bench_room(m, rlm_size_mul(n, sizeof *x));
+    rlm_bench_values(x, n);
+    return x;
+}
+
+void rlm_bench_release(rlm_bench_memory *m)
+{
+    for (int i = 0; i < m->count; i++)
+        rlm_free(m->held[i]);
+    *m = (rlm_bench_memory){.count = 0};
+}
+
+static size_t weight_count(const rlm_conv_shape *s)
+{
+    return (size_t)s->cout * (size_t)s->kt * (size_t)s->kh * (size_t)s->kw * (size_t)s->cin;
+}
+
+rlm_weight rlm_bench_weight(const rlm_run *run, rlm_bench_memory *m, const rlm_conv_shape *s)
+{
+    rlm_weight_geom g = {s->cout, s->kt, s->kh, s->kw, s->cin, s->dw};
+    size_t n = weight_count(s);
+    float *w = rlm_bench_floats(m, n), size = sqrtf(3.0f * (float)s->cout / (float)n);
+    void *to[2];
+    for (size_t i = 0; w && i < n; i++)
+        w[i] *= size;
+    for (int t = 0; t < 2; t++) {
+        to[t] = rlm_bench_room(m, run->k->pack_bytes(&g, t));
+        if (w && to[t])
+            run->k->pack(run->par, &g, w, t, to[t]);
+    }
+    return (rlm_weight){.f32 = w, .pack = to[0], .pack_t = to[1]};
+}
+
+rlm_conv_shape rlm_bench_conv(int n, int t, int side, int c, int kt, int ks)
+{
+    return (rlm_conv_shape){.n = n,
+                            .t = t,
+                            .h = side,
+                            .w = side,
+                            .cin = c,
+                            .ot = t,
+                            .oh = side,
+                            .ow = side,
+                            .cout = c,
+                            .kt = kt,
+                            .kh = ks,
+                            .kw = ks,
+                            .st = 1,
+                            .sh = 1,
+                            .sw = 1,
+                            .dw = 1,
+                            .pt = kt - 1,
+                            .ph = ks / 2,
+                            .pw = ks / 2};
+}
+
+rlm_conv_shape rlm_bench_dense(int rows, int out, int in)
+{
+    rlm_conv_shape s = rlm_bench_conv(1, 1, 1, in, 1, 1);
+    s.w = s.ow = rows;
+    s.cout = out;
+    return s;
+}
+
 static void product_rows(rlm_bench_state *b, const char *name, const rlm_conv_shape *s)
 {
     static const char *const pass[] = {"forward", "backward data", "backward weight"};
-    rlm_weight_geom g = {s->cout, s->kt, s->kh, s->kw, s->cin, s->dw};
+    rlm_bench_memory m = {.count = 0};
     size_t nx = (size_t)s->n * s->t * s->h * s->w * s->cin;
     size_t ny = (size_t)s->n * s->ot * s->oh * s->ow * s->cout;
-    size_t nw = (size_t)s->cout * s->kt * s->kh * s->kw * s->cin;
-    const rlm_kernels *k = b->run.k;
-    size_t pf = k->pack_bytes(&g, false), pt = k->pack_bytes(&g, true);
-    product p = {
-        .b = b, .s = *s, .x = rlm_alloc(nx * 4), .y = rlm_alloc(ny * 4), .w = rlm_alloc(nw * 4)};
-    void *forward = rlm_alloc(pf + 64), *transposed = rlm_alloc(pt + 64);
-    rlm_bench_values(p.x, nx);
-    rlm_bench_values(p.y, ny);
-    rlm_bench_values(p.w, nw);
-    if (p.x && p.y && p.w && forward && transposed) {
-        k->pack(b->run.par, &g, p.w, false, forward);
-        k->pack(b->run.par, &g, p.w, true, transposed);
-        p.weight = (rlm_weight){p.w, forward, transposed};
-        for (p.pass = 0; p.pass < 3; p.pass++) {
-            char text_name[96];
-            snprintf(text_name, sizeof text_name, "%s %s", name, pass[p.pass]);
-            if (!rlm_bench_wants(b, text_name))
-                continue;
-            double flops = 2.0 * (double)ny * s->kt * s->kh * s->kw * s->cin;
-            rlm_bench_add(b, &(rlm_bench_row){.name = text_name,
-                                              .seconds = rlm_bench_time(b, run_product, &p),
-                                              .flops = flops});
-        }
+    product p = {.b = b,
+                 .s = *s,
+                 .x = rlm_bench_floats(&m, nx),
+                 .y = rlm_bench_floats(&m, ny),
+                 .w = rlm_bench_floats(&m, weight_count(s)),
+                 .weight = rlm_bench_weight(&b->run, &m, s)};
+    for (p.pass = 0; p.pass < 3 && !m.failed; p.pass++) {
+        char text_name[96];
+        snprintf(text_name, sizeof text_name, "%s %s", name, pass[p.pass]);
+        if (!rlm_bench_wants(b, text_name))
+            continue;
+        double flops = 2.0 * (double)ny * s->kt * s->kh * s->kw * s->cin;
+        rlm_bench_add(b, &(rlm_bench_row){.name = text_name,
+                                          .seconds = rlm_bench_time(b, run_product, &p),
+                                          .flops = flops});
     }
-    rlm_free(p.x);
-    rlm_free(p.y);
-    rlm_free(p.w);
-    rlm_free(forward);
-    rlm_free(transposed);
+    rlm_bench_release(&m);
 }
 
 static void kernel_rows(rlm_bench_state *b)
@@ -178,44 +242,12 @@ static void kernel_rows(rlm_bench_state *b)
                 {"conv 1x3x3 4x5x16x16 c256", 4, 5, 16, 256, 1, 3},
                 {"conv 3x3x3 9x64x64 c128", 1, 9, 64, 128, 3, 3}};
     for (size_t i = 0; i < sizeof dense / sizeof dense[0]; i++) {
-        rlm_conv_shape s = {.n = 1,
-                            .t = 1,
-                            .h = 1,
-                            .w = dense[i].m,
-                            .cin = dense[i].k,
-                            .ot = 1,
-                            .oh = 1,
-                            .ow = dense[i].m,
-                            .cout = dense[i].n,
-                            .kt = 1,
-                            .kh = 1,
-                            .kw = 1,
-                            .st = 1,
-                            .sh = 1,
-                            .sw = 1,
-                            .dw = 1};
+        rlm_conv_shape s = rlm_bench_dense(dense[i].m, dense[i].n, dense[i].k);
         product_rows(b, dense[i].name, &s);
     }
     for (size_t i = 0; i < sizeof conv / sizeof conv[0]; i++) {
-        rlm_conv_shape s = {.n = conv[i].n,
-                            .t = conv[i].t,
-                            .h = conv[i].s,
-                            .w = conv[i].s,
-                            .cin = conv[i].c,
-                            .ot = conv[i].t,
-                            .oh = conv[i].s,
-                            .ow = conv[i].s,
-                            .cout = conv[i].c,
-                            .kt = conv[i].kt,
-                            .kh = conv[i].ks,
-                            .kw = conv[i].ks,
-                            .st = 1,
-                            .sh = 1,
-                            .sw = 1,
-                            .dw = 1,
-                            .pt = conv[i].kt - 1,
-                            .ph = conv[i].ks / 2,
-                            .pw = conv[i].ks / 2};
+        rlm_conv_shape s =
+            rlm_bench_conv(conv[i].n, conv[i].t, conv[i].s, conv[i].c, conv[i].kt, conv[i].ks);
         product_rows(b, conv[i].name, &s);
     }
 }

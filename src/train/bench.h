@@ -31,6 +31,24 @@ bool rlm_bench_wants(const rlm_bench_state *b, const char *name);
 /* Values of either sign in [-1, 1): on zeros tiles multiply up to a quarter faster. x may be NULL.
  */
 void rlm_bench_values(float *x, size_t n);
+
+/* What rows of kernels work on; `failed` once there was no memory (and then NULLs are about). */
+enum { RLM_BENCH_HELD = 40 };
+typedef struct rlm_bench_memory {
+    void *held[RLM_BENCH_HELD];
+    int count;
+    bool failed;
+} rlm_bench_memory;
+void *rlm_bench_room(rlm_bench_memory *m, size_t bytes); /* zeros */
+float *rlm_bench_floats(rlm_bench_memory *m, size_t n);  /* rlm_bench_values */
+void rlm_bench_release(rlm_bench_memory *m);
+/* The weight of a convolution with both packings, values of a size that keeps an output's. */
+rlm_weight rlm_bench_weight(const rlm_run *run, rlm_bench_memory *m, const rlm_conv_shape *s);
+/* n grids [t][side][side] of c channels to the same, kernel kt x ks x ks, causal in time. */
+rlm_conv_shape rlm_bench_conv(int n, int t, int side, int c, int kt, int ks);
+/* rows x in -> rows x out. */
+rlm_conv_shape rlm_bench_dense(int rows, int out, int in);
+
 /* Median seconds of fn over 3 to 15 calls after one that warms up. */
 double rlm_bench_time(const rlm_bench_state *b, void (*fn)(void *), void *ctx);
 

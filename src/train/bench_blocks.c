@@ -1,77 +1,40 @@
 /* What a training step spends its time in: the two convolutions of a residual block with their
- * norms, the halves of a transformer block, attention between them, the optimiser's matrices. Rows
- * exist for tables that have the fused forms. */
+ * norms, the halves of a transformer block, attention between them. Rows exist for tables that have
+ * the fused forms. */
 #include <math.h>
 #include <stdio.h>
 
 #include "src/train/bench.h"
 
-enum { HELD_MAX = 40, LM_LEN = 1792, LM_PREFIX = 512, CONV_TAPS = 9 + 3 };
+enum { LM_LEN = 1792, LM_PREFIX = 512, CONV_TAPS = 9 + 3 };
 
-/* Memory of one block under test; `failed` once there was none. */
-typedef struct block {
-    rlm_bench_state *b;
-    void *held[HELD_MAX];
-    int count;
-    bool failed;
-} block;
+static const char *const PASS[] = {"forward", "backward"};
 
-static void *room(block *k, size_t bytes)
+static bool row_wanted(const rlm_bench_state *b, const char *name, int back, char text[96])
 {
-    void *p = k->count < HELD_MAX ? rlm_calloc(bytes + 64, 1) : NULL;
-    k->failed |= !p;
-    if (p)
-        k->held[k->count++] = p;
-    return p;
+    snprintf(text, 96, "%s %s", name, PASS[back]);
+    return rlm_bench_wants(b, text);
 }
 
-static float *values(block *k, size_t n)
+static bool wanted(const rlm_bench_state *b, const char *name)
 {
-    float *x = room(k, n * sizeof *x);
-    rlm_bench_values(x, n);
-    return x;
+    char text[96];
+    return row_wanted(b, name, 0, text) || row_wanted(b, name, 1, text);
 }
 
-static void block_free(block *k)
-{
-    for (int i = 0; i < k->count; i++)
-        rlm_free(k->held[i]);
-}
-
-/* A weight of random values with both packings. */
-static rlm_weight packed(block *k, const rlm_weight_geom *g)
-{
-    const rlm_run *run = &k->b->run;
-    size_t n = (size_t)g->cout * (size_t)g->kt * (size_t)g->kh * (size_t)g->kw * (size_t)g->cin;
-    float *w = values(k, n);
-    void *to[2];
-    for (int t = 0; t < 2; t++) {
-        to[t] = room(k, run->k->pack_bytes(g, t));
-        if (w && to[t])
-            run->k->pack(run->par, g, w, t, to[t]);
-    }
-    return (rlm_weight){.f32 = w, .pack = to[0], .pack_t = to[1]};
-}
-
-static rlm_weight packed_linear(block *k, int out, int in)
-{
-    return packed(k, &(rlm_weight_geom){out, 1, 1, 1, in, 1});
-}
-
-/* flops: of the forward; a backward has twice as many. */
-static void add_rows(block *k, const char *name, double flops, void (*forward)(void *),
+/* flops: of the forward, which leaves what the backward needs; a backward has twice as many. */
+static void add_rows(rlm_bench_state *b, const char *name, double flops, void (*forward)(void *),
                      void (*backward)(void *), void *ctx)
 {
-    if (k->failed)
-        return;
+    char text[96];
     for (int back = 0; back < 2; back++) {
-        char text[96];
-        snprintf(text, sizeof text, "%s %s", name, back ? "backward" : "forward");
-        if (!rlm_bench_wants(k->b, text))
+        if (!row_wanted(b, name, back, text))
             continue;
-        double seconds = rlm_bench_time(k->b, back ? backward : forward, ctx);
+        if (back)
+            forward(ctx);
+        double seconds = rlm_bench_time(b, back ? backward : forward, ctx);
         rlm_bench_add(
-            k->b, &(rlm_bench_row){.name = text, .seconds = seconds, .flops = flops * (1 + back)});
+            b, &(rlm_bench_row){.name = text, .seconds = seconds, .flops = flops * (1 + back)});
     }
 }
 
@@ -102,32 +65,34 @@ static void convs_backward(void *ctx)
 /* 1x3x3 and 3x1x1, c channels on grids of 5 x side x side, 4 clips. */
 static void conv_rows(rlm_bench_state *b, int side, int c)
 {
-    block k = {.b = b};
+    rlm_bench_memory m = {.count = 0};
     convs v = {.run = &b->run};
-    size_t places = (size_t)4 * 5 * (size_t)side * (size_t)side, n = places * (size_t)c;
-    for (int i = 0; i < 2; i++) {
-        int kt = i ? 3 : 1, ks = i ? 1 : 3;
-        v.s.conv[i] = (rlm_conv_shape){4,  5,  side, side, c, 5, side,   side,   c,     kt,
-                                       ks, ks, 1,    1,    1, 1, kt - 1, ks / 2, ks / 2};
-        v.s.norm[i] = (rlm_groupnorm_shape){20, side * side, c, 8, 1e-6f, RLM_ACT_SILU};
-        v.w[i] = packed(&k, &(rlm_weight_geom){c, kt, ks, ks, c, 1});
-        v.l.gain[i] = values(&k, (size_t)c);
-        v.l.bias[i] = values(&k, (size_t)c);
-        v.to.gain[i] = values(&k, (size_t)c);
-        v.to.bias[i] = values(&k, (size_t)c);
-        v.to.w[i] = values(&k, (size_t)(kt * ks * ks * c) * (size_t)c);
-        v.l.w[i] = &v.w[i];
-    }
-    v.x = values(&k, n);
-    v.y = values(&k, n);
-    v.dy = values(&k, n);
-    v.to.x = values(&k, n);
-    v.saved = room(&k, b->run.k->pair_saved(&v.s));
-    v.room = room(&k, b->run.k->pair_room(&v.s));
+    size_t n = (size_t)4 * 5 * (size_t)side * (size_t)side * (size_t)c;
     char name[64];
     snprintf(name, sizeof name, "block 1x3x3+3x1x1 4x5x%dx%d c%d", side, side, c);
-    add_rows(&k, name, 2.0 * CONV_TAPS * c * (double)n, convs_forward, convs_backward, &v);
-    block_free(&k);
+    if (!wanted(b, name))
+        return;
+    for (int i = 0; i < 2; i++) {
+        int kt = i ? 3 : 1, ks = i ? 1 : 3;
+        v.s.conv[i] = rlm_bench_conv(4, 5, side, c, kt, ks);
+        v.s.norm[i] = (rlm_groupnorm_shape){20, side * side, c, 8, 1e-6f, RLM_ACT_SILU};
+        v.w[i] = rlm_bench_weight(&b->run, &m, &v.s.conv[i]);
+        v.l.gain[i] = rlm_bench_floats(&m, (size_t)c);
+        v.l.bias[i] = rlm_bench_floats(&m, (size_t)c);
+        v.to.gain[i] = rlm_bench_floats(&m, (size_t)c);
+        v.to.bias[i] = rlm_bench_floats(&m, (size_t)c);
+        v.to.w[i] = rlm_bench_floats(&m, (size_t)(kt * ks * ks * c) * (size_t)c);
+        v.l.w[i] = &v.w[i];
+    }
+    v.x = rlm_bench_floats(&m, n);
+    v.y = rlm_bench_floats(&m, n);
+    v.dy = rlm_bench_floats(&m, n);
+    v.to.x = rlm_bench_floats(&m, n);
+    v.saved = rlm_bench_room(&m, b->run.k->pair_saved(&v.s));
+    v.room = rlm_bench_room(&m, b->run.k->pair_room(&v.s));
+    if (!m.failed)
+        add_rows(b, name, 2.0 * CONV_TAPS * c * (double)n, convs_forward, convs_backward, &v);
+    rlm_bench_release(&m);
 }
 
 /* ---- Halves of a transformer block ----------------------------------------------------------- */
@@ -186,39 +151,54 @@ static void mlp_backward(void *ctx)
                             &h->mlp_to);
 }
 
-static void halves_fill(block *k, halves *h, int width)
+static rlm_weight linear(const rlm_run *run, rlm_bench_memory *m, int out, int in)
 {
-    const rlm_kernels *t = k->b->run.k;
+    rlm_conv_shape s = rlm_bench_dense(1, out, in);
+    return rlm_bench_weight(run, m, &s);
+}
+
+/* Everything but what kernels make of it. */
+static void halves_fill(halves *h, rlm_bench_memory *m, int width)
+{
+    const rlm_kernels *t = h->run->k;
     size_t rows = (size_t)h->q.rows, d = (size_t)width, f = (size_t)h->m.ffn;
     size_t head = (size_t)h->q.dim;
-    h->qkv = packed_linear(k, 3 * width, width);
-    h->up = packed_linear(k, 2 * h->m.ffn, width);
-    h->down = packed_linear(k, width, h->m.ffn);
-    h->x = values(k, rows * d);
-    h->y = values(k, rows * d);
-    h->dy = values(k, rows * d);
-    h->gain = values(k, d);
-    h->q_gain = values(k, head);
-    h->k_gain = values(k, head);
-    h->angle = values(k, rows * head / 2);
-    h->lse = values(k, rows * (size_t)h->q.heads);
-    h->heads = room(k, rows * 3 * d * sizeof *h->heads);
-    h->dheads = room(k, rows * 3 * d * sizeof *h->dheads);
-    h->qkv_saved = room(k, t->qkv_saved(&h->q));
-    h->mlp_saved = room(k, t->mlp_saved(&h->m));
-    h->to = (rlm_qkv_grads){values(k, rows * d), values(k, d), values(k, 3 * d * d),
-                            values(k, head), values(k, head)};
-    h->mlp_to =
-        (rlm_mlp_grads){values(k, rows * d), values(k, d), values(k, 2 * f * d), values(k, f * d)};
+    h->qkv = linear(h->run, m, 3 * width, width);
+    h->up = linear(h->run, m, 2 * h->m.ffn, width);
+    h->down = linear(h->run, m, width, h->m.ffn);
+    h->x = rlm_bench_floats(m, rows * d);
+    h->y = rlm_bench_floats(m, rows * d);
+    h->dy = rlm_bench_floats(m, rows * d);
+    h->gain = rlm_bench_floats(m, d);
+    h->q_gain = rlm_bench_floats(m, head);
+    h->k_gain = rlm_bench_floats(m, head);
+    h->angle = rlm_bench_floats(m, rows * head / 2);
+    h->lse = rlm_bench_floats(m, rows * (size_t)h->q.heads);
+    h->heads = rlm_bench_room(m, rows * 3 * d * sizeof *h->heads);
+    h->dheads = rlm_bench_room(m, rows * 3 * d * sizeof *h->dheads);
+    h->qkv_saved = rlm_bench_room(m, t->qkv_saved(&h->q));
+    h->mlp_saved = rlm_bench_room(m, t->mlp_saved(&h->m));
+    h->to = (rlm_qkv_grads){rlm_bench_floats(m, rows * d), rlm_bench_floats(m, d),
+                            rlm_bench_floats(m, 3 * d * d), rlm_bench_floats(m, head),
+                            rlm_bench_floats(m, head)};
+    h->mlp_to = (rlm_mlp_grads){rlm_bench_floats(m, rows * d), rlm_bench_floats(m, d),
+                                rlm_bench_floats(m, 2 * f * d), rlm_bench_floats(m, f * d)};
 }
 
 /* batch sequences of LM_LEN positions, LM_PREFIX of them a prefix. */
 static void lm_rows(rlm_bench_state *b, const char *preset, int batch)
 {
+    static const char *const part[] = {"q, k, v", "attention", "mlp"};
     rlm_lm_config c;
-    if (rlm_lm_config_preset(&c, preset))
+    rlm_bench_memory m = {.count = 0};
+    char name[3][64];
+    bool any = false;
+    for (int i = 0; i < 3; i++) {
+        snprintf(name[i], sizeof name[i], "block %s %dx%d %s", preset, batch, LM_LEN, part[i]);
+        any |= wanted(b, name[i]);
+    }
+    if (!any || rlm_lm_config_preset(&c, preset))
         return;
-    block k = {.b = b};
     int head = c.dim / c.heads, rows = batch * LM_LEN;
     halves h = {.run = &b->run,
                 .q = {rows, c.heads, head, 1e-6f, 1e-6f},
@@ -228,16 +208,17 @@ static void lm_rows(rlm_bench_state *b, const char *preset, int batch)
         h.prefix[i] = LM_PREFIX;
         h.length[i] = LM_LEN;
     }
-    halves_fill(&k, &h, c.dim);
+    halves_fill(&h, &m, c.dim);
     double d = c.dim, pairs = 0.5 * LM_LEN * LM_LEN + 0.5 * LM_PREFIX * LM_PREFIX;
-    char name[64];
-    snprintf(name, sizeof name, "block %s %dx%d q, k, v", preset, batch, LM_LEN);
-    add_rows(&k, name, 6.0 * rows * d * d, qkv_forward, qkv_backward, &h);
-    snprintf(name, sizeof name, "block %s %dx%d attention", preset, batch, LM_LEN);
-    add_rows(&k, name, 4.0 * batch * pairs * d, attention_forward, attention_backward, &h);
-    snprintf(name, sizeof name, "block %s %dx%d mlp", preset, batch, LM_LEN);
-    add_rows(&k, name, 6.0 * rows * d * c.ffn, mlp_forward, mlp_backward, &h);
-    block_free(&k);
+    if (!m.failed) {
+        qkv_forward(&h); /* heads and their gradients: no kernel is timed on zeros */
+        attention_forward(&h);
+        attention_backward(&h);
+        add_rows(b, name[0], 6.0 * rows * d * d, qkv_forward, qkv_backward, &h);
+        add_rows(b, name[1], 4.0 * batch * pairs * d, attention_forward, attention_backward, &h);
+        add_rows(b, name[2], 6.0 * rows * d * c.ffn, mlp_forward, mlp_backward, &h);
+    }
+    rlm_bench_release(&m);
 }
 
 void rlm_bench_blocks(rlm_bench_state *b)
