@@ -2,7 +2,7 @@
  * weight; weight gradients are in amx_conv_weight.c and amx_dense_weight.c. */
 #include "src/kernels/amx_block.h"
 #include "src/kernels/amx_dense_weight.h"
-#include "src/kernels/avx512_norm_backward.h"
+#include "src/kernels/avx_norm_backward.h"
 #include "src/kernels/blas.h"
 
 /* The convolution that carries gradients back: reversed, with zeros between strides. */
@@ -60,7 +60,7 @@ static void norm_data(const rlm_conv_shape *s, norm_back *j, const float *dy, co
         rlm_blas_conv_backward_data(j->par, s, dy, w, room, false);
     j->dy = room;
     j->half = w->pack_t != NULL;
-    rlm_norm_back(j, dgain, dbias);
+    rlm_bf16_norm_back(j, dgain, dbias);
 }
 
 void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,

@@ -1,7 +1,7 @@
 /* AMX overlay: a pair of prepared convolutions where a gradient is wanted. What lies between them,
  * the tensor as well as its gradient, is bf16. */
 #include "src/kernels/amx_prepare.h"
-#include "src/kernels/avx512_norm_backward.h"
+#include "src/kernels/avx_norm_backward.h"
 
 /* What the backward needs, 64 bytes apart at least. */
 typedef struct pair_saved {
@@ -59,7 +59,7 @@ static void save(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l
         } else {
             c.y16 = p.h;
         }
-        rlm_norm_stats(par, &s->norm[i], i == 1, in, p.stats[i]);
+        rlm_avx512_norm_stats(par, &s->norm[i], i == 1, in, p.stats[i]);
         rlm_amx_conv_run(par, &shape, &c);
     }
 }
@@ -93,7 +93,7 @@ static void backward(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layer
                        .add = !i && to->add};
         rlm_amx_backward_weight(par, &s->conv[i], true, p.seen[i], !i, by, to->w[i], NULL);
         rlm_amx_data_run(par, &s->conv[i], &c);
-        rlm_norm_back(&j, to->gain[i], to->bias[i]);
+        rlm_bf16_norm_back(&j, to->gain[i], to->bias[i]);
     }
 }
 

@@ -1,8 +1,47 @@
 /* AVX2: attention to the key and value cache, eight keys or eight columns at once. */
 #include <assert.h>
 
-#include "src/kernels/avx2_soft.h"
+#include "src/kernels/avx.h"
 #include "src/kernels/cache.h"
+
+/* ---- A softmax-weighted sum built block by block -------------------------------------------- */
+
+enum { SOFT_DIM = 256, SOFT_KEYS = 64 };
+
+typedef struct soft {
+    float max, sum, acc[SOFT_DIM];
+} soft;
+
+/* Weights of n scores under the running maximum (in place), shrinking what was summed before. */
+static void soft_weights(soft *o, float *score, int n, int dim)
+{
+    float max = o->max, shrink;
+    for (int i = 0; i < n; i++)
+        max = score[i] > max ? score[i] : max;
+    if (max > o->max && o->sum > 0) {
+        shrink = expf(o->max - max);
+        o->sum *= shrink;
+        for (int d = 0; d < dim; d++)
+            o->acc[d] *= shrink;
+    }
+    o->max = max;
+    for (int i = 0; i < n; i += 8) {
+        v_mask m = v_tail(n - i);
+        __m256 e = v_exp(_mm256_sub_ps(v_load(score + i, m), v_set(max)));
+        e = v_keep(m, e);
+        o->sum += v_sum(e);
+        v_store(score + i, m, e);
+    }
+}
+
+static void soft_finish(const soft *o, int dim, float *y)
+{
+    float scale = o->sum > 0 ? 1.0f / o->sum : 0.0f;
+    for (int d = 0; d < dim; d++)
+        y[d] = o->acc[d] * scale;
+}
+
+/* ---- Keys and values ------------------------------------------------------------------------ */
 
 typedef struct cache_job {
     rlm_cache_shape s;
@@ -41,10 +80,10 @@ static void eight_scores(const rlm_cache_shape *s, const float *q, const uint8_t
         if (run == 4) {
             x = _mm256_xor_si256(x, flip);
             for (int i = 0; i < 4; i++)
-                sum = _mm256_fmadd_ps(byte_of(x, i), w_set(q[d + i]), sum);
+                sum = _mm256_fmadd_ps(byte_of(x, i), v_set(q[d + i]), sum);
         } else {
-            sum = _mm256_fmadd_ps(half_of(x, 0), w_set(q[d]), sum);
-            sum = _mm256_fmadd_ps(half_of(x, 1), w_set(q[d + 1]), sum);
+            sum = _mm256_fmadd_ps(half_of(x, 0), v_set(q[d]), sum);
+            sum = _mm256_fmadd_ps(half_of(x, 1), v_set(q[d + 1]), sum);
         }
     }
     _mm256_storeu_ps(score, sum);
@@ -56,12 +95,13 @@ static void add_values(const rlm_cache_shape *s, const float *w, int count, cons
 {
     int run = s->bits == 8 ? 4 : 2;
     for (int d = 0; d < s->dim; d += 8) {
-        __m256i m = w_tail(s->dim - d);
-        __m256i x = _mm256_maskload_epi32((const int *)(const void *)(v + 4 * (size_t)d), m);
-        __m256 sum = w_load(acc + d, m);
+        v_mask m = v_tail(s->dim - d);
+        __m256i x =
+            _mm256_maskload_epi32((const int *)(const void *)(v + 4 * (size_t)d), v_lanes(m));
+        __m256 sum = v_load(acc + d, m);
         for (int i = 0; i < run && i < count; i++)
-            sum = _mm256_fmadd_ps(run == 4 ? byte_of(x, i) : half_of(x, i), w_set(w[i]), sum);
-        w_store(acc + d, m, sum);
+            sum = _mm256_fmadd_ps(run == 4 ? byte_of(x, i) : half_of(x, i), v_set(w[i]), sum);
+        v_store(acc + d, m, sum);
     }
 }
 
@@ -114,7 +154,7 @@ static void attention_cached(rlm_par *par, const rlm_cache_shape *s, const float
     rlm_par_for(par, (int64_t)s->batch * s->rows * s->heads, 1, cache_fn, &j);
 }
 
-void rlm_avx2_cache(rlm_kernels *k)
+void RLM_AVX(cache)(rlm_kernels *k)
 {
     k->attention_cached = attention_cached;
 }

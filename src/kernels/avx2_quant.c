@@ -1,6 +1,6 @@
 /* AVX2: products with quantised weights, in integers of 8 bits summed in pairs. Up to 4 rows of x
  * meet a panel at once. */
-#include "src/kernels/avx2.h"
+#include "src/kernels/avx.h"
 #include "src/kernels/quant.h"
 
 enum { ROWS = 4, AHEAD = 1024 };
@@ -20,7 +20,7 @@ static float group_top(const float *x, int n)
     int32_t lane[8], best = 0;
     float f;
     for (int i = 0; i < n; i += 8) {
-        __m256i v = _mm256_castps_si256(w_load(x + i, w_tail(n - i)));
+        __m256i v = _mm256_castps_si256(v_load(x + i, v_tail(n - i)));
         top = _mm256_max_epi32(top, _mm256_and_si256(v, magnitude));
     }
     _mm256_storeu_si256((__m256i *)(void *)lane, top);
@@ -41,11 +41,11 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int n = j->k - from < group ? j->k - from : group;
         float top = group_top(x, n);
         bool tiny = top < 1e-30f;
-        __m256 inverse = w_set(tiny ? 0.0f : 127.0f / top);
+        __m256 inverse = v_set(tiny ? 0.0f : 127.0f / top);
         int8_t *out = j->q.q8 + item * group;
         int32_t q[8], sum = 0;
         for (int i = 0; i < group; i += 8) {
-            __m256 v = i < n ? w_load(x + i, w_tail(n - i)) : _mm256_setzero_ps();
+            __m256 v = i < n ? v_load(x + i, v_tail(n - i)) : _mm256_setzero_ps();
             _mm256_storeu_si256((__m256i *)(void *)q,
                                 _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
             for (int l = 0; l < 8; l++) {
@@ -123,13 +123,13 @@ RLM_INLINE void quarter(int bits, int m, const uint8_t *panel, int groups, const
             scale = _mm256_load_ps((const float *)(const void *)(panel + 32 * at));
             group_8(m, panel + 128 + 32 * at, q8, (size_t)groups * (size_t)group, acc);
         } else {
-            scale = w_unbf16((const uint16_t *)(const void *)(panel + 16 * at), 8);
+            scale = v_unbf16((const uint16_t *)(const void *)(panel + 16 * at), 8);
             group_4(m, panel + 64 + 32 * at, q8, (size_t)groups * (size_t)group, acc);
         }
         for (int i = 0; i < m; i++)
             sum[i] = _mm256_fmadd_ps(
                 _mm256_cvtepi32_ps(acc[i]),
-                _mm256_mul_ps(scale, w_set(x->scale[place + (int64_t)i * groups])), sum[i]);
+                _mm256_mul_ps(scale, v_set(x->scale[place + (int64_t)i * groups])), sum[i]);
     }
     for (int i = 0; i < m; i++)
         _mm256_store_ps(y + 32 * i + 8 * at, sum[i]);
@@ -201,11 +201,11 @@ static void linear_quant(rlm_par *par, int bits, int m, int n, int k, const floa
     rlm_quant_x q = rlm_quant_x_at(bits, m, k, memory);
     rows_job rows = {bits, k, x, q};
     quant_job j = {bits, m, n, k, q, quant, bias, residual, y};
-    rlm_par_for(par, m, w_row_grain(k), rows_fn, &rows);
+    rlm_par_for(par, m, v_row_grain(k), rows_fn, &rows);
     rlm_par_for(par, rlm_quant_panels(n), 1 + 131072 / (32 * k), quant_fn, &j);
 }
 
-void rlm_avx2_quant(rlm_kernels *k)
+void RLM_AVX(quant)(rlm_kernels *k)
 {
     k->linear_quant = linear_quant;
 }

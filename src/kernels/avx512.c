@@ -1,6 +1,9 @@
 /* AVX-512 overlay: the forward families. rlm_kernels_init has asked the processor before. */
 #include "src/kernels/avx512.h"
-#include "src/kernels/avx512_quant.h"
+
+#ifdef RLM_HAVE_BF16
+void rlm_bf16_cache(rlm_kernels *k);
+#endif
 
 bool rlm_kernels_avx512(rlm_kernels *k)
 {
@@ -12,5 +15,9 @@ bool rlm_kernels_avx512(rlm_kernels *k)
     rlm_avx512_spectrum(k);
     rlm_avx512_quant(k);
     k->attention_forward = rlm_avx512_attention_forward;
+#ifdef RLM_HAVE_BF16
+    if (rlm_cpu_detect().avx512_bf16)
+        rlm_bf16_cache(k);
+#endif
     return true;
 }

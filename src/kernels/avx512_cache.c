@@ -26,6 +26,21 @@ typedef struct cache_job {
 
 /* ---- bf16 ----------------------------------------------------------------------------------- */
 
+/* acc += products of pairs of bf16, one pair a lane. Compiled twice: without the instruction the
+ * halves are floats with zeros below. */
+RLM_INLINE __m512 dot_16(__m512 acc, __m512i a, __m512i b)
+{
+#ifdef __AVX512BF16__
+    return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
+#else
+    const __m512i high = _mm512_set1_epi32((int)0xffff0000);
+    acc = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(a, 16)),
+                          _mm512_castsi512_ps(_mm512_slli_epi32(b, 16)), acc);
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(a, high)),
+                           _mm512_castsi512_ps(_mm512_and_si512(b, high)), acc);
+#endif
+}
+
 /* score[16 * blocks] of keys in pairs; q: width / 2 pairs of bf16, already scaled. */
 static void scores_16(const int32_t *q, const uint8_t *k, int n, int pairs, float *score)
 {
@@ -39,14 +54,14 @@ static void scores_16(const int32_t *q, const uint8_t *k, int n, int pairs, floa
             a[c] = b[c] = _mm512_setzero_ps();
         }
         for (int p = 0; p + 1 < pairs; p += 2) {
-            __m512bh q0 = (__m512bh)_mm512_set1_epi32(q[p]);
-            __m512bh q1 = (__m512bh)_mm512_set1_epi32(q[p + 1]);
+            __m512i q0 = _mm512_set1_epi32(q[p]);
+            __m512i q1 = _mm512_set1_epi32(q[p + 1]);
             for (int c = 0; c < 4; c++) {
                 const uint8_t *from = at[c] + (size_t)p * 64;
                 _mm_prefetch((const char *)from + AHEAD, _MM_HINT_T0);
                 _mm_prefetch((const char *)from + AHEAD + 64, _MM_HINT_T0);
-                a[c] = _mm512_dpbf16_ps(a[c], (__m512bh)_mm512_loadu_si512(from), q0);
-                b[c] = _mm512_dpbf16_ps(b[c], (__m512bh)_mm512_loadu_si512(from + 64), q1);
+                a[c] = dot_16(a[c], _mm512_loadu_si512(from), q0);
+                b[c] = dot_16(b[c], _mm512_loadu_si512(from + 64), q1);
             }
         }
         for (int c = 0; c < blocks; c++)
@@ -71,23 +86,22 @@ static void weigh_16(const int32_t *p, const uint8_t *v, int n, int dim, float *
         size_t row = (size_t)dim * 4;
         int i = 0;
         for (; i + 1 < pairs; i += 2, from += 2 * row) {
-            __m512bh p0 = (__m512bh)_mm512_set1_epi32(p[i]);
-            __m512bh p1 = (__m512bh)_mm512_set1_epi32(p[i + 1]);
+            __m512i p0 = _mm512_set1_epi32(p[i]);
+            __m512i p1 = _mm512_set1_epi32(p[i + 1]);
             for (int c = 0; c < 4; c++) {
                 const uint8_t *x = from + 64 * c;
                 _mm_prefetch((const char *)x + AHEAD, _MM_HINT_T0);
                 _mm_prefetch((const char *)x + AHEAD + row, _MM_HINT_T0);
-                a[c] = _mm512_dpbf16_ps(a[c], (__m512bh)_mm512_maskz_loadu_epi32(m[c], x), p0);
-                b[c] =
-                    _mm512_dpbf16_ps(b[c], (__m512bh)_mm512_maskz_loadu_epi32(m[c], x + row), p1);
+                a[c] = dot_16(a[c], _mm512_maskz_loadu_epi32(m[c], x), p0);
+                b[c] = dot_16(b[c], _mm512_maskz_loadu_epi32(m[c], x + row), p1);
             }
         }
         for (; i < (n + 1) / 2; i++, from += row) {
             __m512i keep = _mm512_set1_epi32(2 * i + 1 < n ? -1 : 0xffff);
-            __m512bh p0 = (__m512bh)_mm512_set1_epi32(p[i]);
+            __m512i p0 = _mm512_set1_epi32(p[i]);
             for (int c = 0; c < 4; c++) {
                 __m512i x = _mm512_maskz_loadu_epi32(m[c], from + 64 * c);
-                a[c] = _mm512_dpbf16_ps(a[c], (__m512bh)_mm512_and_si512(x, keep), p0);
+                a[c] = dot_16(a[c], _mm512_and_si512(x, keep), p0);
             }
         }
         for (int c = 0; c < 4; c++)
@@ -213,7 +227,7 @@ static void softmax(float *score, int n, uint16_t *p, span_sum *o)
         sum = _mm512_add_ps(sum, e);
         _mm512_storeu_ps(score + i, e);
         if (p)
-            _mm256_storeu_si256((__m256i *)(void *)(p + i), (__m256i)_mm512_cvtneps_pbh(e));
+            v_store16(p + i, V_ALL, e);
     }
     o->sum = _mm512_reduce_add_ps(sum);
 }
@@ -238,7 +252,7 @@ static void span_16(const rlm_cache_shape *s, const float *q, uint8_t *head, int
     ask(values);
     for (int d = 0; d < width; d += 16) {
         __m512 x = _mm512_mul_ps(v_load(q + d, v_tail(s->dim - d)), scale);
-        _mm256_store_si256((__m256i *)(void *)(q16 + d), (__m256i)_mm512_cvtneps_pbh(x));
+        v_store16(q16 + d, V_ALL, x);
     }
     scores_16((const int32_t *)(const void *)q16, keys, n, width / 2, score);
     softmax(score, n, p, o);
@@ -352,17 +366,6 @@ typedef struct store_job {
     void *cache;
 } store_job;
 
-/* Rounds to nearest even and keeps NaN and denormals, as rlm_bf16 does. */
-static __m256i round_16(__m512 v)
-{
-    const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7fff);
-    __m512i u = _mm512_castps_si512(v), odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), one);
-    __m512i r = _mm512_add_epi32(_mm512_add_epi32(u, half), odd);
-    r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), u,
-                             _mm512_set1_epi32(0x400000));
-    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
-}
-
 static void store_16(const rlm_cache_shape *s, const float *k, const float *v, int at,
                      uint8_t *head)
 {
@@ -372,12 +375,12 @@ static void store_16(const rlm_cache_shape *s, const float *k, const float *v, i
     uint8_t *values = head + rlm_cache_key_bytes(s) + (size_t)(at / 2) * (size_t)s->dim * 4;
     for (int d = 0; d < width; d += 16)
         _mm256_store_si256((__m256i *)(void *)(row + d),
-                           round_16(v_load(k + d, v_tail(s->dim - d))));
+                           v_round16(v_load(k + d, v_tail(s->dim - d))));
     for (int p = 0; p < width / 2; p++)
         memcpy(keys + p * 64, row + 2 * p, 4);
     for (int d = 0; d < s->dim; d += 16) {
         __mmask16 m = v_tail(s->dim - d);
-        __m512i x = _mm512_cvtepu16_epi32(round_16(v_load(v + d, m)));
+        __m512i x = _mm512_cvtepu16_epi32(v_round16(v_load(v + d, m)));
         __m512i old = _mm512_maskz_loadu_epi32(m, values + 4 * d);
         x = at % 2 ? _mm512_or_si512(_mm512_slli_epi32(x, 16),
                                      _mm512_and_si512(old, _mm512_set1_epi32(0xffff)))
@@ -395,8 +398,8 @@ static void store_16_block(const rlm_cache_shape *s, const float *k, const float
     for (int d = 0; d < s->dim; d += 32, keys += 16 * 64) {
         __m512i r[16];
         for (int i = 0; i < 16; i++) {
-            __m256i lo = round_16(_mm512_loadu_ps(k + i * stride + d));
-            __m256i hi = round_16(_mm512_loadu_ps(k + i * stride + d + 16));
+            __m256i lo = v_round16(_mm512_loadu_ps(k + i * stride + d));
+            __m256i hi = v_round16(_mm512_loadu_ps(k + i * stride + d + 16));
             r[i] = _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
         }
         v_transpose16(r);
@@ -406,8 +409,8 @@ static void store_16_block(const rlm_cache_shape *s, const float *k, const float
     for (int i = 0; i < 16; i += 2, values += 4 * s->dim)
         for (int d = 0; d < s->dim; d += 16) {
             const float *from = v + i * stride + d;
-            __m512i lo = _mm512_cvtepu16_epi32(round_16(_mm512_loadu_ps(from)));
-            __m512i hi = _mm512_cvtepu16_epi32(round_16(_mm512_loadu_ps(from + stride)));
+            __m512i lo = _mm512_cvtepu16_epi32(v_round16(_mm512_loadu_ps(from)));
+            __m512i hi = _mm512_cvtepu16_epi32(v_round16(_mm512_loadu_ps(from + stride)));
             _mm512_storeu_si512(values + 4 * d, _mm512_or_si512(lo, _mm512_slli_epi32(hi, 16)));
         }
 }
@@ -460,7 +463,7 @@ static void cache_store(rlm_par *par, const rlm_cache_shape *s, const float *x, 
                 &j);
 }
 
-void rlm_avx512_cache(rlm_kernels *k)
+void RLM_AVX(cache)(rlm_kernels *k)
 {
     k->attention_cached = attention_cached;
     k->cache_store = cache_store;

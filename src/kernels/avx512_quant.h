@@ -15,6 +15,5 @@ RLM_INLINE __m512 rlm_quant_scales(int bits, const uint8_t *block, int half)
 
 void rlm_avx512_linear_quant(rlm_par *par, int bits, int m, int n, int k, const float *x,
                              const void *quant, const float *bias, const float *residual, float *y);
-void rlm_avx512_quant(rlm_kernels *k);
 
 #endif

@@ -53,7 +53,7 @@ static bool cpu_runs(const rlm_cpu *cpu, unsigned bit)
     case RLM_LEVEL_AVX2:
         return cpu->avx2 && cpu->fma;
     case RLM_LEVEL_AVX512:
-        return cpu->avx512 && cpu->avx512_bf16 && cpu->avx512_vnni;
+        return cpu->avx512 && cpu->avx512_vnni;
     case RLM_LEVEL_AMX:
         return cpu->amx_bf16 && cpu->amx_int8 && cpu->avx512 && cpu->avx512_bf16;
     default:

@@ -1,6 +1,6 @@
-/* AVX-512: what only a training step needs: cross-entropy, reconstruction loss, AdamW, norms of
+/* AVX: what only a training step needs: cross-entropy, reconstruction loss, AdamW, norms of
  * gradients. Sums are taken per fixed slice and in slice order: the same for any threads. */
-#include "src/kernels/avx512.h"
+#include "src/kernels/avx.h"
 
 /* ---- Cross-entropy ------------------------------------------------------------------------- */
 
@@ -14,26 +14,26 @@ typedef struct entropy_job {
 
 static float row_max(const float *x, int n)
 {
-    __m512 top = v_set(-INFINITY);
-    for (int i = 0; i < n; i += 16) {
-        __mmask16 m = v_tail(n - i);
-        top = _mm512_mask_max_ps(top, m, top, v_load(x + i, m));
+    v_f32 top = v_set(-INFINITY);
+    for (int i = 0; i < n; i += V_LANES) {
+        v_mask m = v_tail(n - i);
+        top = v_only(m, top, v_max(top, v_load(x + i, m)));
     }
-    return _mm512_reduce_max_ps(top);
+    return v_most(top);
 }
 
 /* Sum of e^(x - max); the terms go to out unless NULL. */
 static double row_exp(const float *x, int n, float max, float *out)
 {
-    __m512 sum = _mm512_setzero_ps(), sub = v_set(max);
-    for (int i = 0; i < n; i += 16) {
-        __mmask16 m = v_tail(n - i);
-        __m512 e = _mm512_maskz_mov_ps(m, v_exp(_mm512_sub_ps(v_load(x + i, m), sub)));
-        sum = _mm512_add_ps(sum, e);
+    v_f32 sum = v_zero(), sub = v_set(max);
+    for (int i = 0; i < n; i += V_LANES) {
+        v_mask m = v_tail(n - i);
+        v_f32 e = v_keep(m, v_exp(v_sub(v_load(x + i, m), sub)));
+        sum = v_add(sum, e);
         if (out)
             v_store(out + i, m, e);
     }
-    return _mm512_reduce_add_ps(sum);
+    return v_sum(sum);
 }
 
 static void entropy_fn(void *ctx, int64_t begin, int64_t end, int worker)
@@ -58,10 +58,10 @@ static void entropy_fn(void *ctx, int64_t begin, int64_t end, int worker)
             j.loss[r] = (float)(logz - hit + j.zloss * logz * logz);
         if (!dx)
             continue;
-        __m512 k = v_set((float)(j.scale * (1 + 2 * j.zloss * logz) / sum));
-        for (int i = 0; i < j.classes; i += 16) {
-            __mmask16 m = v_tail(j.classes - i);
-            v_store(dx + i, m, _mm512_mul_ps(v_load(dx + i, m), k));
+        v_f32 k = v_set((float)(j.scale * (1 + 2 * j.zloss * logz) / sum));
+        for (int i = 0; i < j.classes; i += V_LANES) {
+            v_mask m = v_tail(j.classes - i);
+            v_store(dx + i, m, v_mul(v_load(dx + i, m), k));
         }
         dx[target] -= j.scale;
     }
@@ -86,24 +86,21 @@ typedef struct adamw_job {
     const float *g;
 } adamw_job;
 
-RLM_INLINE void adamw_at(const adamw_job *j, int64_t i, __mmask16 k)
+RLM_INLINE void adamw_at(const adamw_job *j, int64_t i, v_mask k)
 {
-    __m512 g = _mm512_mul_ps(v_load(j->g + i, k), v_set(j->grad_scale));
-    __m512 m =
-        _mm512_fmadd_ps(v_load(j->m + i, k), v_set(j->beta1), _mm512_mul_ps(g, v_set(j->rest1)));
-    __m512 v = _mm512_fmadd_ps(v_load(j->v + i, k), v_set(j->beta2),
-                               _mm512_mul_ps(_mm512_mul_ps(g, g), v_set(j->rest2)));
-    __m512 p = v_load(j->p + i, k);
-    __m512 den = _mm512_fmadd_ps(_mm512_sqrt_ps(v), v_set(j->root), v_set(j->eps));
-    __m512 d =
-        _mm512_fmadd_ps(p, v_set(j->decay), _mm512_div_ps(_mm512_mul_ps(m, v_set(j->step)), den));
-    p = _mm512_sub_ps(p, d);
+    v_f32 g = v_mul(v_load(j->g + i, k), v_set(j->grad_scale));
+    v_f32 m = v_fma(v_load(j->m + i, k), v_set(j->beta1), v_mul(g, v_set(j->rest1)));
+    v_f32 v = v_fma(v_load(j->v + i, k), v_set(j->beta2), v_mul(v_mul(g, g), v_set(j->rest2)));
+    v_f32 p = v_load(j->p + i, k);
+    v_f32 den = v_fma(v_sqrt(v), v_set(j->root), v_set(j->eps));
+    v_f32 d = v_fma(p, v_set(j->decay), v_div(v_mul(m, v_set(j->step)), den));
+    p = v_sub(p, d);
     v_store(j->m + i, k, m);
     v_store(j->v + i, k, v);
     v_store(j->p + i, k, p);
     if (j->e) {
-        __m512 e = _mm512_mul_ps(v_load(j->e + i, k), v_set(j->ema));
-        v_store(j->e + i, k, _mm512_fmadd_ps(p, v_set(j->ema_rest), e));
+        v_f32 e = v_mul(v_load(j->e + i, k), v_set(j->ema));
+        v_store(j->e + i, k, v_fma(p, v_set(j->ema_rest), e));
     }
 }
 
@@ -113,8 +110,8 @@ static void adamw_fn(void *ctx, int64_t begin, int64_t end, int worker)
     int64_t i = begin;
     (void)worker;
     unsigned csr = v_flush_begin();
-    for (; i + 16 <= end; i += 16)
-        adamw_at(&j, i, 0xffff);
+    for (; i + V_LANES <= end; i += V_LANES)
+        adamw_at(&j, i, V_ALL);
     if (i < end)
         adamw_at(&j, i, v_tail(end - i));
     v_flush_end(csr);
@@ -154,15 +151,15 @@ typedef struct muon_job {
 static void moment_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const muon_job j = *(const muon_job *)ctx;
-    __m512 mu = v_set(j.e.alpha), s = v_set(j.beta);
+    v_f32 mu = v_set(j.e.alpha), s = v_set(j.beta);
     (void)worker;
     unsigned csr = v_flush_begin();
-    for (int64_t i = begin; i < end; i += 16) {
-        __mmask16 k = v_tail(end - i);
-        __m512 g = _mm512_mul_ps(v_load(j.e.a + i, k), s);
-        __m512 m = _mm512_fmadd_ps(v_load(j.e.x + i, k), mu, g);
+    for (int64_t i = begin; i < end; i += V_LANES) {
+        v_mask k = v_tail(end - i);
+        v_f32 g = v_mul(v_load(j.e.a + i, k), s);
+        v_f32 m = v_fma(v_load(j.e.x + i, k), mu, g);
         v_store(j.e.x + i, k, m);
-        v_store(j.e.y + i, k, _mm512_fmadd_ps(m, mu, g));
+        v_store(j.e.y + i, k, v_fma(m, mu, g));
     }
     v_flush_end(csr);
 }
@@ -177,17 +174,17 @@ static void muon_moment(rlm_par *par, int64_t n, float momentum, float grad_scal
 static void apply_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const muon_job j = *(const muon_job *)ctx;
-    __m512 keep = v_set(j.e.alpha), step = v_set(j.beta);
-    __m512 ema = v_set(j.ema), rest = v_set((float)(1.0 - j.ema));
+    v_f32 keep = v_set(j.e.alpha), step = v_set(j.beta);
+    v_f32 ema = v_set(j.ema), rest = v_set((float)(1.0 - j.ema));
     (void)worker;
-    for (int64_t i = begin; i < end; i += 16) {
-        __mmask16 k = v_tail(end - i), some = j.e.a ? k : 0;
-        __m512 p = _mm512_mul_ps(v_load(j.e.x + i, k), keep);
-        p = _mm512_fmadd_ps(v_load(j.e.a + i, some), step, p);
+    for (int64_t i = begin; i < end; i += V_LANES) {
+        v_mask k = v_tail(end - i), some = j.e.a ? k : 0;
+        v_f32 p = v_mul(v_load(j.e.x + i, k), keep);
+        p = v_fma(v_load(j.e.a + i, some), step, p);
         v_store(j.e.x + i, k, p);
         if (j.e.y) {
-            __m512 e = _mm512_mul_ps(v_load(j.e.y + i, k), ema);
-            v_store(j.e.y + i, k, _mm512_fmadd_ps(p, rest, e));
+            v_f32 e = v_mul(v_load(j.e.y + i, k), ema);
+            v_store(j.e.y + i, k, v_fma(p, rest, e));
         }
     }
 }
@@ -212,51 +209,42 @@ typedef struct sum_job {
     double *sum; /* [slices] */
 } sum_job;
 
-RLM_INLINE void add_doubles(__m512d acc[2], __m512 v)
-{
-    acc[0] = _mm512_add_pd(acc[0], _mm512_cvtps_pd(_mm512_castps512_ps256(v)));
-    acc[1] = _mm512_add_pd(acc[1], _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)));
-}
-
 static void sumsq_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const sum_job j = *(const sum_job *)ctx;
     (void)worker;
     for (int64_t s = begin; s < end; s++) {
         int64_t last = (s + 1) * SUM_SLICE < j.n ? (s + 1) * SUM_SLICE : j.n;
-        __m512d a = _mm512_setzero_pd(), b = a;
-        for (int64_t i = s * SUM_SLICE; i < last; i += 16) {
-            __m512 v = v_load(j.x + i, v_tail(last - i));
-            __m512d lo = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
-            __m512d hi = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
-            a = _mm512_fmadd_pd(lo, lo, a);
-            b = _mm512_fmadd_pd(hi, hi, b);
+        v_double sum = v_double_zero();
+        for (int64_t i = s * SUM_SLICE; i < last; i += V_LANES) {
+            v_double v = v_double_of(v_load(j.x + i, v_tail(last - i)));
+            sum = v_double_fma(v, v, sum);
         }
-        j.sum[s] = _mm512_reduce_add_pd(_mm512_add_pd(a, b));
+        j.sum[s] = v_double_sum(sum);
     }
 }
 
 static void recon_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const sum_job j = *(const sum_job *)ctx;
-    __m512 k = v_set((float)(j.scale / (double)j.n * (j.kind == 1 ? 1 : 2)));
+    v_f32 k = v_set((float)(j.scale / (double)j.n * (j.kind == 1 ? 1 : 2)));
     (void)worker;
     for (int64_t s = begin; s < end; s++) {
         int64_t last = (s + 1) * SUM_SLICE < j.n ? (s + 1) * SUM_SLICE : j.n;
-        __m512d acc[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
-        for (int64_t i = s * SUM_SLICE; i < last; i += 16) {
-            __mmask16 m = v_tail(last - i);
-            __m512 d = _mm512_sub_ps(v_load(j.x + i, m), v_load(j.target + i, m));
-            __m512 value = _mm512_mul_ps(d, d);
+        v_double sum = v_double_zero();
+        for (int64_t i = s * SUM_SLICE; i < last; i += V_LANES) {
+            v_mask m = v_tail(last - i);
+            v_f32 d = v_sub(v_load(j.x + i, m), v_load(j.target + i, m));
+            v_f32 value = v_mul(d, d);
             if (j.kind == 1) {
-                value = _mm512_maskz_sqrt_ps(m, _mm512_add_ps(value, v_set(1e-6f)));
-                d = _mm512_maskz_div_ps(m, d, value);
+                value = v_keep(m, v_sqrt(v_add(value, v_set(1e-6f))));
+                d = v_keep(m, v_div(d, value));
             }
-            add_doubles(acc, value);
+            sum = v_double_add(sum, v_double_of(value));
             if (j.dx)
-                v_store(j.dx + i, m, _mm512_fmadd_ps(d, k, v_load(j.dx + i, m)));
+                v_store(j.dx + i, m, v_fma(d, k, v_load(j.dx + i, m)));
         }
-        j.sum[s] = _mm512_reduce_add_pd(_mm512_add_pd(acc[0], acc[1]));
+        j.sum[s] = v_double_sum(sum);
     }
 }
 
@@ -286,7 +274,7 @@ static double recon(rlm_par *par, int kind, int64_t n, const float *x, const flo
     return n > 0 ? sum_slices(par, &j, recon_fn) / (double)n : 0;
 }
 
-void rlm_avx512_optim(rlm_kernels *k)
+void RLM_AVX(optim)(rlm_kernels *k)
 {
     k->cross_entropy = cross_entropy;
     k->adamw = adamw;

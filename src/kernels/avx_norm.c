@@ -1,5 +1,5 @@
-/* AVX-512: RMS norm and group norm (with its activation), forward. */
-#include "src/kernels/avx512_norm.h"
+/* AVX: RMS norm and group norm (with its activation), forward. */
+#include "src/kernels/avx_norm.h"
 
 /* ---- RMS norm ------------------------------------------------------------------------------ */
 
@@ -18,25 +18,25 @@ static void rms_fn(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t r = begin; r < end; r++) {
         const float *x = j.x + r * j.c;
         float *y = j.y + r * j.c;
-        __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+        v_f32 s0 = v_zero(), s1 = s0;
         int i = 0;
-        for (; i + 32 <= j.c; i += 32) {
-            __m512 a = _mm512_loadu_ps(x + i), b = _mm512_loadu_ps(x + i + 16);
-            s0 = _mm512_fmadd_ps(a, a, s0);
-            s1 = _mm512_fmadd_ps(b, b, s1);
+        for (; i + 2 * V_LANES <= j.c; i += 2 * V_LANES) {
+            v_f32 a = v_read(x + i), b = v_read(x + i + V_LANES);
+            s0 = v_fma(a, a, s0);
+            s1 = v_fma(b, b, s1);
         }
-        for (; i < j.c; i += 16) {
-            __m512 a = v_load(x + i, v_tail(j.c - i));
-            s0 = _mm512_fmadd_ps(a, a, s0);
+        for (; i < j.c; i += V_LANES) {
+            v_f32 a = v_load(x + i, v_tail(j.c - i));
+            s0 = v_fma(a, a, s0);
         }
-        float sum = _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+        float sum = v_sum(v_add(s0, s1));
         float rstd = (float)(1.0 / sqrt((double)sum / j.c + j.eps));
-        __m512 scale = v_set(rstd);
-        for (i = 0; i < j.c; i += 16) {
-            __mmask16 m = v_tail(j.c - i);
-            __m512 v = _mm512_mul_ps(v_load(x + i, m), scale);
+        v_f32 scale = v_set(rstd);
+        for (i = 0; i < j.c; i += V_LANES) {
+            v_mask m = v_tail(j.c - i);
+            v_f32 v = v_mul(v_load(x + i, m), scale);
             if (j.gain)
-                v = _mm512_mul_ps(v, v_load(j.gain + i, m));
+                v = v_mul(v, v_load(j.gain + i, m));
             v_put(j.far, y + i, m, v);
         }
         if (j.rstd)
@@ -71,36 +71,36 @@ typedef struct gn_job {
 RLM_INLINE void sums_block(bool half, int used, const void *x, int64_t rows, int c, int i,
                            float *work)
 {
-    __mmask16 m[4];
-    __m512 base[4], sum[4], square[4];
+    v_mask m[4];
+    v_f32 base[4], sum[4], square[4];
     for (int v = 0; v < used; v++) {
-        m[v] = v_tail(c - i - v * 16);
-        base[v] = v_of(half, x, i + v * 16, m[v]);
-        sum[v] = square[v] = _mm512_setzero_ps();
+        m[v] = v_tail(c - i - v * V_LANES);
+        base[v] = v_of(half, x, i + v * V_LANES, m[v]);
+        sum[v] = square[v] = v_zero();
     }
     for (int64_t r = 0; r < rows; r++) {
         for (int v = 0; v < used; v++) {
-            __m512 d = _mm512_sub_ps(v_of(half, x, r * c + i + v * 16, m[v]), base[v]);
-            sum[v] = _mm512_add_ps(sum[v], d);
-            square[v] = _mm512_fmadd_ps(d, d, square[v]);
+            v_f32 d = v_sub(v_of(half, x, r * c + i + v * V_LANES, m[v]), base[v]);
+            sum[v] = v_add(sum[v], d);
+            square[v] = v_fma(d, d, square[v]);
         }
     }
     for (int v = 0; v < used; v++) {
-        v_store(work + i + v * 16, m[v], sum[v]);
-        v_store(work + c + i + v * 16, m[v], square[v]);
+        v_store(work + i + v * V_LANES, m[v], sum[v]);
+        v_store(work + c + i + v * V_LANES, m[v], square[v]);
     }
 }
 
 RLM_INLINE void slice_sums(bool half, const void *x, int64_t rows, int c, float *work)
 {
     int i = 0;
-    for (; i + 64 <= c; i += 64)
+    for (; i + 4 * V_LANES <= c; i += 4 * V_LANES)
         sums_block(half, 4, x, rows, c, i, work);
-    if (c - i > 48)
+    if (c - i > 3 * V_LANES)
         sums_block(half, 4, x, rows, c, i, work);
-    else if (c - i > 32)
+    else if (c - i > 2 * V_LANES)
         sums_block(half, 3, x, rows, c, i, work);
-    else if (c - i > 16)
+    else if (c - i > V_LANES)
         sums_block(half, 2, x, rows, c, i, work);
     else if (c - i > 0)
         sums_block(half, 1, x, rows, c, i, work);
@@ -178,16 +178,15 @@ RLM_INLINE void apply_rows(rlm_act act, void *ctx)
     int c = j->c;
     for (int64_t r = 0; r < rows; r++, x += c, y += c) {
         int i = 0;
-        for (; i + 16 <= c; i += 16) {
-            __m512 d = _mm512_sub_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(table + i));
-            d = _mm512_fmadd_ps(d, _mm512_loadu_ps(table + c + i),
-                                _mm512_loadu_ps(table + 3 * c + i));
-            _mm512_storeu_ps(y + i, v_act(act, d));
+        for (; i + V_LANES <= c; i += V_LANES) {
+            v_f32 d = v_sub(v_read(x + i), v_read(table + i));
+            d = v_fma(d, v_read(table + c + i), v_read(table + 3 * c + i));
+            v_write(y + i, v_act(act, d));
         }
         if (i < c) {
-            __mmask16 m = v_tail(c - i);
-            __m512 d = _mm512_sub_ps(v_load(x + i, m), v_load(table + i, m));
-            d = _mm512_fmadd_ps(d, v_load(table + c + i, m), v_load(table + 3 * c + i, m));
+            v_mask m = v_tail(c - i);
+            v_f32 d = v_sub(v_load(x + i, m), v_load(table + i, m));
+            d = v_fma(d, v_load(table + c + i, m), v_load(table + 3 * c + i, m));
             v_store(y + i, m, v_act(act, d));
         }
     }
@@ -274,13 +273,15 @@ static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const 
         (gn_job){.s = *s, .par = par, .x = x, .gain = gain, .bias = bias, .y = y, .stats = stats});
 }
 
-void rlm_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
-                    float *stats)
+#ifdef __AVX512F__
+void rlm_avx512_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
+                           float *stats)
 {
     forward((gn_job){.s = *s, .par = par, .x = x, .half = half, .stats = stats});
 }
+#endif
 
-void rlm_avx512_norm(rlm_kernels *k)
+void RLM_AVX(norm)(rlm_kernels *k)
 {
     k->rmsnorm_forward = rmsnorm_forward;
     k->groupnorm_forward = groupnorm_forward;

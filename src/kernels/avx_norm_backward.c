@@ -1,6 +1,6 @@
-/* AVX-512: gradients of RMS norm and group norm. Gains' gradients are summed per fixed slice and
+/* AVX: gradients of RMS norm and group norm. Gains' gradients are summed per fixed slice and
  * then in slice order: the same for any number of threads. */
-#include "src/kernels/avx512_norm_backward.h"
+#include "src/kernels/avx_norm_backward.h"
 
 /* out[i] += sum over parts of part[p][i], i in [begin, end): a slice of the last reduction. */
 typedef struct sum_job {
@@ -13,17 +13,12 @@ static void sum_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const sum_job j = *(const sum_job *)ctx;
     (void)worker;
-    for (int64_t i = begin; i < end; i += 16) {
-        __mmask16 m = v_tail(end - i);
-        __m512d lo = _mm512_setzero_pd(), hi = lo;
-        for (int64_t p = 0; p < j.parts; p++) {
-            __m512 v = v_load(j.part + p * j.stride + i, m);
-            lo = _mm512_add_pd(lo, _mm512_cvtps_pd(_mm512_castps512_ps256(v)));
-            hi = _mm512_add_pd(hi, _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)));
-        }
-        __m512 sum =
-            _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
-        v_store(j.out + i, m, _mm512_add_ps(v_load(j.out + i, m), sum));
+    for (int64_t i = begin; i < end; i += V_LANES) {
+        v_mask m = v_tail(end - i);
+        v_double sum = v_double_zero();
+        for (int64_t p = 0; p < j.parts; p++)
+            sum = v_double_add(sum, v_double_of(v_load(j.part + p * j.stride + i, m)));
+        v_store(j.out + i, m, v_add(v_load(j.out + i, m), v_double_round(sum)));
     }
 }
 
@@ -49,25 +44,25 @@ typedef struct rms_job {
 static void rms_row(const rms_job *j, int64_t r, float *part)
 {
     const float *x = j->x + r * j->c, *dy = j->dy + r * j->c;
-    __m512 rstd = v_set(j->rstd[r]), dot = _mm512_setzero_ps();
-    for (int i = 0; i < j->c; i += 16) {
-        __mmask16 m = v_tail(j->c - i);
-        __m512 g = _mm512_mul_ps(v_load(dy + i, m), _mm512_mul_ps(v_load(x + i, m), rstd));
+    v_f32 rstd = v_set(j->rstd[r]), dot = v_zero();
+    for (int i = 0; i < j->c; i += V_LANES) {
+        v_mask m = v_tail(j->c - i);
+        v_f32 g = v_mul(v_load(dy + i, m), v_mul(v_load(x + i, m), rstd));
         if (part)
-            v_store(part + i, m, _mm512_add_ps(v_load(part + i, m), g));
-        dot = j->gain ? _mm512_fmadd_ps(g, v_load(j->gain + i, m), dot) : _mm512_add_ps(dot, g);
+            v_store(part + i, m, v_add(v_load(part + i, m), g));
+        dot = j->gain ? v_fma(g, v_load(j->gain + i, m), dot) : v_add(dot, g);
     }
     if (!j->dx)
         return;
     float *dx = j->dx + r * j->c;
-    __m512 mean = v_set(_mm512_reduce_add_ps(dot) / (float)j->c * j->rstd[r]);
-    for (int i = 0; i < j->c; i += 16) {
-        __mmask16 m = v_tail(j->c - i);
-        __m512 g = v_load(dy + i, m);
+    v_f32 mean = v_set(v_sum(dot) / (float)j->c * j->rstd[r]);
+    for (int i = 0; i < j->c; i += V_LANES) {
+        v_mask m = v_tail(j->c - i);
+        v_f32 g = v_load(dy + i, m);
         if (j->gain)
-            g = _mm512_mul_ps(g, v_load(j->gain + i, m));
-        g = _mm512_fnmadd_ps(v_load(x + i, m), mean, g);
-        v_store(dx + i, m, _mm512_fmadd_ps(g, rstd, v_load(dx + i, m)));
+            g = v_mul(g, v_load(j->gain + i, m));
+        g = v_fnma(v_load(x + i, m), mean, g);
+        v_store(dx + i, m, v_fma(g, rstd, v_load(dx + i, m)));
     }
 }
 
@@ -122,13 +117,12 @@ static void rmsnorm_backward(rlm_par *par, int64_t rows, int c, const float *x, 
 enum { TABLE_SLOPE = 4, TABLE_K1 = 5, TABLE_K2 = 6, TABLES = 7 };
 
 /* dz = dy * act'(d * rstd * gain + bias), d = x - mean, at lanes m of channel i. */
-RLM_INLINE __m512 gn_dz(rlm_act act, const float *table, int c, int i, __mmask16 m, __m512 d,
-                        __m512 dy)
+RLM_INLINE v_f32 gn_dz(rlm_act act, const float *table, int c, int i, v_mask m, v_f32 d, v_f32 dy)
 {
     if (act == RLM_ACT_NONE)
         return dy;
-    __m512 slope = v_load(table + TABLE_SLOPE * c + i, m);
-    return _mm512_mul_ps(dy, v_dact(act, _mm512_fmadd_ps(d, slope, v_load(table + 3 * c + i, m))));
+    v_f32 slope = v_load(table + TABLE_SLOPE * c + i, m);
+    return v_mul(dy, v_dact(act, v_fma(d, slope, v_load(table + 3 * c + i, m))));
 }
 
 /* What is bf16: nothing, dy, or x, dy and dx. */
@@ -140,28 +134,28 @@ enum { SUM_ROWS = 32 }; /* rows that stay in the L1 cache while their channels a
 RLM_INLINE void sums_block(rlm_act act, gn_form form, int used, const void *x, const void *dy,
                            int rows, int c, int i, const float *table, float *part, float *keep)
 {
-    __m512 sum[4], along[4];
-    __mmask16 m[4];
+    v_f32 sum[4], along[4];
+    v_mask m[4];
     for (int v = 0; v < used; v++) {
-        m[v] = v_tail(c - i - 16 * v);
-        sum[v] = v_load(part + i + 16 * v, m[v]);
-        along[v] = v_load(part + c + i + 16 * v, m[v]);
+        m[v] = v_tail(c - i - V_LANES * v);
+        sum[v] = v_load(part + i + V_LANES * v, m[v]);
+        along[v] = v_load(part + c + i + V_LANES * v, m[v]);
     }
     for (int64_t r = 0; r < rows; r++) {
         for (int v = 0; v < used; v++) {
-            int64_t at = r * c + i + 16 * v;
-            __m512 d = v_of(form == GN_ALL16, x, at, m[v]), by = v_of(form > GN_F32, dy, at, m[v]);
-            d = _mm512_sub_ps(d, v_load(table + i + 16 * v, m[v]));
-            __m512 dz = gn_dz(act, table, c, i + 16 * v, m[v], d, by);
-            sum[v] = _mm512_add_ps(sum[v], dz);
-            along[v] = _mm512_fmadd_ps(dz, d, along[v]);
+            int64_t at = r * c + i + V_LANES * v;
+            v_f32 d = v_of(form == GN_ALL16, x, at, m[v]), by = v_of(form > GN_F32, dy, at, m[v]);
+            d = v_sub(d, v_load(table + i + V_LANES * v, m[v]));
+            v_f32 dz = gn_dz(act, table, c, i + V_LANES * v, m[v], d, by);
+            sum[v] = v_add(sum[v], dz);
+            along[v] = v_fma(dz, d, along[v]);
             if (keep)
                 v_store(keep + at, m[v], dz);
         }
     }
     for (int v = 0; v < used; v++) {
-        v_store(part + i + 16 * v, m[v], sum[v]);
-        v_store(part + c + i + 16 * v, m[v], along[v]);
+        v_store(part + i + V_LANES * v, m[v], sum[v]);
+        v_store(part + c + i + V_LANES * v, m[v], along[v]);
     }
 }
 
@@ -174,9 +168,9 @@ RLM_INLINE void sums_rows(rlm_act act, gn_form form, const void *x, const void *
         int n = rows - r < SUM_ROWS ? (int)(rows - r) : SUM_ROWS, i = 0;
         float *kept = keep ? keep + r * c : NULL;
         const void *from = v_at(form == GN_ALL16, x, r * c), *by = v_at(form > GN_F32, dy, r * c);
-        for (; i + 48 < c; i += 64)
+        for (; i + 3 * V_LANES < c; i += 4 * V_LANES)
             sums_block(act, form, 4, from, by, n, c, i, table, part, kept);
-        for (; i + 16 < c; i += 32)
+        for (; i + V_LANES < c; i += 2 * V_LANES)
             sums_block(act, form, 2, from, by, n, c, i, table, part, kept);
         if (i < c)
             sums_block(act, form, 1, from, by, n, c, i, table, part, kept);
@@ -192,18 +186,18 @@ RLM_INLINE void dx_rows(rlm_act act, gn_form form, const void *x, const void *dy
 {
     const float *k1 = table + TABLE_K1 * c, *k2 = table + TABLE_K2 * c;
     for (int64_t r = 0; r < rows; r++) {
-        for (int i = 0; i < c; i += 16) {
-            __mmask16 m = v_tail(c - i);
+        for (int i = 0; i < c; i += V_LANES) {
+            v_mask m = v_tail(c - i);
             int64_t at = r * c + i;
-            __m512 d = _mm512_sub_ps(v_of(form == GN_ALL16, x, at, m), v_load(table + i, m));
-            __m512 dz = v_of(form > GN_F32 && !kept, dy, at, m);
+            v_f32 d = v_sub(v_of(form == GN_ALL16, x, at, m), v_load(table + i, m));
+            v_f32 dz = v_of(form > GN_F32 && !kept, dy, at, m);
             if (!kept)
                 dz = gn_dz(act, table, c, i, m, d, dz);
-            __m512 s = add ? v_load((const float *)dx + at, m) : _mm512_setzero_ps();
-            s = _mm512_fnmadd_ps(d, v_load(k2 + i, m), _mm512_sub_ps(s, v_load(k1 + i, m)));
-            s = _mm512_fmadd_ps(dz, v_load(table + TABLE_SLOPE * c + i, m), s);
+            v_f32 s = add ? v_load((const float *)dx + at, m) : v_zero();
+            s = v_fnma(d, v_load(k2 + i, m), v_sub(s, v_load(k1 + i, m)));
+            s = v_fma(dz, v_load(table + TABLE_SLOPE * c + i, m), s);
             if (form == GN_ALL16)
-                _mm256_mask_storeu_epi16((uint16_t *)dx + at, m, (__m256i)_mm512_cvtneps_pbh(s));
+                v_store16((uint16_t *)dx + at, m, s);
             else
                 v_put(far, (float *)dx + at, m, s);
         }
@@ -377,7 +371,7 @@ static void gn_dx_fn(void *ctx, int64_t begin, int64_t end, int worker)
     v_far_end(j->far);
 }
 
-void rlm_norm_back(norm_back *j, float *dgain, float *dbias)
+void RLM_AVX(norm_back)(norm_back *j, float *dgain, float *dbias)
 {
     const rlm_groupnorm_shape *s = &j->s;
     j->cut = norm_cut_of(j->par, s, 2);
@@ -411,10 +405,10 @@ static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const
                    .stats = stats,
                    .dy = dy,
                    .dx = dx};
-    rlm_norm_back(&j, dgain, dbias);
+    RLM_AVX(norm_back)(&j, dgain, dbias);
 }
 
-void rlm_avx512_norm_backward(rlm_kernels *k)
+void RLM_AVX(norm_backward)(rlm_kernels *k)
 {
     k->rmsnorm_backward = rmsnorm_backward;
     k->groupnorm_backward = groupnorm_backward;

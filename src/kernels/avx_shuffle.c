@@ -1,6 +1,6 @@
-/* AVX-512: depth to space and back, nearest upsampling, the Haar transform. Copies of whole runs of
+/* AVX: depth to space and back, nearest upsampling, the Haar transform. Copies of whole runs of
  * channels. */
-#include "src/kernels/avx512_haar.h"
+#include "src/kernels/avx_haar.h"
 
 /* ---- Depth and space ----------------------------------------------------------------------- */
 
@@ -114,11 +114,11 @@ static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t cell = begin; cell < end; cell++) {
         haar_cell c = haar_cell_at(&j.s, cell);
-        __m512 x[16];
+        haar_row x[16];
         haar_read_pixels(&c, j.in, x);
         haar_block(x, 1.0f / 32);
         for (int i = 0; i < 16; i++)
-            v_store(j.out + cell * 192 + i * 12, HAAR_LANES, x[i]);
+            haar_store(j.out + cell * 192 + i * 12, x[i], false);
     }
 }
 static void haar_forward(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
@@ -132,19 +132,17 @@ static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t cell = begin; cell < end; cell++) {
         haar_cell c = haar_cell_at(&j.s, cell);
-        __m512 x[16];
+        haar_row x[16];
         for (int i = 0; i < 16; i++)
-            x[i] = v_load(j.in + cell * 192 + i * 12, HAAR_LANES);
+            x[i] = haar_load(j.in + cell * 192 + i * 12);
         haar_block(x, 0.5f);
         for (int i = 0; i < 16; i++) {
             float *y = j.out + c.at + i / 4 * c.frame + i % 4 * c.row;
             if (c.first && i >= 4)
                 break;
             if (c.first)
-                x[i] =
-                    _mm512_mul_ps(v_set(0.25f), _mm512_add_ps(_mm512_add_ps(x[i], x[i + 4]),
-                                                              _mm512_add_ps(x[i + 8], x[i + 12])));
-            v_store(y, HAAR_LANES, x[i]);
+                x[i] = haar_scale(haar_frames(x, i), 0.25f);
+            haar_store(y, x[i], false);
         }
     }
 }
@@ -153,7 +151,7 @@ static void haar_inverse(rlm_par *par, const rlm_haar_shape *s, const float *in,
     haar_run(par, s, in, out, false, haar_inverse_fn);
 }
 
-void rlm_avx512_shuffle(rlm_kernels *k)
+void RLM_AVX(shuffle)(rlm_kernels *k)
 {
     k->depth_to_space = depth_to_space;
     k->space_to_depth = space_to_depth;

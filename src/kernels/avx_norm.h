@@ -1,13 +1,13 @@
 /* Group norm's cut of work, shared by its forward and backward: a frame [hw][c] is cut into slices
  * of whole rows whose sums are combined in order, so results do not depend on the threads. */
-#ifndef RLM_KERNELS_AVX512_NORM_H
-#define RLM_KERNELS_AVX512_NORM_H
+#ifndef RLM_KERNELS_AVX_NORM_H
+#define RLM_KERNELS_AVX_NORM_H
 
-#include "src/kernels/avx512.h"
+#include "src/kernels/avx.h"
 
-/* avx512_norm.c: the statistics of groupnorm_forward; half: x is bf16. */
-void rlm_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
-                    float *stats);
+/* avx_norm.c at the AVX-512 level: the statistics of groupnorm_forward; half: x is bf16. */
+void rlm_avx512_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
+                           float *stats);
 
 #define NORM_SLICE       32768     /* elements a slice */
 #define NORM_FRAME_BYTES (1 << 20) /* frames up to here are read twice from the L2 cache */

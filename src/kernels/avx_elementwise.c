@@ -1,6 +1,6 @@
-/* AVX-512: elementwise forward kernels and column copies. All are bound by memory, so they only
+/* AVX: elementwise forward kernels and column copies. All are bound by memory, so they only
  * avoid extra passes; large fills bypass the caches. */
-#include "src/kernels/avx512.h"
+#include "src/kernels/avx.h"
 
 /* Bytes above which a fill would only push useful lines out of the caches. */
 #define FILL_STREAM_BYTES (8 << 20)
@@ -18,14 +18,14 @@ RLM_INLINE void act_slice(rlm_act act, void *ctx)
     const float *x = j->x;
     float *y = j->y;
     int64_t i = j->begin, end = j->end;
-    for (; i + 32 <= end; i += 32) {
-        __m512 a = v_act(act, _mm512_loadu_ps(x + i));
-        __m512 b = v_act(act, _mm512_loadu_ps(x + i + 16));
-        _mm512_storeu_ps(y + i, a);
-        _mm512_storeu_ps(y + i + 16, b);
+    for (; i + 2 * V_LANES <= end; i += 2 * V_LANES) {
+        v_f32 a = v_act(act, v_read(x + i));
+        v_f32 b = v_act(act, v_read(x + i + V_LANES));
+        v_write(y + i, a);
+        v_write(y + i + V_LANES, b);
     }
-    for (; i < end; i += 16) {
-        __mmask16 m = v_tail(end - i);
+    for (; i < end; i += V_LANES) {
+        v_mask m = v_tail(end - i);
         v_store(y + i, m, v_act(act, v_load(x + i, m)));
     }
 }
@@ -46,9 +46,9 @@ static void act_forward(rlm_par *par, rlm_act act, int64_t n, const float *x, fl
     rlm_par_for(par, n, RLM_GRAIN, act_fn, &j);
 }
 
-RLM_INLINE void add_at(const v_args *e, int64_t i, __mmask16 m)
+RLM_INLINE void add_at(const v_args *e, int64_t i, v_mask m)
 {
-    v_store(e->y + i, m, _mm512_add_ps(v_load(e->a + i, m), v_load(e->b + i, m)));
+    v_store(e->y + i, m, v_add(v_load(e->a + i, m), v_load(e->b + i, m)));
 }
 static void add_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
@@ -62,10 +62,9 @@ static void add(rlm_par *par, int64_t n, const float *a, const float *b, float *
     rlm_par_for(par, n, RLM_GRAIN, add_fn, &e);
 }
 
-RLM_INLINE void axpy_at(const v_args *e, int64_t i, __mmask16 m)
+RLM_INLINE void axpy_at(const v_args *e, int64_t i, v_mask m)
 {
-    v_store(e->y + i, m,
-            _mm512_fmadd_ps(v_set(e->alpha), v_load(e->a + i, m), v_load(e->y + i, m)));
+    v_store(e->y + i, m, v_fma(v_set(e->alpha), v_load(e->a + i, m), v_load(e->y + i, m)));
 }
 static void axpy_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
@@ -79,7 +78,7 @@ static void axpy(rlm_par *par, int64_t n, float alpha, const float *x, float *y)
     rlm_par_for(par, n, RLM_GRAIN, axpy_fn, &e);
 }
 
-RLM_INLINE void fill_at(const v_args *e, int64_t i, __mmask16 m)
+RLM_INLINE void fill_at(const v_args *e, int64_t i, v_mask m)
 {
     v_store(e->y + i, m, v_set(e->alpha));
 }
@@ -92,13 +91,13 @@ static void fill_fn(void *ctx, int64_t begin, int64_t end, int worker)
 static void fill_stream_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const v_args e = *(const v_args *)ctx;
-    __m512 value = v_set(e.alpha);
+    v_f32 value = v_set(e.alpha);
     int64_t i = begin;
     (void)worker;
     for (; i < end && ((uintptr_t)(e.y + i) & 63); i++)
         e.y[i] = e.alpha;
-    for (; i + 16 <= end; i += 16)
-        _mm512_stream_ps(e.y + i, value);
+    for (; i + V_LANES <= end; i += V_LANES)
+        v_stream(e.y + i, value);
     for (; i < end; i++)
         e.y[i] = e.alpha;
     _mm_sfence();
@@ -110,7 +109,7 @@ static void fill(rlm_par *par, int64_t n, float value, float *y)
     rlm_par_for(par, n, RLM_GRAIN, stream ? fill_stream_fn : fill_fn, &e);
 }
 
-RLM_INLINE void copy_at(const v_args *e, int64_t i, __mmask16 m)
+RLM_INLINE void copy_at(const v_args *e, int64_t i, v_mask m)
 {
     v_store(e->y + i, m, v_load(e->a + i, m));
 }
@@ -127,11 +126,11 @@ static void copy(rlm_par *par, int64_t n, const float *x, float *y)
         rlm_par_for(par, n, RLM_GRAIN, copy_fn, &e);
 }
 
-RLM_INLINE void modulate_at(const v_args *e, int64_t i, __mmask16 m)
+RLM_INLINE void modulate_at(const v_args *e, int64_t i, v_mask m)
 {
-    __m512 x = v_load(e->a + i, m);
-    __m512 y = _mm512_add_ps(x, v_load(e->c + i, m));
-    v_store(e->y + i, m, _mm512_fmadd_ps(x, v_load(e->b + i, m), y));
+    v_f32 x = v_load(e->a + i, m);
+    v_f32 y = v_add(x, v_load(e->c + i, m));
+    v_store(e->y + i, m, v_fma(x, v_load(e->b + i, m), y));
 }
 static void modulate_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
@@ -160,10 +159,10 @@ static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t r = begin; r < end; r++) {
         const float *gate = j.x + r * 2 * j.c, *up = gate + j.c;
         float *y = j.y + r * j.c;
-        for (int i = 0; i < j.c; i += 16) {
-            __mmask16 m = v_tail(j.c - i);
-            __m512 g = v_act(RLM_ACT_SILU, v_load(gate + i, m));
-            v_put(j.far, y + i, m, _mm512_mul_ps(g, v_load(up + i, m)));
+        for (int i = 0; i < j.c; i += V_LANES) {
+            v_mask m = v_tail(j.c - i);
+            v_f32 g = v_act(RLM_ACT_SILU, v_load(gate + i, m));
+            v_put(j.far, y + i, m, v_mul(g, v_load(up + i, m)));
         }
     }
     v_far_end(j.far);
@@ -201,7 +200,7 @@ static void columns(rlm_par *par, int64_t rows, int count, const float *x, int c
     rlm_par_for(par, rows, v_row_grain(count), columns_fn, &j);
 }
 
-void rlm_avx512_elementwise(rlm_kernels *k)
+void RLM_AVX(elementwise)(rlm_kernels *k)
 {
     k->act_forward = act_forward;
     k->add = add;

@@ -2,9 +2,9 @@
 #define RLM_SPECTRUM_REAL float
 #include "src/kernels/spectrum.h"
 
-#include "src/kernels/avx512.h"
+#include "src/kernels/avx.h"
 
-void rlm_avx512_spectrum(rlm_kernels *k)
+void RLM_AVX(spectrum)(rlm_kernels *k)
 {
     k->fft = fft;
     k->ear = ear;

@@ -1,5 +1,5 @@
-/* AVX-512: gradients of the elementwise kernels. */
-#include "src/kernels/avx512.h"
+/* AVX: gradients of the elementwise kernels. */
+#include "src/kernels/avx.h"
 
 typedef struct act_job {
     rlm_act act;
@@ -10,7 +10,7 @@ typedef struct act_job {
 } act_job;
 
 /* The lanes of what dx holds already that count: all or none. */
-RLM_INLINE __mmask16 old_lanes(bool add, __mmask16 m)
+RLM_INLINE v_mask old_lanes(bool add, v_mask m)
 {
     return add ? m : 0;
 }
@@ -19,16 +19,17 @@ RLM_INLINE void act_slice(rlm_act act, void *ctx)
 {
     const act_job *j = ctx;
     int64_t i = j->begin, end = j->end;
-    __mmask16 old = old_lanes(j->add, 0xffff);
-    for (; i + 16 <= end; i += 16) {
-        __m512 d = v_dact(act, _mm512_loadu_ps(j->x + i));
-        __m512 s = _mm512_fmadd_ps(d, _mm512_loadu_ps(j->dy + i), v_load(j->dx + i, old));
-        _mm512_storeu_ps(j->dx + i, s);
+    v_mask old = old_lanes(j->add, V_ALL);
+    for (; i + V_LANES <= end; i += V_LANES) {
+        v_f32 d = v_dact(act, v_read(j->x + i));
+        v_f32 s = v_fma(d, v_read(j->dy + i), v_load(j->dx + i, old));
+        v_write(j->dx + i, s);
     }
     if (i < end) {
-        __mmask16 m = v_tail(end - i);
-        __m512 d = v_dact(act, v_load(j->x + i, m));
-        v_store(j->dx + i, m, _mm512_fmadd_ps(d, v_load(j->dy + i, m), v_load(j->dx + i, m & old)));
+        v_mask m = v_tail(end - i);
+        v_f32 d = v_dact(act, v_load(j->x + i, m));
+        v_store(j->dx + i, m,
+                v_fma(d, v_load(j->dy + i, m), v_load(j->dx + i, old_lanes(j->add, m))));
     }
 }
 
@@ -59,14 +60,14 @@ static void modulate_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const modulate_job j = *(const modulate_job *)ctx;
     (void)worker;
-    for (int64_t i = begin; i < end; i += 16) {
-        __mmask16 m = v_tail(end - i);
-        __m512 dy = v_load(j.dy + i, m), by[3] = {v_set(1.0f), v_load(j.x + i, m), v_set(1.0f)};
-        by[0] = _mm512_add_ps(by[0], v_load(j.scale + i, m));
+    for (int64_t i = begin; i < end; i += V_LANES) {
+        v_mask m = v_tail(end - i);
+        v_f32 dy = v_load(j.dy + i, m), by[3] = {v_set(1.0f), v_load(j.x + i, m), v_set(1.0f)};
+        by[0] = v_add(by[0], v_load(j.scale + i, m));
         for (int u = 0; u < 3; u++)
             if (j.d[u]) {
-                __m512 old = v_load(j.d[u] + i, old_lanes(j.add[u], m));
-                v_put(j.far[u], j.d[u] + i, m, _mm512_fmadd_ps(dy, by[u], old));
+                v_f32 old = v_load(j.d[u] + i, old_lanes(j.add[u], m));
+                v_put(j.far[u], j.d[u] + i, m, v_fma(dy, by[u], old));
             }
     }
     v_far_end(j.far[0] || j.far[1] || j.far[2]);
@@ -97,14 +98,14 @@ static void swiglu_fn(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t r = begin; r < end; r++) {
         const float *gate = j.x + r * 2 * j.c, *up = gate + j.c, *dy = j.dy + r * j.c;
         float *dgate = j.dx + r * 2 * j.c, *dup = dgate + j.c;
-        for (int i = 0; i < j.c; i += 16) {
-            __mmask16 m = v_tail(j.c - i), old = old_lanes(j.add, m);
-            __m512 g = v_load(gate + i, m), u = v_load(up + i, m), d = v_load(dy + i, m);
-            __m512 s = v_sigmoid(g), gs = _mm512_mul_ps(g, s);
-            __m512 ds = _mm512_fmadd_ps(gs, _mm512_sub_ps(v_set(1.0f), s), s);
-            __m512 du = _mm512_mul_ps(d, u);
-            v_store(dgate + i, m, _mm512_fmadd_ps(du, ds, v_load(dgate + i, old)));
-            v_store(dup + i, m, _mm512_fmadd_ps(d, gs, v_load(dup + i, old)));
+        for (int i = 0; i < j.c; i += V_LANES) {
+            v_mask m = v_tail(j.c - i), old = old_lanes(j.add, m);
+            v_f32 g = v_load(gate + i, m), u = v_load(up + i, m), d = v_load(dy + i, m);
+            v_f32 s = v_sigmoid(g), gs = v_mul(g, s);
+            v_f32 ds = v_fma(gs, v_sub(v_set(1.0f), s), s);
+            v_f32 du = v_mul(d, u);
+            v_store(dgate + i, m, v_fma(du, ds, v_load(dgate + i, old)));
+            v_store(dup + i, m, v_fma(d, gs, v_load(dup + i, old)));
         }
     }
 }
@@ -116,7 +117,7 @@ static void swiglu_backward(rlm_par *par, int64_t rows, int c, const float *x, c
         rlm_par_for(par, rows, v_row_grain(2 * (int64_t)c), swiglu_fn, &j);
 }
 
-void rlm_avx512_elementwise_backward(rlm_kernels *k)
+void RLM_AVX(elementwise_backward)(rlm_kernels *k)
 {
     k->act_backward = act_backward;
     k->modulate_backward = modulate_backward;

@@ -1,5 +1,5 @@
-/* AVX-512: transposes of the Haar transform and of nearest upsampling. */
-#include "src/kernels/avx512_haar.h"
+/* AVX: transposes of the Haar transform and of nearest upsampling. */
+#include "src/kernels/avx_haar.h"
 
 static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
@@ -7,17 +7,13 @@ static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t cell = begin; cell < end; cell++) {
         haar_cell c = haar_cell_at(&j.s, cell);
-        __m512 x[16];
+        haar_row x[16];
         for (int i = 0; i < 16; i++)
-            x[i] = v_load(j.in + cell * 192 + i * 12, HAAR_LANES);
+            x[i] = haar_load(j.in + cell * 192 + i * 12);
         haar_block(x, 1.0f / 32);
         for (int i = 0; i < (c.first ? 4 : 16); i++) {
             float *y = j.out + c.at + i / 4 * c.frame + i % 4 * c.row;
-            __m512 sum = x[i];
-            if (c.first)
-                sum = _mm512_add_ps(_mm512_add_ps(x[i], x[i + 4]),
-                                    _mm512_add_ps(x[i + 8], x[i + 12]));
-            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, j.add ? HAAR_LANES : 0), sum));
+            haar_store(y, c.first ? haar_frames(x, i) : x[i], j.add);
         }
     }
 }
@@ -33,12 +29,12 @@ static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t cell = begin; cell < end; cell++) {
         haar_cell c = haar_cell_at(&j.s, cell);
-        __m512 x[16];
+        haar_row x[16];
         haar_read_pixels(&c, j.in, x);
         haar_block(x, c.first ? 0.125f : 0.5f);
         for (int i = 0; i < 16; i++) {
             float *y = j.out + cell * 192 + i * 12;
-            v_store(y, HAAR_LANES, _mm512_add_ps(v_load(y, j.add ? HAAR_LANES : 0), x[i]));
+            haar_store(y, x[i], j.add);
         }
     }
 }
@@ -86,7 +82,7 @@ static void upsample_backward(rlm_par *par, const rlm_shuffle_shape *s, const fl
     rlm_par_for(par, (int64_t)s->n * s->t * s->h, v_row_grain(cost), upsample_fn, &j);
 }
 
-void rlm_avx512_shuffle_backward(rlm_kernels *k)
+void RLM_AVX(shuffle_backward)(rlm_kernels *k)
 {
     k->haar_forward_adjoint = haar_forward_adjoint;
     k->haar_inverse_adjoint = haar_inverse_adjoint;

@@ -1,9 +1,9 @@
 /* The gradient of group norm as a job, for groupnorm_backward and for convolutions that end in it:
  * they have their gradient in bf16. */
-#ifndef RLM_KERNELS_AVX512_NORM_BACKWARD_H
-#define RLM_KERNELS_AVX512_NORM_BACKWARD_H
+#ifndef RLM_KERNELS_AVX_NORM_BACKWARD_H
+#define RLM_KERNELS_AVX_NORM_BACKWARD_H
 
-#include "src/kernels/avx512_norm.h"
+#include "src/kernels/avx_norm.h"
 
 typedef struct norm_back {
     rlm_groupnorm_shape s;
@@ -13,13 +13,13 @@ typedef struct norm_back {
     void *dx;           /* or NULL: only the gradients of gain and bias */
     bool half, half_x;
     bool add; /* f32 */
-    /* rlm_norm_back's own: */
+    /* norm_back's own: */
     norm_cut cut;
     bool far;    /* dx is written past the caches */
     float *part; /* [frames][slices][2][c] = sums over rows of dz, dz * xhat */
 } norm_back;
 
 /* dgain, dbias (+=) may be NULL. */
-void rlm_norm_back(norm_back *j, float *dgain, float *dbias);
+void RLM_AVX(norm_back)(norm_back *j, float *dgain, float *dbias);
 
 #endif

@@ -1,7 +1,7 @@
-/* AVX-512: gradients of embeddings and rotary positions. */
+/* AVX: gradients of embeddings and rotary positions. */
 #include <assert.h>
 
-#include "src/kernels/avx512_rope.h"
+#include "src/kernels/avx_rope.h"
 
 /* ---- Embedding ----------------------------------------------------------------------------- */
 
@@ -51,31 +51,31 @@ static void rope_head(const rope_job *j, int64_t at, float rstd, const float *si
 {
     int dim = j->s.dim, half = dim / 2;
     const float *x = j->x + at, *dy = j->dy + at;
-    for (int i = 0; i < half; i += 16) {
-        __mmask16 m = v_tail(half - i);
-        __m512 a = v_load(dy + i, m), b = v_load(dy + half + i, m);
-        __m512 s = v_load(sine + i, m), c = v_load(cosine + i, m);
-        v_store(turned + i, m, _mm512_fmadd_ps(a, c, _mm512_mul_ps(b, s)));
-        v_store(turned + half + i, m, _mm512_fmsub_ps(b, c, _mm512_mul_ps(a, s)));
+    for (int i = 0; i < half; i += V_LANES) {
+        v_mask m = v_tail(half - i);
+        v_f32 a = v_load(dy + i, m), b = v_load(dy + half + i, m);
+        v_f32 s = v_load(sine + i, m), c = v_load(cosine + i, m);
+        v_store(turned + i, m, v_fma(a, c, v_mul(b, s)));
+        v_store(turned + half + i, m, v_fms(b, c, v_mul(a, s)));
     }
-    __m512 dot = _mm512_setzero_ps(), scale = v_set(rstd);
-    for (int i = 0; i < dim; i += 16) {
-        __mmask16 m = v_tail(dim - i);
-        __m512 g = v_load(turned + i, m), v = v_load(x + i, m);
+    v_f32 dot = v_zero(), scale = v_set(rstd);
+    for (int i = 0; i < dim; i += V_LANES) {
+        v_mask m = v_tail(dim - i);
+        v_f32 g = v_load(turned + i, m), v = v_load(x + i, m);
         if (part)
-            v_store(part + i, m, _mm512_fmadd_ps(g, _mm512_mul_ps(v, scale), v_load(part + i, m)));
+            v_store(part + i, m, v_fma(g, v_mul(v, scale), v_load(part + i, m)));
         if (j->gain)
-            g = _mm512_mul_ps(g, v_load(j->gain + i, m));
+            g = v_mul(g, v_load(j->gain + i, m));
         v_store(turned + i, m, g);
-        dot = _mm512_fmadd_ps(g, v, dot);
+        dot = v_fma(g, v, dot);
     }
     if (!j->dx)
         return;
-    __m512 mean = v_set(_mm512_reduce_add_ps(dot) / (float)dim * rstd * rstd);
-    for (int i = 0; i < dim; i += 16) {
-        __mmask16 m = v_tail(dim - i);
-        __m512 g = _mm512_fnmadd_ps(v_load(x + i, m), mean, v_load(turned + i, m));
-        v_store(j->dx + at + i, m, _mm512_fmadd_ps(g, scale, v_load(j->dx + at + i, m)));
+    v_f32 mean = v_set(v_sum(dot) / (float)dim * rstd * rstd);
+    for (int i = 0; i < dim; i += V_LANES) {
+        v_mask m = v_tail(dim - i);
+        v_f32 g = v_fnma(v_load(x + i, m), mean, v_load(turned + i, m));
+        v_store(j->dx + at + i, m, v_fma(g, scale, v_load(j->dx + at + i, m)));
     }
 }
 
@@ -120,7 +120,7 @@ static void rope_backward(rlm_par *par, const rlm_rope_shape *s, const float *x,
     }
 }
 
-void rlm_avx512_sequence_backward(rlm_kernels *k)
+void RLM_AVX(sequence_backward)(rlm_kernels *k)
 {
     k->embedding_backward = embedding_backward;
     k->rope_backward = rope_backward;

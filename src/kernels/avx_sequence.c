@@ -1,7 +1,7 @@
-/* AVX-512: embeddings, rotary positions with normed queries and keys, and the two quantisers. */
+/* AVX: embeddings, rotary positions with normed queries and keys, and the two quantisers. */
 #include <assert.h>
 
-#include "src/kernels/avx512_rope.h"
+#include "src/kernels/avx_rope.h"
 
 /* ---- Embedding ----------------------------------------------------------------------------- */
 
@@ -87,12 +87,11 @@ static void lfq_fn(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t r = begin; r < end; r++) {
         uint32_t id = 0;
-        for (int i = 0; i < j.bits; i += 16) {
-            __mmask16 m = v_tail(j.bits - i);
-            __mmask16 up = _mm512_mask_cmp_ps_mask(m, v_load(j.z + r * j.bits + i, m),
-                                                   _mm512_setzero_ps(), _CMP_GT_OQ);
-            v_store(j.q + r * j.bits + i, m, _mm512_mask_blend_ps(up, v_set(-1.0f), v_set(1.0f)));
-            id |= (uint32_t)up << i;
+        for (int i = 0; i < j.bits; i += V_LANES) {
+            v_mask m = v_tail(j.bits - i);
+            v_flags up = v_above(v_load(j.z + r * j.bits + i, m), v_zero());
+            v_store(j.q + r * j.bits + i, m, v_pick(up, v_set(-1.0f), v_set(1.0f)));
+            id |= v_bits(up, m) << i;
         }
         if (j.ids)
             j.ids[r] = (int32_t)id;
@@ -111,32 +110,29 @@ typedef struct nearest_job {
     rlm_par *par;
     int dim, codes;
     const float *x, *book;
-    const float *turned; /* [codes/16][dim][16] */
+    const float *turned; /* [blocks][dim][lanes] */
     const float *half;   /* |c|^2 / 2; infinity past the end */
     float longest;       /* largest |c|^2 / 2 */
     int32_t *ids;
 } nearest_job;
 
-/* Lay 16 codes side by side, so that one vector holds one dimension of all of them. */
+/* Lay as many codes as lanes side by side, so that one vector holds one dimension of all of them.
+ */
 static void turn_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const nearest_job j = *(const nearest_job *)ctx;
     float *turned = (float *)j.turned, *half = (float *)j.half;
-    __m512i lane =
-        _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
-                           _mm512_set1_epi32(j.dim));
     (void)worker;
     for (int64_t b = begin; b < end; b++) {
-        const float *code = j.book + b * 16 * j.dim;
-        __mmask16 m = v_tail(j.codes - b * 16);
-        __m512 sum = _mm512_setzero_ps();
+        const float *code = j.book + b * V_LANES * j.dim;
+        int n = j.codes - (int)b * V_LANES < V_LANES ? j.codes - (int)b * V_LANES : V_LANES;
+        v_f32 sum = v_zero();
         for (int d = 0; d < j.dim; d++) {
-            __m512 v = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), m, lane, code + d, 4);
-            _mm512_storeu_ps(turned + (b * j.dim + d) * 16, v);
-            sum = _mm512_fmadd_ps(v, v, sum);
+            v_f32 v = v_gather(code + d, j.dim, v_tail(n));
+            v_write(turned + (b * j.dim + d) * V_LANES, v);
+            sum = v_fma(v, v, sum);
         }
-        sum = _mm512_mask_mul_ps(v_set(INFINITY), m, sum, v_set(0.5f));
-        _mm512_storeu_ps(half + b * 16, sum);
+        v_write(half + b * V_LANES, v_only(v_tail(n), v_set(INFINITY), v_mul(sum, v_set(0.5f))));
     }
 }
 
@@ -155,20 +151,20 @@ static double distance(const nearest_job *j, const float *x, int code)
 /* score = |c|^2 / 2 - x.c; among scores within f32's error of the best, the exact distances. */
 static int32_t pick(const nearest_job *j, const float *x, const float *score)
 {
-    int padded = (j->codes + 15) / 16 * 16, best = 0;
-    __m512 low = v_set(INFINITY), xx = _mm512_setzero_ps();
-    for (int i = 0; i < padded; i += 16)
-        low = _mm512_min_ps(low, _mm512_loadu_ps(score + i));
-    for (int i = 0; i < j->dim; i += 16) {
-        __m512 v = v_load(x + i, v_tail(j->dim - i));
-        xx = _mm512_fmadd_ps(v, v, xx);
+    int padded = (j->codes + V_LANES - 1) / V_LANES * V_LANES, best = 0;
+    v_f32 low = v_set(INFINITY), xx = v_zero();
+    for (int i = 0; i < padded; i += V_LANES)
+        low = v_min(low, v_read(score + i));
+    for (int i = 0; i < j->dim; i += V_LANES) {
+        v_f32 v = v_load(x + i, v_tail(j->dim - i));
+        xx = v_fma(v, v, xx);
     }
-    float slack = 4e-6f * (_mm512_reduce_add_ps(xx) + j->longest);
-    __m512 bound = v_set(_mm512_reduce_min_ps(low) + slack);
+    float slack = 4e-6f * (v_sum(xx) + j->longest);
+    float bound = nextafterf(v_least(low) + slack, INFINITY);
     double closest = INFINITY;
-    for (int i = 0; i < padded; i += 16) {
-        __mmask16 m = _mm512_cmp_ps_mask(_mm512_loadu_ps(score + i), bound, _CMP_LE_OQ);
-        for (; m; m &= (__mmask16)(m - 1)) {
+    for (int i = 0; i < padded; i += V_LANES) {
+        v_flags close = v_above(v_set(bound), v_read(score + i));
+        for (unsigned m = v_bits(close, V_ALL); m; m &= m - 1) {
             int code = i + __builtin_ctz(m);
             double d = code < j->codes ? distance(j, x, code) : INFINITY;
             if (d < closest) {
@@ -185,46 +181,46 @@ enum { NEAREST_ROWS = 8 };
 static void nearest_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const nearest_job *j = ctx;
-    int blocks = (j->codes + 15) / 16;
+    int blocks = (j->codes + V_LANES - 1) / V_LANES;
     float *score =
-        rlm_par_scratch(j->par, worker, 0, (size_t)blocks * 16 * NEAREST_ROWS * sizeof(float));
+        rlm_par_scratch(j->par, worker, 0, (size_t)blocks * V_LANES * NEAREST_ROWS * sizeof(float));
     for (int64_t r = begin; r < end; r += NEAREST_ROWS) {
         int rows = end - r < NEAREST_ROWS ? (int)(end - r) : NEAREST_ROWS;
         const float *x[NEAREST_ROWS];
         for (int i = 0; i < NEAREST_ROWS; i++)
             x[i] = j->x + (r + (i < rows ? i : 0)) * j->dim;
         for (int b = 0; b < blocks; b++) {
-            const float *t = j->turned + (int64_t)b * j->dim * 16;
-            __m512 acc[NEAREST_ROWS];
+            const float *t = j->turned + (int64_t)b * j->dim * V_LANES;
+            v_f32 acc[NEAREST_ROWS];
             for (int i = 0; i < NEAREST_ROWS; i++)
-                acc[i] = _mm512_loadu_ps(j->half + b * 16);
+                acc[i] = v_read(j->half + b * V_LANES);
             for (int d = 0; d < j->dim; d++) {
-                __m512 c = _mm512_loadu_ps(t + d * 16);
+                v_f32 c = v_read(t + d * V_LANES);
                 for (int i = 0; i < NEAREST_ROWS; i++)
-                    acc[i] = _mm512_fnmadd_ps(c, v_set(x[i][d]), acc[i]);
+                    acc[i] = v_fnma(c, v_set(x[i][d]), acc[i]);
             }
             for (int i = 0; i < NEAREST_ROWS; i++)
-                _mm512_storeu_ps(score + (i * blocks + b) * 16, acc[i]);
+                v_write(score + (i * blocks + b) * V_LANES, acc[i]);
         }
         for (int i = 0; i < rows; i++)
-            j->ids[r + i] = pick(j, x[i], score + (int64_t)i * blocks * 16);
+            j->ids[r + i] = pick(j, x[i], score + (int64_t)i * blocks * V_LANES);
     }
 }
 
 static void nearest(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
                     const float *book, int32_t *ids)
 {
-    int64_t blocks = (codes + 15) / 16;
+    int64_t blocks = (codes + V_LANES - 1) / V_LANES;
     float *turned =
-        rlm_par_scratch(par, 0, 3, (size_t)blocks * 16 * ((size_t)dim + 1) * sizeof(float));
-    nearest_job j = {par, dim, codes, x, book, turned, turned + blocks * dim * 16, 0, ids};
+        rlm_par_scratch(par, 0, 3, (size_t)blocks * V_LANES * ((size_t)dim + 1) * sizeof(float));
+    nearest_job j = {par, dim, codes, x, book, turned, turned + blocks * dim * V_LANES, 0, ids};
     rlm_par_for(par, blocks, v_row_grain(dim * 64), turn_fn, &j);
     for (int i = 0; i < codes; i++)
         j.longest = j.half[i] > j.longest ? j.half[i] : j.longest;
     rlm_par_for(par, rows, NEAREST_ROWS, nearest_fn, &j);
 }
 
-void rlm_avx512_sequence(rlm_kernels *k)
+void RLM_AVX(sequence)(rlm_kernels *k)
 {
     k->embedding_forward = embedding_forward;
     k->rope_forward = rope_forward;

@@ -1,0 +1,164 @@
+/* The Haar transform of one 4x4x4x3 block in 16 rows: row (a, b) holds the 12 floats (column,
+ * channel) of frame a, row b, in a register where one is wide enough. The 4-point matrix is
+ * symmetric, so the transform and its inverse are the same code with another scale. */
+#ifndef RLM_KERNELS_AVX_HAAR_H
+#define RLM_KERNELS_AVX_HAAR_H
+
+#include "src/kernels/avx.h"
+
+#ifdef __AVX512F__
+
+typedef __m512 haar_row;
+#define HAAR_LANES ((__mmask16)0x0fff)
+
+RLM_INLINE haar_row haar_load(const float *p)
+{
+    return _mm512_maskz_loadu_ps(HAAR_LANES, p);
+}
+RLM_INLINE void haar_store(float *p, haar_row x, bool add)
+{
+    x = _mm512_add_ps(_mm512_maskz_loadu_ps(add ? HAAR_LANES : 0, p), x);
+    _mm512_mask_storeu_ps(p, HAAR_LANES, x);
+}
+RLM_INLINE haar_row haar_add(haar_row a, haar_row b)
+{
+    return _mm512_add_ps(a, b);
+}
+RLM_INLINE haar_row haar_sub(haar_row a, haar_row b)
+{
+    return _mm512_sub_ps(a, b);
+}
+RLM_INLINE haar_row haar_scale(haar_row a, float by)
+{
+    return _mm512_mul_ps(a, _mm512_set1_ps(by));
+}
+
+/* haar_points along the columns inside a row. */
+RLM_INLINE haar_row haar_columns(haar_row x)
+{
+    const __m512i a0 = _mm512_set_epi32(15, 14, 13, 12, 8, 7, 6, 8, 7, 6, 2, 1, 0, 2, 1, 0);
+    const __m512i a1 = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 11, 10, 9, 5, 4, 3, 5, 4, 3);
+    const __m512i b0 = _mm512_set_epi32(15, 14, 13, 12, 5, 4, 3, 5, 4, 3, 2, 1, 0, 2, 1, 0);
+    const __m512i b1 = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 11, 10, 9, 8, 7, 6, 8, 7, 6);
+    const __m512 sign = _mm512_set_ps(0, 0, 0, 0, -1, -1, -1, 1, 1, 1, -1, -1, -1, 1, 1, 1);
+    x = _mm512_fmadd_ps(sign, _mm512_permutexvar_ps(a1, x), _mm512_permutexvar_ps(a0, x));
+    return _mm512_fmadd_ps(sign, _mm512_permutexvar_ps(b1, x), _mm512_permutexvar_ps(b0, x));
+}
+
+#else
+
+typedef struct haar_row {
+    __m128 v[4]; /* the columns: three channels, the last lane is anything */
+} haar_row;
+
+RLM_INLINE haar_row haar_load(const float *p)
+{
+    __m128 last = _mm_loadu_ps(p + 8);
+    return (haar_row){{_mm_loadu_ps(p), _mm_loadu_ps(p + 3), _mm_loadu_ps(p + 6),
+                       _mm_shuffle_ps(last, last, _MM_SHUFFLE(3, 3, 2, 1))}};
+}
+RLM_INLINE haar_row haar_add(haar_row a, haar_row b)
+{
+    for (int i = 0; i < 4; i++)
+        a.v[i] = _mm_add_ps(a.v[i], b.v[i]);
+    return a;
+}
+RLM_INLINE void haar_store(float *p, haar_row x, bool add)
+{
+    if (add)
+        x = haar_add(haar_load(p), x);
+    for (int i = 0; i < 3; i++) /* each over what the one before wrote too far */
+        _mm_storeu_ps(p + 3 * i, x.v[i]);
+    _mm_storel_pi((__m64 *)(void *)(p + 9), x.v[3]);
+    _mm_store_ss(p + 11, _mm_movehl_ps(x.v[3], x.v[3]));
+}
+RLM_INLINE haar_row haar_sub(haar_row a, haar_row b)
+{
+    for (int i = 0; i < 4; i++)
+        a.v[i] = _mm_sub_ps(a.v[i], b.v[i]);
+    return a;
+}
+RLM_INLINE haar_row haar_scale(haar_row a, float by)
+{
+    for (int i = 0; i < 4; i++)
+        a.v[i] = _mm_mul_ps(a.v[i], _mm_set1_ps(by));
+    return a;
+}
+
+/* haar_points along the columns inside a row. */
+RLM_INLINE haar_row haar_columns(haar_row x)
+{
+    __m128 l0 = _mm_add_ps(x.v[0], x.v[1]), h0 = _mm_sub_ps(x.v[0], x.v[1]);
+    __m128 l1 = _mm_add_ps(x.v[2], x.v[3]), h1 = _mm_sub_ps(x.v[2], x.v[3]);
+    return (haar_row){
+        {_mm_add_ps(l0, l1), _mm_sub_ps(l0, l1), _mm_add_ps(h0, h1), _mm_sub_ps(h0, h1)}};
+}
+
+#endif
+
+/* Rows LL, LH, HL, HH of (x0, x1, x2, x3), unscaled. */
+RLM_INLINE void haar_points(haar_row *x0, haar_row *x1, haar_row *x2, haar_row *x3)
+{
+    haar_row l0 = haar_add(*x0, *x1), h0 = haar_sub(*x0, *x1);
+    haar_row l1 = haar_add(*x2, *x3), h1 = haar_sub(*x2, *x3);
+    *x0 = haar_add(l0, l1);
+    *x1 = haar_sub(l0, l1);
+    *x2 = haar_add(h0, h1);
+    *x3 = haar_sub(h0, h1);
+}
+
+RLM_INLINE void haar_block(haar_row x[16], float scale)
+{
+    for (int a = 0; a < 16; a += 4)
+        haar_points(&x[a], &x[a + 1], &x[a + 2], &x[a + 3]);
+    for (int b = 0; b < 4; b++)
+        haar_points(&x[b], &x[b + 4], &x[b + 8], &x[b + 12]);
+    for (int i = 0; i < 16; i++)
+        x[i] = haar_scale(haar_columns(x[i]), scale);
+}
+
+/* The four frames of group 0 in one: the sum of row i of all of them. */
+RLM_INLINE haar_row haar_frames(const haar_row x[16], int i)
+{
+    return haar_add(haar_add(x[i], x[i + 4]), haar_add(x[i + 8], x[i + 12]));
+}
+
+/* Where a cell's pixels start: frame a of the group, row b of the block; stride of a frame and of a
+ * row in floats. Group 0 is one frame. */
+typedef struct haar_cell {
+    int64_t at, frame, row;
+    bool first;
+} haar_cell;
+
+RLM_INLINE haar_cell haar_cell_at(const rlm_haar_shape *s, int64_t cell)
+{
+    int w = (int)(cell % s->w), h = (int)(cell / s->w % s->h);
+    int t = (int)(cell / s->w / s->h % s->t);
+    int64_t n = cell / s->w / s->h / s->t, frames = 1 + 4 * ((int64_t)s->t - 1);
+    haar_cell c = {.row = 12 * (int64_t)s->w, .first = t == 0};
+    c.frame = c.row * 4 * s->h;
+    c.at = (n * frames + (t ? 1 + 4 * ((int64_t)t - 1) : 0)) * c.frame + 4 * h * c.row + 12 * w;
+    return c;
+}
+
+RLM_INLINE void haar_read_pixels(const haar_cell *c, const float *in, haar_row x[16])
+{
+    for (int i = 0; i < 16; i++)
+        x[i] = haar_load(in + c->at + (c->first ? 0 : i / 4 * c->frame) + i % 4 * c->row);
+}
+
+typedef struct haar_job {
+    rlm_haar_shape s;
+    const float *in;
+    float *out;
+    bool add; /* of adjoints: to out */
+} haar_job;
+
+RLM_INLINE void haar_run(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
+                         bool add, rlm_par_fn fn)
+{
+    haar_job j = {*s, in, out, add};
+    rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, v_row_grain(192), fn, &j);
+}
+
+#endif
