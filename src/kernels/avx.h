@@ -12,16 +12,17 @@
 
 #define RLM_INLINE static inline __attribute__((always_inline))
 
-/* The name of a function that each level has. */
-#if defined(__AVX512BF16__)
+/* RLM_LANES (8 or 16) and RLM_BF16 are given on the command line: what the compiler may use besides
+ * (-march=native) says nothing about the level. The name of a function that each level has: */
+#ifdef RLM_BF16
 #define RLM_AVX(name) rlm_bf16_##name
-#elif defined(__AVX512F__)
+#elif RLM_LANES == 16
 #define RLM_AVX(name) rlm_avx512_##name
 #else
 #define RLM_AVX(name) rlm_avx2_##name
 #endif
 
-#ifdef __AVX512F__
+#if RLM_LANES == 16
 #include "src/kernels/avx_lanes16.h"
 #else
 #include "src/kernels/avx_lanes8.h"
@@ -267,6 +268,10 @@ void RLM_AVX(attention_forward)(rlm_par *par, const rlm_attention_shape *s, cons
 void RLM_AVX(attention_backward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
                                  const float *y, const float *lse, const float *dy, float *dqkv,
                                  bool add);
+
+/* Ceilings (peak.h). */
+double RLM_AVX(peak_f32)(rlm_par *par);
+double RLM_AVX(peak_read)(rlm_par *par);
 
 /* Each family replaces its entries. */
 void RLM_AVX(elementwise)(rlm_kernels *k);

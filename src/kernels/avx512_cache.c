@@ -30,7 +30,7 @@ typedef struct cache_job {
  * halves are floats with zeros below. */
 RLM_INLINE __m512 dot_16(__m512 acc, __m512i a, __m512i b)
 {
-#ifdef __AVX512BF16__
+#ifdef RLM_BF16
     return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
 #else
     const __m512i high = _mm512_set1_epi32((int)0xffff0000);

@@ -6,7 +6,7 @@
 #include "src/kernels/avx.h"
 
 /* Rows of a tile: with two registers a row, as many sums as there are registers to hold. */
-#ifdef __AVX512F__
+#if RLM_LANES == 16
 enum { ATT_TILE = 12 };
 #else
 enum { ATT_TILE = 6 };

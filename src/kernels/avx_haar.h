@@ -6,7 +6,7 @@
 
 #include "src/kernels/avx.h"
 
-#ifdef __AVX512F__
+#if RLM_LANES == 16
 
 typedef __m512 haar_row;
 #define HAAR_LANES ((__mmask16)0x0fff)

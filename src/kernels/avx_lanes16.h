@@ -65,7 +65,7 @@ RLM_INLINE __m256i v_round16(v_f32 v)
 }
 RLM_INLINE void v_store16(uint16_t *p, v_mask m, v_f32 v)
 {
-#ifdef __AVX512BF16__
+#ifdef RLM_BF16
     _mm256_mask_storeu_epi16(p, m, (__m256i)_mm512_cvtneps_pbh(v));
 #else
     _mm256_mask_storeu_epi16(p, m, v_round16(v));

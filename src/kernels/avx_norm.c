@@ -273,7 +273,7 @@ static void groupnorm_forward(rlm_par *par, const rlm_groupnorm_shape *s, const 
         (gn_job){.s = *s, .par = par, .x = x, .gain = gain, .bias = bias, .y = y, .stats = stats});
 }
 
-#ifdef __AVX512F__
+#if RLM_LANES == 16
 void rlm_avx512_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
                            float *stats)
 {

@@ -1,12 +1,12 @@
 """Training steps of the same networks and shapes in PyTorch, bf16, beside `reelm bench`.
 
-    python3 tests/peers/torch_train.py [--threads 2] [lm] [lm300m] [video] [audio]
+    python3 tests/peers/torch_train.py [--threads 2] [--dtype bf16|f32] [lm] [lm300m] [video] [audio]
 
 Forward, backward and an AdamW step on random data, with the layers that PyTorch has: the medians are
 what a PyTorch user of this machine would wait. It uses whichever torch is installed and skips (exit
 77) where there is none. Weights are f32, arithmetic under autocast in bf16, convolutions channels
-last. Differences that favour PyTorch: AdamW instead of Muon, causal attention instead of a
-bidirectional prefix, one video head instead of two.
+last; --dtype f32 for processors without bf16. Differences that favour PyTorch: AdamW instead of Muon,
+causal attention instead of a bidirectional prefix, one video head instead of two.
 """
 import argparse
 import statistics
@@ -225,19 +225,19 @@ def reconstruction_step(model, x):
     return lambda: F.mse_loss(model(x).float(), x)
 
 
-def measure(name, model, loss, units, unit, seconds):
+def measure(name, model, loss, units, unit, args):
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
     times, start = [], time.perf_counter()
     for i in range(12):
         began = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.dtype == "bf16"):
             value = loss()
         value.backward()
         optimiser.step()
         if i:
             times.append(time.perf_counter() - began)
-        if i >= 3 and time.perf_counter() - start > seconds:
+        if i >= 3 and time.perf_counter() - start > args.seconds:
             break
     middle = statistics.median(times)
     count = sum(p.numel() for p in model.parameters()) / 1e6
@@ -248,30 +248,31 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20, help="of measuring, each row")
+    parser.add_argument("--dtype", choices=["bf16", "f32"], default="bf16")
     parser.add_argument("rows", nargs="*", default=["lm", "video", "audio"])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
-    print(f"torch {torch.__version__}, {args.threads} threads")
+    print(f"torch {torch.__version__}, {args.threads} threads, {args.dtype}")
     for row in args.rows:
         if row == "lm":
             model = LanguageModel(6, 384, 6, 640)
             measure("lm default train step, batch 4 x 1792", model, language_step(model, 4, 1792),
-                    4 * 1792, "tokens/s", args.seconds)
+                    4 * 1792, "tokens/s", args)
         elif row == "lm300m":
             model = LanguageModel(16, 1024, 16, 4096)
             measure("lm 300m train step, batch 1 x 1792", model, language_step(model, 1, 1792),
-                    1792, "tokens/s", args.seconds)
+                    1792, "tokens/s", args)
         elif row == "video":
             model = Video().to(memory_format=torch.channels_last_3d)
             x = torch.randn(4, 192, 5, 32, 32).to(memory_format=torch.channels_last_3d)
             measure("video default train step, batch 4", model, reconstruction_step(model, x),
-                    4, "clips/s", args.seconds)
+                    4, "clips/s", args)
         elif row == "audio":
             model = Audio()
             x = torch.randn(16, 8, 2000)
             measure("audio default train step, 16 x 1 s", model, reconstruction_step(model, x),
-                    16, "s/s", args.seconds)
+                    16, "s/s", args)
         else:
             parser.error(f"rows: found {row}, known are lm, lm300m, video, audio")
 
