@@ -165,7 +165,7 @@ RLM_INLINE v_f32 v_only(v_mask m, v_f32 out, v_f32 in)
 }
 RLM_INLINE v_f32 v_drop(v_flags f, v_f32 x) /* 0 where f says yes */
 {
-    return _mm512_maskz_mov_ps((v_flags)~f, x);
+    return _mm512_mask_mov_ps(x, f, _mm512_setzero_ps());
 }
 RLM_INLINE unsigned v_bits(v_flags f, v_mask m) /* a bit a lane of m */
 {
