@@ -35,9 +35,7 @@ static inline void att_pack(const float *x, int64_t stride, int n, int rows, int
             v_write(out + d, v_load(x + (r < n ? r : 0) * stride + d, r < n ? v_left(dim - d) : 0));
 }
 
-/* out [dim][ld] = rows [n][dim] of x, `stride` apart, transposed, times scale; columns from n are
- * 0.
- */
+/* out [dim][ld] = scale * rows [n][dim] of x, `stride` apart, transposed; 0 from column n on. */
 static inline void att_turn(const float *x, int64_t stride, int n, int dim, int ld, float scale,
                             float *out)
 {
@@ -54,6 +52,7 @@ typedef struct att_left {
     int64_t row, step;
 } att_left;
 
+/* A tile of c (+)= the rows of a by 1 or 2 registers of b [k][ldb]. */
 RLM_INLINE void att_tile(int wide, const att_left *a, const float *b, int64_t ldb, int k, float *c,
                          int64_t ldc, bool add)
 {
