@@ -224,7 +224,7 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         rlm_par_scratch(j->par, worker, 0, att_round(sizeof(fwd_work), 64) + panel * 4);
     fwd_work *w = (fwd_work *)scratch;
     uint16_t *k = (uint16_t *)(scratch + att_round(sizeof(fwd_work), 64)), *v = k + panel;
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     rlm_amx_begin();
     for (int64_t item = begin; item < end; item++) {
         int part = (int)(item % j->parts), head = (int)(item / j->parts % s->heads);
@@ -244,7 +244,7 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
     }
     rlm_amx_end();
     v_far_end(j->far);
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 static void run(rlm_par *par, const rlm_attention_shape *s, const void *qkv, bool half, float *y,

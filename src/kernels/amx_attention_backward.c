@@ -290,7 +290,7 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const bwd_job *j = ctx;
     bwd_work *w = work_open(j, worker);
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     rlm_amx_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t batch = item / j->s.heads;
@@ -312,7 +312,7 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
     }
     rlm_amx_end();
     v_far_end(j->far);
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 static void run(rlm_par *par, const rlm_attention_shape *s, const void *qkv, bool half,

@@ -2,8 +2,6 @@
 #include "src/kernels/amx.h"
 #include "src/kernels/peak.h"
 
-double rlm_amx_peak_bf16(rlm_par *par);
-
 enum { ROUNDS = 400000 };
 
 static void amx_loop(void *ctx, int64_t begin, int64_t end, int worker)

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/kernels/flush.h"
 #include "src/kernels/kernels.h"
 
 #define RLM_INLINE static inline __attribute__((always_inline))
@@ -51,19 +52,6 @@ RLM_INLINE void v_far_end(bool far)
 {
     if (far)
         _mm_sfence();
-}
-
-/* Denormals cost a hundred cycles each: flush them where decaying moments and the tails of a
- * softmax would be full of them. Give the result of v_flush_begin to v_flush_end. */
-RLM_INLINE unsigned v_flush_begin(void)
-{
-    unsigned csr = _mm_getcsr();
-    _mm_setcsr(csr | 0x8040); /* flush to zero, denormals are zero */
-    return csr;
-}
-RLM_INLINE void v_flush_end(unsigned csr)
-{
-    _mm_setcsr(csr);
 }
 
 /* Rows a slice when a row costs `c` elements. */
@@ -268,10 +256,6 @@ void RLM_AVX(attention_forward)(rlm_par *par, const rlm_attention_shape *s, cons
 void RLM_AVX(attention_backward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
                                  const float *y, const float *lse, const float *dy, float *dqkv,
                                  bool add);
-
-/* Ceilings (peak.h). */
-double RLM_AVX(peak_f32)(rlm_par *par);
-double RLM_AVX(peak_read)(rlm_par *par);
 
 /* Each family replaces its entries. */
 void RLM_AVX(elementwise)(rlm_kernels *k);

@@ -295,7 +295,7 @@ static void cache_fn(void *ctx, int64_t begin, int64_t end, int worker)
     const cache_job *j = ctx;
     const rlm_cache_shape *s = &j->s;
     (void)worker;
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t span = item % j->spans, row = item / j->spans % s->rows;
         int64_t head = item / j->spans / s->rows % s->heads;
@@ -314,7 +314,7 @@ static void cache_fn(void *ctx, int64_t begin, int64_t end, int worker)
         if (!j->part)
             finish(j->y + (query * s->heads + head) * s->dim, o->acc, o->sum, s->dim);
     }
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 /* Spans of one head of one query -> y. */

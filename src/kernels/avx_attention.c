@@ -108,7 +108,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
     w.q = w.values + rows;
     w.acc = w.q + block;
     w.score = w.acc + block;
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t row = item / j->chunks, head = row % s->heads;
         int from = (int)(item % j->chunks) * j->chunk;
@@ -122,7 +122,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         for (int i = from; i < to; i += ATT_QUERIES)
             query_block(&w, q, y, j->lse ? j->lse + row * s->len : NULL, i);
     }
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 void RLM_AVX(attention_forward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,

@@ -101,17 +101,17 @@ static void query_block(const att_job *j, att_work *w, int64_t item, int64_t bas
                         int from)
 {
     const rlm_attention_shape *s = &j->s;
-    int64_t batch = item / s->heads, width = (int64_t)s->heads * s->dim, block = w->wide;
+    int64_t batch = item / s->heads, width = (int64_t)s->heads * s->dim;
     int rows = s->len - from < ATT_QUERIES ? s->len - from : ATT_QUERIES;
     int most = att_keys(s, batch, from + rows - 1), wide = w->wide;
     int least = rows < ATT_QUERIES ? 0 : att_keys(s, batch, from);
     const float *q = j->qkv + base + from * 3 * width, *dy = j->dy + out + from * width;
     att_pack(q, 3 * width, rows, ATT_QUERIES, s->dim, wide, w->q);
-    scale_rows(w->q, ATT_QUERIES * block, s->scale);
+    scale_rows(w->q, ATT_QUERIES * wide, s->scale);
     att_turn(q, 3 * width, rows, s->dim, ATT_QUERIES, s->scale, w->q_turned);
     att_pack(dy, width, rows, ATT_QUERIES, s->dim, wide, w->dy);
     att_turn(dy, width, rows, s->dim, ATT_QUERIES, 1, w->dy_turned);
-    memset(w->dq, 0, (size_t)(ATT_QUERIES * block) * sizeof *w->dq);
+    memset(w->dq, 0, (size_t)(ATT_QUERIES * wide) * sizeof *w->dq);
     for (int r = 0; r < ATT_QUERIES; r++) {
         const float *y = j->y + out + (from + (r < rows ? r : 0)) * width;
         v_f32 sum = v_zero();
@@ -123,7 +123,7 @@ static void query_block(const att_job *j, att_work *w, int64_t item, int64_t bas
     }
     for (int k = 0; k < most; k += ATT_KEYS)
         key_block(w, s->dim, k, most - k < ATT_KEYS ? most - k : ATT_KEYS, least);
-    scale_rows(w->dq, ATT_QUERIES * block, s->scale);
+    scale_rows(w->dq, ATT_QUERIES * wide, s->scale);
     give(w->dq, rows, s->dim, wide, j->add, j->dqkv + base + from * 3 * width, 3 * width);
 }
 
@@ -134,7 +134,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
     int64_t width = (int64_t)s->heads * s->dim;
     att_work w;
     work_begin(j, worker, &w);
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t batch = item / s->heads, head = item % s->heads;
         int64_t base = batch * s->len * 3 * width + head * s->dim;
@@ -149,7 +149,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         give(w.dk, s->len, s->dim, w.wide, j->add, j->dqkv + base + width, 3 * width);
         give(w.dv, s->len, s->dim, w.wide, j->add, j->dqkv + base + 2 * width, 3 * width);
     }
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 void RLM_AVX(attention_backward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,

@@ -40,7 +40,7 @@ static void entropy_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const entropy_job j = *(const entropy_job *)ctx;
     (void)worker;
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     for (int64_t r = begin; r < end; r++) {
         const float *x = j.logits + r * j.classes;
         float *dx = j.dlogits ? j.dlogits + r * j.classes : NULL;
@@ -65,7 +65,7 @@ static void entropy_fn(void *ctx, int64_t begin, int64_t end, int worker)
         }
         dx[target] -= j.scale;
     }
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 static void cross_entropy(rlm_par *par, int64_t rows, int classes, const float *logits,
@@ -109,12 +109,12 @@ static void adamw_fn(void *ctx, int64_t begin, int64_t end, int worker)
     const adamw_job j = *(const adamw_job *)ctx;
     int64_t i = begin;
     (void)worker;
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     for (; i + V_LANES <= end; i += V_LANES)
         adamw_at(&j, i, V_ALL);
     if (i < end)
         adamw_at(&j, i, v_tail(end - i));
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 static void adamw(rlm_par *par, const rlm_adamw *o, int64_t n, float *p, const float *g, float *m,
@@ -153,7 +153,7 @@ static void moment_fn(void *ctx, int64_t begin, int64_t end, int worker)
     const muon_job j = *(const muon_job *)ctx;
     v_f32 mu = v_set(j.e.alpha), s = v_set(j.beta);
     (void)worker;
-    unsigned csr = v_flush_begin();
+    unsigned csr = rlm_flush_begin();
     for (int64_t i = begin; i < end; i += V_LANES) {
         v_mask k = v_tail(end - i);
         v_f32 g = v_mul(v_load(j.e.a + i, k), s);
@@ -161,7 +161,7 @@ static void moment_fn(void *ctx, int64_t begin, int64_t end, int worker)
         v_store(j.e.x + i, k, m);
         v_store(j.e.y + i, k, v_fma(m, mu, g));
     }
-    v_flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 static void muon_moment(rlm_par *par, int64_t n, float momentum, float grad_scale, const float *g,

@@ -3,45 +3,20 @@
 #include "src/kernels/blas.h"
 
 #include <cblas.h>
-#ifdef __SSE__
-#include <xmmintrin.h>
-#endif
 
 #include "src/kernels/conv_rows.h"
+#include "src/kernels/flush.h"
 
 /* ---- Products ------------------------------------------------------------------------------ */
 
-/* Denormals cost a hundred cycles each, and gradients of what is nearly silent are full of them:
- * they count as 0 in products. */
-#ifdef __SSE__
-static unsigned flush_begin(void)
-{
-    unsigned csr = _mm_getcsr();
-    _mm_setcsr(csr | 0x8040); /* flush to zero, denormals are zero */
-    return csr;
-}
-static void flush_end(unsigned csr)
-{
-    _mm_setcsr(csr);
-}
-#else
-static unsigned flush_begin(void)
-{
-    return 0;
-}
-static void flush_end(unsigned csr)
-{
-    (void)csr;
-}
-#endif
-
+/* Denormals count as 0. */
 void rlm_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a, int lda,
                const float *b, int ldb, float beta, float *c, int ldc)
 {
-    unsigned csr = flush_begin();
+    unsigned csr = rlm_flush_begin();
     cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n,
                 k, alpha, a, lda, b, ldb, beta, c, ldc);
-    flush_end(csr);
+    rlm_flush_end(csr);
 }
 
 static void gemm_tile(void *ctx, int64_t begin, int64_t end, int worker)

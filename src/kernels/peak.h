@@ -17,4 +17,11 @@ double rlm_peak_read(rlm_par *par, unsigned levels);
  * up. */
 double rlm_peak_time(rlm_par *par, rlm_par_fn fn, void *ctx);
 
+/* The loops of each level. */
+double rlm_amx_peak_bf16(rlm_par *par);
+double rlm_avx512_peak_f32(rlm_par *par);
+double rlm_avx512_peak_read(rlm_par *par);
+double rlm_avx2_peak_f32(rlm_par *par);
+double rlm_avx2_peak_read(rlm_par *par);
+
 #endif
