@@ -40,6 +40,7 @@ static const rlm_field AUDIO_FIELDS[] = {
     INT(rlm_audio_config, dim, 1, 16384),
     INT(rlm_audio_config, levels, 1, RLM_AUDIO_LEVELS_MAX),
     INT(rlm_audio_config, codes, 2, 65536),
+    INT(rlm_audio_config, beam, 1, RLM_RVQ_BEAM_MAX),
 };
 static const rlm_field LM_FIELDS[] = {
     INT(rlm_lm_config, layers, 1, 1024),

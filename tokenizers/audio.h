@@ -11,7 +11,7 @@
 
 #include "src/nn/layers.h"
 
-enum { RLM_AUDIO_STRIDES = 6, RLM_AUDIO_UNITS = 8, RLM_AUDIO_LEVELS_MAX = 16 };
+enum { RLM_AUDIO_STRIDES = 6, RLM_AUDIO_UNITS = 8, RLM_AUDIO_LEVELS_MAX = RLM_RVQ_LEVELS_MAX };
 
 typedef struct rlm_audio_config {
     int rate;             /* 16000 */
@@ -31,6 +31,9 @@ typedef struct rlm_audio_config {
     int dim;                /* of the quantised latent, D */
     int levels;             /* 4 */
     int codes;              /* 1024 */
+    int beam; /* sums the encoder keeps while it searches codes, to RLM_RVQ_BEAM_MAX; 1:
+                 SoundStream's greedy choice. Part of the model: a language model learns codes
+                 chosen like this */
 } rlm_audio_config;
 void rlm_audio_config_defaults(rlm_audio_config *c);
 void rlm_audio_config_tiny(rlm_audio_config *c);  /* for tests: seconds */

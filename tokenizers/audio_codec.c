@@ -25,7 +25,8 @@ void rlm_audio_config_defaults(rlm_audio_config *c)
                             .unit_kernel = 3,
                             .dim = 64,
                             .levels = 4,
-                            .codes = 1024};
+                            .codes = 1024,
+                            .beam = 1};
 }
 
 void rlm_audio_config_tiny(rlm_audio_config *c)
@@ -44,7 +45,8 @@ void rlm_audio_config_tiny(rlm_audio_config *c)
                             .unit_kernel = 3,
                             .dim = 16,
                             .levels = 4,
-                            .codes = 64};
+                            .codes = 64,
+                            .beam = 1};
 }
 
 void rlm_audio_config_paper(rlm_audio_config *c)
@@ -59,7 +61,8 @@ void rlm_audio_config_paper(rlm_audio_config *c)
                             .unit_kernel = 3,
                             .dim = 256,
                             .levels = 4,
-                            .codes = 1024};
+                            .codes = 1024,
+                            .beam = 1};
 }
 
 static int check_range(const char *name, int value, int low, int high, rlm_error *err)
@@ -97,7 +100,8 @@ int rlm_audio_config_check(const rlm_audio_config *c, rlm_error *err)
     RLM_TRY(check_range("unit_kernel", c->unit_kernel, 1, 15, err));
     RLM_TRY(check_range("dim", c->dim, 1, 1024, err));
     RLM_TRY(check_range("levels", c->levels, 1, RLM_AUDIO_LEVELS_MAX, err));
-    return check_range("codes", c->codes, 2, 65536, err);
+    RLM_TRY(check_range("codes", c->codes, 2, 65536, err));
+    return check_range("beam", c->beam, 1, RLM_RVQ_BEAM_MAX, err);
 }
 
 int rlm_audio_hop(const rlm_audio_config *c)

@@ -1,6 +1,5 @@
-/* Residual vector quantiser: level q codes what levels 0 .. q - 1 left over.
- *
- *   out = 0;  for each level: id = nearest code of (x - out); out += code
+/* Residual vector quantiser: level q codes what levels 0 .. q - 1 left over, and the `beam` best
+ * sums so far are kept from level to level (rlm_rvq_search_fn).
  *
  * Only kernels touch elements, so a dry run passes through here too. */
 #include "tokenizers/audio_net.h"
@@ -17,21 +16,10 @@ void rlm_audio_quantise_rows(rlm_run *run, const rlm_audio *a, int use, int64_t 
 {
     const rlm_audio_config *c = &a->config;
     assert(!run->tape && use >= 1 && use <= c->levels);
-    const rlm_kernels *k = run->k;
-    int64_t n = rows * c->dim;
-    size_t scope = rlm_scope_open(run);
-    float *rest = rlm_arena_alloc(run->arena, (size_t)n * sizeof(float));
-    float *sum = quantised;
-    if (!sum)
-        sum = rlm_arena_alloc(run->arena, (size_t)n * sizeof(float));
-    k->fill(run->par, n, 0.0f, sum);
-    for (int q = 0; q < use; q++) {
-        k->copy(run->par, n, x, rest);
-        k->axpy(run->par, n, -1.0f, sum, rest);
-        k->nearest(run->par, rows, c->dim, c->codes, rest, book_of(a, q), ids + q * pitch);
-        k->embedding_forward(run->par, rows, c->dim, ids + q * pitch, book_of(a, q), sum, true);
-    }
-    rlm_scope_close(run, scope);
+    rlm_rvq_shape s = {rows, c->dim, c->codes, use, c->beam};
+    run->k->rvq_search(run->par, &s, x, book_of(a, 0), ids, pitch);
+    if (quantised)
+        rlm_audio_dequantise_rows(run, a, use, rows, ids, pitch, quantised);
 }
 
 void rlm_audio_quantise(rlm_run *run, const rlm_audio *a, int use, int64_t rows, const float *x,

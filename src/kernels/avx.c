@@ -17,6 +17,7 @@ bool FILL(rlm_kernels *k)
     RLM_AVX(norm)(k);
     RLM_AVX(shuffle)(k);
     RLM_AVX(sequence)(k);
+    RLM_AVX(rvq)(k);
     RLM_AVX(cache)(k);
     RLM_AVX(spectrum)(k);
     RLM_AVX(quant)(k);

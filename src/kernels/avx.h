@@ -262,6 +262,7 @@ void RLM_AVX(elementwise)(rlm_kernels *k);
 void RLM_AVX(norm)(rlm_kernels *k);
 void RLM_AVX(shuffle)(rlm_kernels *k);
 void RLM_AVX(sequence)(rlm_kernels *k);
+void RLM_AVX(rvq)(rlm_kernels *k);
 void RLM_AVX(cache)(rlm_kernels *k);
 void RLM_AVX(quant)(rlm_kernels *k);
 void RLM_AVX(spectrum)(rlm_kernels *k);

@@ -1,4 +1,4 @@
-/* AVX: embeddings, rotary positions with normed queries and keys, and the two quantisers. */
+/* AVX: embeddings, rotary positions with normed queries and keys, and the lookup-free quantiser. */
 #include <assert.h>
 
 #include "src/kernels/avx_rope.h"
@@ -106,124 +106,9 @@ static void lfq_forward(rlm_par *par, int64_t rows, int bits, const float *z, fl
     rlm_par_for(par, rows, v_row_grain(32), lfq_fn, &j);
 }
 
-typedef struct nearest_job {
-    rlm_par *par;
-    int dim, codes;
-    const float *x, *book;
-    const float *turned; /* [blocks][dim][lanes] */
-    const float *half;   /* |c|^2 / 2; infinity past the end */
-    float longest;       /* largest |c|^2 / 2 */
-    int32_t *ids;
-} nearest_job;
-
-/* Lay as many codes as lanes side by side, so that one vector holds one dimension of all of them.
- */
-static void turn_fn(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const nearest_job j = *(const nearest_job *)ctx;
-    float *turned = (float *)j.turned, *half = (float *)j.half;
-    (void)worker;
-    for (int64_t b = begin; b < end; b++) {
-        const float *code = j.book + b * V_LANES * j.dim;
-        int n = j.codes - (int)b * V_LANES < V_LANES ? j.codes - (int)b * V_LANES : V_LANES;
-        v_f32 sum = v_zero();
-        for (int d = 0; d < j.dim; d++) {
-            v_f32 v = v_gather(code + d, j.dim, v_tail(n));
-            v_write(turned + (b * j.dim + d) * V_LANES, v);
-            sum = v_fma(v, v, sum);
-        }
-        v_write(half + b * V_LANES, v_only(v_tail(n), v_set(INFINITY), v_mul(sum, v_set(0.5f))));
-    }
-}
-
-/* Squared distance in double, in index order: decides between codes that f32 cannot separate. */
-static double distance(const nearest_job *j, const float *x, int code)
-{
-    const float *c = j->book + (int64_t)code * j->dim;
-    double sum = 0;
-    for (int i = 0; i < j->dim; i++) {
-        double d = (double)x[i] - c[i];
-        sum += d * d;
-    }
-    return sum;
-}
-
-/* score = |c|^2 / 2 - x.c; among scores within f32's error of the best, the exact distances. */
-static int32_t pick(const nearest_job *j, const float *x, const float *score)
-{
-    int padded = (j->codes + V_LANES - 1) / V_LANES * V_LANES, best = 0;
-    v_f32 low = v_set(INFINITY), xx = v_zero();
-    for (int i = 0; i < padded; i += V_LANES)
-        low = v_min(low, v_read(score + i));
-    for (int i = 0; i < j->dim; i += V_LANES) {
-        v_f32 v = v_load(x + i, v_tail(j->dim - i));
-        xx = v_fma(v, v, xx);
-    }
-    float slack = 4e-6f * (v_sum(xx) + j->longest);
-    float bound = nextafterf(v_least(low) + slack, INFINITY);
-    double closest = INFINITY;
-    for (int i = 0; i < padded; i += V_LANES) {
-        v_flags close = v_above(v_set(bound), v_read(score + i));
-        for (unsigned m = v_bits(close, V_ALL); m; m &= m - 1) {
-            int code = i + __builtin_ctz(m);
-            double d = code < j->codes ? distance(j, x, code) : INFINITY;
-            if (d < closest) {
-                closest = d;
-                best = code;
-            }
-        }
-    }
-    return best;
-}
-
-enum { NEAREST_ROWS = 8 };
-
-static void nearest_fn(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const nearest_job *j = ctx;
-    int blocks = (j->codes + V_LANES - 1) / V_LANES;
-    float *score =
-        rlm_par_scratch(j->par, worker, 0, (size_t)blocks * V_LANES * NEAREST_ROWS * sizeof(float));
-    for (int64_t r = begin; r < end; r += NEAREST_ROWS) {
-        int rows = end - r < NEAREST_ROWS ? (int)(end - r) : NEAREST_ROWS;
-        const float *x[NEAREST_ROWS];
-        for (int i = 0; i < NEAREST_ROWS; i++)
-            x[i] = j->x + (r + (i < rows ? i : 0)) * j->dim;
-        for (int b = 0; b < blocks; b++) {
-            const float *t = j->turned + (int64_t)b * j->dim * V_LANES;
-            v_f32 acc[NEAREST_ROWS];
-            for (int i = 0; i < NEAREST_ROWS; i++)
-                acc[i] = v_read(j->half + b * V_LANES);
-            for (int d = 0; d < j->dim; d++) {
-                v_f32 c = v_read(t + d * V_LANES);
-                for (int i = 0; i < NEAREST_ROWS; i++)
-                    acc[i] = v_fnma(c, v_set(x[i][d]), acc[i]);
-            }
-            for (int i = 0; i < NEAREST_ROWS; i++)
-                v_write(score + (i * blocks + b) * V_LANES, acc[i]);
-        }
-        for (int i = 0; i < rows; i++)
-            j->ids[r + i] = pick(j, x[i], score + (int64_t)i * blocks * V_LANES);
-    }
-}
-
-static void nearest(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
-                    const float *book, int32_t *ids)
-{
-    int64_t blocks = (codes + V_LANES - 1) / V_LANES;
-    float *turned =
-        rlm_par_scratch(par, 0, 3, (size_t)blocks * V_LANES * ((size_t)dim + 1) * sizeof(float));
-    nearest_job j = {par, dim, codes, x, book, turned, turned + blocks * dim * V_LANES, 0, ids};
-    rlm_par_for(par, blocks, v_row_grain(dim * 64), turn_fn, &j);
-    for (int i = 0; i < codes; i++)
-        j.longest = j.half[i] > j.longest ? j.half[i] : j.longest;
-    rlm_par_for(par, rows, NEAREST_ROWS, nearest_fn, &j);
-}
-
 void RLM_AVX(sequence)(rlm_kernels *k)
 {
     k->embedding_forward = embedding_forward;
     k->rope_forward = rope_forward;
     k->lfq_forward = lfq_forward;
-    k->nearest = nearest;
 }

@@ -212,10 +212,10 @@ static void no_ear(rlm_par *par, const rlm_spectrum_shape *s, const float *wave,
     (void)par, (void)s, (void)wave, (void)y;
 }
 
-static void no_nearest(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
-                       const float *book, int32_t *ids)
+static void no_search(rlm_par *par, const rlm_rvq_shape *s, const float *x, const float *books,
+                      int32_t *ids, int64_t pitch)
 {
-    (void)par, (void)rows, (void)dim, (void)codes, (void)x, (void)book, (void)ids;
+    (void)par, (void)s, (void)x, (void)books, (void)ids, (void)pitch;
 }
 
 static void no_embedding(rlm_par *par, int64_t rows, int c, const int32_t *ids, const float *table,
@@ -291,7 +291,7 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .haar_forward = no_haar,
         .haar_inverse = no_haar,
         .lfq_forward = no_lfq,
-        .nearest = no_nearest,
+        .rvq_search = no_search,
         .fft = no_fft,
         .ear = no_ear,
         .embedding_forward = no_embedding,

@@ -208,10 +208,19 @@ typedef void (*rlm_haar_adjoint_fn)(rlm_par *par, const rlm_haar_shape *s, const
  * NULL). Backward of the straight-through sign is dz += dq (use axpy). */
 typedef void (*rlm_lfq_forward_fn)(rlm_par *par, int64_t rows, int bits, const float *z, float *q,
                                    int32_t *ids);
-/* RVQ: nearest code of each row of x [rows][dim] in book [codes][dim] (squared distance; lowest
- * index wins ties). */
-typedef void (*rlm_nearest_fn)(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
-                               const float *book, int32_t *ids);
+/* RVQ: each row of x [rows][dim] becomes one code of each of the books [levels][codes][dim], whose
+ * sum is near it (squared distance): ids[level * pitch + row]. Codes are searched level by level,
+ * `beam` best sums kept from one to the next (M-L search; LeBlanc, Bhattacharya, Mahmoud
+ * and Cuperman 1993); 1: the nearest code of what earlier levels left, SoundStream's
+ * choice. Of equals the earlier path and the lower code win. levels and beam from 1 to the
+ * largest below. */
+enum { RLM_RVQ_LEVELS_MAX = 16, RLM_RVQ_BEAM_MAX = 32 };
+typedef struct rlm_rvq_shape {
+    int64_t rows;
+    int dim, codes, levels, beam;
+} rlm_rvq_shape;
+typedef void (*rlm_rvq_search_fn)(rlm_par *par, const rlm_rvq_shape *s, const float *x,
+                                  const float *books, int32_t *ids, int64_t pitch);
 
 /* ---- Spectra ------------------------------------------------------------------------------- */
 
@@ -465,7 +474,7 @@ typedef struct rlm_kernels {
     rlm_haar_adjoint_fn haar_forward_adjoint; /* d coefficients -> d pixels */
     rlm_haar_adjoint_fn haar_inverse_adjoint; /* d pixels -> d coefficients */
     rlm_lfq_forward_fn lfq_forward;
-    rlm_nearest_fn nearest;
+    rlm_rvq_search_fn rvq_search;
     rlm_fft_fn fft;
     rlm_ear_fn ear;
     rlm_embedding_forward_fn embedding_forward;

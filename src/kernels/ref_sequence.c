@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "src/kernels/ref_common.h"
+#include "src/kernels/rvq.h"
 
 /* ---- Rearrangement ------------------------------------------------------------------------- */
 
@@ -158,16 +159,16 @@ static void haar_inverse(rlm_par *par, const rlm_haar_shape *s, const float *in,
 
 /* ---- Quantisers ---------------------------------------------------------------------------- */
 
-typedef struct quant_job {
-    int width, codes;
-    const float *x, *book;
+typedef struct lfq_job {
+    int width;
+    const float *x;
     float *q;
     int32_t *ids;
-} quant_job;
+} lfq_job;
 
 static void lfq_rows(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const quant_job *j = ctx;
+    const lfq_job *j = ctx;
     (void)worker;
     for (int64_t row = begin; row < end; row++) {
         uint32_t id = 0;
@@ -184,37 +185,49 @@ static void lfq_rows(void *ctx, int64_t begin, int64_t end, int worker)
 static void lfq_forward(rlm_par *par, int64_t rows, int bits, const float *z, float *q,
                         int32_t *ids)
 {
-    quant_job j = {bits, 0, z, NULL, q, ids};
+    lfq_job j = {bits, z, q, ids};
     assert(bits < 32);
     rlm_par_for(par, rows, 64, lfq_rows, &j);
 }
 
-static void nearest_rows(void *ctx, int64_t begin, int64_t end, int worker)
+typedef struct search_job {
+    rlm_par *par;
+    rlm_rvq_shape s;
+    const float *x, *books;
+    int32_t *ids;
+    int64_t pitch;
+} search_job;
+
+static void search_rows(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const quant_job *j = ctx;
-    (void)worker;
-    for (int64_t row = begin; row < end; row++) {
-        double best = INFINITY;
-        j->ids[row] = 0;
-        for (int code = 0; code < j->codes; code++) {
-            double sum = 0;
-            for (int i = 0; i < j->width; i++) {
-                double d = (double)j->x[row * j->width + i] - j->book[(int64_t)code * j->width + i];
-                sum += d * d;
-            }
-            if (sum < best) {
-                best = sum;
-                j->ids[row] = code;
-            }
+    const search_job *j = ctx;
+    rlm_rvq_shape s = j->s;
+    size_t bytes = rlm_rvq_words(s.dim, s.levels, s.beam) * sizeof(float);
+    float *words = rlm_par_scratch(j->par, worker, 0, bytes);
+    for (int64_t r = begin; r < end; r++) {
+        const float *x = j->x + r * s.dim;
+        rlm_rvq_row row = rlm_rvq_begin(s.dim, s.levels, s.beam, x, words);
+        for (int level = 0; level < s.levels; level++) {
+            const float *book = j->books + (int64_t)level * s.codes * s.dim;
+            rlm_rvq_paths kept = {.beam = s.beam};
+            for (int b = 0; b < row.count; b++)
+                for (int code = 0; code < s.codes; code++) {
+                    double distance = rlm_rvq_distance(s.dim, row.rest + (int64_t)b * s.dim,
+                                                       book + (int64_t)code * s.dim);
+                    rlm_rvq_keep(&kept, (rlm_rvq_path){distance, b, code});
+                }
+            rlm_rvq_advance(&row, s.dim, s.levels, level, x, book, &kept);
         }
+        for (int level = 0; level < s.levels; level++)
+            j->ids[level * j->pitch + r] = row.ids[level];
     }
 }
 
-static void nearest(rlm_par *par, int64_t rows, int dim, int codes, const float *x,
-                    const float *book, int32_t *ids)
+static void rvq_search(rlm_par *par, const rlm_rvq_shape *s, const float *x, const float *books,
+                       int32_t *ids, int64_t pitch)
 {
-    quant_job j = {dim, codes, x, book, NULL, ids};
-    rlm_par_for(par, rows, 1, nearest_rows, &j);
+    search_job j = {par, *s, x, books, ids, pitch};
+    rlm_par_for(par, s->rows, 1, search_rows, &j);
 }
 
 /* ---- Sequences ----------------------------------------------------------------------------- */
@@ -371,7 +384,7 @@ void rlm_kernels_reference_sequence(rlm_kernels *k)
     k->haar_forward = haar_forward;
     k->haar_inverse = haar_inverse;
     k->lfq_forward = lfq_forward;
-    k->nearest = nearest;
+    k->rvq_search = rvq_search;
     k->embedding_forward = embedding_forward;
     k->rope_forward = rope_forward;
     k->attention_forward = attention_forward;

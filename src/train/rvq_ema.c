@@ -92,6 +92,13 @@ static void plant(rlm_rvq *q, int level, int64_t k, const float *row, float hit)
     }
 }
 
+/* q->ids: the code of this level nearest to each of the rows of q->rest. */
+static void nearest(rlm_rvq *q, rlm_run *run, int level, int64_t rows)
+{
+    rlm_rvq_shape s = {.rows = rows, .dim = q->dim, .codes = q->codes, .levels = 1, .beam = 1};
+    run->k->rvq_search(run->par, &s, q->rest, book_of(q, level), q->ids, rows);
+}
+
 static void kmeans(rlm_rvq *q, rlm_run *run, int level, int64_t rows, uint64_t seed)
 {
     float *book = book_of(q, level), *hits = q->hits + (int64_t)level * q->codes;
@@ -101,7 +108,7 @@ static void kmeans(rlm_rvq *q, rlm_run *run, int level, int64_t rows, uint64_t s
         plant(q, level, k, q->rest + (int64_t)r * q->dim, 1.0f);
     }
     for (int round = 0; round < KMEANS_ROUNDS; round++) {
-        run->k->nearest(run->par, rows, q->dim, q->codes, q->rest, book, q->ids);
+        nearest(q, run, level, rows);
         memset(hits, 0, (size_t)q->codes * sizeof(float));
         memset(sums, 0, (size_t)q->codes * (size_t)q->dim * sizeof(float));
         tally(q, rows, q->rest, 1.0f, hits, sums);
@@ -137,7 +144,7 @@ void rlm_rvq_start(rlm_rvq *q, rlm_run *run, uint64_t seed)
     for (int level = 0; level < q->levels; level++) {
         kmeans(q, run, level, rows, seed);
         weigh_start(q, run, level, rows);
-        k->nearest(run->par, rows, q->dim, q->codes, q->rest, book_of(q, level), q->ids);
+        nearest(q, run, level, rows);
         for (int64_t r = 0; r < rows; r++) {
             const float *code = book_of(q, level) + (int64_t)q->ids[r] * q->dim;
             for (int i = 0; i < q->dim; i++)
@@ -225,7 +232,7 @@ void rlm_rvq_train(rlm_rvq *q, rlm_run *run, int64_t rows, int clips, const int 
         int64_t active = 0;
         k->copy(run->par, n, x, q->rest);
         k->axpy(run->par, n, -1.0f, out, q->rest);
-        k->nearest(run->par, rows, q->dim, q->codes, q->rest, book_of(q, level), q->ids);
+        nearest(q, run, level, rows);
         for (int64_t r = 0; r < rows; r++) {
             if (levels[r / each] <= level)
                 q->ids[r] = -1;

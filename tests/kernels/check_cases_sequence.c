@@ -105,22 +105,11 @@ static void run_table(const rlm_kernels *k, rlm_par *par, check_case *c)
         for (int i = 0; i < rows; i++)
             c->out[1][i] = (float)ids[i];
         break;
-    case 1: /* near ties may fall either way: the distance is what must agree */
-        k->nearest(par, rows, width, codes, c->in[0], c->in[1], ids);
-        for (int64_t row = 0; row < rows; row++) {
-            double sum = 0;
-            for (int i = 0; i < width; i++) {
-                double d = c->in[0][row * width + i] - c->in[1][(int64_t)ids[row] * width + i];
-                sum += d * d;
-            }
-            c->out[0][row] = (float)sum;
-        }
-        break;
+    case 1:
     case 2:
-    case 3:
-        k->embedding_forward(par, rows, width, c->ids, c->in[0], c->out[0], c->p[0] == 3);
+        k->embedding_forward(par, rows, width, c->ids, c->in[0], c->out[0], c->p[0] == 2);
         break;
-    case 4:
+    case 3:
         k->embedding_backward(par, rows, width, c->ids, c->in[0], c->out[0]);
         break;
     default:
@@ -131,8 +120,7 @@ static void run_table(const rlm_kernels *k, rlm_par *par, check_case *c)
 
 static void table_case(check_case *c, const int *s, int variant)
 {
-    static const char *const names[] = {"lfq_forward",        "nearest",
-                                        "embedding_forward",  "embedding_forward_add",
+    static const char *const names[] = {"lfq_forward", "embedding_forward", "embedding_forward_add",
                                         "embedding_backward", "cross_entropy"};
     int64_t rows = s[0], width = variant == 0 && s[1] > 18 ? 18 : s[1], codes = s[2];
     snprintf(c->name, sizeof c->name, "%s rows%d width%lld codes%d", names[variant], s[0],
@@ -142,24 +130,50 @@ static void table_case(check_case *c, const int *s, int variant)
     c->p[2] = (int)width;
     c->p[3] = s[2];
     c->run = run_table;
-    c->class = variant == 0 || variant == 2 || variant == 3 ? CASE_EXACT : CASE_F32;
-    c->accumulates = variant == 3 || variant == 4;
-    c->calm = variant == 1;
+    c->class = variant < 3 ? CASE_EXACT : CASE_F32;
+    c->accumulates = variant == 2 || variant == 3;
     c->ids_size = rows;
     c->ids_below = s[2];
-    c->in_size[0] = variant == 2 || variant == 3 ? codes * width : rows * width;
-    c->in_size[1] = codes * width;
+    c->in_size[0] = variant == 1 || variant == 2 ? codes * width : rows * width;
     c->out_size[0] = rows * width;
     if (variant == 0)
         c->out_size[1] = rows;
-    if (variant == 1)
-        c->out_size[0] = rows;
-    if (variant == 4)
+    if (variant == 3)
         c->out_size[0] = codes * width;
-    if (variant == 5) {
+    if (variant == 4) {
         c->in_size[0] = c->out_size[1] = rows * codes;
         c->out_size[0] = rows;
     }
+}
+
+static const rlm_rvq_shape search_shapes[] = {/* rows dim codes levels beam */
+                                              {1, 1, 1, 1, 1},     {3, 7, 5, 3, 32},
+                                              {65, 18, 64, 4, 2},  {9, 63, 1023, 1, 1},
+                                              {17, 65, 256, 2, 9}, {40, 64, 1024, 4, 8}};
+static const rlm_rvq_shape search_bench[] = {{128, 64, 1024, 4, 1}, {128, 64, 1024, 4, 8}};
+
+static void run_search(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    rlm_rvq_shape s = {c->p[0], c->p[1], c->p[2], c->p[3], c->p[4]};
+    int32_t *ids = rlm_calloc((size_t)c->out_size[0], sizeof *ids);
+    k->rvq_search(par, &s, c->in[0], c->in[1], ids, s.rows);
+    for (int64_t i = 0; i < c->out_size[0]; i++)
+        c->out[0][i] = (float)ids[i];
+    rlm_free(ids);
+}
+
+static void search_case(check_case *c, const rlm_rvq_shape *s, int variant)
+{
+    (void)variant;
+    snprintf(c->name, sizeof c->name, "rvq_search rows%d dim%d codes%d levels%d beam%d",
+             (int)s->rows, s->dim, s->codes, s->levels, s->beam);
+    int p[] = {(int)s->rows, s->dim, s->codes, s->levels, s->beam};
+    memcpy(c->p, p, sizeof p);
+    c->class = CASE_EXACT;
+    c->run = run_search;
+    c->in_size[0] = s->rows * s->dim;
+    c->in_size[1] = (int64_t)s->levels * s->codes * s->dim;
+    c->out_size[0] = s->levels * s->rows;
 }
 
 /* ---- Spectra ------------------------------------------------------------------------------- */
@@ -361,7 +375,8 @@ bool check_sequence_case_at(walk *w, bool bench, check_case *c)
 {
     GROUP(shuffle_shapes, shuffle_bench, 6, shuffle_case, ADDRESS);
     GROUP(haar_shapes, haar_bench, bench ? 4 : 6, haar_case, ADDRESS);
-    GROUP(table_shapes, table_bench, 6, table_case, ITEM);
+    GROUP(table_shapes, table_bench, 5, table_case, ITEM);
+    GROUP(search_shapes, search_bench, 1, search_case, ADDRESS);
     GROUP(fft_shapes, fft_bench, 2, fft_case, ITEM);
     GROUP(spectrum_shapes, spectrum_bench, 1, spectrum_case, ADDRESS);
     GROUP(rope_shapes, rope_bench, bench ? 2 : 4, rope_case, ITEM);

@@ -136,6 +136,10 @@ static void case_deep_decoder(void)
     CHECK(rlm_audio_config_check(&c, &err) == RLM_E_RANGE);
     CHECK_HAS(err.text, "decoder_units is 9");
     c.decoder_units = 0;
+    c.beam = RLM_RVQ_BEAM_MAX + 1;
+    CHECK(rlm_audio_config_check(&c, &err) == RLM_E_RANGE);
+    CHECK_HAS(err.text, "beam is 33");
+    c.beam = 1;
     c.decoder_middle = RLM_AUDIO_UNITS + 1;
     CHECK(rlm_audio_config_check(&c, &err) == RLM_E_RANGE);
 }
@@ -247,6 +251,52 @@ static void case_quantiser(void)
     close_fixture(&f);
 }
 
+/* The squared distance of row r from the sum of its codes. */
+static double left_over(const rlm_rvq_shape *s, const float *x, const float *books,
+                        const int32_t *ids, int64_t r)
+{
+    double sum = 0;
+    for (int i = 0; i < s->dim; i++) {
+        double d = x[r * s->dim + i];
+        for (int q = 0; q < s->levels; q++)
+            d -= books[((int64_t)q * s->codes + ids[q * s->rows + r]) * s->dim + i];
+        sum += d * d;
+    }
+    return sum;
+}
+
+/* A beam that holds every path finds the best pair of codes there is; a narrow one comes nearer
+ * than the greedy choice on average. */
+static void case_beam(void)
+{
+    enum { ROWS = 40, DIM = 6, CODES = 5, PAIRS = CODES * CODES };
+    fixture f;
+    CHECK(open_fixture(&f, NULL));
+    float *x = noise(ROWS * DIM, 3), *books = noise(2 * CODES * DIM, 4);
+    double mean[3] = {0};
+    static const int beams[3] = {1, 2, PAIRS};
+    for (int b = 0; b < 3; b++) {
+        rlm_rvq_shape s = {ROWS, DIM, CODES, 2, beams[b]};
+        int32_t ids[2 * ROWS];
+        f.run.k->rvq_search(f.run.par, &s, x, books, ids, ROWS);
+        for (int64_t r = 0; r < ROWS; r++) {
+            double found = left_over(&s, x, books, ids, r), best = 1e30;
+            for (int pair = 0; pair < PAIRS; pair++) {
+                int32_t try[2 * ROWS];
+                try[r] = pair / CODES;
+                try[ROWS + r] = pair % CODES;
+                best = fmin(best, left_over(&s, x, books, try, r));
+            }
+            CHECK(b < 2 || found < best + 1e-5);
+            mean[b] += found;
+        }
+    }
+    CHECK(mean[1] < mean[0] && mean[2] < mean[1]);
+    free(x);
+    free(books);
+    close_fixture(&f);
+}
+
 /* Fewer levels decode too, also when the grid itself has fewer rows. */
 static void case_fewer_levels(void)
 {
@@ -355,6 +405,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_causality);
     TEST_CASE(case_lengths);
     TEST_CASE(case_quantiser);
+    TEST_CASE(case_beam);
     TEST_CASE(case_fewer_levels);
     TEST_CASE(case_refusals);
     TEST_CASE(case_parameters);
