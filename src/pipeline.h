@@ -42,8 +42,12 @@ int rlm_tokens_save(const rlm_engine *engine, const char *path, const rlm_codes 
 /* Commit the scratch that the audio codec needs, either way, for sound of this length: it works in
  * chunks, so what is long needs no more. */
 int rlm_session_plan_audio(rlm_session *s, int64_t samples, rlm_error *err);
-/* The clip as the tokenizers give it back, in place; on errors it stays as it was. */
-int rlm_clip_round_trip(rlm_session *s, rlm_clip *clip, rlm_error *err);
+/* The clip as the tokenizers give it back, in place; on errors it stays as it was. better, unless
+ * NULL, may choose other codes for it; audio NULL: it has no sound. */
+typedef int (*rlm_better_fn)(void *cookie, const rlm_clip *clip, rlm_codes *video, rlm_codes *audio,
+                             rlm_error *err);
+int rlm_clip_round_trip(rlm_session *s, rlm_clip *clip, rlm_better_fn better, void *cookie,
+                        rlm_error *err);
 /* pipeline_files.c: codes (plain ones) decoded piece by piece; NULL: a part that is not there. */
 int rlm_decode_stream(rlm_session *s, const rlm_codes *video, const rlm_codes *audio,
                       int (*take)(void *cookie, const rlm_clip *part, rlm_error *err), void *cookie,

@@ -471,7 +471,7 @@ int rlm_extend(rlm_session *s, const rlm_request *request, const rlm_clip *sourc
     if (!code)
         code = rlm_extend_frames(&j, clip.video.count, seconds, EXTEND_FRAMES_MAX, &frames, err);
     if (!code && request->reencode)
-        code = rlm_clip_round_trip(s, &clip, err);
+        code = rlm_clip_round_trip(s, &clip, NULL, NULL, err);
     j.report.task = sound ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     if (!code)
         code = extend_keys(&j, clip.video.count, frames, err);

@@ -250,12 +250,15 @@ int rlm_decode(rlm_session *s, const rlm_codes *video, const rlm_codes *audio, r
     return code;
 }
 
-int rlm_clip_round_trip(rlm_session *s, rlm_clip *clip, rlm_error *err)
+int rlm_clip_round_trip(rlm_session *s, rlm_clip *clip, rlm_better_fn better, void *cookie,
+                        rlm_error *err)
 {
     rlm_codes video = {0}, audio = {0};
     rlm_clip shown = {0};
     rlm_codes *heard = clip->audio.count > 0 ? &audio : NULL;
     int code = rlm_encode(s, clip, &video, heard, err);
+    if (!code && better)
+        code = better(cookie, clip, &video, heard, err);
     if (!code)
         code = rlm_decode(s, &video, heard, &shown, err);
     rlm_codes_free(&video);

@@ -49,7 +49,10 @@ int rlm_model_assemble(const char *const *sources, int count, const char *out, r
 
 /* ---- Evaluation: media -> codes -> media, or two folders beside each other ------------------- */
 enum { RLM_EVAL_VIDEO, RLM_EVAL_AUDIO };
-enum { RLM_STAGE_MEASURE = RLM_STAGE_DECODE + 1 }; /* of rlm_progress: files */
+enum {
+    RLM_STAGE_MEASURE = RLM_STAGE_DECODE + 1, /* of rlm_progress: files */
+    RLM_STAGE_SEARCH                          /* latent frames */
+};
 
 /* Protocol of video: 17 frames at 8 fps (nearest timestamp), the shorter side scaled to 128, the
  * middle 128x128; a shorter clip holds its last frame; pictures are clips of one frame. native: own
@@ -71,8 +74,9 @@ typedef struct rlm_eval_options {
     int levels;             /* audio: decode only so many levels; 0: all */
     int list;               /* 1: only say what would be measured */
     const char *perceptual; /* weights of SqueezeNet v1.1 (safetensors); NULL: not measured */
-    const char *sheet;      /* PNG to write: originals above reconstructions; NULL: none */
-    const char *keep;       /* folder for originals/ and coded/, lossless; NULL: none */
+    int search;        /* video: steps of rlm_search, with `perceptual`; 0: the encoder's codes */
+    const char *sheet; /* PNG to write: originals above reconstructions; NULL: none */
+    const char *keep;  /* folder for originals/ and coded/, lossless; NULL: none */
     int threads;
     const char *cpu_mask;
     void (*log)(void *cookie, int level, const char *text);
@@ -85,6 +89,32 @@ void rlm_eval_defaults(rlm_eval_options *o, int what);
  * of bits or codes, and every file's figures. docs/TRAINING.md names each measure. */
 int rlm_eval(const rlm_eval_options *o, char **json, rlm_error *err);
 
+/* ---- Codes chosen by what they decode to (src/train/search.c) -------------------------------- */
+enum { RLM_SEARCH_STEPS_MAX = 1000 };
+typedef struct rlm_search_options {
+    const char *model_dir;  /* with the tokenizers that made the codes */
+    int steps;              /* times a decoder is asked, forward and backward; 20 are worth it */
+    const char *perceptual; /* SqueezeNet v1.1 (safetensors): its distance counts beside pictures'
+                               mean square; NULL: the mean square alone */
+    int threads;
+    const char *cpu_mask;
+    int (*progress)(void *cookie, const rlm_progress *p); /* non-zero: RLM_E_CANCELLED */
+    void *progress_cookie;
+} rlm_search_options; /* strings must outlive the search */
+typedef struct rlm_search rlm_search;
+int rlm_search_open(rlm_search **out, const rlm_search_options *o, rlm_error *err);
+/* codes: what rlm_encode made of these frames or samples (mono, at the codec's rate); their ids
+ * become those that decode closer to them (never further, in what the search measures). Pictures'
+ * codes are one piece without stills. After a failure, and when cancelled, codes are valid:
+ * searched as far as it came. */
+int rlm_search_frames(rlm_search *s, const rlm_frames *f, rlm_codes *codes, rlm_error *err);
+int rlm_search_pcm(rlm_search *s, const rlm_pcm *pcm, rlm_codes *codes, rlm_error *err);
+/* The same of what rlm_encode_file made of `path` with this `want`, either may be NULL or empty;
+ * memory holds one window. */
+int rlm_search_file(rlm_search *s, const char *path, const rlm_want *want, rlm_codes *video,
+                    rlm_codes *audio, rlm_error *err);
+void rlm_search_close(rlm_search **s);
+
 /* The judge: which facts of the playground does a clip show? Without inputs it is scored itself, on
  * `count` renders of a split from index `first`; with inputs it answers for clips and for folders
  * with metadata.jsonl, whose lines hold the facts that `reelm world` writes or a "text". */
@@ -95,9 +125,11 @@ typedef struct rlm_eval_world_options {
     const char *prompt; /* what is asked of clips given by name */
     int split;          /* RLM_SPLIT_*; default validation */
     int64_t first, count;
-    int round_trip;        /* 1: through the tokenizers of model_dir first */
-    const char *model_dir; /* NULL without round_trip */
-    int certify;           /* 1: renders; a good enough score is written into the judge's file */
+    int round_trip;         /* 1: through the tokenizers of model_dir first */
+    const char *model_dir;  /* NULL without round_trip */
+    int search;             /* round_trip: steps of rlm_search; 0: the encoder's codes */
+    const char *perceptual; /* of the search, or NULL */
+    int certify;            /* 1: renders; a good enough score is written into the judge's file */
     int threads;
     const char *cpu_mask;
     void (*log)(void *cookie, int level, const char *text);

@@ -62,6 +62,13 @@ void rlm_audio_quantise(rlm_run *run, const rlm_audio *a, int use, int64_t rows,
 /* ids [levels][rows] (< 0: level left out) -> sum of codes [rows][dim]. */
 void rlm_audio_dequantise(rlm_run *run, const rlm_audio *a, int64_t rows, const int32_t *ids,
                           float *out);
+/* The same on ids whose levels lie `pitch` apart. */
+void rlm_audio_quantise_rows(rlm_run *run, const rlm_audio *a, int use, int64_t rows,
+                             const float *x, int32_t *ids, int64_t pitch, float *quantised);
+void rlm_audio_dequantise_rows(rlm_run *run, const rlm_audio *a, int levels, int64_t rows,
+                               const int32_t *ids, int64_t pitch, float *out);
+/* Frames of the past that a latent frame of the encoder and a frame of the decoder depend on. */
+void rlm_audio_contexts(const rlm_audio *a, int *encoder, int *decoder);
 
 /* Whole clips: resampling and down-mix are the caller's (src/media); pcm must be mono at `rate`.
  * The last frame is padded with zeros; true_samples restores the length. 2.125 s are 106.25 frames

@@ -156,6 +156,12 @@ rlm_param *rlm_audio_books(const rlm_audio *a)
     return a->books;
 }
 
+void rlm_audio_contexts(const rlm_audio *a, int *encoder, int *decoder)
+{
+    *encoder = a->encoder_context;
+    *decoder = a->decoder_context;
+}
+
 int64_t rlm_audio_frames(const rlm_audio_config *c, int64_t samples)
 {
     int64_t hop = rlm_audio_hop(c), frames = (2 * samples + hop - 1) / (2 * hop);

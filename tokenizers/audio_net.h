@@ -50,10 +50,4 @@ rlm_tensor rlm_audio_units_forward(rlm_run *run, const rlm_audio_unit *u, int co
 /* Frames of the past that they see. */
 int64_t rlm_audio_units_context(const rlm_audio_unit *u, int count);
 
-/* As rlm_audio_quantise / dequantise on ids whose levels lie `pitch` apart. */
-void rlm_audio_quantise_rows(rlm_run *run, const rlm_audio *a, int use, int64_t rows,
-                             const float *x, int32_t *ids, int64_t pitch, float *quantised);
-void rlm_audio_dequantise_rows(rlm_run *run, const rlm_audio *a, int levels, int64_t rows,
-                               const int32_t *ids, int64_t pitch, float *out);
-
 #endif

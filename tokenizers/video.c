@@ -223,8 +223,7 @@ static void walk_close(clip_walk *k, rlm_run *run)
     rlm_free(k->stream.data);
 }
 
-/* Pixels of one frame as floats in [-1, 1]; the last row and column repeat to fill the grid. */
-static void frame_to_floats(const rlm_frames *f, int index, int h, int w, float *out)
+void rlm_video_floats(const rlm_frames *f, int index, int h, int w, float *out)
 {
     const uint8_t *in = f->rgb + (size_t)index * (size_t)f->height * (size_t)f->width * 3;
     for (int y = 0; y < h; y++) {
@@ -247,8 +246,8 @@ static rlm_tensor encode_chunk(rlm_run *run, clip_walk *k, const rlm_frames *fra
     if (frames)
         for (int i = 0; i < count; i++) {
             int at = first + i - lead - k->base;
-            frame_to_floats(frames, at < frames->count ? at : frames->count - 1, h, w,
-                            rlm_f32(&pixels) + (size_t)i * (size_t)h * (size_t)w * 3);
+            rlm_video_floats(frames, at < frames->count ? at : frames->count - 1, h, w,
+                             rlm_f32(&pixels) + (size_t)i * (size_t)h * (size_t)w * 3);
         }
     rlm_tensor z = rlm_video_encoder_forward(run, k->v, walk_stream(k), &pixels);
     return rlm_lfq_forward(run, &z, ids);

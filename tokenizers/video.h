@@ -74,6 +74,9 @@ int rlm_video_decode(rlm_run *run, const rlm_video *v, const rlm_codes *codes, r
 typedef int (*rlm_video_part_fn)(void *cookie, rlm_frames *f, int from, int done, rlm_error *err);
 int rlm_video_decode_parts(rlm_run *run, const rlm_video *v, const rlm_codes *codes,
                            rlm_video_part_fn take, void *cookie, rlm_error *err);
+/* Pixels of frame `index` as floats out [h][w][3] in [-1, 1], h and w at least its own; the last
+ * row and column repeat beyond. */
+void rlm_video_floats(const rlm_frames *f, int index, int h, int w, float *out);
 /* Bits <-> +-1 rows. */
 void rlm_video_unpack(const int32_t *ids, int64_t rows, int bits, float *q);
 

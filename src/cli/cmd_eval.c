@@ -105,6 +105,7 @@ static int fill_options(const cli_args *a, rlm_eval_options *o)
     o->levels = (int)a->levels;
     o->list = a->list;
     o->perceptual = a->perceptual;
+    o->search = (int)a->search;
     o->sheet = a->sheet_file;
     o->keep = a->keep;
     o->threads = (int)a->threads;

@@ -72,6 +72,10 @@ static int fill_options(const cli_args *a, rlm_eval_world_options *o)
     o->first = a->seed < 0 ? 0 : a->seed;
     o->round_trip = a->round_trip;
     o->model_dir = cli_model_dir(a);
+    o->search = (int)a->search;
+    o->perceptual = a->perceptual;
+    if (o->search && !o->round_trip)
+        return cli_usage("--search of world needs --round-trip");
     o->certify = a->certify;
     o->threads = (int)a->threads;
     o->cpu_mask = a->cpu_mask;

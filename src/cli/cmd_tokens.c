@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 
 #include "src/cli/cli.h"
+#include "src/reelm_train.h"
 
 static int open_session(const cli_args *a, rlm_engine **engine, rlm_session **session,
                         rlm_error *err)
@@ -67,6 +68,34 @@ static void report(const cli_args *a, const char *file, const rlm_codes *video,
     printf(seconds > 0 ? " (%.2f s)\n" : "\n", seconds);
 }
 
+/* --search: better codes of the file, whose tokens are written before: a search may take hours. */
+static int search(const cli_args *a, const rlm_engine *engine, const rlm_want *want,
+                  rlm_codes *video, rlm_codes *audio, rlm_error *err)
+{
+    rlm_search *s = NULL;
+    if (strcmp(a->output, "-")) {
+        int code = rlm_tokens_write(engine, a->output, video, audio, err);
+        if (code)
+            return code;
+    }
+    cli_progress progress;
+    rlm_search_options o = {.model_dir = cli_model_dir(a),
+                            .steps = (int)a->search,
+                            .perceptual = a->perceptual,
+                            .threads = (int)a->threads,
+                            .cpu_mask = a->cpu_mask,
+                            .progress = cli_progress_step,
+                            .progress_cookie = &progress};
+    cli_catch_interrupt();
+    cli_progress_begin(&progress, a);
+    int code = rlm_search_open(&s, &o, err);
+    if (!code)
+        code = rlm_search_file(s, a->inputs[0], want, video, audio, err);
+    rlm_search_close(&s);
+    cli_progress_end(&progress);
+    return code;
+}
+
 int cmd_encode(const cli_args *a)
 {
     rlm_engine *engine = NULL;
@@ -76,6 +105,10 @@ int cmd_encode(const cli_args *a)
     rlm_want want;
     if (!a->output)
         return cli_usage("encode: -o FILE.rtok is missing");
+    if (a->search && !strcmp(a->inputs[0], "-"))
+        return cli_usage("encode: --search reads its input twice, - only once");
+    if (a->perceptual && !a->search)
+        return cli_usage("encode: --perceptual is of --search");
     rlm_want_defaults(&want);
     want.start_s = a->start;
     want.want_audio = !a->no_audio;
@@ -86,8 +119,18 @@ int cmd_encode(const cli_args *a)
     double start = cli_now();
     if (!code)
         code = rlm_encode_file(session, a->inputs[0], &want, &video, &audio, &err);
-    if (!code)
-        code = rlm_tokens_write(engine, a->output, &video, &audio, &err);
+    if (!code && a->search)
+        code = search(a, engine, &want, &video, &audio, &err);
+    if (!code || code == RLM_E_CANCELLED) { /* stopped: what was searched so far */
+        rlm_error why = {0};
+        int written = rlm_tokens_write(engine, a->output, &video, &audio, &why);
+        if (written)
+            err = why;
+        else if (code)
+            snprintf(err.text, sizeof err.text, "interrupted; %s holds the codes searched so far",
+                     a->output);
+        code = code ? code : written;
+    }
     int exit_code = code ? cli_error(&err) : EXIT_DONE;
     if (!code)
         report(a, a->output, &video, &audio, cli_now() - start);

@@ -73,6 +73,7 @@ typedef struct cli_args {
     double fps, seconds, temp, motion_temp, audio_temp, top_p, min_p, cfg_scale, motion_cfg_scale,
         audio_cfg_scale, lr, max_seconds, playground, start, max_memory;
     int64_t limit, world_clips, levels; /* eval */
+    int64_t search;                     /* encode, eval */
     int no_audio, backward, no_video, json, verbose, quiet, dry_run, deterministic, resume, help;
     int strict, sidecar, no_ai_mark, skip_existing, reencode, longest, shortest;
     int no_metadata, quick, sheet, no_truth, print_config, time;

@@ -23,7 +23,7 @@ void cli_progress_begin(cli_progress *p, const cli_args *a)
 
 int cli_progress_step(void *progress, const rlm_progress *step)
 {
-    static const char *names[] = {"prompt", "sample", "decode", "measure"};
+    static const char *names[] = {"prompt", "sample", "decode", "measure", "search"};
     cli_progress *p = progress;
     double now = cli_now();
     double wait = p->show == CLI_PROGRESS_JSON   ? JSON_S
@@ -36,9 +36,10 @@ int cli_progress_step(void *progress, const rlm_progress *step)
         return cli_interrupted();
     p->last = now;
     p->stage = step->stage;
-    const char *name = step->stage >= 0 && step->stage < 4 ? names[step->stage] : "work";
+    const char *name = step->stage >= 0 && step->stage < 5 ? names[step->stage] : "work";
     const char *unit = step->stage == RLM_STAGE_DECODE    ? "frames"
                        : step->stage == RLM_STAGE_MEASURE ? "files"
+                       : step->stage == RLM_STAGE_SEARCH  ? "code frames"
                                                           : "tok";
     double rate = step->elapsed_s > 0 ? (double)step->done / step->elapsed_s : 0;
     if (p->show == CLI_PROGRESS_JSON)

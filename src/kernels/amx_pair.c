@@ -91,7 +91,8 @@ static void backward(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layer
                        .half = true,
                        .half_x = i == 1,
                        .add = !i && to->add};
-        rlm_amx_backward_weight(par, &s->conv[i], true, p.seen[i], !i, by, to->w[i], NULL);
+        if (to->w[i])
+            rlm_amx_backward_weight(par, &s->conv[i], true, p.seen[i], !i, by, to->w[i], NULL);
         rlm_amx_data_run(par, &s->conv[i], &c);
         rlm_bf16_norm_back(&j, to->gain[i], to->bias[i]);
     }

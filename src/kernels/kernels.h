@@ -360,8 +360,9 @@ typedef void (*rlm_mlp_backward_fn)(rlm_par *par, const rlm_mlp_shape *s, const 
  * y = conv[1](act(norm[1](h))) + residual, h = conv[0](act(norm[0](x))). h and its gradient are the
  * table's own business, and rounded as it likes. pair_save: the forward, and what the backward will
  * need into `saved`, pair_saved of bytes aligned to 64; y is not residual. pair_backward: dx (+)=
- * (it may be dy), the other gradients accumulate; none is NULL. room: pair_room of bytes, as
- * saved, lost. Weights have both packings. Tables without a fused form hold NULL (in all four). */
+ * (it may be dy), the other gradients accumulate; those of frozen layers are NULL. room: pair_room
+ * of bytes, as saved, lost. Weights have both packings. Tables without a fused form hold NULL (in
+ * all four). */
 typedef struct rlm_pair_shape {
     rlm_conv_shape conv[2];
     rlm_groupnorm_shape norm[2];

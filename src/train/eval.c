@@ -78,6 +78,14 @@ static int open_all(job *j, rlm_error *err)
     RLM_TRY(rlm_par_open(&j->par, o->threads, err));
     if (!o->against)
         RLM_TRY(open_engine(j, err));
+    if (o->search) {
+        rlm_search_options s = {.model_dir = o->model_dir,
+                                .steps = o->search,
+                                .perceptual = o->perceptual,
+                                .threads = o->threads,
+                                .cpu_mask = o->cpu_mask};
+        RLM_TRY(rlm_search_open(&j->search, &s, err));
+    }
     j->tally.measures = j->measures;
     return o->what == RLM_EVAL_AUDIO ? rlm_eval_audio_open(j, err) : rlm_eval_video_open(j, err);
 }
@@ -87,6 +95,7 @@ static void close_all(job *j)
     rlm_session_close(&j->session);
     rlm_close(&j->engine);
     rlm_perceptual_close(&j->perceptual);
+    rlm_search_close(&j->search);
     rlm_ears_close(&j->ears);
     rlm_code_use_free(&j->use);
     if (j->par)
@@ -120,6 +129,8 @@ static cJSON *describe(const job *j)
                                 o->what == RLM_EVAL_AUDIO ? j->engine->model.audio_sha
                                                           : j->engine->model.video_sha);
         cJSON_AddStringToObject(root, "kernels", j->engine->kernels.level);
+        if (o->search)
+            cJSON_AddNumberToObject(root, "search", o->search);
     }
     return root;
 }
@@ -176,6 +187,8 @@ static int check_options(const rlm_eval_options *o, rlm_error *err)
     if (o->split < -1 || o->split > RLM_SPLIT_VALIDATION)
         return rlm_fail(err, RLM_E_ARG, "evaluation: split is %d, expected train or validation",
                         o->split);
+    if (o->search && o->against)
+        return rlm_fail(err, RLM_E_ARG, "evaluation: a search is for codes made here");
     if (o->against && o->world)
         return rlm_fail(err, RLM_E_ARG,
                         "evaluation: playground clips have no files to compare "

@@ -159,6 +159,7 @@ typedef struct rlm_eval_job {
     rlm_engine *engine;
     rlm_session *session; /* both NULL with --against */
     rlm_perceptual *perceptual;
+    rlm_search *search; /* NULL: the encoder's codes */
     rlm_ears *ears;
     rlm_bit_use bits;
     rlm_code_use use;

@@ -59,6 +59,8 @@ static int make_other(rlm_eval_job *j, const rlm_eval_item *item, const rlm_clip
     if (item->pair)
         return rlm_eval_read(&j->list, j->o, item, true, out, err);
     RLM_TRY(rlm_encode(j->session, clip, NULL, codes, err));
+    if (j->search)
+        RLM_TRY(rlm_search_pcm(j->search, &clip->audio, codes, err));
     codes->dims[0] = j->use.levels; /* level-major: the first levels stand in front */
     codes->count = (int64_t)codes->dims[0] * codes->dims[1];
     return rlm_decode(j->session, NULL, codes, out, err);

@@ -38,6 +38,8 @@ static int make_other(rlm_eval_job *j, const rlm_eval_item *item, const rlm_clip
     if (item->pair)
         return rlm_eval_read(&j->list, j->o, item, true, out, err);
     RLM_TRY(rlm_encode(j->session, clip, codes, NULL, err));
+    if (j->search)
+        RLM_TRY(rlm_search_frames(j->search, &clip->video, codes, err));
     return rlm_decode(j->session, codes, NULL, out, err);
 }
 

@@ -16,7 +16,8 @@ typedef struct job {
     rlm_judge *judge;
     rlm_world *world;
     rlm_engine *engine;
-    rlm_session *session;
+    rlm_session *session; /* these three: of the tokenizers */
+    rlm_search *search;   /* NULL: the encoder's codes */
     rlm_judge_score score;
     cJSON *root, *clips;
     int64_t done;
@@ -106,6 +107,18 @@ static int change_sound(const rlm_judge_truth *t, int64_t index, rlm_clip *clip,
     return right;
 }
 
+static int better(void *search, const rlm_clip *clip, rlm_codes *video, rlm_codes *audio,
+                  rlm_error *err)
+{
+    RLM_TRY(rlm_search_frames(search, &clip->video, video, err));
+    return audio ? rlm_search_pcm(search, &clip->audio, audio, err) : 0;
+}
+
+static int round_trip(job *j, rlm_clip *clip, rlm_error *err)
+{
+    return rlm_clip_round_trip(j->session, clip, j->search ? better : NULL, j->search, err);
+}
+
 static int score_render(job *j, int64_t i, rlm_judge_truth *t, rlm_motion *m, rlm_error *err)
 {
     rlm_clip clip = {0};
@@ -113,7 +126,7 @@ static int score_render(job *j, int64_t i, rlm_judge_truth *t, rlm_motion *m, rl
     uint64_t seed = rlm_world_seed(j->o->split, (uint64_t)(j->o->first + i));
     RLM_TRY(rlm_judge_render(j->world, seed, &clip, t, err));
     int in_step = t->contacts ? change_sound(t, i, &clip, m) : -1;
-    int code = j->session ? rlm_clip_round_trip(j->session, &clip, err) : 0;
+    int code = j->session ? round_trip(j, &clip, err) : 0;
     if (!code) {
         rlm_judge_look(j->judge, &clip, &view);
         rlm_judge_count(t, &view, &j->score);
@@ -147,6 +160,8 @@ static int score_renders(job *j, rlm_error *err)
     cJSON_AddStringToObject(j->root, "split", splits[o->split]);
     cJSON_AddNumberToObject(j->root, "clips", (double)o->count);
     cJSON_AddBoolToObject(j->root, "round_trip", o->round_trip);
+    if (o->search)
+        cJSON_AddNumberToObject(j->root, "search", o->search);
     put_score(j->root, &j->score, "accuracy", &mean, &least);
     cJSON_AddBoolToObject(j->root, "may_judge", mean >= MEAN_NEEDED && least >= LEAST_NEEDED);
     return 0;
@@ -183,7 +198,7 @@ static int judge_clip(job *j, const char *path, const char *name, const cJSON *f
     if (!rlm_judge_claim(facts, prompt, &claim))
         return rlm_fail(err, RLM_E_ARG, "%s: nothing of the playground is said of it", name);
     RLM_TRY(fit_clip(path, &clip, err));
-    int code = j->session ? rlm_clip_round_trip(j->session, &clip, err) : 0;
+    int code = j->session ? round_trip(j, &clip, err) : 0;
     if (!code) {
         cJSON *row = cJSON_CreateObject();
         cJSON_AddStringToObject(row, "clip", name);
@@ -310,7 +325,13 @@ static int open_all(job *j, rlm_error *err)
     options.threads = o->threads;
     options.cpu_mask = o->cpu_mask;
     RLM_TRY(rlm_open(&j->engine, o->model_dir, &options, err));
-    return rlm_session_open(&j->session, j->engine, err);
+    RLM_TRY(rlm_session_open(&j->session, j->engine, err));
+    rlm_search_options s = {.model_dir = o->model_dir,
+                            .steps = o->search,
+                            .perceptual = o->perceptual,
+                            .threads = o->threads,
+                            .cpu_mask = o->cpu_mask};
+    return o->search ? rlm_search_open(&j->search, &s, err) : 0;
 }
 
 int rlm_eval_world(const rlm_eval_world_options *o, char **json, rlm_error *err)
@@ -332,6 +353,7 @@ int rlm_eval_world(const rlm_eval_world_options *o, char **json, rlm_error *err)
         code = rlm_fail(err, RLM_E_NOMEM, "eval world: no memory");
     cJSON_free(text);
     cJSON_Delete(j.root);
+    rlm_search_close(&j.search);
     rlm_session_close(&j.session);
     rlm_close(&j.engine);
     rlm_world_close(&j.world);

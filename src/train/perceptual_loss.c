@@ -62,40 +62,47 @@ static void return_gradient(const float *dpicture, int64_t n, int64_t frames, in
     }
 }
 
-double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *x,
-                           const float *target, const int *at, float scale)
+void rlm_perceptual_aim(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *like,
+                        const float *target, const int *at)
+{
+    int64_t n = like->shape[0], frames = like->shape[1], h = like->shape[2], w = like->shape[3];
+    rlm_tape *outer = run->tape;
+    run->tape = NULL;
+    rlm_tensor a = rlm_tensor_new5(run, n, 1, h, w, 3);
+    if (target)
+        fill_pictures(target, n, frames, h * w, at, rlm_f32(&a));
+    rlm_squeezenet_features(run, &p->net, &a, h, w, !target, NULL, NULL, p->target);
+    run->tape = outer;
+}
+
+double rlm_loss_perceptual_aimed(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *x,
+                                 const int *at, float scale, bool dry)
 {
     static const int first[RLM_STRETCHES] = {0, 1, 3, 5};
     static const int last[RLM_STRETCHES] = {0, 2, 4, RLM_TAPS - 1};
     int64_t n = x->shape[0], h = x->shape[2], w = x->shape[3], frames = x->shape[1];
     rlm_tape *outer = run->tape;
     bool lazy = run->lazy;
-    rlm_tensor a = rlm_tensor_view(NULL, RLM_F32, 5, (int64_t[5]){n, 1, h, w, 3}), b;
     size_t mark = rlm_arena_mark(run->arena);
     double sum = 0;
     float *dx = rlm_grad(run, x);
-    run->tape = NULL;
     run->lazy = false; /* the loops here add to gradients directly */
-    a = rlm_tensor_like(run, &a);
-    if (target)
-        fill_pictures(target, n, frames, h * w, at, rlm_f32(&a));
-    rlm_squeezenet_features(run, &p->net, &a, h, w, !target, NULL, NULL, p->target);
     for (int i = 0; i < RLM_STRETCHES; i++)
         rlm_tape_clear(&p->tapes[i]);
     run->tape = &p->tapes[0];
-    b = rlm_tensor_like(run, &a);
-    if (target)
+    rlm_tensor b = rlm_tensor_new5(run, n, 1, h, w, 3);
+    if (!dry)
         fill_pictures(rlm_f32(x), n, frames, h * w, at, rlm_f32(&b));
-    rlm_squeezenet_features(run, &p->net, &b, h, w, !target, p->tapes, p->pooled, p->made);
+    rlm_squeezenet_features(run, &p->net, &b, h, w, dry, p->tapes, p->pooled, p->made);
     run->tape = NULL;
     for (int s = RLM_STRETCHES - 1; s >= 0; s--) {
-        for (int i = first[s]; i <= last[s] && target; i++)
+        for (int i = first[s]; i <= last[s] && !dry; i++)
             sum += rlm_squeezenet_compare(&p->target[i], &p->made[i], scale);
         rlm_backward(run, &p->tapes[s]);
-        if (s > 0 && target)
+        if (s > 0 && !dry)
             rlm_squeezenet_pool_backward(&p->made[first[s] - 1], &p->pooled[s]);
     }
-    if (target && dx)
+    if (!dry && dx)
         return_gradient(b.grad, n, frames, h * w, at, dx);
     rlm_arena_rewind(run->arena, mark);
     run->tape = outer;
@@ -103,4 +110,14 @@ double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tenso
     for (int i = 0; i < RLM_STRETCHES && outer; i++)
         outer->failed = outer->failed || p->tapes[i].failed;
     return sum;
+}
+
+double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *x,
+                           const float *target, const int *at, float scale)
+{
+    size_t mark = rlm_arena_mark(run->arena);
+    rlm_perceptual_aim(run, p, x, target, at);
+    double loss = rlm_loss_perceptual_aimed(run, p, x, at, scale, !target);
+    rlm_arena_rewind(run->arena, mark);
+    return loss;
 }

@@ -48,6 +48,12 @@ int rlm_perceptual_loss_open(rlm_perceptual_loss **out, const char *path, const 
 void rlm_perceptual_loss_close(rlm_perceptual_loss **p);
 double rlm_loss_perceptual(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *x,
                            const float *target, const int *at, float scale);
+/* The same in two halves, for many x beside one target: aim leaves its features in the arena, and
+ * they are measured against until the next aim; like: shape of every x. dry: with empty kernels. */
+void rlm_perceptual_aim(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *like,
+                        const float *target, const int *at);
+double rlm_loss_perceptual_aimed(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *x,
+                                 const int *at, float scale, bool dry);
 
 /* ---- optim.c --------------------------------------------------------------------------------- */
 /* Every field has its row in recipe.c: name in the JSON "train" object, range. */

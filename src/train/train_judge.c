@@ -73,7 +73,7 @@ static int make_sample(trainer *t, uint64_t seed, int64_t index, const samples *
     int way = (int)(index % 6);
     int code = rlm_judge_render(t->world, seed, &clip, &s->truth[at], NULL);
     if (!code && way > 0 && way < 5 && t->session)
-        code = rlm_clip_round_trip(t->session, &clip, NULL);
+        code = rlm_clip_round_trip(t->session, &clip, NULL, NULL, NULL);
     else if (!code && way == 5)
         rlm_judge_spoil(t->base.recipe.seed, (uint64_t)index, &clip);
     if (!code) {

@@ -1,0 +1,190 @@
+/* Codes chosen by what they decode to (analysis by synthesis): the door, and files.
+ *
+ * The encoder's codes are where a search begins. The values behind them go down the gradient that
+ * the decoder, frozen, gives at what they are quantised to (straight-through, Bengio et al., arXiv
+ * 1308.3432), by Adam: the refinement of a codec's latents for the clip at hand (Campos et al.,
+ * arXiv 1906.01223) where latents are quantised. The best codes seen are taken, so that by the
+ * measure of the search, what the decoder makes of them, no window gets worse.
+ *
+ * A clip is searched window by window, in order; what lies before a window is final and decoded
+ * with it. Memory does not grow with the clip. */
+#include "src/train/search.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/media/media.h"
+
+enum { READ_AT_ONCE = 16 }; /* pixel frames */
+static const size_t ARENA_RESERVE = (size_t)1 << 38;
+static const float BETA1 = 0.9f, BETA2 = 0.99f, EPS = 1e-20f, FALL = 0.8f;
+
+/* ---- The descent ----------------------------------------------------------------------------- */
+
+int rlm_descent_new(rlm_descent *d, int64_t room, rlm_error *err)
+{
+    rlm_descent_free(d);
+    d->x = rlm_alloc(rlm_size_mul(3 * (size_t)room, sizeof *d->x));
+    if (!d->x)
+        return rlm_fail(err, RLM_E_NOMEM, "search: no memory for %lld values", (long long)room);
+    d->room = room;
+    d->mean = d->x + room;
+    d->square = d->mean + room;
+    return 0;
+}
+
+void rlm_descent_free(rlm_descent *d)
+{
+    rlm_free(d->x);
+    *d = (rlm_descent){0};
+}
+
+void rlm_descent_begin(rlm_descent *d, int64_t count)
+{
+    d->count = count;
+    memset(d->mean, 0, (size_t)count * sizeof *d->mean);
+    memset(d->square, 0, (size_t)count * sizeof *d->square);
+}
+
+void rlm_descent_step(rlm_descent *d, int t, int steps, float rate, const float *slope)
+{
+    float scale1 = 1 / (1 - powf(BETA1, (float)t)), scale2 = 1 / (1 - powf(BETA2, (float)t));
+    rate *= 1 - FALL * (float)(t - 1) / (float)steps;
+    for (int64_t i = 0; i < d->count; i++) {
+        d->mean[i] = BETA1 * d->mean[i] + (1 - BETA1) * slope[i];
+        d->square[i] = BETA2 * d->square[i] + (1 - BETA2) * slope[i] * slope[i];
+        d->x[i] -= rate * d->mean[i] * scale1 / (sqrtf(d->square[i] * scale2) + EPS);
+    }
+}
+
+/* ---- The door -------------------------------------------------------------------------------- */
+
+static int open_all(rlm_search *s, rlm_error *err)
+{
+    unsigned parts = RLM_PART_VIDEO | RLM_PART_AUDIO | RLM_PART_OPTIONAL;
+    RLM_TRY(rlm_par_open(&s->par, s->o.threads, err));
+    RLM_TRY(rlm_kernels_init_training(&s->k, s->o.cpu_mask, err));
+    rlm_kernels_empty_training(&s->empty, &s->k);
+    RLM_TRY(rlm_model_open(&s->model, s->o.model_dir, parts, &s->k, s->par, err));
+    if (s->model.video)
+        RLM_TRY(rlm_params_pack(&s->model.video_params, &s->k, s->par, true, err));
+    if (s->model.audio)
+        RLM_TRY(rlm_params_pack(&s->model.audio_params, &s->k, s->par, true, err));
+    RLM_TRY(rlm_arena_reserve(&s->arena, ARENA_RESERVE, err));
+    s->run =
+        (rlm_run){.k = &s->k, .arena = &s->arena, .par = s->par, .tape = &s->tape, .lazy = true};
+    return s->o.perceptual
+               ? rlm_perceptual_loss_open(&s->pictures.ruler, s->o.perceptual, &s->k, s->par, err)
+               : 0;
+}
+
+int rlm_search_open(rlm_search **out, const rlm_search_options *o, rlm_error *err)
+{
+    *out = NULL;
+    if (!o->model_dir || o->steps < 1 || o->steps > RLM_SEARCH_STEPS_MAX)
+        return rlm_fail(err, RLM_E_ARG, "search: needs a model directory and 1 to %d steps, not %d",
+                        RLM_SEARCH_STEPS_MAX, o->steps);
+    rlm_search *s = rlm_calloc(1, sizeof *s);
+    if (!s)
+        return rlm_fail(err, RLM_E_NOMEM, "search: out of memory");
+    s->o = *o;
+    int code = open_all(s, err);
+    if (code)
+        rlm_search_close(&s);
+    *out = s;
+    return code;
+}
+
+void rlm_search_close(rlm_search **search)
+{
+    rlm_search *s = *search;
+    if (!s)
+        return;
+    rlm_search_pictures_free(&s->pictures);
+    rlm_search_sound_free(&s->sound);
+    rlm_model_close(&s->model);
+    rlm_tape_free(&s->tape);
+    if (s->arena.base)
+        rlm_arena_release(&s->arena);
+    if (s->par)
+        rlm_par_close(&s->par);
+    rlm_free(s);
+    *search = NULL;
+}
+
+int rlm_search_tell(const rlm_search *s, int64_t done, int64_t total, rlm_error *err)
+{
+    rlm_progress p = {.stage = RLM_STAGE_SEARCH, .done = done, .total = total};
+    p.elapsed_s = rlm_now() - s->start;
+    p.eta_s = done ? p.elapsed_s / (double)done * (double)(total - done) : 0;
+    if (s->o.progress && s->o.progress(s->o.progress_cookie, &p))
+        return rlm_fail(err, RLM_E_CANCELLED, "search: stopped at code frame %lld of %lld",
+                        (long long)done, (long long)total);
+    return 0;
+}
+
+int rlm_search_frames(rlm_search *s, const rlm_frames *f, rlm_codes *codes, rlm_error *err)
+{
+    RLM_TRY(rlm_search_pictures_begin(s, codes, f->width, f->height, err));
+    RLM_TRY(rlm_search_pictures_push(s, f, err));
+    return rlm_search_pictures_end(s, err);
+}
+
+int rlm_search_pcm(rlm_search *s, const rlm_pcm *pcm, rlm_codes *codes, rlm_error *err)
+{
+    if (pcm->channels != 1 || (s->model.audio && pcm->rate != s->model.audio_config.rate))
+        return rlm_fail(err, RLM_E_ARG, "search: sound of %d channels at %d Hz, not the codec's",
+                        pcm->channels, pcm->rate);
+    RLM_TRY(rlm_search_sound_begin(s, codes, err));
+    RLM_TRY(rlm_search_sound_push(s, pcm->count, pcm->samples, err));
+    return rlm_search_sound_end(s, err);
+}
+
+/* ---- A file: read once more for its pictures, and for its sound ------------------------------ */
+
+typedef struct reading {
+    rlm_search *s;
+    rlm_codes *codes;
+    bool begun;
+} reading;
+
+static int take_pictures(void *cookie, const rlm_clip *part, rlm_error *err)
+{
+    reading *r = cookie;
+    const rlm_frames *f = &part->video;
+    if (!f->count)
+        return 0;
+    if (!r->begun)
+        RLM_TRY(rlm_search_pictures_begin(r->s, r->codes, f->width, f->height, err));
+    r->begun = true;
+    return rlm_search_pictures_push(r->s, f, err);
+}
+
+static int take_sound(void *cookie, const rlm_clip *part, rlm_error *err)
+{
+    reading *r = cookie;
+    return rlm_search_sound_push(r->s, part->audio.count, part->audio.samples, err);
+}
+
+int rlm_search_file(rlm_search *s, const char *path, const rlm_want *want, rlm_codes *video,
+                    rlm_codes *audio, rlm_error *err)
+{
+    if (video && video->count) {
+        reading r = {.s = s, .codes = video};
+        rlm_want pictures = *want;
+        pictures.want_audio = 0;
+        RLM_TRY(rlm_media_stream(path, &pictures, READ_AT_ONCE, take_pictures, &r, err));
+        RLM_TRY(r.begun ? rlm_search_pictures_end(s, err) : 0);
+    }
+    if (audio && audio->count) {
+        reading r = {.s = s};
+        rlm_want sound = *want;
+        sound.want_video = 0;
+        sound.channels = 1;
+        sound.rate = s->model.audio ? s->model.audio_config.rate : 0;
+        RLM_TRY(rlm_search_sound_begin(s, audio, err));
+        RLM_TRY(rlm_media_stream(path, &sound, READ_AT_ONCE, take_sound, &r, err));
+        RLM_TRY(rlm_search_sound_end(s, err));
+    }
+    return 0;
+}
