@@ -39,22 +39,89 @@ void rlm_descent_free(rlm_descent *d)
     *d = (rlm_descent){0};
 }
 
-void rlm_descent_begin(rlm_descent *d, int64_t count)
+/* Step t = 1 .. steps; the rate falls in a line to a fifth. */
+static void descend(rlm_search *s, rlm_descent *d, int t, const float *slope)
 {
-    d->count = count;
-    memset(d->mean, 0, (size_t)count * sizeof *d->mean);
-    memset(d->square, 0, (size_t)count * sizeof *d->square);
+    rlm_adamw o = {.lr = d->rate * (1 - FALL * (float)(t - 1) / (float)s->o.steps),
+                   .beta1 = BETA1,
+                   .beta2 = BETA2,
+                   .eps = EPS,
+                   .grad_scale = 1,
+                   .step = t};
+    s->k.adamw(s->par, &o, d->count, d->x, slope, d->mean, d->square, NULL);
 }
 
-void rlm_descent_step(rlm_descent *d, int t, int steps, float rate, const float *slope)
+/* ---- A window -------------------------------------------------------------------------------- */
+
+static void start(rlm_search *s, const rlm_search_task *task, bool dry)
 {
-    float scale1 = 1 / (1 - powf(BETA1, (float)t)), scale2 = 1 / (1 - powf(BETA2, (float)t));
-    rate *= 1 - FALL * (float)(t - 1) / (float)steps;
-    for (int64_t i = 0; i < d->count; i++) {
-        d->mean[i] = BETA1 * d->mean[i] + (1 - BETA1) * slope[i];
-        d->square[i] = BETA2 * d->square[i] + (1 - BETA2) * slope[i] * slope[i];
-        d->x[i] -= rate * d->mean[i] * scale1 / (sqrtf(d->square[i] * scale2) + EPS);
+    rlm_arena_rewind(&s->arena, 0);
+    s->run.tape = NULL;
+    task->start(s, dry);
+    s->above = rlm_arena_mark(&s->arena);
+}
+
+static double look(rlm_search *s, const rlm_search_task *task, const float **slope, bool dry)
+{
+    rlm_arena_rewind(&s->arena, s->above);
+    rlm_tape_clear(&s->tape);
+    s->run.tape = &s->tape;
+    double loss = task->look(s, slope, dry);
+    if (dry)
+        rlm_backward_plan(&s->run, &s->tape);
+    else
+        rlm_backward(&s->run, &s->tape);
+    s->run.tape = NULL;
+    return loss;
+}
+
+/* The scratch of a window: the same with empty kernels. */
+static int plan(rlm_search *s, const rlm_search_task *task, rlm_error *err)
+{
+    const float *slope;
+    s->run.k = &s->empty;
+    start(s, task, true);
+    look(s, task, &slope, true);
+    s->run.k = &s->k;
+    RLM_TRY(rlm_tape_check(&s->tape, err));
+    return rlm_arena_commit(&s->arena, s->arena.peak, err);
+}
+
+static int tell(const rlm_search *s, int64_t done, int64_t total, rlm_error *err)
+{
+    rlm_progress p = {.stage = RLM_STAGE_SEARCH, .done = done, .total = total};
+    p.elapsed_s = rlm_now() - s->start;
+    p.eta_s = done ? p.elapsed_s / (double)done * (double)(total - done) : 0;
+    if (s->o.progress && s->o.progress(s->o.progress_cookie, &p))
+        return rlm_fail(err, RLM_E_CANCELLED, "search: stopped at code frame %lld of %lld",
+                        (long long)done, (long long)total);
+    return 0;
+}
+
+int rlm_search_window(rlm_search *s, const rlm_search_task *task, rlm_descent *d, int64_t begin,
+                      int64_t end, int64_t total, rlm_error *err)
+{
+    double best = INFINITY;
+    RLM_TRY(plan(s, task, err));
+    start(s, task, false);
+    memset(d->mean, 0, (size_t)d->count * sizeof *d->mean);
+    memset(d->square, 0, (size_t)d->count * sizeof *d->square);
+    for (int t = 0; t <= s->o.steps; t++) {
+        const float *slope;
+        double loss = look(s, task, &slope, false);
+        RLM_TRY(rlm_tape_check(&s->tape, err));
+        if (loss < best) {
+            best = loss;
+            task->take(s);
+        }
+        RLM_TRY(tell(s, begin + (end - begin) * t / s->o.steps, total, err));
+        if (t == s->o.steps)
+            break;
+        descend(s, d, t + 1, slope);
+        rlm_arena_rewind(&s->arena, s->above);
+        task->quantise(s);
     }
+    return 0;
 }
 
 /* ---- The door -------------------------------------------------------------------------------- */
@@ -71,8 +138,7 @@ static int open_all(rlm_search *s, rlm_error *err)
     if (s->model.audio)
         RLM_TRY(rlm_params_pack(&s->model.audio_params, &s->k, s->par, true, err));
     RLM_TRY(rlm_arena_reserve(&s->arena, ARENA_RESERVE, err));
-    s->run =
-        (rlm_run){.k = &s->k, .arena = &s->arena, .par = s->par, .tape = &s->tape, .lazy = true};
+    s->run = (rlm_run){.k = &s->k, .arena = &s->arena, .par = s->par, .lazy = true};
     return s->o.perceptual
                ? rlm_perceptual_loss_open(&s->pictures.ruler, s->o.perceptual, &s->k, s->par, err)
                : 0;
@@ -110,17 +176,6 @@ void rlm_search_close(rlm_search **search)
         rlm_par_close(&s->par);
     rlm_free(s);
     *search = NULL;
-}
-
-int rlm_search_tell(const rlm_search *s, int64_t done, int64_t total, rlm_error *err)
-{
-    rlm_progress p = {.stage = RLM_STAGE_SEARCH, .done = done, .total = total};
-    p.elapsed_s = rlm_now() - s->start;
-    p.eta_s = done ? p.elapsed_s / (double)done * (double)(total - done) : 0;
-    if (s->o.progress && s->o.progress(s->o.progress_cookie, &p))
-        return rlm_fail(err, RLM_E_CANCELLED, "search: stopped at code frame %lld of %lld",
-                        (long long)done, (long long)total);
-    return 0;
 }
 
 int rlm_search_frames(rlm_search *s, const rlm_frames *f, rlm_codes *codes, rlm_error *err)

@@ -4,17 +4,14 @@
 
 #include "src/train/train.h"
 
-/* Adam on the values behind the codes of a window. */
+/* The values behind the codes of a window, and Adam's averages. */
 typedef struct rlm_descent {
     int64_t room, count;
     float *x, *mean, *square; /* [room], of which count are at hand; one block; heap */
+    float rate;               /* of the first step */
 } rlm_descent;
 int rlm_descent_new(rlm_descent *d, int64_t room, rlm_error *err);
 void rlm_descent_free(rlm_descent *d);
-/* x is set: no step was taken yet. */
-void rlm_descent_begin(rlm_descent *d, int64_t count);
-/* Step t = 1 .. steps down `slope`; `rate` falls in a line to a fifth of it. */
-void rlm_descent_step(rlm_descent *d, int t, int steps, float rate, const float *slope);
 
 /* Pictures: the window of a clip (search_video.c). */
 typedef struct rlm_search_pictures {
@@ -25,8 +22,8 @@ typedef struct rlm_search_pictures {
     int st, h, w;               /* pixel frames a latent frame stands for; pixels of the grid */
     int frames, room; /* pixel frames of the window that have come, and that belong to it */
     float *pixels;    /* [1 + room][h][w][3] in [-1, 1]: the frame before, the window's; heap */
-    size_t above;     /* the arena's part that every look begins with: features of the pixels */
     rlm_descent z;    /* [codes of the window][bits] */
+    int32_t *ids;     /* [codes of the window] at hand; heap */
     int *at;          /* zeros, one a pixel frame: what the ruler looks at; heap */
 } rlm_search_pictures;
 
@@ -41,7 +38,7 @@ typedef struct rlm_search_sound {
     float *wave;         /* from frame `first` on; heap */
     int64_t first, held; /* held: samples */
     rlm_descent z;       /* [window][dim] */
-    int32_t *ids;        /* [levels][window], of the look at hand; heap */
+    int32_t *ids;        /* [levels][window], at hand; heap */
 } rlm_search_sound;
 
 struct rlm_search {
@@ -54,11 +51,25 @@ struct rlm_search {
     rlm_model model;
     rlm_search_pictures pictures;
     rlm_search_sound sound;
+    size_t above; /* of the arena: what `start` left in it */
     double start; /* rlm_now() at the first window */
 };
 
-/* done of total frames of codes; CANCELLED when the caller wishes. */
-int rlm_search_tell(const rlm_search *s, int64_t done, int64_t total, rlm_error *err);
+/* What is particular to pictures and to sound. Scratch comes from the arena, which is rewound
+ * before a look and before codes are quantised to what `start` left in it. */
+typedef struct rlm_search_task {
+    /* The window's values, count and rate; the codes at hand are the clip's. dry: to plan, kernels
+     * are empty. */
+    void (*start)(rlm_search *s, bool dry);
+    /* The loss of what the codes at hand decode to behind those before; slope: its gradient with
+     * respect to what the values are quantised to. Recorded on the tape. */
+    double (*look)(rlm_search *s, const float **slope, bool dry);
+    void (*quantise)(rlm_search *s); /* the codes at hand become those of the values */
+    void (*take)(rlm_search *s);     /* the clip's codes become those at hand */
+} rlm_search_task;
+/* Frames of codes [begin, end) of total. CANCELLED when the caller wishes. */
+int rlm_search_window(rlm_search *s, const rlm_search_task *task, rlm_descent *d, int64_t begin,
+                      int64_t end, int64_t total, rlm_error *err);
 
 /* A clip's pictures or samples as they come, and its end. TOKENS when the codes are not theirs. */
 int rlm_search_pictures_begin(rlm_search *s, rlm_codes *codes, int width, int height,

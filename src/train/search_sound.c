@@ -33,60 +33,13 @@ static int lead_of(const window *w, int side)
     return w->begin < w->before[side] ? (int)w->begin : w->before[side];
 }
 
-/* Returns the rate of the descent. dry: kernels are empty. */
-static float begin_values(rlm_search *s, bool dry)
+/* Frames in front of a window that are kept: the longer look back. */
+static int back_of(const window *w)
 {
-    window *w = &s->sound;
-    int lead = lead_of(w, 0), dim = s->model.audio_config.dim;
-    double sum = 0;
-    rlm_arena_rewind(&s->arena, 0);
-    s->run.tape = NULL;
-    rlm_tensor x = rlm_tensor_view(dry ? NULL : wave_at(w, w->begin - lead), RLM_F32, 5,
-                                   (int64_t[5]){1, 1, 1, (int64_t)(lead + w->window) * w->hop, 1});
-    rlm_tensor z = rlm_audio_encode_forward(&s->run, s->model.audio, &x);
-    s->run.tape = &s->tape;
-    rlm_descent_begin(&w->z, (int64_t)w->window * dim);
-    if (!dry)
-        memcpy(w->z.x, rlm_f32(&z) + lead * dim, (size_t)w->z.count * sizeof *w->z.x);
-    for (int64_t i = 0; i < w->z.count && !dry; i++)
-        sum += (double)w->z.x[i] * w->z.x[i];
-    return RATE * (float)sqrt(sum / (double)w->z.count);
+    return w->before[w->before[1] > w->before[0]];
 }
 
-/* The loss of what the codes decode to, those of the window being w->ids; slope: its gradient with
- * respect to the sums of their codes. dry: kernels are empty. */
-static double look(rlm_search *s, const float **slope, bool dry)
-{
-    window *w = &s->sound;
-    rlm_run *run = &s->run;
-    const rlm_audio *a = s->model.audio;
-    int lead = lead_of(w, 1), dim = s->model.audio_config.dim, levels = w->codes->dims[0];
-    int64_t n = (int64_t)w->window * w->hop, skip = (int64_t)lead * w->hop;
-    rlm_arena_rewind(&s->arena, 0);
-    rlm_tape_clear(&s->tape);
-    rlm_tensor q = rlm_tensor_new5(run, 1, 1, 1, lead + w->window, dim);
-    rlm_audio_dequantise_rows(run, a, levels, lead, w->codes->ids + w->begin - lead, total_of(w),
-                              rlm_f32(&q));
-    rlm_audio_dequantise_rows(run, a, levels, w->window, w->ids, w->window,
-                              rlm_f32(&q) + lead * dim);
-    rlm_tensor y = rlm_audio_decode_forward(run, a, &q);
-    float *dy = rlm_grad(run, &y);
-    rlm_tensor heard = rlm_tensor_view(rlm_f32(&y) + skip, RLM_F32, 5, (int64_t[5]){1, 1, 1, n, 1});
-    heard.grad = dy + skip;
-    if (dry) {
-        rlm_backward_plan(run, &s->tape);
-        return 0;
-    }
-    const float *to = wave_at(w, w->begin);
-    double loss = rlm_loss_mel(run, w->mel, &heard, to, 1.0f);
-    loss += STFT_WEIGHT * rlm_loss_mel(run, w->stft, &heard, to, STFT_WEIGHT);
-    loss += WAVE_WEIGHT * rlm_loss_recon(run, RLM_LOSS_L1, &heard, to, WAVE_WEIGHT);
-    rlm_backward(run, &s->tape);
-    *slope = q.grad + lead * dim;
-    return loss;
-}
-
-/* The window's codes between the clip's grid and w->ids. */
+/* The window's codes between the clip's grid and those at hand. */
 static void copy_codes(const window *w, bool to_clip)
 {
     size_t bytes = (size_t)w->window * sizeof *w->ids;
@@ -97,44 +50,62 @@ static void copy_codes(const window *w, bool to_clip)
     }
 }
 
-static int plan(rlm_search *s, rlm_error *err)
-{
-    const float *slope;
-    s->run.k = &s->empty;
-    begin_values(s, true);
-    look(s, &slope, true);
-    s->run.k = &s->k;
-    RLM_TRY(rlm_tape_check(&s->tape, err));
-    return rlm_arena_commit(&s->arena, s->arena.peak, err);
-}
-
-static int search_window(rlm_search *s, rlm_error *err)
+static void start(rlm_search *s, bool dry)
 {
     window *w = &s->sound;
-    double best = INFINITY;
-    RLM_TRY(plan(s, err));
-    float rate = begin_values(s, false);
+    int lead = lead_of(w, 0), dim = s->model.audio_config.dim;
+    size_t mark = rlm_arena_mark(&s->arena);
+    rlm_tensor x = rlm_tensor_view(wave_at(w, w->begin - lead), RLM_F32, 5,
+                                   (int64_t[5]){1, 1, 1, (int64_t)(lead + w->window) * w->hop, 1});
+    rlm_tensor z = rlm_audio_encode_forward(&s->run, s->model.audio, &x);
+    w->z.count = (int64_t)w->window * dim;
     copy_codes(w, false);
-    for (int t = 0; t <= s->o.steps; t++) {
-        const float *slope;
-        double loss = look(s, &slope, false);
-        RLM_TRY(rlm_tape_check(&s->tape, err));
-        if (loss < best) {
-            best = loss;
-            copy_codes(w, true);
-        }
-        int64_t done = (int64_t)w->window * t / s->o.steps;
-        RLM_TRY(rlm_search_tell(s, w->begin + done, total_of(w), err));
-        if (t == s->o.steps)
-            break;
-        rlm_descent_step(&w->z, t + 1, s->o.steps, rate, slope);
-        s->run.tape = NULL;
-        rlm_audio_quantise_rows(&s->run, s->model.audio, w->codes->dims[0], w->window, w->z.x,
-                                w->ids, w->window, NULL);
-        s->run.tape = &s->tape;
+    if (!dry) {
+        memcpy(w->z.x, rlm_f32(&z) + lead * dim, (size_t)w->z.count * sizeof *w->z.x);
+        double square = s->k.sumsq(s->par, w->z.count, w->z.x);
+        w->z.rate = RATE * (float)sqrt(square / (double)w->z.count);
     }
-    return 0;
+    rlm_arena_rewind(&s->arena, mark);
 }
+
+static double look(rlm_search *s, const float **slope, bool dry)
+{
+    window *w = &s->sound;
+    rlm_run *run = &s->run;
+    const rlm_audio *a = s->model.audio;
+    int lead = lead_of(w, 1), dim = s->model.audio_config.dim, levels = w->codes->dims[0];
+    int64_t n = (int64_t)w->window * w->hop, skip = (int64_t)lead * w->hop;
+    rlm_tensor q = rlm_tensor_new5(run, 1, 1, 1, lead + w->window, dim);
+    rlm_audio_dequantise_rows(run, a, levels, lead, w->codes->ids + w->begin - lead, total_of(w),
+                              rlm_f32(&q));
+    rlm_audio_dequantise_rows(run, a, levels, w->window, w->ids, w->window,
+                              rlm_f32(&q) + lead * dim);
+    rlm_tensor y = rlm_audio_decode_forward(run, a, &q);
+    float *dy = rlm_grad(run, &y);
+    rlm_tensor heard = rlm_tensor_view(rlm_f32(&y) + skip, RLM_F32, 5, (int64_t[5]){1, 1, 1, n, 1});
+    heard.grad = dy + skip;
+    *slope = q.grad + lead * dim;
+    if (dry) /* what follows has its own memory */
+        return 0;
+    const float *to = wave_at(w, w->begin);
+    double loss = rlm_loss_mel(run, w->mel, &heard, to, 1.0f);
+    loss += STFT_WEIGHT * rlm_loss_mel(run, w->stft, &heard, to, STFT_WEIGHT);
+    return loss + WAVE_WEIGHT * rlm_loss_recon(run, RLM_LOSS_L1, &heard, to, WAVE_WEIGHT);
+}
+
+static void quantise(rlm_search *s)
+{
+    window *w = &s->sound;
+    rlm_audio_quantise_rows(&s->run, s->model.audio, w->codes->dims[0], w->window, w->z.x, w->ids,
+                            w->window, NULL);
+}
+
+static void take(rlm_search *s)
+{
+    copy_codes(&s->sound, true);
+}
+
+static const rlm_search_task TASK = {start, look, quantise, take};
 
 /* ---- A clip ---------------------------------------------------------------------------------- */
 
@@ -165,8 +136,8 @@ int rlm_search_sound_begin(rlm_search *s, rlm_codes *codes, rlm_error *err)
     if (w->window == window_was && w->z.x)
         return 0;
     rlm_search_sound_free(w);
-    int samples = w->window * w->hop, back = w->before[w->before[1] > w->before[0]];
-    w->wave = rlm_alloc(rlm_size_mul((size_t)(back + w->window) * w->hop, sizeof *w->wave));
+    int samples = w->window * w->hop;
+    w->wave = rlm_alloc(rlm_size_mul((size_t)(back_of(w) + w->window) * w->hop, sizeof *w->wave));
     w->ids = rlm_calloc((size_t)w->window * (size_t)c->levels, sizeof *w->ids);
     if (!w->wave || !w->ids)
         return rlm_fail(err, RLM_E_NOMEM, "search: no memory for %d samples", samples);
@@ -180,7 +151,7 @@ static int end_window(rlm_search *s, rlm_error *err)
 {
     window *w = &s->sound;
     int64_t total = total_of(w), last = total - w->window;
-    RLM_TRY(search_window(s, err));
+    RLM_TRY(rlm_search_window(s, &TASK, &w->z, w->begin, w->begin + w->window, total, err));
     if (w->begin == last) {
         w->begin = total;
         return 0;
@@ -194,8 +165,7 @@ static int end_window(rlm_search *s, rlm_error *err)
 /* Makes room behind what is held: what no window will look at again goes. */
 static void drop_old(window *w)
 {
-    int back = w->before[w->before[1] > w->before[0]];
-    int64_t keep = w->begin - back;
+    int64_t keep = w->begin - back_of(w);
     if (keep <= w->first)
         return;
     int64_t gone = (keep - w->first) * w->hop;

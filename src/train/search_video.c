@@ -1,5 +1,5 @@
-/* The search for codes of pictures: mean square, and what a perceptual network sees of every frame.
- * z, rows of mean square 1, is the encoder's; the codes are its signs. */
+/* The search for codes of pictures, the signs of z: mean square, and what a perceptual network sees
+ * of every frame. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -33,34 +33,6 @@ static float *target(const window *w)
     return w->pixels + frame_floats(w);
 }
 
-/* The encoder's z with the signs of the codes: how sure it was of each. It sees the window alone,
- * so that a later window's signs need not be those of its z. dry: kernels are empty. */
-static void begin_values(rlm_search *s, bool dry)
-{
-    window *w = &s->pictures;
-    int bits = s->model.video_config.bits, lead = w->begin > 0;
-    int64_t rows = (w->end - w->begin) * plane_of(w);
-    rlm_arena_rewind(&s->arena, 0);
-    s->run.tape = NULL;
-    rlm_tensor x = rlm_tensor_view(lead ? w->pixels : target(w), RLM_F32, 5,
-                                   (int64_t[5]){1, lead + w->room, w->h, w->w, 3});
-    rlm_tensor z = rlm_video_encode_forward(&s->run, s->model.video, &x);
-    s->run.tape = &s->tape;
-    rlm_descent_begin(&w->z, rows * bits);
-    if (dry)
-        return;
-    const float *from = rlm_f32(&z) + lead * plane_of(w) * bits;
-    rlm_video_unpack(w->codes->ids + w->begin * plane_of(w), rows, bits, w->z.x);
-    for (int64_t r = 0; r < rows; r++) {
-        float sum = 0;
-        for (int b = 0; b < bits; b++)
-            sum += from[r * bits + b] * from[r * bits + b];
-        float scale = 1 / sqrtf(sum / (float)bits + 1e-6f);
-        for (int b = 0; b < bits; b++)
-            w->z.x[r * bits + b] *= fabsf(from[r * bits + b]) * scale + FLT_MIN;
-    }
-}
-
 /* The window's pictures, each a clip of its own, at `pixels`. */
 static rlm_tensor pictures(const window *w, float *pixels)
 {
@@ -72,96 +44,74 @@ static bool looks(const window *w)
     return w->ruler && w->h >= RULER_SIDE_MIN && w->w >= RULER_SIDE_MIN;
 }
 
-/* What the ruler sees in the window's pixels stays in the arena. */
-static void aim(rlm_search *s, bool dry)
+/* The encoder's z, rows of mean square 1, with the signs of the codes: how sure it was of each. It
+ * sees the window alone, so that a later window's signs need not be those of its z. What the ruler
+ * sees in the pixels stays in the arena. */
+static void start(rlm_search *s, bool dry)
 {
     window *w = &s->pictures;
-    rlm_arena_rewind(&s->arena, 0);
+    int bits = s->model.video_config.bits, lead = w->begin > 0;
+    int64_t codes = (w->end - w->begin) * plane_of(w);
+    size_t mark = rlm_arena_mark(&s->arena);
+    rlm_tensor x = rlm_tensor_view(lead ? w->pixels : target(w), RLM_F32, 5,
+                                   (int64_t[5]){1, lead + w->room, w->h, w->w, 3});
+    rlm_rmsnorm sphere = {.dim = bits, .eps = 1e-6f};
+    rlm_tensor z = rlm_video_encode_forward(&s->run, s->model.video, &x);
+    z = rlm_rmsnorm_forward(&s->run, &sphere, &z);
+    w->z.count = codes * bits;
+    w->z.rate = RATE;
+    memcpy(w->ids, w->codes->ids + w->begin * plane_of(w), (size_t)codes * sizeof *w->ids);
+    rlm_video_unpack(w->ids, codes, bits, w->z.x);
+    for (int64_t i = 0; i < w->z.count && !dry; i++)
+        w->z.x[i] *= fabsf(rlm_f32(&z)[lead * plane_of(w) * bits + i]) + FLT_MIN;
+    rlm_arena_rewind(&s->arena, mark);
     if (looks(w)) {
         rlm_tensor shown = pictures(w, target(w));
         rlm_perceptual_aim(&s->run, w->ruler, &shown, dry ? NULL : target(w), w->at);
     }
-    w->above = rlm_arena_mark(&s->arena);
 }
 
-/* The loss of what the codes from w->lead on decode to, those of the window being the signs of z;
- * slope: its gradient with respect to the window's signs. dry: kernels are empty. */
 static double look(rlm_search *s, const float **slope, bool dry)
 {
     window *w = &s->pictures;
     rlm_run *run = &s->run;
     int bits = s->model.video_config.bits, lead = w->begin - w->lead;
     int64_t plane = plane_of(w), before = lead * plane * bits;
-    rlm_arena_rewind(&s->arena, w->above);
-    rlm_tape_clear(&s->tape);
     rlm_tensor q =
         rlm_tensor_new5(run, 1, w->end - w->lead, w->codes->dims[1], w->codes->dims[2], bits);
     if (!dry) {
         rlm_video_unpack(w->codes->ids + w->lead * plane, lead * plane, bits, rlm_f32(&q));
-        for (int64_t i = 0; i < w->z.count; i++)
-            rlm_f32(&q)[before + i] = w->z.x[i] > 0 ? 1.0f : -1.0f;
+        rlm_video_unpack(w->ids, w->z.count / bits, bits, rlm_f32(&q) + before);
     }
     rlm_tensor y = rlm_video_decode_forward(run, s->model.video, &q);
     int64_t skip = (y.shape[1] - w->room) * (int64_t)frame_floats(w);
     float *dy = rlm_grad(run, &y);
     rlm_tensor seen = pictures(w, rlm_f32(&y) + skip);
     seen.grad = dy + skip;
+    *slope = q.grad + before;
     double loss = rlm_loss_recon(run, RLM_LOSS_L2, &seen, target(w), 1.0f);
     if (looks(w))
         loss += RULER_WEIGHT *
                 rlm_loss_perceptual_aimed(run, w->ruler, &seen, w->at, (float)RULER_WEIGHT, dry);
-    if (dry)
-        rlm_backward_plan(run, &s->tape);
-    else
-        rlm_backward(run, &s->tape);
-    *slope = q.grad + before;
     return loss;
 }
 
-static void take_signs(const window *w, int bits)
-{
-    int32_t *ids = w->codes->ids + w->begin * plane_of(w);
-    for (int64_t r = 0; r < w->z.count / bits; r++) {
-        ids[r] = 0;
-        for (int b = 0; b < bits; b++)
-            ids[r] |= (int32_t)(w->z.x[r * bits + b] > 0) << b;
-    }
-}
-
-static int plan(rlm_search *s, rlm_error *err)
-{
-    const float *slope;
-    s->run.k = &s->empty;
-    begin_values(s, true);
-    aim(s, true);
-    look(s, &slope, true);
-    s->run.k = &s->k;
-    RLM_TRY(rlm_tape_check(&s->tape, err));
-    return rlm_arena_commit(&s->arena, s->arena.peak, err);
-}
-
-static int search_window(rlm_search *s, rlm_error *err)
+static void quantise(rlm_search *s)
 {
     window *w = &s->pictures;
-    double best = INFINITY;
-    RLM_TRY(plan(s, err));
-    begin_values(s, false);
-    aim(s, false);
-    for (int t = 0; t <= s->o.steps; t++) {
-        const float *slope;
-        double loss = look(s, &slope, false);
-        RLM_TRY(rlm_tape_check(&s->tape, err));
-        if (loss < best) {
-            best = loss;
-            take_signs(w, s->model.video_config.bits);
-        }
-        int done = (w->end - w->begin) * t / s->o.steps;
-        RLM_TRY(rlm_search_tell(s, w->begin + done, w->codes->dims[0], err));
-        if (t < s->o.steps)
-            rlm_descent_step(&w->z, t + 1, s->o.steps, RATE, slope);
-    }
-    return 0;
+    int bits = s->model.video_config.bits;
+    rlm_tensor z = rlm_tensor_view(w->z.x, RLM_F32, 2, (int64_t[2]){w->z.count / bits, bits});
+    rlm_lfq_forward(&s->run, &z, w->ids);
 }
+
+static void take(rlm_search *s)
+{
+    window *w = &s->pictures;
+    memcpy(w->codes->ids + w->begin * plane_of(w), w->ids,
+           (size_t)((w->end - w->begin) * plane_of(w)) * sizeof *w->ids);
+}
+
+static const rlm_search_task TASK = {start, look, quantise, take};
 
 /* ---- A clip ---------------------------------------------------------------------------------- */
 
@@ -214,10 +164,12 @@ int rlm_search_pictures_begin(rlm_search *s, rlm_codes *codes, int width, int he
     next_window(w);
     size_t most = (size_t)(w->end * w->st);
     rlm_free(w->pixels);
+    rlm_free(w->ids);
     rlm_free(w->at);
     w->pixels = rlm_alloc(rlm_size_mul((1 + most) * frame_floats(w), sizeof(float)));
+    w->ids = rlm_alloc(rlm_size_mul((size_t)(w->end * plane_of(w)), sizeof *w->ids));
     w->at = rlm_calloc(most, sizeof *w->at);
-    if (!w->pixels || !w->at)
+    if (!w->pixels || !w->ids || !w->at)
         return rlm_fail(err, RLM_E_NOMEM, "search: no memory for a window of %dx%d", w->w, w->h);
     return rlm_descent_new(&w->z, w->end * plane_of(w) * s->model.video_config.bits, err);
 }
@@ -225,7 +177,7 @@ int rlm_search_pictures_begin(rlm_search *s, rlm_codes *codes, int width, int he
 static int end_window(rlm_search *s, rlm_error *err)
 {
     window *w = &s->pictures;
-    RLM_TRY(search_window(s, err));
+    RLM_TRY(rlm_search_window(s, &TASK, &w->z, w->begin, w->end, w->codes->dims[0], err));
     memcpy(w->pixels, target(w) + (size_t)(w->room - 1) * frame_floats(w),
            frame_floats(w) * sizeof *w->pixels);
     next_window(w);
@@ -264,5 +216,6 @@ void rlm_search_pictures_free(rlm_search_pictures *w)
     rlm_perceptual_loss_close(&w->ruler);
     rlm_descent_free(&w->z);
     rlm_free(w->pixels);
+    rlm_free(w->ids);
     rlm_free(w->at);
 }
