@@ -13,6 +13,7 @@ void rlm_bf16_cache(rlm_kernels *k);
 
 bool FILL(rlm_kernels *k)
 {
+    RLM_AVX(conv)(k);
     RLM_AVX(elementwise)(k);
     RLM_AVX(norm)(k);
     RLM_AVX(shuffle)(k);

@@ -262,6 +262,7 @@ void RLM_AVX(elementwise)(rlm_kernels *k);
 void RLM_AVX(norm)(rlm_kernels *k);
 void RLM_AVX(shuffle)(rlm_kernels *k);
 void RLM_AVX(sequence)(rlm_kernels *k);
+void RLM_AVX(conv)(rlm_kernels *k);
 void RLM_AVX(rvq)(rlm_kernels *k);
 void RLM_AVX(cache)(rlm_kernels *k);
 void RLM_AVX(quant)(rlm_kernels *k);
@@ -270,6 +271,7 @@ void RLM_AVX(elementwise_backward)(rlm_kernels *k);
 void RLM_AVX(norm_backward)(rlm_kernels *k);
 void RLM_AVX(shuffle_backward)(rlm_kernels *k);
 void RLM_AVX(sequence_backward)(rlm_kernels *k);
+void RLM_AVX(conv_backward)(rlm_kernels *k);
 void RLM_AVX(optim)(rlm_kernels *k);
 
 #endif

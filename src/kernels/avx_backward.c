@@ -9,6 +9,7 @@
 
 bool FILL(rlm_kernels *k)
 {
+    RLM_AVX(conv_backward)(k);
     RLM_AVX(elementwise_backward)(k);
     RLM_AVX(norm_backward)(k);
     RLM_AVX(shuffle_backward)(k);

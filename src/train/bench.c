@@ -162,7 +162,8 @@ rlm_weight rlm_bench_weight(const rlm_run *run, rlm_bench_memory *m, const rlm_c
     for (size_t i = 0; w && i < n; i++)
         w[i] *= size;
     for (int t = 0; t < 2; t++) {
-        to[t] = rlm_bench_room(m, run->k->pack_bytes(&g, t));
+        size_t bytes = run->k->pack_bytes(&g, t);
+        to[t] = bytes ? rlm_bench_room(m, bytes) : NULL;
         if (w && to[t])
             run->k->pack(run->par, &g, w, t, to[t]);
     }
