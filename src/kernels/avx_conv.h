@@ -11,9 +11,10 @@ enum { CONV_ROWS = V_LANES == 16 ? 8 : 4, CONV_WIDE = 3 };
 enum { CONV_PANEL = CONV_WIDE * V_LANES }; /* channels */
 
 /* From a position of grid `out` to the row of grid `in` that a tap joins to it, an axis each (t, h,
- * w): in = out * stride + offset + tap * step. Outside `in`: zeros. */
+ * w): in = (out * stride + offset + tap * step) / every. Outside `in`, or with a remainder: zeros.
+ */
 typedef struct conv_walk {
-    int in[3], out[3], stride[3], offset[3], step[3], taps[3];
+    int in[3], out[3], stride[3], offset[3], step[3], every[3], taps[3];
 } conv_walk;
 
 RLM_INLINE conv_walk conv_walk_of(const rlm_conv_shape *s)
@@ -23,6 +24,7 @@ RLM_INLINE conv_walk conv_walk_of(const rlm_conv_shape *s)
                        .stride = {s->st, s->sh, s->sw},
                        .offset = {-s->pt, -s->ph, -s->pw},
                        .step = {1, 1, s->dw},
+                       .every = {1, 1, 1},
                        .taps = {s->kt, s->kh, s->kw}};
 }
 
@@ -55,13 +57,19 @@ RLM_INLINE void conv_next(const conv_walk *k, conv_place *p)
     p->t = 0;
     p->n++;
 }
-/* The row of `in` that tap (a, b, c) joins to p; -1: outside. */
+/* The place on an axis of `in` that a tap joins to `at`; -1: none. */
+RLM_INLINE int conv_axis(const conv_walk *k, int axis, int at, int tap)
+{
+    int in = at * k->stride[axis] + k->offset[axis] + tap * k->step[axis], every = k->every[axis];
+    if (every > 1)
+        in = in % every ? -1 : in / every;
+    return in < k->in[axis] ? in : -1;
+}
+/* The row of `in` that tap (a, b, c) joins to p; negative: outside. */
 RLM_INLINE int64_t conv_row(const conv_walk *k, const conv_place *p, int a, int b, int c)
 {
-    int t = p->t * k->stride[0] + k->offset[0] + a * k->step[0];
-    int h = p->h * k->stride[1] + k->offset[1] + b * k->step[1];
-    int w = p->w * k->stride[2] + k->offset[2] + c * k->step[2];
-    if (t < 0 || t >= k->in[0] || h < 0 || h >= k->in[1] || w < 0 || w >= k->in[2])
+    int t = conv_axis(k, 0, p->t, a), h = conv_axis(k, 1, p->h, b), w = conv_axis(k, 2, p->w, c);
+    if ((t | h | w) < 0)
         return -1;
     return ((p->n * k->in[0] + t) * k->in[1] + h) * k->in[2] + w;
 }

@@ -14,7 +14,7 @@
 static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
                                const rlm_weight *w, float *dx, bool add)
 {
-    if (!w->pack_t || s->st > 1 || s->sh > 1 || s->sw > 1) {
+    if (!w->pack_t) {
         rlm_blas_conv_backward_data(par, s, dy, w, dx, add);
         return;
     }
@@ -23,6 +23,7 @@ static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const floa
                                .stride = {1, 1, 1},
                                .offset = {s->pt, s->ph, s->pw},
                                .step = {-1, -1, -s->dw},
+                               .every = {s->st, s->sh, s->sw},
                                .taps = {s->kt, s->kh, s->kw}},
                       .rows = conv_rows_in(s),
                       .depth = s->cout,
