@@ -82,7 +82,7 @@ static double pair(rlm_perceptual *p, const rlm_frames *a, const rlm_frames *b, 
         rlm_tap first = taps[i], second = taps[i];
         first.x.shape[0] = second.x.shape[0] = 1;
         second.x.data = rlm_f32(&first.x) + rlm_tensor_count(&first.x);
-        sum += rlm_squeezenet_compare(&first, &second, 0);
+        sum += rlm_squeezenet_compare(p->run.par, &first, &second, 0);
     }
     return sum;
 }

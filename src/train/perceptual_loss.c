@@ -39,26 +39,38 @@ void rlm_perceptual_loss_close(rlm_perceptual_loss **pp)
 
 /* ---- Forward and back ---- */
 
-/* Frame `at[i]` of clip i of pixels [n][t][h][w][3] in [-1, 1] as network input; back: its gradient
- * into grad. */
-static void fill_pictures(const float *pixels, int64_t n, int64_t frames, int64_t plane,
-                          const int *at, float *out)
+/* Frame `at[i]` of clip i of pixels [n][t][h][w][3] in [-1, 1] as network input, and its gradient
+ * into that of the pixels. */
+typedef struct picture_job {
+    int64_t frames, plane;
+    const int *at;
+    const float *from;
+    float *to;
+} picture_job;
+
+static void fill_some(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    for (int64_t i = 0; i < n; i++) {
-        const float *from = pixels + (i * frames + at[i]) * plane * 3;
-        for (int64_t k = 0; k < plane * 3; k++)
-            out[i * plane * 3 + k] =
-                (from[k / 3 * 3 + 2 - k % 3] + 1.0f) * 127.5f - rlm_squeezenet_mean[k % 3];
+    const picture_job *j = ctx;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        const float *from = j->from + (i * j->frames + j->at[i]) * j->plane * 3;
+        float *to = j->to + i * j->plane * 3;
+        for (int64_t k = 0; k < j->plane; k++)
+            for (int c = 0; c < 3; c++)
+                to[k * 3 + c] = (from[k * 3 + 2 - c] + 1.0f) * 127.5f - rlm_squeezenet_mean[c];
     }
 }
 
-static void return_gradient(const float *dpicture, int64_t n, int64_t frames, int64_t plane,
-                            const int *at, float *grad)
+static void return_some(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float *to = grad + (i * frames + at[i]) * plane * 3;
-        for (int64_t k = 0; k < plane * 3; k++)
-            to[k / 3 * 3 + 2 - k % 3] += 127.5f * dpicture[i * plane * 3 + k];
+    const picture_job *j = ctx;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        const float *from = j->from + i * j->plane * 3;
+        float *to = j->to + (i * j->frames + j->at[i]) * j->plane * 3;
+        for (int64_t k = 0; k < j->plane; k++)
+            for (int c = 0; c < 3; c++)
+                to[k * 3 + 2 - c] += 127.5f * from[k * 3 + c];
     }
 }
 
@@ -69,8 +81,9 @@ void rlm_perceptual_aim(rlm_run *run, rlm_perceptual_loss *p, const rlm_tensor *
     rlm_tape *outer = run->tape;
     run->tape = NULL;
     rlm_tensor a = rlm_tensor_new5(run, n, 1, h, w, 3);
+    picture_job shown = {frames, h * w, at, target, rlm_f32(&a)};
     if (target)
-        fill_pictures(target, n, frames, h * w, at, rlm_f32(&a));
+        rlm_par_for(run->par, n, 1, fill_some, &shown);
     rlm_squeezenet_features(run, &p->net, &a, h, w, !target, NULL, NULL, p->target);
     run->tape = outer;
 }
@@ -91,19 +104,21 @@ double rlm_loss_perceptual_aimed(rlm_run *run, rlm_perceptual_loss *p, const rlm
         rlm_tape_clear(&p->tapes[i]);
     run->tape = &p->tapes[0];
     rlm_tensor b = rlm_tensor_new5(run, n, 1, h, w, 3);
+    picture_job seen = {frames, h * w, at, rlm_f32(x), rlm_f32(&b)};
     if (!dry)
-        fill_pictures(rlm_f32(x), n, frames, h * w, at, rlm_f32(&b));
+        rlm_par_for(run->par, n, 1, fill_some, &seen);
     rlm_squeezenet_features(run, &p->net, &b, h, w, dry, p->tapes, p->pooled, p->made);
     run->tape = NULL;
     for (int s = RLM_STRETCHES - 1; s >= 0; s--) {
         for (int i = first[s]; i <= last[s] && !dry; i++)
-            sum += rlm_squeezenet_compare(&p->target[i], &p->made[i], scale);
+            sum += rlm_squeezenet_compare(run->par, &p->target[i], &p->made[i], scale);
         rlm_backward(run, &p->tapes[s]);
         if (s > 0 && !dry)
-            rlm_squeezenet_pool_backward(&p->made[first[s] - 1], &p->pooled[s]);
+            rlm_squeezenet_pool_backward(run->par, &p->made[first[s] - 1], &p->pooled[s]);
     }
+    picture_job back = {frames, h * w, at, b.grad, dx};
     if (!dry && dx)
-        return_gradient(b.grad, n, frames, h * w, at, dx);
+        rlm_par_for(run->par, n, 1, return_some, &back);
     rlm_arena_rewind(run->arena, mark);
     run->tape = outer;
     run->lazy = lazy;

@@ -102,24 +102,40 @@ static rlm_tensor fire(rlm_run *run, const rlm_fire *f, const rlm_tensor *x)
     return y;
 }
 
+typedef struct pool_job {
+    const rlm_tensor *x, *y;
+    int64_t h, w; /* places of x that count */
+} pool_job;
+
+/* Rows of places of y. */
+static void pool_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const pool_job *j = ctx;
+    const rlm_tensor *x = j->x;
+    int64_t c = x->shape[4], oh = j->y->shape[2], ow = j->y->shape[3];
+    (void)worker;
+    for (int64_t i = begin * ow; i < end * ow; i++) {
+        int64_t n = i / (oh * ow), top = i / ow % oh * 2, left = i % ow * 2;
+        float *to = rlm_f32(j->y) + i * c;
+        for (int64_t k = 0; k < c; k++)
+            to[k] = -INFINITY;
+        for (int64_t r = top; r < top + 3 && r < j->h; r++)
+            for (int64_t s = left; s < left + 3 && s < j->w; s++) {
+                const float *from = rlm_f32(x) + ((n * x->shape[2] + r) * x->shape[3] + s) * c;
+                for (int64_t k = 0; k < c; k++)
+                    to[k] = from[k] > to[k] ? from[k] : to[k];
+            }
+    }
+}
+
 /* x [n][1][.][.][c], of which h x w count; dry: only the shape. */
 static rlm_tensor pool(rlm_run *run, const rlm_tensor *x, int64_t h, int64_t w, bool dry)
 {
     int64_t c = x->shape[4], oh = (h - 2) / 2 + 1, ow = (w - 2) / 2 + 1;
     rlm_tensor y = rlm_tensor_new5(run, x->shape[0], 1, oh, ow, c);
-    for (int64_t n = 0; n < x->shape[0] && !dry; n++)
-        for (int64_t i = 0; i < oh * ow; i++) {
-            int64_t top = i / ow * 2, left = i % ow * 2;
-            float *to = rlm_f32(&y) + (n * oh * ow + i) * c;
-            for (int64_t k = 0; k < c; k++)
-                to[k] = -INFINITY;
-            for (int64_t r = top; r < top + 3 && r < h; r++)
-                for (int64_t s = left; s < left + 3 && s < w; s++) {
-                    const float *from = rlm_f32(x) + ((n * x->shape[2] + r) * x->shape[3] + s) * c;
-                    for (int64_t k = 0; k < c; k++)
-                        to[k] = fmaxf(to[k], from[k]);
-                }
-        }
+    pool_job j = {x, &y, h, w};
+    if (!dry)
+        rlm_par_for(run->par, x->shape[0] * oh, 1, pool_rows, &j);
     return y;
 }
 
@@ -152,18 +168,20 @@ static const float *place(const rlm_tensor *x, const float *data, int64_t n, int
     return data + ((n * x->shape[2] + r) * x->shape[3] + s) * x->shape[4];
 }
 
-/* The gradient goes to the first place of a window that holds its maximum. */
-void rlm_squeezenet_pool_backward(const rlm_tap *in, const rlm_tensor *y)
+/* Pictures of y. */
+static void pool_back(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const rlm_tensor *x = &in->x;
+    const pool_job *j = ctx;
+    const rlm_tensor *x = j->x, *y = j->y;
     int64_t c = x->shape[4], oh = y->shape[2], ow = y->shape[3];
-    for (int64_t at = 0; at < x->shape[0] * oh * ow; at++) {
+    (void)worker;
+    for (int64_t at = begin * oh * ow; at < end * oh * ow; at++) {
         int64_t n = at / (oh * ow), top = at / ow % oh * 2, left = at % ow * 2;
         for (int64_t k = 0; k < c; k++) {
             float best = rlm_f32(y)[at * c + k];
             bool found = false;
-            for (int64_t r = top; r < top + 3 && r < in->h && !found; r++)
-                for (int64_t s = left; s < left + 3 && s < in->w && !found; s++) {
+            for (int64_t r = top; r < top + 3 && r < j->h && !found; r++)
+                for (int64_t s = left; s < left + 3 && s < j->w && !found; s++) {
                     if (place(x, rlm_f32(x), n, r, s)[k] != best)
                         continue;
                     ((float *)place(x, x->grad, n, r, s))[k] += y->grad[at * c + k];
@@ -171,6 +189,12 @@ void rlm_squeezenet_pool_backward(const rlm_tap *in, const rlm_tensor *y)
                 }
         }
     }
+}
+
+void rlm_squeezenet_pool_backward(rlm_par *par, const rlm_tap *in, const rlm_tensor *y)
+{
+    pool_job j = {&in->x, y, in->h, in->w};
+    rlm_par_for(par, y->shape[0], 1, pool_back, &j);
 }
 
 /* ---- The distance ---- */
@@ -192,15 +216,39 @@ static double row_distance(int64_t c, const float *a, const float *b, double sca
     return fmax(size_a + size_b - 2 * cosine, 0);
 }
 
-double rlm_squeezenet_compare(const rlm_tap *a, const rlm_tap *b, double scale)
+enum { COMPARE_PARTS = 64 }; /* whose sums are added in order, whoever took them */
+
+typedef struct compare_job {
+    const rlm_tap *a, *b;
+    double scale; /* of a place */
+    double sum[COMPARE_PARTS];
+} compare_job;
+
+static void compare_part(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    int64_t c = a->x.shape[4], n = a->x.shape[0], plane = a->h * a->w;
-    double sum = 0, each = 1.0 / (double)(n * plane);
-    for (int64_t i = 0; i < n * plane; i++) {
-        int64_t clip = i / plane, r = i / a->w % a->h, s = i % a->w;
-        float *db = b->x.grad ? (float *)place(&b->x, b->x.grad, clip, r, s) : NULL;
-        sum += row_distance(c, place(&a->x, rlm_f32(&a->x), clip, r, s),
-                            place(&b->x, rlm_f32(&b->x), clip, r, s), scale * each, db);
+    compare_job *j = ctx;
+    const rlm_tensor *a = &j->a->x, *b = &j->b->x;
+    int64_t h = j->a->h, w = j->a->w, places = a->shape[0] * h * w;
+    (void)worker;
+    for (int64_t part = begin; part < end; part++) {
+        double sum = 0;
+        for (int64_t i = places * part / COMPARE_PARTS; i < places * (part + 1) / COMPARE_PARTS;
+             i++) {
+            int64_t n = i / w / h, r = i / w % h, s = i % w;
+            float *db = b->grad ? (float *)place(b, b->grad, n, r, s) : NULL;
+            sum += row_distance(a->shape[4], place(a, rlm_f32(a), n, r, s),
+                                place(b, rlm_f32(b), n, r, s), j->scale, db);
+        }
+        j->sum[part] = sum;
     }
+}
+
+double rlm_squeezenet_compare(rlm_par *par, const rlm_tap *a, const rlm_tap *b, double scale)
+{
+    double each = 1.0 / (double)(a->x.shape[0] * a->h * a->w), sum = 0;
+    compare_job j = {.a = a, .b = b, .scale = scale * each};
+    rlm_par_for(par, COMPARE_PARTS, 1, compare_part, &j);
+    for (int i = 0; i < COMPARE_PARTS; i++)
+        sum += j.sum[i];
     return sum * each;
 }

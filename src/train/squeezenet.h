@@ -39,10 +39,11 @@ typedef struct rlm_tap {
 void rlm_squeezenet_features(rlm_run *run, const rlm_squeezenet *net, const rlm_tensor *x,
                              int64_t h, int64_t w, bool dry, rlm_tape *tapes,
                              rlm_tensor pooled[RLM_STRETCHES], rlm_tap taps[RLM_TAPS]);
-/* y->grad through the pool behind `in`, into its gradient. */
-void rlm_squeezenet_pool_backward(const rlm_tap *in, const rlm_tensor *y);
+/* y->grad through the pool behind `in`, into its gradient: to the first place of a window that
+ * holds its maximum. */
+void rlm_squeezenet_pool_backward(rlm_par *par, const rlm_tap *in, const rlm_tensor *y);
 /* Channels of each place scaled to length 1, squared difference summed over channels, mean over
  * places and pictures. scale * gradient is added to b's gradient, when it has one. */
-double rlm_squeezenet_compare(const rlm_tap *a, const rlm_tap *b, double scale);
+double rlm_squeezenet_compare(rlm_par *par, const rlm_tap *a, const rlm_tap *b, double scale);
 
 #endif
