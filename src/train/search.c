@@ -1,10 +1,13 @@
 /* Codes chosen by what they decode to (analysis by synthesis): the door, and files.
  *
  * The encoder's codes are where a search begins. The values behind them go down the gradient that
- * the decoder, frozen, gives at what they are quantised to (straight-through, Bengio et al., arXiv
- * 1308.3432), by Adam: the refinement of a codec's latents for the clip at hand (Campos et al.,
- * arXiv 1906.01223) where latents are quantised. The best codes seen are taken, so that by the
- * measure of the search, what the decoder makes of them, no window gets worse.
+ * the decoder, frozen, gives, by Adam: the refinement of a codec's latents for the clip at hand
+ * (Campos et al., arXiv 1906.01223) where latents are quantised. Where a code is a sign, what is
+ * decoded at first are values between the signs that harden step by step (soft-to-hard annealing,
+ * Agustsson et al., arXiv 1704.00648); then, and from the start where it is not, codes are, and
+ * the gradient goes straight through (Bengio et al., arXiv 1308.3432). The best codes seen are
+ * taken, so that by the measure of the search, what the decoder makes of them, no window gets
+ * worse.
  *
  * A clip is searched window by window, in order; what lies before a window is final and decoded
  * with it. Memory does not grow with the clip. */
@@ -18,18 +21,21 @@
 enum { READ_AT_ONCE = 16 }; /* pixel frames */
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
 static const float BETA1 = 0.9f, BETA2 = 0.99f, EPS = 1e-20f, FALL = 0.8f;
+static const double COOLED = 0.12, RELAXED = 0.85; /* last heat by first; share of the looks */
 
 /* ---- The descent ----------------------------------------------------------------------------- */
 
 int rlm_descent_new(rlm_descent *d, int64_t room, rlm_error *err)
 {
     rlm_descent_free(d);
-    d->x = rlm_alloc(rlm_size_mul(3 * (size_t)room, sizeof *d->x));
+    d->x = rlm_alloc(rlm_size_mul(5 * (size_t)room, sizeof *d->x));
     if (!d->x)
         return rlm_fail(err, RLM_E_NOMEM, "search: no memory for %lld values", (long long)room);
     d->room = room;
     d->mean = d->x + room;
     d->square = d->mean + room;
+    d->warm = d->square + room;
+    d->slope = d->warm + room;
     return 0;
 }
 
@@ -37,6 +43,17 @@ void rlm_descent_free(rlm_descent *d)
 {
     rlm_free(d->x);
     *d = (rlm_descent){0};
+}
+
+/* Look t = 0 .. steps: how warm, and the values that are looked at. */
+static void warm(rlm_search *s, const rlm_search_task *task, rlm_descent *d, int t)
+{
+    double along = (double)t / s->o.steps / RELAXED;
+    d->heat = along < 1 ? task->heat * (float)pow(COOLED, along) : 0;
+    if (d->heat <= 0)
+        return;
+    s->k.fill(s->par, d->count, 0, d->warm);
+    s->k.axpy(s->par, d->count, 1 / d->heat, d->x, d->warm);
 }
 
 /* Step t = 1 .. steps; the rate falls in a line to a fifth. */
@@ -48,6 +65,10 @@ static void descend(rlm_search *s, rlm_descent *d, int t, const float *slope)
                    .eps = EPS,
                    .grad_scale = 1,
                    .step = t};
+    if (d->heat > 0) {
+        s->k.act_backward(s->par, RLM_ACT_TANH, d->count, d->warm, slope, d->slope, false);
+        slope = d->slope;
+    }
     s->k.adamw(s->par, &o, d->count, d->x, slope, d->mean, d->square, NULL);
 }
 
@@ -67,12 +88,19 @@ static double look(rlm_search *s, const rlm_search_task *task, const float **slo
     rlm_tape_clear(&s->tape);
     s->run.tape = &s->tape;
     double loss = task->look(s, slope, dry);
+    s->run.tape = NULL;
+    return loss;
+}
+
+/* The gradients of the look before. */
+static void look_back(rlm_search *s, bool dry)
+{
+    s->run.tape = &s->tape;
     if (dry)
         rlm_backward_plan(&s->run, &s->tape);
     else
         rlm_backward(&s->run, &s->tape);
     s->run.tape = NULL;
-    return loss;
 }
 
 /* The scratch of a window: the same with empty kernels. */
@@ -82,6 +110,7 @@ static int plan(rlm_search *s, const rlm_search_task *task, rlm_error *err)
     s->run.k = &s->empty;
     start(s, task, true);
     look(s, task, &slope, true);
+    look_back(s, true);
     s->run.k = &s->k;
     RLM_TRY(rlm_tape_check(&s->tape, err));
     return rlm_arena_commit(&s->arena, s->arena.peak, err);
@@ -101,22 +130,25 @@ static int tell(const rlm_search *s, int64_t done, int64_t total, rlm_error *err
 int rlm_search_window(rlm_search *s, const rlm_search_task *task, rlm_descent *d, int64_t begin,
                       int64_t end, int64_t total, rlm_error *err)
 {
-    double best = INFINITY;
+    const float *slope;
     RLM_TRY(plan(s, task, err));
     start(s, task, false);
     memset(d->mean, 0, (size_t)d->count * sizeof *d->mean);
     memset(d->square, 0, (size_t)d->count * sizeof *d->square);
+    d->heat = 0;
+    double best = task->heat > 0 ? look(s, task, &slope, false) : INFINITY;
     for (int t = 0; t <= s->o.steps; t++) {
-        const float *slope;
+        warm(s, task, d, t);
         double loss = look(s, task, &slope, false);
         RLM_TRY(rlm_tape_check(&s->tape, err));
-        if (loss < best) {
+        if (d->heat <= 0 && loss < best) {
             best = loss;
             task->take(s);
         }
         RLM_TRY(tell(s, begin + (end - begin) * t / s->o.steps, total, err));
         if (t == s->o.steps)
             break;
+        look_back(s, false);
         descend(s, d, t + 1, slope);
         rlm_arena_rewind(&s->arena, s->above);
         task->quantise(s);

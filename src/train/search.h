@@ -8,7 +8,9 @@
 typedef struct rlm_descent {
     int64_t room, count;
     float *x, *mean, *square; /* [room], of which count are at hand; one block; heap */
+    float *warm, *slope;      /* [room]: x / heat; the loss's slope there, of a relaxed look */
     float rate;               /* of the first step */
+    float heat;               /* of this look: tanh(x / heat) stands for the codes; 0: the codes */
 } rlm_descent;
 int rlm_descent_new(rlm_descent *d, int64_t room, rlm_error *err);
 void rlm_descent_free(rlm_descent *d);
@@ -58,11 +60,12 @@ struct rlm_search {
 /* What is particular to pictures and to sound. Scratch comes from the arena, which is rewound
  * before a look and before codes are quantised to what `start` left in it. */
 typedef struct rlm_search_task {
+    float heat; /* of the first look; 0: all are of codes */
     /* The window's values, count and rate; the codes at hand are the clip's. dry: to plan, kernels
      * are empty. */
     void (*start)(rlm_search *s, bool dry);
-    /* The loss of what the codes at hand decode to behind those before; slope: its gradient with
-     * respect to what the values are quantised to. Recorded on the tape. */
+    /* The loss of what the codes at hand, or the relaxed values, decode to behind the codes before;
+     * slope: its gradient with respect to what is decoded. Recorded on the tape. */
     double (*look)(rlm_search *s, const float **slope, bool dry);
     void (*quantise)(rlm_search *s); /* the codes at hand become those of the values */
     void (*take)(rlm_search *s);     /* the clip's codes become those at hand */

@@ -105,7 +105,7 @@ static void take(rlm_search *s)
     copy_codes(&s->sound, true);
 }
 
-static const rlm_search_task TASK = {start, look, quantise, take};
+static const rlm_search_task TASK = {0, start, look, quantise, take};
 
 /* ---- A clip ---------------------------------------------------------------------------------- */
 

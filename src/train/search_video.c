@@ -12,7 +12,7 @@ enum {
     RULER_SIDE_MIN = 32, /* pixels; smaller pictures are compared without the ruler */
 };
 static const double RULER_WEIGHT = 0.005; /* of the perceptual distance beside the mean square */
-static const float RATE = 0.04f;
+static const float RATE = 0.1f, HEAT = 0.25f;
 
 typedef rlm_search_pictures window;
 
@@ -81,7 +81,11 @@ static double look(rlm_search *s, const float **slope, bool dry)
         rlm_tensor_new5(run, 1, w->end - w->lead, w->codes->dims[1], w->codes->dims[2], bits);
     if (!dry) {
         rlm_video_unpack(w->codes->ids + w->lead * plane, lead * plane, bits, rlm_f32(&q));
-        rlm_video_unpack(w->ids, w->z.count / bits, bits, rlm_f32(&q) + before);
+        if (w->z.heat > 0)
+            run->k->act_forward(run->par, RLM_ACT_TANH, w->z.count, w->z.warm,
+                                rlm_f32(&q) + before);
+        else
+            rlm_video_unpack(w->ids, w->z.count / bits, bits, rlm_f32(&q) + before);
     }
     rlm_tensor y = rlm_video_decode_forward(run, s->model.video, &q);
     int64_t skip = (y.shape[1] - w->room) * (int64_t)frame_floats(w);
@@ -111,7 +115,7 @@ static void take(rlm_search *s)
            (size_t)((w->end - w->begin) * plane_of(w)) * sizeof *w->ids);
 }
 
-static const rlm_search_task TASK = {start, look, quantise, take};
+static const rlm_search_task TASK = {HEAT, start, look, quantise, take};
 
 /* ---- A clip ---------------------------------------------------------------------------------- */
 
