@@ -438,7 +438,7 @@ typedef struct rlm_kernels {
     unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
     rlm_pack_bytes_fn pack_bytes;
     rlm_pack_fn pack;
-    bool packs_alone; /* linear_forward with a packing never reads the f32 weights */
+    bool packs_alone; /* with a packing no forward ever reads the f32 weights */
     rlm_conv_forward_fn conv_forward;
     rlm_conv_backward_data_fn conv_backward_data;
     rlm_conv_backward_weight_fn conv_backward_weight;
