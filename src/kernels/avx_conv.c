@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "src/kernels/blas.h"
-#include "src/kernels/conv_rows.h"
 #include "src/kernels/flush.h"
 
 /* ---- Weights ------------------------------------------------------------------------------- */
@@ -34,8 +33,7 @@ static void pack_slice(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t slice = begin; slice < end; slice++) {
         int first = (int)(slice / j->taps) * CONV_PANEL, tap = (int)(slice % j->taps);
-        int left = j->channels - first;
-        int wide = left < CONV_PANEL ? (left + V_LANES - 1) / V_LANES : CONV_WIDE;
+        int left = j->channels - first, wide = conv_wide(left);
         float *out = j->out + ((int64_t)first * j->taps + (int64_t)tap * wide * V_LANES) * j->depth;
         const float *w = j->w + tap * j->tap + first * j->column;
         for (int row = 0; row < j->depth; row++, w += j->row)
@@ -47,7 +45,8 @@ static void pack_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-static void pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed, void *out)
+void RLM_AVX(conv_pack)(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
+                        void *out)
 {
     int taps = g->kt * g->kh * g->kw;
     int64_t filter = (int64_t)taps * g->cin;
@@ -74,21 +73,18 @@ static void find_rows(const conv_job *j, conv_place *p, int count, const float *
                       const float **from)
 {
     const conv_walk *k = &j->c.walk;
-    for (int i = 0; i < CONV_ROWS; i++) {
-        const float **to = from + i;
-        for (int a = 0; a < k->taps[0]; a++)
-            for (int b = 0; b < k->taps[1]; b++)
-                for (int c = 0; c < k->taps[2]; c++, to += CONV_ROWS) {
-                    int64_t row = i < count ? conv_row(k, p, a, b, c) : -1;
-                    *to = row < 0 ? zeros : j->c.x + row * j->c.depth;
-                }
-        if (i < count)
-            conv_next(k, p);
-    }
+    conv_place places[CONV_ROWS];
+    count = count < CONV_ROWS ? count : CONV_ROWS;
+    for (int i = 0; i < count; i++, conv_next(k, p))
+        places[i] = *p;
     for (int tap = 0; tap < j->taps; tap++, from += CONV_ROWS) {
+        conv_tap t = conv_tap_of(k, tap);
         bool any = false;
-        for (int i = 0; i < CONV_ROWS; i++)
-            any |= from[i] != zeros;
+        for (int i = 0; i < CONV_ROWS; i++) {
+            int64_t row = i < count ? conv_row(k, &places[i], t) : -1;
+            from[i] = row < 0 ? zeros : j->c.x + row * j->c.depth;
+            any |= row >= 0;
+        }
         if (!any)
             from[0] = NULL;
     }
@@ -145,16 +141,15 @@ RLM_INLINE void tile(const conv_job *j, int wide, int64_t row, int count, int fi
 static void conv_block(const conv_job *j, int64_t row, int count, const float *const *from)
 {
     for (int first = 0; first < j->c.channels; first += CONV_PANEL) {
-        int left = j->c.channels - first;
+        int wide = conv_wide(j->c.channels - first);
         for (int at = 0; at < count; at += CONV_ROWS) {
             const float *const *f = from + (int64_t)at * j->taps;
-            int rows = count - at;
-            if (left > (CONV_WIDE - 1) * V_LANES)
-                tile(j, CONV_WIDE, row + at, rows, first, f);
-            else if (left > V_LANES)
-                tile(j, 2, row + at, rows, first, f);
+            if (wide == CONV_WIDE)
+                tile(j, CONV_WIDE, row + at, count - at, first, f);
+            else if (wide == 2)
+                tile(j, 2, row + at, count - at, first, f);
             else
-                tile(j, 1, row + at, rows, first, f);
+                tile(j, 1, row + at, count - at, first, f);
         }
     }
 }
@@ -192,7 +187,7 @@ static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, 
                          const float *bias, const float *residual, float *y)
 {
     conv_product c = {
-        conv_walk_of(s), conv_rows_out(s), s->cin, s->cout, x, w->pack, bias, residual, y};
+        conv_sources(s), conv_rows_out(s), s->cin, s->cout, x, w->pack, bias, residual, y};
     if (w->pack)
         RLM_AVX(conv_multiply)(par, &c);
     else
@@ -204,7 +199,7 @@ void RLM_AVX(conv)(rlm_kernels *k)
     if (k->levels & RLM_LEVEL_DNN) /* whose packing is bf16 */
         return;
     k->pack_bytes = pack_bytes;
-    k->pack = pack;
+    k->pack = RLM_AVX(conv_pack);
     k->packs_alone = true;
     k->conv_forward = conv_forward;
 }

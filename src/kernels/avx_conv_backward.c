@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "src/kernels/blas.h"
-#include "src/kernels/conv_rows.h"
 #include "src/kernels/flush.h"
 
 /* ---- The input's gradient ------------------------------------------------------------------ */
@@ -18,13 +17,7 @@ static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const floa
         rlm_blas_conv_backward_data(par, s, dy, w, dx, add);
         return;
     }
-    conv_product c = {.walk = {.in = {s->ot, s->oh, s->ow},
-                               .out = {s->t, s->h, s->w},
-                               .stride = {1, 1, 1},
-                               .offset = {s->pt, s->ph, s->pw},
-                               .step = {-1, -1, -s->dw},
-                               .every = {s->st, s->sh, s->sw},
-                               .taps = {s->kt, s->kh, s->kw}},
+    conv_product c = {.walk = conv_readers(s),
                       .rows = conv_rows_in(s),
                       .depth = s->cout,
                       .channels = s->cin,
@@ -65,9 +58,9 @@ typedef struct weight_rows {
     float sum[];                                     /* [taps][WEIGHT_PART][CONV_PANEL] */
 } weight_rows;
 
-/* Of one tap, what each task sums: `height` channels of dy from co on, those of x from `at` on. */
+/* A task: taps [tap, last), `height` channels of dy from co on, `width` of x from `at` on. */
 typedef struct weight_part {
-    int tap, last, co, height, at, width; /* taps [tap, last) */
+    int tap, last, co, height, at, width;
 } weight_part;
 
 static weight_part part_of(const weight_job *j, int64_t item)
@@ -123,10 +116,9 @@ RLM_INLINE void sum_panel(const weight_job *j, const weight_part *part, int wide
 /* The rows that a tap joins to the positions from p on. */
 static void find_rows(const weight_job *j, conv_place p, int tap, weight_rows *r)
 {
-    int c = tap % j->k.taps[2], b = tap / j->k.taps[2] % j->k.taps[1];
-    int a = tap / j->k.taps[2] / j->k.taps[1];
+    conv_tap t = conv_tap_of(&j->k, tap);
     for (int i = 0; i < r->count; i++, conv_next(&j->k, &p))
-        r->from[i] = conv_row(&j->k, &p, a, b, c);
+        r->from[i] = conv_row(&j->k, &p, t);
 }
 
 /* dy of the rows at hand, the part's channels, zeros up to whole groups. */
@@ -146,14 +138,15 @@ static void take_dy(const weight_job *j, const weight_part *part, int64_t row, w
 static void weight_block(const weight_job *j, const weight_part *part, int64_t row, weight_rows *r)
 {
     conv_place p = conv_place_of(&j->k, row);
+    int wide = conv_wide(part->width);
     r->count = j->rows - row < WEIGHT_POSITIONS ? (int)(j->rows - row) : WEIGHT_POSITIONS;
     take_dy(j, part, row, r);
     for (int tap = part->tap; tap < part->last; tap++) {
         float *sum = r->sum + (tap - part->tap) * WEIGHT_PART * CONV_PANEL;
         find_rows(j, p, tap, r);
-        if (part->width > (CONV_WIDE - 1) * V_LANES)
+        if (wide == CONV_WIDE)
             sum_panel(j, part, CONV_WIDE, r, sum);
-        else if (part->width > V_LANES)
+        else if (wide == 2)
             sum_panel(j, part, 2, r, sum);
         else
             sum_panel(j, part, 1, r, sum);
@@ -190,7 +183,7 @@ static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const fl
                                  const float *dy, float *dw, float *dbias)
 {
     weight_job j = {.par = par,
-                    .k = conv_walk_of(s),
+                    .k = conv_sources(s),
                     .cin = s->cin,
                     .cout = s->cout,
                     .taps = conv_taps(s),
@@ -213,7 +206,7 @@ static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const fl
 
 void RLM_AVX(conv_backward)(rlm_kernels *k)
 {
-    if (k->levels & RLM_LEVEL_DNN)
+    if (k->pack != RLM_AVX(conv_pack)) /* pack_t is another's */
         return;
     k->conv_backward_data = conv_backward_data;
 #if RLM_LANES == 16

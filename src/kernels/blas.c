@@ -111,9 +111,11 @@ static void gather_patches(const conv_job *j, int64_t row, int count, int first,
 {
     const rlm_conv_shape *s = j->s;
     size_t bytes = (size_t)s->cin * sizeof(float);
-    for (int i = 0; i < count; i++) {
+    conv_walk k = conv_sources(s);
+    conv_place p = conv_place_of(&k, row);
+    for (int i = 0; i < count; i++, conv_next(&k, &p)) {
         for (int tap = first; tap < first + taps; tap++, patch += s->cin) {
-            int64_t from = conv_source(s, row + i, tap);
+            int64_t from = conv_row(&k, &p, conv_tap_of(&k, tap));
             if (from < 0)
                 memset(patch, 0, bytes);
             else

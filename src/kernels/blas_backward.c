@@ -69,9 +69,12 @@ static int gather_readers(const conv_job *j, int64_t row, int count, int tap, fl
                           int *place)
 {
     const rlm_conv_shape *s = j->s;
+    conv_walk k = conv_readers(s);
+    conv_place p = conv_place_of(&k, row);
+    conv_tap t = conv_tap_of(&k, tap);
     int found = 0;
-    for (int i = 0; i < count; i++) {
-        int64_t from = conv_reader(s, row + i, tap);
+    for (int i = 0; i < count; i++, conv_next(&k, &p)) {
+        int64_t from = conv_row(&k, &p, t);
         if (from < 0)
             continue;
         memcpy(rows + (int64_t)found * s->cout, j->dy + from * s->cout,
@@ -134,10 +137,13 @@ static void weight_slice(void *ctx, int64_t begin, int64_t end, int worker)
         int tap = (int)(item / j->blocks), co = (int)(item % j->blocks) * BLAS_TILE;
         int width = s->cout - co < BLAS_TILE ? s->cout - co : BLAS_TILE;
         float *dw = j->dw + ((int64_t)co * taps + tap) * s->cin;
+        conv_walk k = conv_sources(s);
+        conv_place p = {0};
+        conv_tap t = conv_tap_of(&k, tap);
         for (int64_t row = 0; row < total; row += j->rows) {
             int count = total - row < j->rows ? (int)(total - row) : j->rows;
-            for (int i = 0; i < count; i++) {
-                int64_t from = conv_source(s, row + i, tap);
+            for (int i = 0; i < count; i++, conv_next(&k, &p)) {
+                int64_t from = conv_row(&k, &p, t);
                 float *to = x + (int64_t)i * s->cin;
                 if (from < 0)
                     memset(to, 0, (size_t)s->cin * sizeof(float));

@@ -29,33 +29,88 @@ static inline bool conv_is_dense(const rlm_conv_shape *s)
            !s->pw && s->t == s->ot && s->h == s->oh && s->w == s->ow;
 }
 
-/* Input row that output row `row` reads through `tap`; -1: outside. */
-static inline int64_t conv_source(const rlm_conv_shape *s, int64_t row, int tap)
+/* From a position of grid `out` to the row of grid `in` that a tap joins to it, an axis each (t, h,
+ * w): in = (out * stride + offset + tap * step) / every; none outside `in`, or with a remainder. */
+typedef struct conv_walk {
+    int in[3], out[3], stride[3], offset[3], step[3], every[3], taps[3];
+} conv_walk;
+
+/* From output positions to the input rows they read, */
+static inline conv_walk conv_sources(const rlm_conv_shape *s)
 {
-    int w = (int)(row % s->ow) * s->sw - s->pw + tap % s->kw * s->dw;
-    int h = (int)(row / s->ow % s->oh) * s->sh - s->ph + tap / s->kw % s->kh;
-    int t = (int)(row / s->ow / s->oh % s->ot) * s->st - s->pt + tap / s->kw / s->kh;
-    int64_t n = row / s->ow / s->oh / s->ot;
-    if (t < 0 || t >= s->t || h < 0 || h >= s->h || w < 0 || w >= s->w)
-        return -1;
-    return ((n * s->t + t) * s->h + h) * s->w + w;
+    return (conv_walk){.in = {s->t, s->h, s->w},
+                       .out = {s->ot, s->oh, s->ow},
+                       .stride = {s->st, s->sh, s->sw},
+                       .offset = {-s->pt, -s->ph, -s->pw},
+                       .step = {1, 1, s->dw},
+                       .every = {1, 1, 1},
+                       .taps = {s->kt, s->kh, s->kw}};
 }
 
-/* Output row that reads input row `row` through `tap`; -1: none. */
-static inline int64_t conv_reader(const rlm_conv_shape *s, int64_t row, int tap)
+/* and from input positions to the output rows that read them. */
+static inline conv_walk conv_readers(const rlm_conv_shape *s)
 {
-    int w = (int)(row % s->w) + s->pw - tap % s->kw * s->dw;
-    int h = (int)(row / s->w % s->h) + s->ph - tap / s->kw % s->kh;
-    int t = (int)(row / s->w / s->h % s->t) + s->pt - tap / s->kw / s->kh;
-    int64_t n = row / s->w / s->h / s->t;
-    if (t < 0 || h < 0 || w < 0 || t % s->st || h % s->sh || w % s->sw)
-        return -1;
-    t /= s->st;
-    h /= s->sh;
-    w /= s->sw;
-    if (t >= s->ot || h >= s->oh || w >= s->ow)
-        return -1;
-    return ((n * s->ot + t) * s->oh + h) * s->ow + w;
+    return (conv_walk){.in = {s->ot, s->oh, s->ow},
+                       .out = {s->t, s->h, s->w},
+                       .stride = {1, 1, 1},
+                       .offset = {s->pt, s->ph, s->pw},
+                       .step = {-1, -1, -s->dw},
+                       .every = {s->st, s->sh, s->sw},
+                       .taps = {s->kt, s->kh, s->kw}};
+}
+
+/* A position of grid `out`, counted on instead of divided out for every tap. */
+typedef struct conv_place {
+    int64_t n;
+    int at[3];
+} conv_place;
+
+static inline conv_place conv_place_of(const conv_walk *k, int64_t row)
+{
+    conv_place p;
+    for (int axis = 2; axis >= 0; axis--) {
+        p.at[axis] = (int)(row % k->out[axis]);
+        row /= k->out[axis];
+    }
+    p.n = row;
+    return p;
+}
+
+static inline void conv_next(const conv_walk *k, conv_place *p)
+{
+    for (int axis = 2; axis >= 0; axis--) {
+        if (++p->at[axis] < k->out[axis])
+            return;
+        p->at[axis] = 0;
+    }
+    p->n++;
+}
+
+typedef struct conv_tap {
+    int at[3];
+} conv_tap;
+
+static inline conv_tap conv_tap_of(const conv_walk *k, int tap)
+{
+    return (conv_tap){
+        {tap / k->taps[2] / k->taps[1], tap / k->taps[2] % k->taps[1], tap % k->taps[2]}};
+}
+
+/* The row of `in` that a tap joins to p; -1: none. */
+static inline int64_t conv_row(const conv_walk *k, const conv_place *p, conv_tap tap)
+{
+    int64_t row = p->n;
+    for (int i = 0; i < 3; i++) {
+        int in = p->at[i] * k->stride[i] + k->offset[i] + tap.at[i] * k->step[i];
+        if (in < 0 || (k->every[i] > 1 && in % k->every[i]))
+            return -1;
+        if (k->every[i] > 1)
+            in /= k->every[i];
+        if (in >= k->in[i])
+            return -1;
+        row = row * k->in[i] + in;
+    }
+    return row;
 }
 
 #endif

@@ -148,9 +148,11 @@ static void gather_patches(const rlm_conv_shape *s, const uint16_t *x, int64_t r
                            uint16_t *patch)
 {
     int taps = conv_taps(s), width = taps * s->cin, padded = rlm_dnn_pad(width);
-    for (int i = 0; i < count; i++) {
+    conv_walk k = conv_sources(s);
+    conv_place p = conv_place_of(&k, row);
+    for (int i = 0; i < count; i++, conv_next(&k, &p)) {
         for (int tap = 0; tap < taps; tap++, patch += s->cin) {
-            int64_t from = conv_source(s, row + i, tap);
+            int64_t from = conv_row(&k, &p, conv_tap_of(&k, tap));
             if (from < 0)
                 memset(patch, 0, (size_t)s->cin * sizeof *patch);
             else

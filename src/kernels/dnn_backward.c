@@ -41,9 +41,11 @@ static void gather_readers(const rlm_conv_shape *s, const uint16_t *dy, int64_t 
                            uint16_t *patch)
 {
     int taps = conv_taps(s), width = taps * s->cout, padded = rlm_dnn_pad(width);
-    for (int i = 0; i < count; i++) {
+    conv_walk k = conv_readers(s);
+    conv_place p = conv_place_of(&k, row);
+    for (int i = 0; i < count; i++, conv_next(&k, &p)) {
         for (int tap = 0; tap < taps; tap++, patch += s->cout) {
-            int64_t from = conv_reader(s, row + i, tap);
+            int64_t from = conv_row(&k, &p, conv_tap_of(&k, tap));
             if (from < 0)
                 memset(patch, 0, (size_t)s->cout * sizeof *patch);
             else
@@ -110,8 +112,11 @@ static void gather_tile(const grad_job *j, const tile *t, int64_t row, int depth
 {
     const rlm_conv_shape *s = j->s;
     int64_t total = conv_rows_out(s);
-    for (int64_t i = 0; i < depth; i++, a += t->m, b += t->n) {
-        int64_t from = row + i < total ? conv_source(s, row + i, t->tap) : -1;
+    conv_walk k = conv_sources(s);
+    conv_place p = conv_place_of(&k, row);
+    conv_tap tap = conv_tap_of(&k, t->tap);
+    for (int64_t i = 0; i < depth; i++, a += t->m, b += t->n, conv_next(&k, &p)) {
+        int64_t from = row + i < total ? conv_row(&k, &p, tap) : -1;
         if (from < 0) {
             memset(a, 0, (size_t)t->m * sizeof *a);
             memset(b, 0, (size_t)t->n * sizeof *b);

@@ -523,7 +523,8 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like);
 /* Overlays of the inference entries, in this order; called by rlm_kernels_init when the build has
  * them (RLM_HAVE_*), the CPU can and the mask allows. Each returns true if it replaced anything;
  * false leaves the table as it was. An overlay that sets `pack` sets pack_bytes, conv_forward and
- * linear_forward with it: a packing is read only by the table that made it. */
+ * linear_forward with it (not linear_forward where weights of one tap have no packing): a packing
+ * is read only by the table that made it. */
 void rlm_kernels_reference(rlm_kernels *k);
 bool rlm_kernels_blas(rlm_kernels *k);
 bool rlm_kernels_dnn(rlm_kernels *k);
