@@ -22,6 +22,7 @@ bool FILL(rlm_kernels *k)
     RLM_AVX(cache)(k);
     RLM_AVX(spectrum)(k);
     RLM_AVX(quant)(k);
+    RLM_AVX(linear)(k);
     k->attention_forward = RLM_AVX(attention_forward);
 #if RLM_LANES == 16 && defined(RLM_HAVE_BF16)
     if (rlm_cpu_detect().avx512_bf16)

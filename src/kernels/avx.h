@@ -266,6 +266,7 @@ void RLM_AVX(conv)(rlm_kernels *k);
 void RLM_AVX(rvq)(rlm_kernels *k);
 void RLM_AVX(cache)(rlm_kernels *k);
 void RLM_AVX(quant)(rlm_kernels *k);
+void RLM_AVX(linear)(rlm_kernels *k);
 void RLM_AVX(spectrum)(rlm_kernels *k);
 void RLM_AVX(elementwise_backward)(rlm_kernels *k);
 void RLM_AVX(norm_backward)(rlm_kernels *k);

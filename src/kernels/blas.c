@@ -52,7 +52,10 @@ static void gemm(rlm_par *par, bool ta, bool tb, int m, int n, int k, float alph
 
 typedef struct linear_job {
     int m, n, k, rows, cols; /* product; size of a slice */
-    const float *x, *w, *bias, *residual;
+    rlm_par *par;
+    const float *x, *w;
+    const uint16_t *half; /* in place of w */
+    const float *bias, *residual;
     float *y;
 } linear_job;
 
@@ -65,17 +68,29 @@ static void start_block(int64_t m, int n, int ld, const float *bias, const float
             y[row * ld + i] = (residual ? residual[row * ld + i] : 0) + (bias ? bias[i] : 0);
 }
 
+/* Rows [col, col + n) of the weight in f32. */
+static const float *rows_of(const linear_job *j, int64_t col, int n, int worker)
+{
+    if (!j->half)
+        return j->w + col * j->k;
+    int64_t count = (int64_t)n * j->k;
+    const uint16_t *from = j->half + col * j->k;
+    float *w = rlm_par_scratch(j->par, worker, 0, (size_t)count * sizeof *w);
+    for (int64_t i = 0; i < count; i++)
+        w[i] = rlm_unbf16(from[i]);
+    return w;
+}
+
 static void linear_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const linear_job *j = ctx;
     int64_t across = (j->n + j->cols - 1) / j->cols;
-    (void)worker;
     for (int64_t slice = begin; slice < end; slice++) {
         int64_t row = slice / across * j->rows, col = slice % across * j->cols;
         int m = j->m - row < j->rows ? (int)(j->m - row) : j->rows;
         int n = j->n - col < j->cols ? (int)(j->n - col) : j->cols;
         int64_t at = row * j->n + col;
-        const float *x = j->x + row * j->k, *w = j->w + col * j->k;
+        const float *x = j->x + row * j->k, *w = rows_of(j, col, n, worker);
         start_block(m, n, j->n, j->bias ? j->bias + col : NULL,
                     j->residual ? j->residual + at : NULL, j->y + at);
         if (m <= 8)
@@ -87,12 +102,29 @@ static void linear_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
+static void linear(rlm_par *par, linear_job *j)
+{
+    j->par = par;
+    j->rows = BLAS_TILE;
+    j->cols = j->m <= 8 ? 64 : BLAS_TILE;
+    int64_t down = (j->m + j->rows - 1) / j->rows, across = (j->n + j->cols - 1) / j->cols;
+    rlm_par_for(par, down * across, 1, linear_slice, j);
+}
+
 void rlm_blas_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                              const float *bias, const float *residual, float *y)
 {
-    linear_job j = {m, n, k, BLAS_TILE, m <= 8 ? 64 : BLAS_TILE, x, w->f32, bias, residual, y};
-    int64_t down = (m + j.rows - 1) / j.rows, across = (n + j.cols - 1) / j.cols;
-    rlm_par_for(par, down * across, 1, linear_slice, &j);
+    linear_job j = {
+        .m = m, .n = n, .k = k, .x = x, .w = w->f32, .bias = bias, .residual = residual, .y = y};
+    linear(par, &j);
+}
+
+void rlm_blas_linear_half(rlm_par *par, int m, int n, int k, const float *x, const uint16_t *w,
+                          const float *bias, const float *residual, float *y)
+{
+    linear_job j = {
+        .m = m, .n = n, .k = k, .x = x, .half = w, .bias = bias, .residual = residual, .y = y};
+    linear(par, &j);
 }
 
 /* ---- Convolution --------------------------------------------------------------------------- */
@@ -190,6 +222,7 @@ bool rlm_kernels_blas(rlm_kernels *k)
         return false;
     k->gemm = gemm;
     k->linear_forward = rlm_blas_linear_forward;
+    k->linear_half = rlm_blas_linear_half;
     k->conv_forward = rlm_blas_conv_forward;
     k->prepared_forward = NULL;
     return true;

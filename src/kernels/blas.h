@@ -25,6 +25,8 @@ void rlm_blas_gemm_tiles(rlm_par *par, const rlm_blas_gemm *g);
 /* Entries of this overlay, for others that leave some shapes to it. */
 void rlm_blas_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                              const float *bias, const float *residual, float *y);
+void rlm_blas_linear_half(rlm_par *par, int m, int n, int k, const float *x, const uint16_t *w,
+                          const float *bias, const float *residual, float *y);
 void rlm_blas_conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x,
                            const rlm_weight *w, const float *bias, const float *residual, float *y);
 void rlm_blas_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,

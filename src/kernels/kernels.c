@@ -119,6 +119,12 @@ static void no_quant(rlm_par *par, int bits, int m, int n, int k, const float *x
     (void)bias, (void)residual, (void)y;
 }
 
+static void no_half(rlm_par *par, int m, int n, int k, const float *x, const uint16_t *w,
+                    const float *bias, const float *residual, float *y)
+{
+    (void)par, (void)m, (void)n, (void)k, (void)x, (void)w, (void)bias, (void)residual, (void)y;
+}
+
 static void no_gemm(rlm_par *par, bool ta, bool tb, int m, int n, int k, float alpha,
                     const float *a, const float *b, float beta, float *c)
 {
@@ -274,6 +280,7 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .prepared_saved = like->prepared_saved,
         .linear_forward = no_linear,
         .linear_quant = no_quant,
+        .linear_half = no_half,
         .gemm = no_gemm,
         .rmsnorm_forward = no_rmsnorm,
         .groupnorm_forward = no_groupnorm,

@@ -31,13 +31,15 @@ typedef struct rlm_conv_shape {
 } rlm_conv_shape;
 
 /* A weight as kernels see it: f32 master [cout][kt][kh][kw][cin], and optional packings made by
- * the same table's `pack` (NULL: the kernel must work from f32). */
+ * the same table's `pack` (NULL: the kernel must work from f32). Inference may keep a matrix in fewer
+ * bits alone: then f32 and the packings are NULL. */
 typedef struct rlm_weight {
     const float *f32;
     const void *pack;   /* for forward */
     const void *pack_t; /* for backward_data; NULL in inference */
-    const void *quant;  /* NULL, or the only packing there is (quant.h): inference with few bits */
-    int bits;           /* of quant: 8 or 4 */
+    const void *quant;  /* NULL, or quantised (quant.h) in `bits`, 8 or 4 */
+    int bits;
+    const uint16_t *half; /* NULL, or bf16 [n][k] where the table has no packing */
 } rlm_weight;
 
 /* Geometry a packing depends on. */
@@ -74,6 +76,11 @@ typedef void (*rlm_linear_backward_weight_fn)(rlm_par *par, int m, int n, int k,
 typedef void (*rlm_linear_quant_fn)(rlm_par *par, int bits, int m, int n, int k, const float *x,
                                     const void *quant, const float *bias, const float *residual,
                                     float *y);
+
+/* The same product from rows of bf16, w [n][k]; x and sums are f32. */
+typedef void (*rlm_linear_half_fn)(rlm_par *par, int m, int n, int k, const float *x,
+                                   const uint16_t *w, const float *bias, const float *residual,
+                                   float *y);
 
 /* c = alpha * op(a) op(b) + beta * c in f32 (never bf16), row major; op = transpose if flag.
  * op(a) [m][k], op(b) [k][n]. For spectra, Muon and everything that needs f32. */
@@ -450,6 +457,7 @@ typedef struct rlm_kernels {
     rlm_linear_backward_data_fn linear_backward_data;
     rlm_linear_backward_weight_fn linear_backward_weight;
     rlm_linear_quant_fn linear_quant;
+    rlm_linear_half_fn linear_half;
     rlm_gemm_fn gemm;
     rlm_rmsnorm_forward_fn rmsnorm_forward;
     rlm_rmsnorm_backward_fn rmsnorm_backward;

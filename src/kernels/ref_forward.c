@@ -112,6 +112,35 @@ static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, co
     rlm_par_for(par, n, 16, linear_columns, &j);
 }
 
+typedef struct half_job {
+    int m, n, k;
+    const float *x;
+    const uint16_t *w;
+    const float *bias, *residual;
+    float *y;
+} half_job;
+
+static void half_columns(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const half_job *j = ctx;
+    (void)worker;
+    for (int64_t n = begin; n < end; n++)
+        for (int64_t m = 0; m < j->m; m++) {
+            double y = j->bias ? (double)j->bias[n] : 0;
+            for (int64_t i = 0; i < j->k; i++)
+                y += (double)j->x[m * j->k + i] * (double)rlm_unbf16(j->w[n * j->k + i]);
+            y += j->residual ? (double)j->residual[m * j->n + n] : 0;
+            j->y[m * j->n + n] = (float)y;
+        }
+}
+
+static void linear_half(rlm_par *par, int m, int n, int k, const float *x, const uint16_t *w,
+                        const float *bias, const float *residual, float *y)
+{
+    half_job j = {m, n, k, x, w, bias, residual, y};
+    rlm_par_for(par, n, 16, half_columns, &j);
+}
+
 typedef struct gemm_job {
     bool ta, tb;
     int m, n, k;
@@ -413,6 +442,7 @@ void rlm_kernels_reference(rlm_kernels *k)
     k->pack = pack;
     k->conv_forward = conv_forward;
     k->linear_forward = linear_forward;
+    k->linear_half = linear_half;
     k->gemm = gemm;
     k->rmsnorm_forward = rmsnorm_forward;
     k->groupnorm_forward = groupnorm_forward;

@@ -31,7 +31,7 @@ static void tap(rlm_run *run, const rlm_linear *l, const rlm_tensor *x, rlm_tens
     s.ow = rows;
     s.cout = l->out;
     s.kt = s.kh = s.kw = s.st = s.sh = s.sw = 1;
-    assert(!l->w->weight.quant);
+    assert(!l->w->weight.quant && !l->w->weight.half);
     run->k->conv_forward(run->par, &s, rlm_f32(x), &l->w->weight, l->bias ? l->bias->data : NULL,
                          NULL, rlm_f32(y));
 }
@@ -48,12 +48,15 @@ static rlm_tensor linear(rlm_run *run, const rlm_linear *l, const rlm_tensor *x,
     const float *add = residual ? rlm_f32(residual) : NULL;
     const rlm_weight *w = &l->w->weight;
     int rows = (int)rlm_tensor_rows(x);
-    assert(!run->tape || !w->quant);
+    assert(!run->tape || (!w->quant && !w->half));
     if (places)
         tap(run, l, x, &y);
     else if (w->quant)
         run->k->linear_quant(run->par, w->bits, rows, l->out, l->in, rlm_f32(x), w->quant, bias,
                              add, rlm_f32(&y));
+    else if (w->half)
+        run->k->linear_half(run->par, rows, l->out, l->in, rlm_f32(x), w->half, bias, add,
+                            rlm_f32(&y));
     else
         run->k->linear_forward(run->par, rows, l->out, l->in, rlm_f32(x), w, bias, add,
                                rlm_f32(&y));

@@ -65,7 +65,7 @@ int rlm_params_pack(rlm_params *p, const rlm_kernels *k, rlm_par *par, bool back
 /* ---- Inference only (params_open.c) ---------------------------------------------------------- */
 
 /* How dense weights are kept. AUTO: quantised ones as the file has them, others packed by the table
- * (bf16 where it can). F32: no packing at all. INT8, Q4: quantised (src/kernels/quant.h); Q4 leaves
+ * (bf16 where it can), or in bf16 as the file has them. F32: no packing at all. INT8, Q4: quantised (src/kernels/quant.h); Q4 leaves
  * heads in 8 bits. Other parameters are never quantised. */
 typedef enum {
     RLM_WEIGHTS_AUTO,
@@ -78,6 +78,8 @@ typedef enum {
 int rlm_weights_parse(const char *name, rlm_weights *out, rlm_error *err); /* ARG names the known */
 const char *rlm_weights_name(rlm_weights w);
 int rlm_params_quant_bits(const rlm_param *item, rlm_weights weights); /* 8, 4, 0: stays */
+/* Whether a table without a packing for it can multiply the matrix as rows of bf16. */
+bool rlm_params_in_half(const rlm_param *item, const rlm_kernels *k);
 
 /* Allocate, load and pack in one go, in place of _allocate, _load and _pack(backward false). f32
  * values that only a packing needs are given up: weight.f32 is NULL there and data must not be read

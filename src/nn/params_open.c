@@ -138,11 +138,27 @@ static int bits_of(const opening *o, const rlm_param *item)
     return rlm_params_quant_bits(item, o->weights);
 }
 
+bool rlm_params_in_half(const rlm_param *item, const rlm_kernels *k)
+{
+    return item->packable && item->rank == 2 && !k->pack_bytes(&item->geom, false);
+}
+
+/* A matrix that is not quantised stays in bf16 where the table packs none. */
+static bool in_half(const opening *o, const rlm_param *item)
+{
+    const rlm_tensor *t = rlm_st_find(o->st, item->name);
+    bool asked = o->weights == RLM_WEIGHTS_BF16 ||
+                 (o->weights == RLM_WEIGHTS_AUTO && t && t->dtype == RLM_BF16);
+    return asked && rlm_params_in_half(item, o->k);
+}
+
 static size_t packed_bytes(const opening *o, const rlm_param *item)
 {
     int bits = bits_of(o, item);
     if (bits)
         return rlm_quant_bytes(bits, (int)item->shape[0], (int)item->shape[1]);
+    if (in_half(o, item))
+        return rlm_size_align((size_t)item->count * sizeof(uint16_t), RLM_ALIGN);
     if (!item->packable || o->weights == RLM_WEIGHTS_F32)
         return 0;
     return rlm_size_align(o->k->pack_bytes(&item->geom, false), RLM_ALIGN);
@@ -169,6 +185,13 @@ static int pack_quantised(const opening *o, rlm_param *item, int bits, void *out
     return code;
 }
 
+static void round_to_half(rlm_param *item, uint16_t *out)
+{
+    for (int64_t i = 0; i < item->count; i++)
+        out[i] = rlm_bf16(item->data[i]);
+    item->weight.half = out;
+}
+
 static int open_item(opening *o, rlm_param *item, rlm_error *err)
 {
     size_t bytes = packed_bytes(o, item);
@@ -178,13 +201,16 @@ static int open_item(opening *o, rlm_param *item, rlm_error *err)
     o->at += bytes;
     if (!out)
         return 0;
+    bool half = !bits && in_half(o, item);
     if (bits) {
         RLM_TRY(pack_quantised(o, item, bits, out, err));
+    } else if (half) {
+        round_to_half(item, (uint16_t *)(void *)out);
     } else {
         o->k->pack(o->par, &item->geom, item->data, false, out);
         item->weight.pack = out;
     }
-    if (!item->shared && (bits || o->k->packs_alone)) {
+    if (!item->shared && (bits || half || o->k->packs_alone)) {
         item->weight.f32 = NULL;
         rlm_release_pages(item->data, (size_t)item->count * sizeof *item->data);
     }

@@ -30,6 +30,8 @@ static size_t item_bytes(const decode_net *n, const rlm_param *item)
     int bits = rlm_params_quant_bits(item, n->weights);
     if (bits)
         return rlm_quant_bytes(bits, (int)item->shape[0], (int)item->shape[1]);
+    if (n->weights == RLM_WEIGHTS_BF16 && rlm_params_in_half(item, n->b->run.k))
+        return rlm_size_align((size_t)item->count * 2, RLM_ALIGN);
     if (item->packable && n->weights == RLM_WEIGHTS_BF16)
         return rlm_size_align(n->b->run.k->pack_bytes(&item->geom, false), RLM_ALIGN);
     return 0;
@@ -78,8 +80,10 @@ static size_t place(decode_net *n, rlm_param *item, size_t at)
         return packed + (whole ? plain : 0);
     item->weight = (rlm_weight){0};
     if (packed) {
+        bool half = !bits && rlm_params_in_half(item, n->b->run.k);
         fill(n, n->block + at, packed, bits);
-        item->weight.pack = bits ? NULL : n->block + at;
+        item->weight.pack = bits || half ? NULL : n->block + at;
+        item->weight.half = half ? (const uint16_t *)(const void *)(n->block + at) : NULL;
         item->weight.quant = bits ? n->block + at : NULL;
         item->weight.bits = bits;
         at += packed;

@@ -57,6 +57,32 @@ static void quant_case(check_case *c, const int *s, int variant)
     c->out_row[0] = s[1];
 }
 
+/* in[4] = in[1] in bf16. */
+static void run_half(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    k->linear_half(par, c->p[0], c->p[1], c->p[2], c->in[0],
+                   (const uint16_t *)(const void *)c->in[4], c->in[2], c->in[3], c->out[0]);
+}
+
+static void prepare_half(const rlm_kernels *k, rlm_par *par, check_case *c)
+{
+    uint16_t *half = (uint16_t *)(void *)c->in[4];
+    (void)k, (void)par;
+    for (int64_t i = 0; i < c->in_size[1]; i++)
+        half[i] = rlm_bf16(c->in[1][i]);
+}
+
+static void half_case(check_case *c, const int *s, int variant)
+{
+    quant_case(c, s, variant ? 2 : 0);
+    snprintf(c->name, sizeof c->name, "linear_half m%d n%d k%d%s", s[0], s[1], s[2],
+             variant ? " bare" : "");
+    c->class = CASE_PRODUCT;
+    c->run = run_half;
+    c->prepare = prepare_half;
+    c->in_size[4] = (c->in_size[1] + 1) / 2;
+}
+
 /* ---- The halves of a transformer block ------------------------------------------------------ */
 
 static const int block_shapes[][3] = {/* rows, heads of 32 or 64, hidden */
@@ -243,6 +269,7 @@ static void cached_case(check_case *c, const int *s, int variant)
 bool check_quant_case_at(walk *w, bool bench, check_case *c)
 {
     GROUP(quant_shapes, quant_bench, bench ? 2 : 4, quant_case, ITEM);
+    GROUP(quant_shapes, quant_bench, bench ? 1 : 2, half_case, ITEM);
     GROUP(block_shapes, block_bench, 6, block_case, ITEM);
     GROUP(cached_shapes, cached_bench, bench ? 2 : 4, cached_case, ITEM);
     return false;

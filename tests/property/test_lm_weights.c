@@ -161,6 +161,31 @@ static void files_hold_what_opening_makes(void)
     }
 }
 
+/* Where a table packs no matrix, a file's bf16 values stay as they are: half the memory, and the
+ * results of the same values in f32 but for the order of sums. */
+static void halves_serve_in_place_of_f32(void)
+{
+    static const char *const masks[] = {"ref", "blas", "avx2", "avx512"};
+    static float want[STEPS * BATCH * 512], got[STEPS * BATCH * 512];
+    for (int i = 0; i < (int)(sizeof masks / sizeof *masks); i++) {
+        rig r;
+        rig_begin(&r, masks[i], 2);
+        CHECK(open_file(&r, "bf16", RLM_WEIGHTS_F32, NULL) == 0);
+        walk(&r, 16, want);
+        bool packed = r.k.pack_bytes(&r.lm->head_lo.w->geom, false) != 0;
+        rig_end(&r);
+        rig_begin(&r, masks[i], 2);
+        CHECK(open_file(&r, "bf16", RLM_WEIGHTS_AUTO, NULL) == 0);
+        const rlm_weight *w = &r.lm->head_lo.w->weight;
+        CHECK(packed ? w->pack != NULL : w->half != NULL && !w->f32);
+        walk(&r, 16, got);
+        rig_end(&r);
+        CHECK_NEAR(distance(want, got, STEPS * BATCH * 512), 0, packed ? 0.015 : 2e-3);
+        if (getenv("REELM_SHOW"))
+            printf("%s bf16: %.2e\n", masks[i], distance(want, got, STEPS * BATCH * 512));
+    }
+}
+
 static void damaged_files_are_refused(void)
 {
     rig r;
@@ -216,6 +241,7 @@ int main(int argc, char **argv)
     write_files();
     TEST_CASE(logits_stay_near);
     TEST_CASE(files_hold_what_opening_makes);
+    TEST_CASE(halves_serve_in_place_of_f32);
     TEST_CASE(damaged_files_are_refused);
     TEST_CASE(copies_of_a_sequence_go_on_alike);
     for (int w = RLM_WEIGHTS_F32; w < RLM_WEIGHTS; w++)
