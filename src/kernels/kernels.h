@@ -31,8 +31,8 @@ typedef struct rlm_conv_shape {
 } rlm_conv_shape;
 
 /* A weight as kernels see it: f32 master [cout][kt][kh][kw][cin], and optional packings made by
- * the same table's `pack` (NULL: the kernel must work from f32). Inference may keep a matrix in fewer
- * bits alone: then f32 and the packings are NULL. */
+ * the same table's `pack` (NULL: the kernel must work from f32). Inference may keep a matrix in
+ * fewer bits alone: then f32 and the packings are NULL. */
 typedef struct rlm_weight {
     const float *f32;
     const void *pack;   /* for forward */

@@ -65,8 +65,8 @@ int rlm_params_pack(rlm_params *p, const rlm_kernels *k, rlm_par *par, bool back
 /* ---- Inference only (params_open.c) ---------------------------------------------------------- */
 
 /* How dense weights are kept. AUTO: quantised ones as the file has them, others packed by the table
- * (bf16 where it can), or in bf16 as the file has them. F32: no packing at all. INT8, Q4: quantised (src/kernels/quant.h); Q4 leaves
- * heads in 8 bits. Other parameters are never quantised. */
+ * (bf16 where it can), or in bf16 as the file has them. F32: no packing at all. INT8, Q4: quantised
+ * (src/kernels/quant.h); Q4 leaves heads in 8 bits. Other parameters are never quantised. */
 typedef enum {
     RLM_WEIGHTS_AUTO,
     RLM_WEIGHTS_F32,

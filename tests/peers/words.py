@@ -13,6 +13,9 @@ import shlex
 import subprocess
 import tempfile
 
+JUDGE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                     "../../assets/world/judge.safetensors")
+
 
 def captions(program, first, count):
     with tempfile.TemporaryDirectory() as d:
@@ -34,8 +37,8 @@ def measure(a, folder):
     subprocess.run([a.reelm, "generate", "--prompts-file", wishes, "--skip-existing", "-m", a.model,
                     "-q", *shlex.split(a.options)], check=True)
     os.remove(wishes)
-    made = subprocess.run([a.reelm, "eval", "world", folder, "--json"], check=True,
-                          stdout=subprocess.PIPE)
+    made = subprocess.run([a.reelm, "eval", "world", folder, "--judge", JUDGE, "--json"],
+                          check=True, stdout=subprocess.PIPE)
     tally(json.loads(made.stdout)["clips"])
 
 
