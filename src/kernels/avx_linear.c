@@ -104,7 +104,8 @@ static void linear_half(rlm_par *par, int m, int n, int k, const float *x, const
                         const float *bias, const float *residual, float *y)
 {
     half_job j = {m, n, k, x, w, bias, residual, y};
-    int64_t grain = (1 + CHUNK / k + TALL - 1) / TALL * TALL;
+    int64_t share = (n + rlm_par_threads(par) - 1) / rlm_par_threads(par), most = 1 + CHUNK / k;
+    int64_t grain = ((share < most ? share : most) + TALL - 1) / TALL * TALL;
     if (m > FEW)
         rlm_blas_linear_half(par, m, n, k, x, w, bias, residual, y);
     else
