@@ -128,37 +128,32 @@ typedef struct opening {
     size_t at; /* into packs */
 } opening;
 
-/* What a parameter becomes: bits of quantisation, or 0 and the table's packing. Convolutions are
- * quantised in files only. */
-static int bits_of(const opening *o, const rlm_param *item)
-{
-    const rlm_tensor *t = rlm_st_find(o->st, item->name);
-    if (o->weights == RLM_WEIGHTS_AUTO)
-        return t && item->packable && item->rank == 2 ? stored_bits(t) : 0;
-    return rlm_params_quant_bits(item, o->weights);
-}
-
 bool rlm_params_in_half(const rlm_param *item, const rlm_kernels *k)
 {
     return item->packable && item->rank == 2 && !k->pack_bytes(&item->geom, false);
 }
 
-/* A matrix that is not quantised stays in bf16 where the table packs none. */
-static bool in_half(const opening *o, const rlm_param *item)
+/* What a parameter becomes: bits of quantisation; HALF, rows of bf16; or 0 and the table's packing.
+ * Convolutions are quantised in files only. */
+enum { HALF = 16 };
+static int bits_of(const opening *o, const rlm_param *item)
 {
     const rlm_tensor *t = rlm_st_find(o->st, item->name);
-    bool asked = o->weights == RLM_WEIGHTS_BF16 ||
-                 (o->weights == RLM_WEIGHTS_AUTO && t && t->dtype == RLM_BF16);
-    return asked && rlm_params_in_half(item, o->k);
+    bool as_stored = o->weights == RLM_WEIGHTS_AUTO && t;
+    int bits = rlm_params_quant_bits(item, o->weights);
+    if (as_stored && item->packable && item->rank == 2)
+        bits = stored_bits(t);
+    bool bf16 = o->weights == RLM_WEIGHTS_BF16 || (as_stored && t->dtype == RLM_BF16);
+    return !bits && bf16 && rlm_params_in_half(item, o->k) ? HALF : bits;
 }
 
 static size_t packed_bytes(const opening *o, const rlm_param *item)
 {
     int bits = bits_of(o, item);
+    if (bits == HALF)
+        return rlm_size_align((size_t)item->count * sizeof(uint16_t), RLM_ALIGN);
     if (bits)
         return rlm_quant_bytes(bits, (int)item->shape[0], (int)item->shape[1]);
-    if (in_half(o, item))
-        return rlm_size_align((size_t)item->count * sizeof(uint16_t), RLM_ALIGN);
     if (!item->packable || o->weights == RLM_WEIGHTS_F32)
         return 0;
     return rlm_size_align(o->k->pack_bytes(&item->geom, false), RLM_ALIGN);
@@ -201,16 +196,15 @@ static int open_item(opening *o, rlm_param *item, rlm_error *err)
     o->at += bytes;
     if (!out)
         return 0;
-    bool half = !bits && in_half(o, item);
-    if (bits) {
-        RLM_TRY(pack_quantised(o, item, bits, out, err));
-    } else if (half) {
+    if (bits == HALF) {
         round_to_half(item, (uint16_t *)(void *)out);
+    } else if (bits) {
+        RLM_TRY(pack_quantised(o, item, bits, out, err));
     } else {
         o->k->pack(o->par, &item->geom, item->data, false, out);
         item->weight.pack = out;
     }
-    if (!item->shared && (bits || half || o->k->packs_alone)) {
+    if (!item->shared && (bits || o->k->packs_alone)) {
         item->weight.f32 = NULL;
         rlm_release_pages(item->data, (size_t)item->count * sizeof *item->data);
     }
