@@ -187,7 +187,7 @@ typedef struct rlm_session rlm_session; /* one timeline: KV cache, scratch, thre
 
 typedef struct rlm_options {
     int threads;          /* <= 0: all cores this process may use (default 0) */
-    const char *cpu_mask; /* NULL: best; "ref", "blas", "dnn", "avx2", "avx512", "amx": up to */
+    const char *cpu_mask; /* NULL: best; "ref", "blas", "dnn", "simd", "avx2", "avx512", "amx" */
     int deterministic;    /* 1: same tokens for any thread count (default 0) */
     const char *weights;  /* language model: "auto" (NULL), "f32", "bf16", "int8", "q4" */
     const char *cache;    /* its keys and values: "bf16" (NULL) or "int8" */

@@ -14,6 +14,6 @@ lcov --quiet --directory "$build" --base-directory "$(realpath "$build")" --capt
   --rc geninfo_unexecuted_blocks=0 2>/dev/null
 lcov --quiet --extract "$build/all.info" "$PWD/src/*" "$PWD/model/*" "$PWD/tokenizers/*" "$PWD/prompts/*" \
   --output-file "$build/every.info"
-lcov --quiet --remove "$build/every.info" '*/src/kernels/avx*' '*/src/kernels/amx*' --output-file "$build/own.info"
+lcov --quiet --remove "$build/every.info" '*/src/kernels/avx*' '*/src/kernels/amx*' '*/src/kernels/lanes*' --output-file "$build/own.info"
 lcov --list "$build/own.info" | sort -t'|' -k2 -n | sed -n "1,${COVERAGE_LINES:-40}p"
 lcov --summary "$build/own.info" 2>&1 | grep lines

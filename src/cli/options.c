@@ -277,7 +277,7 @@ static const cli_option rows[] = {
     {"threads", NULL, 't', INTEGER, AT(threads), MODELS | CLI_WORLD, 0, 1024, "N",
      "0: every core (0)"},
     {"cpu-mask", NULL, 0, STRING, AT(cpu_mask), MODELS, 0, 0, "LEVEL",
-     "highest kernels allowed: ref blas dnn avx2 avx512 amx"},
+     "highest kernels allowed: ref blas dnn simd avx2 avx512 amx"},
     {"weights", NULL, 0, STRING, AT(weights), MAKES | CLI_CONVERT | CLI_SERVE | CLI_BENCH, 0, 0,
      "TYPE",
      "language model's weights: auto f32 bf16 int8 q4 (auto: as the model directory has them)"},

@@ -2,7 +2,7 @@
  * weight; weight gradients are in amx_conv_weight.c and amx_dense_weight.c. */
 #include "src/kernels/amx_block.h"
 #include "src/kernels/amx_dense_weight.h"
-#include "src/kernels/avx_norm_backward.h"
+#include "src/kernels/lanes_norm_backward.h"
 #include "src/kernels/blas.h"
 
 /* The convolution that carries gradients back: reversed, with zeros between strides. */

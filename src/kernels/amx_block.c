@@ -4,7 +4,7 @@
 #include <assert.h>
 
 #include "src/kernels/amx_block.h"
-#include "src/kernels/avx_rope.h"
+#include "src/kernels/lanes_rope.h"
 
 enum {
     QKV_FAR = 2 * RLM_FAR_BYTES, /* attention reads it at once: twice as much is worth keeping */

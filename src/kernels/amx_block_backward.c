@@ -3,7 +3,7 @@
  * tiles (amx_dense_weight.h), a part of the rows at a time; nothing in between is a tensor. */
 #include "src/kernels/amx_block.h"
 #include "src/kernels/amx_dense_weight.h"
-#include "src/kernels/avx_rope.h"
+#include "src/kernels/lanes_rope.h"
 
 enum {
     GROUP = 128,       /* rows whose sums lie in the L1 cache */

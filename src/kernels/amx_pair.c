@@ -1,7 +1,7 @@
 /* AMX overlay: a pair of prepared convolutions where a gradient is wanted. What lies between them,
  * the tensor as well as its gradient, is bf16. */
 #include "src/kernels/amx_prepare.h"
-#include "src/kernels/avx_norm_backward.h"
+#include "src/kernels/lanes_norm_backward.h"
 
 /* What the backward needs, 64 bytes apart at least. */
 typedef struct pair_saved {

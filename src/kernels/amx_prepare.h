@@ -4,7 +4,7 @@
 #define RLM_KERNELS_AMX_PREPARE_H
 
 #include "src/kernels/amx.h"
-#include "src/kernels/avx_norm.h"
+#include "src/kernels/lanes_norm.h"
 
 enum { RLM_AMX_TABLE = 4 }; /* rows of c floats */
 

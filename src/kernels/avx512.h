@@ -3,7 +3,7 @@
 #ifndef RLM_KERNELS_AVX512_H
 #define RLM_KERNELS_AVX512_H
 
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 
 RLM_INLINE __mmask32 v_tail32(int64_t n) /* lanes [0, n) of 32 */
 {
@@ -63,7 +63,7 @@ RLM_INLINE float v_top(const float *x, int n)
     return f;
 }
 
-/* avx_attention*.c at this level: what AMX falls back to for dimensions that it does not tile. */
+/* lanes_attention*.c at this level: what AMX falls back to for dimensions that it does not tile. */
 void rlm_avx512_attention_forward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
                                   float *y, float *lse);
 void rlm_avx512_attention_backward(rlm_par *par, const rlm_attention_shape *s, const float *qkv,

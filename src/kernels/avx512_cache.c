@@ -463,7 +463,7 @@ static void cache_store(rlm_par *par, const rlm_cache_shape *s, const float *x, 
                 &j);
 }
 
-void RLM_AVX(cache)(rlm_kernels *k)
+void V_NAME(cache)(rlm_kernels *k)
 {
     k->attention_cached = attention_cached;
     k->cache_store = cache_store;

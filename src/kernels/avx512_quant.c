@@ -224,7 +224,7 @@ void rlm_avx512_linear_quant(rlm_par *par, int bits, int m, int n, int k, const 
     rlm_par_for(par, count, grain < share ? grain : share, quant_fn, &j);
 }
 
-void RLM_AVX(quant)(rlm_kernels *k)
+void V_NAME(quant)(rlm_kernels *k)
 {
     k->linear_quant = rlm_avx512_linear_quant;
 }

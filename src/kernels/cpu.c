@@ -30,9 +30,12 @@ static bool tiles_granted(void)
 
 rlm_cpu rlm_cpu_detect(void)
 {
-    rlm_cpu cpu = {false, false, false, false, false, false, false};
+    rlm_cpu cpu = {.simd = false};
     unsigned a, b, c, d, ymm = 0x6, zmm = 0xe6, tiles = 0x60000;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27))
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return cpu;
+    cpu.simd = bit(c, 9) && bit(c, 19); /* SSSE3, SSE4.1 */
+    if (!bit(c, 27))
         return cpu;
     unsigned state = saved_state();
     cpu.fma = bit(c, 12) && bit(c, 29) && (state & ymm) == ymm;
@@ -56,7 +59,11 @@ rlm_cpu rlm_cpu_detect(void)
 
 rlm_cpu rlm_cpu_detect(void)
 {
-    rlm_cpu cpu = {false, false, false, false, false, false, false};
+#ifdef __aarch64__
+    rlm_cpu cpu = {.simd = true}; /* NEON belongs to every one */
+#else
+    rlm_cpu cpu = {.simd = false};
+#endif
     return cpu;
 }
 

@@ -28,6 +28,11 @@ static const overlay overlays[] = {
 #else
     {"dnn", RLM_LEVEL_DNN, NULL},
 #endif
+#ifdef RLM_HAVE_SIMD
+    {"simd", RLM_LEVEL_SIMD, rlm_kernels_simd},
+#else
+    {"simd", RLM_LEVEL_SIMD, NULL},
+#endif
 #ifdef RLM_HAVE_AVX2
     {"avx2", RLM_LEVEL_AVX2, rlm_kernels_avx2},
 #else
@@ -50,6 +55,8 @@ enum { OVERLAYS = sizeof overlays / sizeof *overlays };
 static bool cpu_runs(const rlm_cpu *cpu, unsigned bit)
 {
     switch (bit) {
+    case RLM_LEVEL_SIMD:
+        return cpu->simd;
     case RLM_LEVEL_AVX2:
         return cpu->avx2 && cpu->fma;
     case RLM_LEVEL_AVX512:
@@ -68,9 +75,9 @@ int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err)
         for (last = 0; last < OVERLAYS && strcmp(mask, overlays[last].name); last++)
             ;
         if (last == OVERLAYS)
-            return rlm_fail(err, RLM_E_ARG,
-                            "cpu mask: found \"%s\", expected ref, blas, dnn, avx2, avx512 or amx",
-                            mask);
+            return rlm_fail(
+                err, RLM_E_ARG,
+                "cpu mask: found \"%s\", expected ref, blas, dnn, simd, avx2, avx512 or amx", mask);
     }
     rlm_cpu cpu = rlm_cpu_detect();
     memset(k, 0, sizeof *k);

@@ -432,16 +432,17 @@ enum {
     RLM_LEVEL_REF = 1,
     RLM_LEVEL_BLAS = 2,
     RLM_LEVEL_DNN = 4,
-    RLM_LEVEL_AVX2 = 8,
-    RLM_LEVEL_AVX512 = 16,
-    RLM_LEVEL_AMX = 32
+    RLM_LEVEL_SIMD = 8, /* vectors of 128 bits: SSE4.1, NEON */
+    RLM_LEVEL_AVX2 = 16,
+    RLM_LEVEL_AVX512 = 32,
+    RLM_LEVEL_AMX = 64
 };
 
 /* Entries named *_backward*, *_save* (but prepared_saved), pair_*, *_bf16*, *_adjoint,
  * cross_entropy, adamw, muon_*, orthogonalise, sumsq, recon are training's: rlm_kernels_init leaves
  * them NULL, rlm_kernels_init_training fills them. */
 typedef struct rlm_kernels {
-    const char *level; /* highest overlay in force: "ref", "blas", "dnn", "avx2", "avx512", "amx" */
+    const char *level; /* highest overlay in force: "ref", "blas", "dnn", "simd", "avx2", .. */
     unsigned levels;   /* RLM_LEVEL_* of all overlays in force */
     rlm_pack_bytes_fn pack_bytes;
     rlm_pack_fn pack;
@@ -516,8 +517,8 @@ typedef struct rlm_kernels {
     rlm_recon_fn recon;
 } rlm_kernels;
 
-/* mask: NULL or "" = best; otherwise the highest level allowed ("ref" < "blas" < "dnn" < "avx2" <
- * "avx512" < "amx"). Unknown names fail with RLM_E_ARG. A level the CPU lacks is skipped.
+/* mask: NULL or "" = best; otherwise the highest level allowed ("ref" < "blas" < "dnn" < "simd" <
+ * "avx2" < "avx512" < "amx"). Unknown names fail with RLM_E_ARG. A level the CPU lacks is skipped.
  * Fills the inference entries only; refers to no training symbol. */
 int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err);
 /* rlm_kernels_init, then every training entry. Lives in training.c, which only libreelm_train and
@@ -536,6 +537,7 @@ void rlm_kernels_empty_training(rlm_kernels *k, const rlm_kernels *like);
 void rlm_kernels_reference(rlm_kernels *k);
 bool rlm_kernels_blas(rlm_kernels *k);
 bool rlm_kernels_dnn(rlm_kernels *k);
+bool rlm_kernels_simd(rlm_kernels *k);
 bool rlm_kernels_avx2(rlm_kernels *k);
 bool rlm_kernels_avx512(rlm_kernels *k);
 bool rlm_kernels_amx(rlm_kernels *k);
@@ -547,13 +549,14 @@ bool rlm_kernels_amx(rlm_kernels *k);
 void rlm_kernels_reference_backward(rlm_kernels *k);
 bool rlm_kernels_blas_backward(rlm_kernels *k);
 bool rlm_kernels_dnn_backward(rlm_kernels *k);
+bool rlm_kernels_simd_backward(rlm_kernels *k);
 bool rlm_kernels_avx2_backward(rlm_kernels *k);
 bool rlm_kernels_avx512_backward(rlm_kernels *k);
 bool rlm_kernels_amx_backward(rlm_kernels *k);
 
 /* CPU features, read once (cpu.c). amx: the kernel also granted tile state to this process. */
 typedef struct rlm_cpu {
-    bool avx2, fma, avx512, avx512_bf16, avx512_vnni, amx_bf16, amx_int8;
+    bool simd, avx2, fma, avx512, avx512_bf16, avx512_vnni, amx_bf16, amx_int8;
 } rlm_cpu;
 rlm_cpu rlm_cpu_detect(void);
 

@@ -18,32 +18,43 @@ double rlm_peak_time(rlm_par *par, rlm_par_fn fn, void *ctx)
 
 typedef double (*peak_fn)(rlm_par *par);
 
-/* What the highest of `levels` gives. */
-static double highest(rlm_par *par, unsigned levels, peak_fn avx512, peak_fn avx2)
-{
-    peak_fn fn = levels & RLM_LEVEL_AVX512 ? avx512 : levels & RLM_LEVEL_AVX2 ? avx2 : NULL;
-    return fn && rlm_par_threads(par) <= RLM_PEAK_THREADS ? fn(par) : 0;
-}
+/* Loops of a level, where the build has it. */
+typedef struct peak_level {
+    unsigned level;
+    peak_fn f32, read;
+} peak_level;
 
+static const peak_level peaks[] = {
 #ifdef RLM_HAVE_AVX512
-#define AVX512(name) rlm_avx512_##name
-#else
-#define AVX512(name) NULL
+    {RLM_LEVEL_AVX512, rlm_avx512_peak_f32, rlm_avx512_peak_read},
 #endif
 #ifdef RLM_HAVE_AVX2
-#define AVX2(name) rlm_avx2_##name
-#else
-#define AVX2(name) NULL
+    {RLM_LEVEL_AVX2, rlm_avx2_peak_f32, rlm_avx2_peak_read},
 #endif
+#ifdef RLM_HAVE_SIMD
+    {RLM_LEVEL_SIMD, rlm_simd_peak_f32, rlm_simd_peak_read},
+#endif
+    {0, NULL, NULL}};
+
+/* The highest of `levels`; the last of the table if there is none. */
+static const peak_level *highest(rlm_par *par, unsigned levels)
+{
+    const peak_level *p = peaks;
+    while (p->level && (!(levels & p->level) || rlm_par_threads(par) > RLM_PEAK_THREADS))
+        p++;
+    return p;
+}
 
 double rlm_peak_f32(rlm_par *par, unsigned levels)
 {
-    return highest(par, levels, AVX512(peak_f32), AVX2(peak_f32));
+    peak_fn fn = highest(par, levels)->f32;
+    return fn ? fn(par) : 0;
 }
 
 double rlm_peak_read(rlm_par *par, unsigned levels)
 {
-    return highest(par, levels, AVX512(peak_read), AVX2(peak_read));
+    peak_fn fn = highest(par, levels)->read;
+    return fn ? fn(par) : 0;
 }
 
 double rlm_peak_amx_bf16(rlm_par *par, unsigned levels)

@@ -21,6 +21,8 @@ double rlm_peak_time(rlm_par *par, rlm_par_fn fn, void *ctx);
 double rlm_amx_peak_bf16(rlm_par *par);
 double rlm_avx512_peak_f32(rlm_par *par);
 double rlm_avx512_peak_read(rlm_par *par);
+double rlm_simd_peak_f32(rlm_par *par);
+double rlm_simd_peak_read(rlm_par *par);
 double rlm_avx2_peak_f32(rlm_par *par);
 double rlm_avx2_peak_read(rlm_par *par);
 

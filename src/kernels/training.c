@@ -14,6 +14,10 @@ int rlm_kernels_init_training(rlm_kernels *k, const char *mask, rlm_error *err)
     if (k->levels & RLM_LEVEL_DNN)
         rlm_kernels_dnn_backward(k);
 #endif
+#ifdef RLM_HAVE_SIMD_BACKWARD
+    if (k->levels & RLM_LEVEL_SIMD)
+        rlm_kernels_simd_backward(k);
+#endif
 #ifdef RLM_HAVE_AVX2_BACKWARD
     if (k->levels & RLM_LEVEL_AVX2)
         rlm_kernels_avx2_backward(k);

@@ -196,7 +196,7 @@ static void case_blas(void)
 /* Every level that multiplies in bf16; one that the machine lacks is its best one. */
 static void case_bf16(void)
 {
-    static const char *const masks[] = {"dnn", "avx2", "avx512", "amx"};
+    static const char *const masks[] = {"dnn", "simd", "avx2", "avx512", "amx"};
     for (int i = 0; i < 4; i++)
         compare(masks[i], 0.03, 0.3);
 }

@@ -253,7 +253,7 @@ static void test_curve(void)
 /* Every level that multiplies in bf16; one that the machine lacks is its best one. */
 static void test_curve_bf16(void)
 {
-    static const char *const masks[] = {"dnn", "avx2", "avx512", "amx"};
+    static const char *const masks[] = {"dnn", "simd", "avx2", "avx512", "amx"};
     for (int i = 0; i < 4; i++)
         follow(masks[i], 0.06, 3e-3);
 }

@@ -120,7 +120,7 @@ static void blas_follows(void)
 /* Every level that multiplies in bf16; one that the machine lacks is its best one. */
 static void bf16_follows(void)
 {
-    static const char *const masks[] = {"dnn", "avx2", "avx512", "amx"};
+    static const char *const masks[] = {"dnn", "simd", "avx2", "avx512", "amx"};
     for (int i = 0; i < 4; i++)
         follow(masks[i], 0.05, 0.4, 0.1);
 }

@@ -103,7 +103,7 @@ static void compare_chunks(const char *mask, void (*preset)(rlm_audio_config *))
 
 static void case_chunks(void)
 {
-    static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
+    static const char *const masks[] = {"ref", "blas", "dnn", "simd", "avx2", "avx512", "amx"};
     for (int i = 0; i < 6; i++)
         compare_chunks(masks[i], rlm_audio_config_tiny);
 }

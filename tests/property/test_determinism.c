@@ -92,7 +92,7 @@ static void level(const char *mask, char first[65])
 
 static void case_threads_and_sessions(void)
 {
-    static const char *const masks[] = {"blas", "dnn", "avx2", "avx512", "amx"};
+    static const char *const masks[] = {"blas", "dnn", "simd", "avx2", "avx512", "amx"};
     char sha[65];
     for (int i = 0; i < 5; i++)
         level(masks[i], sha);

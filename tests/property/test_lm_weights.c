@@ -119,7 +119,7 @@ static void logits_stay_near(void)
     } kinds[] = {{RLM_WEIGHTS_F32, 16, 0.01}, {RLM_WEIGHTS_BF16, 16, 0.015},
                  {RLM_WEIGHTS_F32, 8, 0.02},  {RLM_WEIGHTS_INT8, 16, 0.04},
                  {RLM_WEIGHTS_INT8, 8, 0.04}, {RLM_WEIGHTS_Q4, 8, 0.35}};
-    static const char *const masks[] = {"ref", "avx2", "amx"};
+    static const char *const masks[] = {"ref", "simd", "avx2", "amx"};
     static float want[STEPS * BATCH * 512], got[STEPS * BATCH * 512];
     rig r;
     rig_begin(&r, "ref", 1);
@@ -165,7 +165,7 @@ static void files_hold_what_opening_makes(void)
  * results of the same values in f32 but for the order of sums. */
 static void halves_serve_in_place_of_f32(void)
 {
-    static const char *const masks[] = {"ref", "blas", "avx2", "avx512"};
+    static const char *const masks[] = {"ref", "blas", "simd", "avx2", "avx512"};
     static float want[STEPS * BATCH * 512], got[STEPS * BATCH * 512];
     for (int i = 0; i < (int)(sizeof masks / sizeof *masks); i++) {
         rig r;

@@ -241,7 +241,7 @@ static void chunks_of(const rlm_video_config *c, const char *mask, int frames, i
     bench_close(&b);
 }
 
-static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
+static const char *const masks[] = {"ref", "blas", "dnn", "simd", "avx2", "avx512", "amx"};
 
 static void chunked_equals_whole(void)
 {
@@ -304,7 +304,7 @@ static void streamed_of(const rlm_video_config *c, const char *mask, int threads
 
 static void streamed_equals_whole(void)
 {
-    static const char *const masks[] = {"ref", "blas", "dnn", "avx2", "avx512", "amx"};
+    static const char *const masks[] = {"ref", "blas", "dnn", "simd", "avx2", "avx512", "amx"};
     rlm_video_config haar = small_haar(), full = small_full(), wide;
     rlm_video_config_defaults(&wide);
     for (int i = 0; i < 6; i++) {

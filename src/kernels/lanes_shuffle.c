@@ -1,6 +1,6 @@
-/* AVX: depth to space and back, nearest upsampling, the Haar transform. Copies of whole runs of
+/* Lanes: depth to space and back, nearest upsampling, the Haar transform. Copies of whole runs of
  * channels. */
-#include "src/kernels/avx_haar.h"
+#include "src/kernels/lanes_haar.h"
 
 /* ---- Depth and space ----------------------------------------------------------------------- */
 
@@ -151,7 +151,7 @@ static void haar_inverse(rlm_par *par, const rlm_haar_shape *s, const float *in,
     haar_run(par, s, in, out, false, haar_inverse_fn);
 }
 
-void RLM_AVX(shuffle)(rlm_kernels *k)
+void V_NAME(shuffle)(rlm_kernels *k)
 {
     k->depth_to_space = depth_to_space;
     k->space_to_depth = space_to_depth;

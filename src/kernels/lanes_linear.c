@@ -1,15 +1,15 @@
-/* AVX: products of a few rows with weights in bf16, which decoding streams: memory is what binds,
+/* Products of a few rows with weights in bf16, which decoding streams: memory is what binds,
  * and a value is half as wide as in f32. More rows go to OpenBLAS. */
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 #include "src/kernels/blas.h"
 #include "src/kernels/flush.h"
 
 enum {
-    FEW = 8,                       /* rows of x at most */
-    ROWS = 4,                      /* of them at once */
-    TALL = 8,                      /* rows of w at once */
-    SUMS = V_LANES == 16 ? 16 : 8, /* in registers */
-    CHUNK = 131072                 /* values of w a slice */
+    FEW = 8,                /* rows of x at most */
+    ROWS = 4,               /* of them at once */
+    TALL = 8,               /* rows of w at once */
+    SUMS = V_REGISTERS / 2, /* in registers */
+    CHUNK = 131072          /* values of w a slice */
 };
 
 typedef struct half_job {
@@ -24,7 +24,7 @@ typedef struct half_job {
  * next block, because no stream is long enough for the processor to foresee it. */
 RLM_INLINE void ask_ahead(const uint16_t *w, int64_t values)
 {
-    _mm_prefetch((const char *)(w + values), _MM_HINT_T0);
+    __builtin_prefetch(w + values);
 }
 
 /* sum [m][tall] += `lanes` columns of m rows of x times `tall` rows of w; m, tall and lanes are
@@ -112,7 +112,7 @@ static void linear_half(rlm_par *par, int m, int n, int k, const float *x, const
         rlm_par_for(par, n, grain, half_fn, &j);
 }
 
-void RLM_AVX(linear)(rlm_kernels *k)
+void V_NAME(linear)(rlm_kernels *k)
 {
     k->linear_half = linear_half;
 }

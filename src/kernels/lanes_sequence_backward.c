@@ -1,7 +1,7 @@
-/* AVX: gradients of embeddings and rotary positions. */
+/* Lanes: gradients of embeddings and rotary positions. */
 #include <assert.h>
 
-#include "src/kernels/avx_rope.h"
+#include "src/kernels/lanes_rope.h"
 
 /* ---- Embedding ----------------------------------------------------------------------------- */
 
@@ -120,7 +120,7 @@ static void rope_backward(rlm_par *par, const rlm_rope_shape *s, const float *x,
     }
 }
 
-void RLM_AVX(sequence_backward)(rlm_kernels *k)
+void V_NAME(sequence_backward)(rlm_kernels *k)
 {
     k->embedding_backward = embedding_backward;
     k->rope_backward = rope_backward;

@@ -1,6 +1,6 @@
-/* AVX f32: prefix-LM attention forward. An item is a chunk of a head's queries; their softmaxes are
- * built key block by key block. */
-#include "src/kernels/avx_attention.h"
+/* Lanes: prefix-LM attention forward in f32. An item is a chunk of a head's queries; their
+ * softmaxes are built key block by key block. */
+#include "src/kernels/lanes_attention.h"
 
 enum { CHUNK = 4 * ATT_QUERIES, ITEMS = 4 }; /* of a thread at least, or heads are cut */
 
@@ -125,8 +125,8 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
     rlm_flush_end(csr);
 }
 
-void RLM_AVX(attention_forward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                                float *y, float *lse)
+void V_NAME(attention_forward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                               float *y, float *lse)
 {
     int64_t heads = (int64_t)s->batch * s->heads;
     int chunk = heads < ITEMS * rlm_par_threads(par) ? CHUNK : s->len;

@@ -1,6 +1,6 @@
-/* AVX: what only a training step needs: cross-entropy, reconstruction loss, AdamW, norms of
+/* Lanes: what only a training step needs: cross-entropy, reconstruction loss, AdamW, norms of
  * gradients. Sums are taken per fixed slice and in slice order: the same for any threads. */
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 
 /* ---- Cross-entropy ------------------------------------------------------------------------- */
 
@@ -274,7 +274,7 @@ static double recon(rlm_par *par, int kind, int64_t n, const float *x, const flo
     return n > 0 ? sum_slices(par, &j, recon_fn) / (double)n : 0;
 }
 
-void RLM_AVX(optim)(rlm_kernels *k)
+void V_NAME(optim)(rlm_kernels *k)
 {
     k->cross_entropy = cross_entropy;
     k->adamw = adamw;

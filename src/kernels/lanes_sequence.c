@@ -1,7 +1,8 @@
-/* AVX: embeddings, rotary positions with normed queries and keys, and the lookup-free quantiser. */
+/* Lanes: embeddings, rotary positions with normed queries and keys, and the lookup-free quantiser.
+ */
 #include <assert.h>
 
-#include "src/kernels/avx_rope.h"
+#include "src/kernels/lanes_rope.h"
 
 /* ---- Embedding ----------------------------------------------------------------------------- */
 
@@ -106,7 +107,7 @@ static void lfq_forward(rlm_par *par, int64_t rows, int bits, const float *z, fl
     rlm_par_for(par, rows, v_row_grain(32), lfq_fn, &j);
 }
 
-void RLM_AVX(sequence)(rlm_kernels *k)
+void V_NAME(sequence)(rlm_kernels *k)
 {
     k->embedding_forward = embedding_forward;
     k->rope_forward = rope_forward;

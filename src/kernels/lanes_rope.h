@@ -1,19 +1,21 @@
 /* Rotary positions: sine and cosine of a row's angles, a head normed and rotated. */
-#ifndef RLM_KERNELS_AVX_ROPE_H
-#define RLM_KERNELS_AVX_ROPE_H
+#ifndef RLM_KERNELS_LANES_ROPE_H
+#define RLM_KERNELS_LANES_ROPE_H
 
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 
 #define ROPE_MAX_DIM 256
 
-/* Both of x, |x| < 1e5: reduction by pi/2 in three parts, then the usual polynomials. */
+/* Both of x, |x| < 1e5: reduction by pi/2 in three parts, then the usual polynomials. Where
+ * products are rounded before they are added the first parts are short, so that up to |x| of 12,000
+ * they need no rounding (W. J. Cody and W. Waite, 1980). */
 RLM_INLINE void v_sincos(v_f32 x, v_f32 *sine, v_f32 *cosine)
 {
     v_f32 n = v_whole(v_mul(x, v_set(0.636619772f)));
     v_i32 q = v_to_i32(n);
-    v_f32 r = v_fnma(n, v_set(1.57079637e+0f), x);
-    r = v_fnma(n, v_set(-4.37113883e-8f), r);
-    r = v_fnma(n, v_set(-1.71512489e-15f), r);
+    v_f32 r = v_fnma(n, v_set(V_FUSED ? 1.57079637e+0f : 1.5703125f), x);
+    r = v_fnma(n, v_set(V_FUSED ? -4.37113883e-8f : 4.83751297e-4f), r);
+    r = v_fnma(n, v_set(V_FUSED ? -1.71512489e-15f : 7.54978995e-8f), r);
     v_f32 z = v_mul(r, r), s = v_set(-1.9515295891e-4f), c = v_set(2.443315711809948e-5f);
     s = v_fma(s, z, v_set(8.3321608736e-3f));
     s = v_fma(s, z, v_set(-1.6666654611e-1f));

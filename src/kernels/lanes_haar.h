@@ -1,10 +1,10 @@
 /* The Haar transform of one 4x4x4x3 block in 16 rows: row (a, b) holds the 12 floats (column,
  * channel) of frame a, row b, in a register where one is wide enough. The 4-point matrix is
  * symmetric, so the transform and its inverse are the same code with another scale. */
-#ifndef RLM_KERNELS_AVX_HAAR_H
-#define RLM_KERNELS_AVX_HAAR_H
+#ifndef RLM_KERNELS_LANES_HAAR_H
+#define RLM_KERNELS_LANES_HAAR_H
 
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 
 #if RLM_LANES == 16
 
@@ -47,20 +47,24 @@ RLM_INLINE haar_row haar_columns(haar_row x)
 
 #else
 
+typedef float haar_pixel __attribute__((vector_size(16)));
 typedef struct haar_row {
-    __m128 v[4]; /* the columns: three channels, the last lane is anything */
+    haar_pixel v[4]; /* the columns: three channels, the last lane is anything */
 } haar_row;
 
 RLM_INLINE haar_row haar_load(const float *p)
 {
-    __m128 last = _mm_loadu_ps(p + 8);
-    return (haar_row){{_mm_loadu_ps(p), _mm_loadu_ps(p + 3), _mm_loadu_ps(p + 6),
-                       _mm_shuffle_ps(last, last, _MM_SHUFFLE(3, 3, 2, 1))}};
+    haar_row x;
+    for (int i = 0; i < 3; i++)
+        memcpy(&x.v[i], p + 3 * i, sizeof x.v[i]);
+    memcpy(&x.v[3], p + 8, sizeof x.v[3]);
+    x.v[3] = __builtin_shufflevector(x.v[3], x.v[3], 1, 2, 3, 3);
+    return x;
 }
 RLM_INLINE haar_row haar_add(haar_row a, haar_row b)
 {
     for (int i = 0; i < 4; i++)
-        a.v[i] = _mm_add_ps(a.v[i], b.v[i]);
+        a.v[i] += b.v[i];
     return a;
 }
 RLM_INLINE void haar_store(float *p, haar_row x, bool add)
@@ -68,30 +72,29 @@ RLM_INLINE void haar_store(float *p, haar_row x, bool add)
     if (add)
         x = haar_add(haar_load(p), x);
     for (int i = 0; i < 3; i++) /* each over what the one before wrote too far */
-        _mm_storeu_ps(p + 3 * i, x.v[i]);
-    _mm_storel_pi((__m64 *)(void *)(p + 9), x.v[3]);
-    _mm_store_ss(p + 11, _mm_movehl_ps(x.v[3], x.v[3]));
+        memcpy(p + 3 * i, &x.v[i], sizeof x.v[i]);
+    memcpy(p + 9, &x.v[3], 2 * sizeof *p);
+    p[11] = x.v[3][2];
 }
 RLM_INLINE haar_row haar_sub(haar_row a, haar_row b)
 {
     for (int i = 0; i < 4; i++)
-        a.v[i] = _mm_sub_ps(a.v[i], b.v[i]);
+        a.v[i] -= b.v[i];
     return a;
 }
 RLM_INLINE haar_row haar_scale(haar_row a, float by)
 {
     for (int i = 0; i < 4; i++)
-        a.v[i] = _mm_mul_ps(a.v[i], _mm_set1_ps(by));
+        a.v[i] *= by;
     return a;
 }
 
 /* haar_points along the columns inside a row. */
 RLM_INLINE haar_row haar_columns(haar_row x)
 {
-    __m128 l0 = _mm_add_ps(x.v[0], x.v[1]), h0 = _mm_sub_ps(x.v[0], x.v[1]);
-    __m128 l1 = _mm_add_ps(x.v[2], x.v[3]), h1 = _mm_sub_ps(x.v[2], x.v[3]);
-    return (haar_row){
-        {_mm_add_ps(l0, l1), _mm_sub_ps(l0, l1), _mm_add_ps(h0, h1), _mm_sub_ps(h0, h1)}};
+    haar_pixel l0 = x.v[0] + x.v[1], h0 = x.v[0] - x.v[1];
+    haar_pixel l1 = x.v[2] + x.v[3], h1 = x.v[2] - x.v[3];
+    return (haar_row){{l0 + l1, l0 - l1, h0 + h1, h0 - h1}};
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* AVX: gradients of the elementwise kernels. */
-#include "src/kernels/avx.h"
+/* Lanes: gradients of the elementwise kernels. */
+#include "src/kernels/lanes.h"
 
 typedef struct act_job {
     rlm_act act;
@@ -117,7 +117,7 @@ static void swiglu_backward(rlm_par *par, int64_t rows, int c, const float *x, c
         rlm_par_for(par, rows, v_row_grain(2 * (int64_t)c), swiglu_fn, &j);
 }
 
-void RLM_AVX(elementwise_backward)(rlm_kernels *k)
+void V_NAME(elementwise_backward)(rlm_kernels *k)
 {
     k->act_backward = act_backward;
     k->modulate_backward = modulate_backward;

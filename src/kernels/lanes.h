@@ -1,10 +1,12 @@
-/* Shared by the files of the AVX2, AVX-512 and AMX levels: vector exp and friends, sweeps over
- * rows. avx_*.c are written in lanes and compiled once a level, with its flags: 8 lanes or 16, and
- * a third time what gains by bf16 instructions. Everything here is inline. */
-#ifndef RLM_KERNELS_AVX_H
-#define RLM_KERNELS_AVX_H
+/* Shared by the files of all levels of vectors: exp and friends, sweeps over rows. lanes_*.c are
+ * written in lanes and compiled once a level, with its flags: 4 lanes (NEON, SSE4.1), 8 (AVX2) or
+ * 16 (AVX-512), and once more what gains by bf16 instructions. Everything here is inline. */
+#ifndef RLM_KERNELS_LANES_H
+#define RLM_KERNELS_LANES_H
 
+#if RLM_LANES > 4
 #include <immintrin.h>
+#endif
 #include <math.h>
 #include <string.h>
 
@@ -13,20 +15,30 @@
 
 #define RLM_INLINE static inline __attribute__((always_inline))
 
-/* RLM_LANES (8 or 16) and RLM_BF16 are given on the command line: what the compiler may use besides
- * (-march=native) says nothing about the level. The name of a function that each level has: */
+/* RLM_LANES (4, 8 or 16) and RLM_BF16 are given on the command line: what the compiler may use
+ * besides (-march=native) says nothing about the level. */
 #ifdef RLM_BF16
-#define RLM_AVX(name) rlm_bf16_##name
+#define V_LEVEL bf16
 #elif RLM_LANES == 16
-#define RLM_AVX(name) rlm_avx512_##name
+#define V_LEVEL avx512
+#elif RLM_LANES == 8
+#define V_LEVEL avx2
 #else
-#define RLM_AVX(name) rlm_avx2_##name
+#define V_LEVEL simd
 #endif
 
+/* The name of a function that each level has: rlm_avx2_norm, rlm_kernels_avx2. */
+#define V_JOIN_(a, b) a##b
+#define V_JOIN(a, b)  V_JOIN_(a, b)
+#define V_NAME(name)  V_JOIN(V_JOIN(rlm_, V_LEVEL), _##name)
+#define V_FILL        V_JOIN(rlm_kernels_, V_LEVEL)
+
 #if RLM_LANES == 16
-#include "src/kernels/avx_lanes16.h"
+#include "src/kernels/lanes16.h"
+#elif RLM_LANES == 8
+#include "src/kernels/lanes8.h"
 #else
-#include "src/kernels/avx_lanes8.h"
+#include "src/kernels/lanes4.h"
 #endif
 
 /* Elements a slice of work: about 20 us of streaming, so that waking a worker pays. */
@@ -51,7 +63,7 @@ RLM_INLINE void v_put(bool far, float *p, v_mask m, v_f32 v)
 RLM_INLINE void v_far_end(bool far)
 {
     if (far)
-        _mm_sfence();
+        v_fence();
 }
 
 /* Rows a slice when a row costs `c` elements. */
@@ -251,28 +263,28 @@ RLM_INLINE void v_sweep(v_at_fn at, const v_args *e, int64_t begin, int64_t end)
 }
 
 /* Attention in f32, any head dimension. */
-void RLM_AVX(attention_forward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                                float *y, float *lse);
-void RLM_AVX(attention_backward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                                 const float *y, const float *lse, const float *dy, float *dqkv,
-                                 bool add);
+void V_NAME(attention_forward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                               float *y, float *lse);
+void V_NAME(attention_backward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                                const float *y, const float *lse, const float *dy, float *dqkv,
+                                bool add);
 
 /* Each family replaces its entries. */
-void RLM_AVX(elementwise)(rlm_kernels *k);
-void RLM_AVX(norm)(rlm_kernels *k);
-void RLM_AVX(shuffle)(rlm_kernels *k);
-void RLM_AVX(sequence)(rlm_kernels *k);
-void RLM_AVX(conv)(rlm_kernels *k);
-void RLM_AVX(rvq)(rlm_kernels *k);
-void RLM_AVX(cache)(rlm_kernels *k);
-void RLM_AVX(quant)(rlm_kernels *k);
-void RLM_AVX(linear)(rlm_kernels *k);
-void RLM_AVX(spectrum)(rlm_kernels *k);
-void RLM_AVX(elementwise_backward)(rlm_kernels *k);
-void RLM_AVX(norm_backward)(rlm_kernels *k);
-void RLM_AVX(shuffle_backward)(rlm_kernels *k);
-void RLM_AVX(sequence_backward)(rlm_kernels *k);
-void RLM_AVX(conv_backward)(rlm_kernels *k);
-void RLM_AVX(optim)(rlm_kernels *k);
+void V_NAME(elementwise)(rlm_kernels *k);
+void V_NAME(norm)(rlm_kernels *k);
+void V_NAME(shuffle)(rlm_kernels *k);
+void V_NAME(sequence)(rlm_kernels *k);
+void V_NAME(conv)(rlm_kernels *k);
+void V_NAME(rvq)(rlm_kernels *k);
+void V_NAME(cache)(rlm_kernels *k);
+void V_NAME(quant)(rlm_kernels *k);
+void V_NAME(linear)(rlm_kernels *k);
+void V_NAME(spectrum)(rlm_kernels *k);
+void V_NAME(elementwise_backward)(rlm_kernels *k);
+void V_NAME(norm_backward)(rlm_kernels *k);
+void V_NAME(shuffle_backward)(rlm_kernels *k);
+void V_NAME(sequence_backward)(rlm_kernels *k);
+void V_NAME(conv_backward)(rlm_kernels *k);
+void V_NAME(optim)(rlm_kernels *k);
 
 #endif

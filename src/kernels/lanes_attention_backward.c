@@ -1,6 +1,6 @@
-/* AVX f32: prefix-LM attention backward, an item a head, by blocks; weights are recomputed from the
- * saved log-sum-exp. */
-#include "src/kernels/avx_attention.h"
+/* Lanes, f32: prefix-LM attention backward, an item a head, by blocks; weights are recomputed from
+ * the saved log-sum-exp. */
+#include "src/kernels/lanes_attention.h"
 
 typedef struct att_job {
     rlm_attention_shape s;
@@ -152,9 +152,9 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
     rlm_flush_end(csr);
 }
 
-void RLM_AVX(attention_backward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
-                                 const float *y, const float *lse, const float *dy, float *dqkv,
-                                 bool add)
+void V_NAME(attention_backward)(rlm_par *par, const rlm_attention_shape *s, const float *qkv,
+                                const float *y, const float *lse, const float *dy, float *dqkv,
+                                bool add)
 {
     att_job j = {*s, par, qkv, y, lse, dy, dqkv, add};
     rlm_par_for(par, (int64_t)s->batch * s->heads, 1, att_fn, &j);

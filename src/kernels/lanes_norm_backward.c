@@ -1,6 +1,6 @@
-/* AVX: gradients of RMS norm and group norm. Gains' gradients are summed per fixed slice and
+/* Lanes: gradients of RMS norm and group norm. Gains' gradients are summed per fixed slice and
  * then in slice order: the same for any number of threads. */
-#include "src/kernels/avx_norm_backward.h"
+#include "src/kernels/lanes_norm_backward.h"
 
 /* out[i] += sum over parts of part[p][i], i in [begin, end): a slice of the last reduction. */
 typedef struct sum_job {
@@ -371,7 +371,7 @@ static void gn_dx_fn(void *ctx, int64_t begin, int64_t end, int worker)
     v_far_end(j->far);
 }
 
-void RLM_AVX(norm_back)(norm_back *j, float *dgain, float *dbias)
+void V_NAME(norm_back)(norm_back *j, float *dgain, float *dbias)
 {
     const rlm_groupnorm_shape *s = &j->s;
     j->cut = norm_cut_of(j->par, s, 2);
@@ -405,10 +405,10 @@ static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const
                    .stats = stats,
                    .dy = dy,
                    .dx = dx};
-    RLM_AVX(norm_back)(&j, dgain, dbias);
+    V_NAME(norm_back)(&j, dgain, dbias);
 }
 
-void RLM_AVX(norm_backward)(rlm_kernels *k)
+void V_NAME(norm_backward)(rlm_kernels *k)
 {
     k->rmsnorm_backward = rmsnorm_backward;
     k->groupnorm_backward = groupnorm_backward;

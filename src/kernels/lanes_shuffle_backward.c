@@ -1,5 +1,5 @@
-/* AVX: transposes of the Haar transform and of nearest upsampling. */
-#include "src/kernels/avx_haar.h"
+/* Lanes: transposes of the Haar transform and of nearest upsampling. */
+#include "src/kernels/lanes_haar.h"
 
 static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
@@ -82,7 +82,7 @@ static void upsample_backward(rlm_par *par, const rlm_shuffle_shape *s, const fl
     rlm_par_for(par, (int64_t)s->n * s->t * s->h, v_row_grain(cost), upsample_fn, &j);
 }
 
-void RLM_AVX(shuffle_backward)(rlm_kernels *k)
+void V_NAME(shuffle_backward)(rlm_kernels *k)
 {
     k->haar_forward_adjoint = haar_forward_adjoint;
     k->haar_inverse_adjoint = haar_inverse_adjoint;

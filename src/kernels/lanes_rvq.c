@@ -1,7 +1,7 @@
-/* AVX: the search of the residual vector quantiser. Eight rows at a time: what is left of each on
+/* Lanes: the search of the residual vector quantiser. Eight rows at a time: what is left of each on
  * each of its paths meets all codes of a level (score = |c|^2 / 2 - rest.c in f32); codes whose
  * score f32 cannot tell from those of the best are ranked by exact distances. */
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 #include "src/kernels/rvq.h"
 
 typedef struct search_job {
@@ -145,7 +145,7 @@ static void rvq_search(rlm_par *par, const rlm_rvq_shape *s, const float *x, con
     rlm_par_for(par, s->rows, SEARCH_ROWS, search_fn, &j);
 }
 
-void RLM_AVX(rvq)(rlm_kernels *k)
+void V_NAME(rvq)(rlm_kernels *k)
 {
     k->rvq_search = rvq_search;
 }

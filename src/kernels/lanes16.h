@@ -1,8 +1,8 @@
-/* Lanes of the AVX-512 level: 16 floats a register, masks of their own. Included by avx.h. */
-#ifndef RLM_KERNELS_AVX_LANES16_H
-#define RLM_KERNELS_AVX_LANES16_H
+/* Lanes of the AVX-512 level: 16 floats a register, masks of their own. Included by lanes.h. */
+#ifndef RLM_KERNELS_LANES16_H
+#define RLM_KERNELS_LANES16_H
 
-enum { V_LANES = 16 };
+enum { V_LANES = 16, V_REGISTERS = 32, V_FUSED = 1 };
 
 typedef __m512 v_f32;
 typedef __m512i v_i32;
@@ -41,6 +41,10 @@ RLM_INLINE void v_write(float *p, v_f32 v)
 RLM_INLINE void v_stream(float *p, v_f32 v) /* past the caches; p aligned to a register */
 {
     _mm512_stream_ps(p, v);
+}
+RLM_INLINE void v_fence(void) /* behind the last of them */
+{
+    _mm_sfence();
 }
 RLM_INLINE v_f32 v_gather(const float *p, int step, v_mask m) /* p[0], p[step], .. */
 {
@@ -196,10 +200,6 @@ RLM_INLINE float v_sum(v_f32 x)
 RLM_INLINE float v_most(v_f32 x)
 {
     return _mm512_reduce_max_ps(x);
-}
-RLM_INLINE float v_least(v_f32 x)
-{
-    return _mm512_reduce_min_ps(x);
 }
 
 /* Sums of lanes in double. */

@@ -1,6 +1,6 @@
-/* AVX2: products with quantised weights, in integers of 8 bits summed in pairs. Up to 4 rows of x
- * meet a panel at once. */
-#include "src/kernels/avx.h"
+/* Levels without VNNI: products with quantised weights, in integers of 8 bits summed in pairs. Up
+ * to 4 rows of x meet a panel at once. */
+#include "src/kernels/lanes.h"
 #include "src/kernels/quant.h"
 
 enum { ROWS = 4, AHEAD = 1024 };
@@ -13,18 +13,15 @@ typedef struct rows_job {
     rlm_quant_x q;
 } rows_job;
 
-/* Compared as integers, so that a NaN is the largest of all. */
 static float group_top(const float *x, int n)
 {
-    __m256i top = _mm256_setzero_si256(), magnitude = _mm256_set1_epi32(0x7fffffff);
-    int32_t lane[8], best = 0;
+    v_i32 top = v_set_i32(0);
+    int32_t lane[V_LANES], best = 0;
     float f;
-    for (int i = 0; i < n; i += 8) {
-        __m256i v = _mm256_castps_si256(v_load(x + i, v_tail(n - i)));
-        top = _mm256_max_epi32(top, _mm256_and_si256(v, magnitude));
-    }
-    _mm256_storeu_si256((__m256i *)(void *)lane, top);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < n; i += V_LANES)
+        top = v_top_magnitude(top, v_load(x + i, v_tail(n - i)));
+    v_write_i32(lane, top);
+    for (int i = 0; i < V_LANES; i++)
         best = lane[i] > best ? lane[i] : best;
     memcpy(&f, &best, 4);
     return f;
@@ -41,14 +38,13 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int n = j->k - from < group ? j->k - from : group;
         float top = group_top(x, n);
         bool tiny = top < 1e-30f;
-        __m256 inverse = v_set(tiny ? 0.0f : 127.0f / top);
+        v_f32 inverse = v_set(tiny ? 0.0f : 127.0f / top);
         int8_t *out = j->q.q8 + item * group;
-        int32_t q[8], sum = 0;
-        for (int i = 0; i < group; i += 8) {
-            __m256 v = i < n ? v_load(x + i, v_tail(n - i)) : _mm256_setzero_ps();
-            _mm256_storeu_si256((__m256i *)(void *)q,
-                                _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)));
-            for (int l = 0; l < 8; l++) {
+        int32_t q[V_LANES], sum = 0;
+        for (int i = 0; i < group; i += V_LANES) {
+            v_f32 v = i < n ? v_load(x + i, v_tail(n - i)) : v_zero();
+            v_write_i32(q, v_to_i32(v_mul(v, inverse)));
+            for (int l = 0; l < V_LANES; l++) {
                 out[i + l] = (int8_t)q[l];
                 sum += (int8_t)q[l];
             }
@@ -60,98 +56,77 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
 
 /* ---- Panels --------------------------------------------------------------------------------- */
 
-RLM_INLINE __m256i quad(const int8_t *x)
+/* V_LANES columns of one group of a panel, `m` rows: acc [m]. */
+RLM_INLINE void group_8(int m, const uint8_t *w, const int8_t *x, size_t stride, v_i32 *acc)
 {
-    int32_t four;
-    memcpy(&four, x, 4);
-    return _mm256_set1_epi32(four);
-}
-
-/* acc += sums of four products of w (signed) and v. */
-RLM_INLINE __m256i add_signed(__m256i acc, __m256i w, __m256i v)
-{
-    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(v), _mm256_sign_epi8(w, v));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-/* Eight columns (quarter of the panel) of one group, `m` rows: acc [m]. */
-RLM_INLINE void group_8(int m, const uint8_t *w, const int8_t *x, size_t stride, __m256i *acc)
-{
-    const __m256i flip = _mm256_set1_epi8((char)0x80);
     for (int r = 0; r < 32; r++, w += 128) {
-        _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
-        __m256i v = _mm256_xor_si256(_mm256_load_si256((const __m256i *)(const void *)w), flip);
+        __builtin_prefetch(w + AHEAD);
+        v_i32 v = v_flip(v_load_i32(w, V_ALL));
         for (int i = 0; i < m; i++)
-            acc[i] = add_signed(acc[i], v, quad(x + (size_t)i * stride + 4 * r));
+            acc[i] = v_dot(acc[i], v, v_quad(x + (size_t)i * stride + 4 * r));
     }
 }
 
-/* 4 bits: values 0..15 times x, summed in 16 bits (eight products of at most 15 * 127). */
-RLM_INLINE void group_4(int m, const uint8_t *w, const int8_t *x, size_t stride, __m256i *acc)
+/* 4 bits: values 0..15 times x. */
+RLM_INLINE void group_4(int m, const uint8_t *w, const int8_t *x, size_t stride, v_i32 *acc)
 {
-    const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
     for (int r = 0; r < 4; r++, w += 128) {
-        _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
-        __m256i v = _mm256_load_si256((const __m256i *)(const void *)w);
-        __m256i l = _mm256_and_si256(v, low);
-        __m256i h = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+        __builtin_prefetch(w + AHEAD);
+        v_i32 v = v_load_i32(w, V_ALL);
         for (int i = 0; i < m; i++) {
             const int8_t *at = x + (size_t)i * stride + 4 * r;
-            __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(l, quad(at)),
-                                             _mm256_maddubs_epi16(h, quad(at + 16)));
-            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(pairs, one));
+            acc[i] = v_dot4(acc[i], v, v_quad(at), v_quad(at + 16));
         }
     }
 }
 
-RLM_INLINE void quarter(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
+/* Columns [at, at + V_LANES) of a panel. */
+RLM_INLINE void columns(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
                         int64_t row, int at, float *y)
 {
     const int group = rlm_quant_group(bits);
-    __m256 sum[ROWS];
+    v_f32 sum[ROWS];
     for (int i = 0; i < m; i++)
-        sum[i] = _mm256_setzero_ps();
+        sum[i] = v_zero();
     for (int g = 0; g < groups; g++, panel += rlm_quant_block(bits)) {
         int64_t place = row * groups + g;
         const int8_t *q8 = x->q8 + place * group;
-        __m256i acc[ROWS];
-        __m256 scale;
+        v_i32 acc[ROWS];
+        v_f32 scale;
         for (int i = 0; i < m; i++)
-            acc[i] = bits == 8 ? _mm256_setzero_si256()
-                               : _mm256_set1_epi32(-8 * x->sum[place + (int64_t)i * groups]);
+            acc[i] = v_set_i32(bits == 8 ? 0 : -8 * x->sum[place + (int64_t)i * groups]);
         if (bits == 8) {
-            scale = _mm256_load_ps((const float *)(const void *)(panel + 32 * at));
-            group_8(m, panel + 128 + 32 * at, q8, (size_t)groups * (size_t)group, acc);
+            scale = v_read((const float *)(const void *)panel + at);
+            group_8(m, panel + 128 + 4 * at, q8, (size_t)groups * (size_t)group, acc);
         } else {
-            scale = v_unbf16((const uint16_t *)(const void *)(panel + 16 * at), 8);
-            group_4(m, panel + 64 + 32 * at, q8, (size_t)groups * (size_t)group, acc);
+            scale = v_unbf16((const uint16_t *)(const void *)panel + at, V_ALL);
+            group_4(m, panel + 64 + 4 * at, q8, (size_t)groups * (size_t)group, acc);
         }
         for (int i = 0; i < m; i++)
-            sum[i] = _mm256_fmadd_ps(
-                _mm256_cvtepi32_ps(acc[i]),
-                _mm256_mul_ps(scale, v_set(x->scale[place + (int64_t)i * groups])), sum[i]);
+            sum[i] = v_fma(v_of_i32(acc[i]),
+                           v_mul(scale, v_set(x->scale[place + (int64_t)i * groups])), sum[i]);
     }
     for (int i = 0; i < m; i++)
-        _mm256_store_ps(y + 32 * i + 8 * at, sum[i]);
+        v_write(y + 32 * i + at, sum[i]);
 }
 
 /* y [m][32]; the number of rows is a constant in each call. */
 RLM_INLINE void panel_rows(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
                            int64_t row, float *y)
 {
-    for (int at = 0; at < 4; at++)
+    for (int at = 0; at < 32; at += V_LANES)
         switch (m) {
         case 1:
-            quarter(bits, 1, panel, groups, x, row, at, y);
+            columns(bits, 1, panel, groups, x, row, at, y);
             break;
         case 2:
-            quarter(bits, 2, panel, groups, x, row, at, y);
+            columns(bits, 2, panel, groups, x, row, at, y);
             break;
         case 3:
-            quarter(bits, 3, panel, groups, x, row, at, y);
+            columns(bits, 3, panel, groups, x, row, at, y);
             break;
         default:
-            quarter(bits, ROWS, panel, groups, x, row, at, y);
+            columns(bits, ROWS, panel, groups, x, row, at, y);
         }
 }
 
@@ -205,7 +180,7 @@ static void linear_quant(rlm_par *par, int bits, int m, int n, int k, const floa
     rlm_par_for(par, rlm_quant_panels(n), 1 + 131072 / (32 * k), quant_fn, &j);
 }
 
-void RLM_AVX(quant)(rlm_kernels *k)
+void V_NAME(quant)(rlm_kernels *k)
 {
     k->linear_quant = linear_quant;
 }

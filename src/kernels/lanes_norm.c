@@ -1,5 +1,5 @@
-/* AVX: RMS norm and group norm (with its activation), forward. */
-#include "src/kernels/avx_norm.h"
+/* Lanes: RMS norm and group norm (with its activation), forward. */
+#include "src/kernels/lanes_norm.h"
 
 /* ---- RMS norm ------------------------------------------------------------------------------ */
 
@@ -281,7 +281,7 @@ void rlm_avx512_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half
 }
 #endif
 
-void RLM_AVX(norm)(rlm_kernels *k)
+void V_NAME(norm)(rlm_kernels *k)
 {
     k->rmsnorm_forward = rmsnorm_forward;
     k->groupnorm_forward = groupnorm_forward;

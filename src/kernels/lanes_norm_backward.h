@@ -1,9 +1,9 @@
 /* The gradient of group norm as a job, for groupnorm_backward and for convolutions that end in it:
  * they have their gradient in bf16. */
-#ifndef RLM_KERNELS_AVX_NORM_BACKWARD_H
-#define RLM_KERNELS_AVX_NORM_BACKWARD_H
+#ifndef RLM_KERNELS_LANES_NORM_BACKWARD_H
+#define RLM_KERNELS_LANES_NORM_BACKWARD_H
 
-#include "src/kernels/avx_norm.h"
+#include "src/kernels/lanes_norm.h"
 
 typedef struct norm_back {
     rlm_groupnorm_shape s;
@@ -20,6 +20,6 @@ typedef struct norm_back {
 } norm_back;
 
 /* dgain, dbias (+=) may be NULL. */
-void RLM_AVX(norm_back)(norm_back *j, float *dgain, float *dbias);
+void V_NAME(norm_back)(norm_back *j, float *dgain, float *dbias);
 
 #endif

@@ -1,11 +1,11 @@
 /* Group norm's cut of work, shared by its forward and backward: a frame [hw][c] is cut into slices
  * of whole rows whose sums are combined in order, so results do not depend on the threads. */
-#ifndef RLM_KERNELS_AVX_NORM_H
-#define RLM_KERNELS_AVX_NORM_H
+#ifndef RLM_KERNELS_LANES_NORM_H
+#define RLM_KERNELS_LANES_NORM_H
 
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 
-/* avx_norm.c at the AVX-512 level: the statistics of groupnorm_forward; half: x is bf16. */
+/* lanes_norm.c at the AVX-512 level: the statistics of groupnorm_forward; half: x is bf16. */
 void rlm_avx512_norm_stats(rlm_par *par, const rlm_groupnorm_shape *s, bool half, const void *x,
                            float *stats);
 

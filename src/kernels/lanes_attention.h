@@ -1,16 +1,12 @@
 /* f32 attention by blocks of queries and keys (T. Dao et al., FlashAttention, 2022): operands of a
  * head packed without gaps, products of blocks in registers. Shared by forward and backward. */
-#ifndef RLM_KERNELS_AVX_ATTENTION_H
-#define RLM_KERNELS_AVX_ATTENTION_H
+#ifndef RLM_KERNELS_LANES_ATTENTION_H
+#define RLM_KERNELS_LANES_ATTENTION_H
 
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 
 /* Rows of a tile: with two registers a row, as many sums as there are registers to hold. */
-#if RLM_LANES == 16
-enum { ATT_TILE = 12 };
-#else
-enum { ATT_TILE = 6 };
-#endif
+enum { ATT_TILE = V_REGISTERS == 32 ? 12 : 6 };
 /* Queries and keys of a block: whole tiles and pairs of registers both ways. Scores lie key by key,
  * [keys][queries], so that a lane is a query and no sum goes across lanes. */
 enum { ATT_QUERIES = 96, ATT_KEYS = 96 };

@@ -1,6 +1,6 @@
-/* AVX: elementwise forward kernels and column copies. All are bound by memory, so they only
+/* Lanes: elementwise forward kernels and column copies. All are bound by memory, so they only
  * avoid extra passes; large fills bypass the caches. */
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 
 /* Bytes above which a fill would only push useful lines out of the caches. */
 #define FILL_STREAM_BYTES (8 << 20)
@@ -100,7 +100,7 @@ static void fill_stream_fn(void *ctx, int64_t begin, int64_t end, int worker)
         v_stream(e.y + i, value);
     for (; i < end; i++)
         e.y[i] = e.alpha;
-    _mm_sfence();
+    v_fence();
 }
 static void fill(rlm_par *par, int64_t n, float value, float *y)
 {
@@ -200,7 +200,7 @@ static void columns(rlm_par *par, int64_t rows, int count, const float *x, int c
     rlm_par_for(par, rows, v_row_grain(count), columns_fn, &j);
 }
 
-void RLM_AVX(elementwise)(rlm_kernels *k)
+void V_NAME(elementwise)(rlm_kernels *k)
 {
     k->act_forward = act_forward;
     k->add = add;

@@ -1,7 +1,7 @@
-/* AVX: gradients of convolutions in f32. The input's is a convolution the other way round with the
- * transposed packing; the weight's (AVX-512) sums, tap by tap, the products of rows of dy with the
- * rows of x that the tap joins to them. No two slices write the same element. */
-#include "src/kernels/avx_conv.h"
+/* Lanes: gradients of convolutions in f32. The input's is a convolution the other way round with
+ * the transposed packing; the weight's (AVX-512) sums, tap by tap, the products of rows of dy with
+ * the rows of x that the tap joins to them. No two slices write the same element. */
+#include "src/kernels/lanes_conv.h"
 
 #include <string.h>
 
@@ -25,7 +25,7 @@ static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const floa
                       .pack = w->pack_t,
                       .residual = add ? dx : NULL,
                       .y = dx};
-    RLM_AVX(conv_multiply)(par, &c);
+    V_NAME(conv_multiply)(par, &c);
 }
 
 /* ---- The weight's gradient ------------------------------------------------------------------ */
@@ -204,9 +204,9 @@ static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const fl
 
 #endif
 
-void RLM_AVX(conv_backward)(rlm_kernels *k)
+void V_NAME(conv_backward)(rlm_kernels *k)
 {
-    if (k->pack != RLM_AVX(conv_pack)) /* pack_t is another's */
+    if (k->pack != V_NAME(conv_pack)) /* pack_t is another's */
         return;
     k->conv_backward_data = conv_backward_data;
 #if RLM_LANES == 16

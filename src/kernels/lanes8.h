@@ -1,9 +1,9 @@
 /* Lanes of the AVX2 level: 8 floats a register; a mask is how many lanes count, so that whole
- * registers are moved by plain instructions. Included by avx.h. */
-#ifndef RLM_KERNELS_AVX_LANES8_H
-#define RLM_KERNELS_AVX_LANES8_H
+ * registers are moved by plain instructions. Included by lanes.h. */
+#ifndef RLM_KERNELS_LANES8_H
+#define RLM_KERNELS_LANES8_H
 
-enum { V_LANES = 8 };
+enum { V_LANES = 8, V_REGISTERS = 16, V_FUSED = 1 };
 
 typedef __m256 v_f32;
 typedef __m256i v_i32;
@@ -49,6 +49,10 @@ RLM_INLINE void v_write(float *p, v_f32 v)
 RLM_INLINE void v_stream(float *p, v_f32 v) /* past the caches; p aligned to a register */
 {
     _mm256_stream_ps(p, v);
+}
+RLM_INLINE void v_fence(void) /* behind the last of them */
+{
+    _mm_sfence();
 }
 RLM_INLINE v_f32 v_gather(const float *p, int step, v_mask m) /* p[0], p[step], .. */
 {
@@ -194,6 +198,67 @@ RLM_INLINE v_flags v_has(v_i32 x, int bit)
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(x, b), b));
 }
 
+RLM_INLINE v_i32 v_set_i32(int n)
+{
+    return _mm256_set1_epi32(n);
+}
+RLM_INLINE v_f32 v_of_i32(v_i32 x)
+{
+    return _mm256_cvtepi32_ps(x);
+}
+RLM_INLINE v_i32 v_top_magnitude(v_i32 top, v_f32 x) /* of |x| as integers: NaN is above all */
+{
+    __m256i size = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(INT32_MAX));
+    return _mm256_max_epi32(top, size);
+}
+RLM_INLINE void v_write_i32(int32_t *p, v_i32 x)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, x);
+}
+
+/* ---- Lanes of four bytes or two halves ------------------------------------------------------- */
+
+RLM_INLINE v_i32 v_load_i32(const void *p, v_mask m)
+{
+    return m == V_ALL ? _mm256_loadu_si256(p) : _mm256_maskload_epi32(p, v_lanes(m));
+}
+RLM_INLINE v_i32 v_quad(const int8_t *p) /* the same four bytes in every lane */
+{
+    int32_t four;
+    memcpy(&four, p, 4);
+    return _mm256_set1_epi32(four);
+}
+RLM_INLINE v_i32 v_flip(v_i32 x) /* bytes from offset 128 to signed */
+{
+    return _mm256_xor_si256(x, _mm256_set1_epi8((char)0x80));
+}
+RLM_INLINE v_f32 v_byte(v_i32 x, int i) /* byte i, signed */
+{
+    return v_of_i32(_mm256_srai_epi32(_mm256_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * i)), 24));
+}
+RLM_INLINE v_f32 v_half(v_i32 x, int i) /* half i, bf16 */
+{
+    return _mm256_castsi256_ps(i ? _mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000))
+                                 : _mm256_slli_epi32(x, 16));
+}
+
+/* acc + the four products of a lane's bytes. Those of a are -128 .. 127, of b -127 .. 127: two
+ * products fit 16 bits. */
+RLM_INLINE v_i32 v_dot(v_i32 acc, v_i32 a, v_i32 b)
+{
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+/* The same of a's halves of bytes: 0 .. 15, the lower ones meet `low`, the upper ones `high`. */
+RLM_INLINE v_i32 v_dot4(v_i32 acc, v_i32 a, v_i32 low, v_i32 high)
+{
+    const __m256i nibble = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
+    __m256i l = _mm256_and_si256(a, nibble);
+    __m256i h = _mm256_and_si256(_mm256_srli_epi16(a, 4), nibble);
+    __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(l, low), _mm256_maddubs_epi16(h, high));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, one));
+}
+
 /* ---- Across lanes ---------------------------------------------------------------------------- */
 
 RLM_INLINE float v_sum(v_f32 x)
@@ -207,12 +272,6 @@ RLM_INLINE float v_most(v_f32 x)
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
-}
-RLM_INLINE float v_least(v_f32 x)
-{
-    __m128 s = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    s = _mm_min_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
 }
 
 /* Sums of lanes in double. */

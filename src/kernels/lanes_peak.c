@@ -1,7 +1,7 @@
 /* Register-only loops and a streaming read: what this level can do when nothing is fetched, and
  * what memory gives. */
 #include "src/base/mem.h"
-#include "src/kernels/avx.h"
+#include "src/kernels/lanes.h"
 #include "src/kernels/peak.h"
 
 enum { ROUNDS = 1600000, SUMS = 12 };
@@ -21,7 +21,7 @@ static void fma_loop(void *ctx, int64_t begin, int64_t end, int worker)
     out[worker] = v_sum(a[0]);
 }
 
-double RLM_AVX(peak_f32)(rlm_par *par)
+double V_NAME(peak_f32)(rlm_par *par)
 {
     float sink[RLM_PEAK_THREADS];
     int n = rlm_par_threads(par);
@@ -48,7 +48,7 @@ static void read_loop(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-double RLM_AVX(peak_read)(rlm_par *par)
+double V_NAME(peak_read)(rlm_par *par)
 {
     size_t bytes = (size_t)256 << 20;
     float sink[RLM_PEAK_THREADS];

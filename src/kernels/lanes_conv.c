@@ -1,7 +1,7 @@
-/* AVX: convolutions in f32. Rows of the input are read where they lie, through a table of their
+/* Lanes: convolutions in f32. Rows of the input are read where they lie, through a table of their
  * addresses; no patch is gathered. Every output is summed tap by tap, channel by channel, whatever
  * tile it is in. */
-#include "src/kernels/avx_conv.h"
+#include "src/kernels/lanes_conv.h"
 
 #include <string.h>
 
@@ -45,8 +45,8 @@ static void pack_slice(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-void RLM_AVX(conv_pack)(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
-                        void *out)
+void V_NAME(conv_pack)(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
+                       void *out)
 {
     int taps = g->kt * g->kh * g->kw;
     int64_t filter = (int64_t)taps * g->cin;
@@ -174,7 +174,7 @@ static void conv_slice(void *ctx, int64_t begin, int64_t end, int worker)
     rlm_flush_end(csr);
 }
 
-void RLM_AVX(conv_multiply)(rlm_par *par, const conv_product *c)
+void V_NAME(conv_multiply)(rlm_par *par, const conv_product *c)
 {
     int64_t tiles = (c->rows + CONV_ROWS - 1) / CONV_ROWS, share = tiles / 16;
     conv_job j = {.par = par, .c = *c};
@@ -189,17 +189,17 @@ static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, 
     conv_product c = {
         conv_sources(s), conv_rows_out(s), s->cin, s->cout, x, w->pack, bias, residual, y};
     if (w->pack)
-        RLM_AVX(conv_multiply)(par, &c);
+        V_NAME(conv_multiply)(par, &c);
     else
         rlm_blas_conv_forward(par, s, x, w, bias, residual, y);
 }
 
-void RLM_AVX(conv)(rlm_kernels *k)
+void V_NAME(conv)(rlm_kernels *k)
 {
     if (k->levels & RLM_LEVEL_DNN) /* whose packing is bf16 */
         return;
     k->pack_bytes = pack_bytes;
-    k->pack = RLM_AVX(conv_pack);
+    k->pack = V_NAME(conv_pack);
     k->packs_alone = true;
     k->conv_forward = conv_forward;
 }
