@@ -37,6 +37,15 @@ static double dot(int n, const float *a, const float *b)
     return sum;
 }
 
+/* The same, b in bf16. */
+static double half_dot(int n, const float *a, const uint16_t *b)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (double)a[i] * (double)rlm_unbf16(b[i]);
+    return sum;
+}
+
 /* Sum over the taps of one output channel: w [kt][kh][kw][cin]. */
 static double conv_point(const rlm_conv_shape *s, const float *x, const float *w, const int at[4])
 {
@@ -87,7 +96,9 @@ static void conv_forward(rlm_par *par, const rlm_conv_shape *s, const float *x, 
 
 typedef struct linear_job {
     int m, n, k;
-    const float *x, *w, *bias, *residual;
+    const float *x, *w;
+    const uint16_t *half; /* NULL: the weight is w */
+    const float *bias, *residual;
     float *y;
 } linear_job;
 
@@ -97,7 +108,9 @@ static void linear_columns(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t n = begin; n < end; n++) {
         for (int64_t m = 0; m < j->m; m++) {
-            double y = dot(j->k, j->x + m * j->k, j->w + n * j->k);
+            const float *x = j->x + m * j->k;
+            double y =
+                j->half ? half_dot(j->k, x, j->half + n * j->k) : dot(j->k, x, j->w + n * j->k);
             y += j->bias ? j->bias[n] : 0;
             y += j->residual ? j->residual[m * j->n + n] : 0;
             j->y[m * j->n + n] = (float)y;
@@ -108,37 +121,15 @@ static void linear_columns(void *ctx, int64_t begin, int64_t end, int worker)
 static void linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                            const float *bias, const float *residual, float *y)
 {
-    linear_job j = {m, n, k, x, w->f32, bias, residual, y};
+    linear_job j = {m, n, k, x, w->f32, NULL, bias, residual, y};
     rlm_par_for(par, n, 16, linear_columns, &j);
-}
-
-typedef struct half_job {
-    int m, n, k;
-    const float *x;
-    const uint16_t *w;
-    const float *bias, *residual;
-    float *y;
-} half_job;
-
-static void half_columns(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const half_job *j = ctx;
-    (void)worker;
-    for (int64_t n = begin; n < end; n++)
-        for (int64_t m = 0; m < j->m; m++) {
-            double y = j->bias ? (double)j->bias[n] : 0;
-            for (int64_t i = 0; i < j->k; i++)
-                y += (double)j->x[m * j->k + i] * (double)rlm_unbf16(j->w[n * j->k + i]);
-            y += j->residual ? (double)j->residual[m * j->n + n] : 0;
-            j->y[m * j->n + n] = (float)y;
-        }
 }
 
 static void linear_half(rlm_par *par, int m, int n, int k, const float *x, const uint16_t *w,
                         const float *bias, const float *residual, float *y)
 {
-    half_job j = {m, n, k, x, w, bias, residual, y};
-    rlm_par_for(par, n, 16, half_columns, &j);
+    linear_job j = {m, n, k, x, NULL, w, bias, residual, y};
+    rlm_par_for(par, n, 16, linear_columns, &j);
 }
 
 typedef struct gemm_job {
