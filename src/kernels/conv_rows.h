@@ -1,5 +1,5 @@
 /* Which rows a tap of a convolution joins, for overlays that gather rows and multiply. Rows are
- * positions of the flattened grids [n][t][h][w] and [n][ot][oh][ow]. Private to the overlays. */
+ * positions of the flattened grids [n][t][h][w] and [n][ot][oh][ow]. Private to the kernels. */
 #ifndef RLM_KERNELS_CONV_ROWS_H
 #define RLM_KERNELS_CONV_ROWS_H
 
@@ -20,6 +20,27 @@ static inline int64_t conv_rows_out(const rlm_conv_shape *s)
 static inline int conv_taps(const rlm_conv_shape *s)
 {
     return s->kt * s->kh * s->kw;
+}
+
+/* A linear layer of m rows is a convolution of one tap over m positions. */
+static inline rlm_conv_shape conv_of_linear(int m, int n, int k)
+{
+    return (rlm_conv_shape){.n = 1,
+                            .t = 1,
+                            .h = 1,
+                            .w = m,
+                            .cin = k,
+                            .ot = 1,
+                            .oh = 1,
+                            .ow = m,
+                            .cout = n,
+                            .kt = 1,
+                            .kh = 1,
+                            .kw = 1,
+                            .st = 1,
+                            .sh = 1,
+                            .sw = 1,
+                            .dw = 1};
 }
 
 /* Row i of one grid is row i of the other: a dense product. */

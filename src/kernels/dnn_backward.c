@@ -14,26 +14,6 @@ typedef struct grad_job {
     bool add;
 } grad_job;
 
-static rlm_conv_shape linear_shape(int m, int n, int k)
-{
-    return (rlm_conv_shape){.n = 1,
-                            .t = 1,
-                            .h = 1,
-                            .w = m,
-                            .cin = k,
-                            .ot = 1,
-                            .oh = 1,
-                            .ow = m,
-                            .cout = n,
-                            .kt = 1,
-                            .kh = 1,
-                            .kw = 1,
-                            .st = 1,
-                            .sh = 1,
-                            .sw = 1,
-                            .dw = 1};
-}
-
 /* ---- Data ---------------------------------------------------------------------------------- */
 
 /* patch [count][taps * cout, padded]: the output rows that read input rows from `row`. */
@@ -93,7 +73,7 @@ static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const floa
 static void linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
                                  const rlm_weight *w, float *dx, bool add)
 {
-    rlm_conv_shape s = linear_shape(m, n, k);
+    rlm_conv_shape s = conv_of_linear(m, n, k);
     conv_backward_data(par, &s, dy, w, dx, add);
 }
 
@@ -174,7 +154,7 @@ static void conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const fl
 static void linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
                                    const float *dy, float *dw, float *dbias)
 {
-    rlm_conv_shape s = linear_shape(m, n, k);
+    rlm_conv_shape s = conv_of_linear(m, n, k);
     conv_backward_weight(par, &s, x, dy, dw, dbias);
 }
 

@@ -7,6 +7,7 @@
 
 #include "src/base/mem.h"
 
+#include "src/kernels/conv_rows.h"
 #include "src/kernels/ref_common.h"
 
 /* ---- Convolution --------------------------------------------------------------------------- */
@@ -153,38 +154,17 @@ static void prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, cons
     conv_backward_weight(par, s, saved, dy, dw, dbias);
 }
 
-/* A linear layer is a 1x1x1 convolution over m positions. */
-static rlm_conv_shape linear_shape(int m, int n, int k)
-{
-    return (rlm_conv_shape){.n = 1,
-                            .t = 1,
-                            .h = 1,
-                            .w = m,
-                            .cin = k,
-                            .ot = 1,
-                            .oh = 1,
-                            .ow = m,
-                            .cout = n,
-                            .kt = 1,
-                            .kh = 1,
-                            .kw = 1,
-                            .st = 1,
-                            .sh = 1,
-                            .sw = 1,
-                            .dw = 1};
-}
-
 static void linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
                                  const rlm_weight *w, float *dx, bool add)
 {
-    rlm_conv_shape s = linear_shape(m, n, k);
+    rlm_conv_shape s = conv_of_linear(m, n, k);
     conv_backward_data(par, &s, dy, w, dx, add);
 }
 
 static void linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
                                    const float *dy, float *dw, float *dbias)
 {
-    rlm_conv_shape s = linear_shape(m, n, k);
+    rlm_conv_shape s = conv_of_linear(m, n, k);
     conv_backward_weight(par, &s, x, dy, dw, dbias);
 }
 
