@@ -56,78 +56,102 @@ static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
 
 /* ---- Panels --------------------------------------------------------------------------------- */
 
-/* V_LANES columns of one group of a panel, `m` rows: acc [m]. */
-RLM_INLINE void group_8(int m, const uint8_t *w, const int8_t *x, size_t stride, v_i32 *acc)
-{
-    for (int r = 0; r < 32; r++, w += 128) {
-        __builtin_prefetch(w + AHEAD);
-        v_i32 v = v_flip(v_load_i32(w, V_ALL));
-        for (int i = 0; i < m; i++)
-            acc[i] = v_dot(acc[i], v, v_quad(x + (size_t)i * stride + 4 * r));
-    }
-}
+/* A tile: m rows of x by `wide` vectors of a panel's 32 columns, as many sums as half of the
+ * registers hold; m, wide and bits are constants in each call. */
+enum { VECTORS = 32 / V_LANES, SUMS = V_REGISTERS / 2 };
 
-/* 4 bits: values 0..15 times x. */
-RLM_INLINE void group_4(int m, const uint8_t *w, const int8_t *x, size_t stride, v_i32 *acc)
+/* acc [m][wide] += one group's products: 8 bits, */
+RLM_INLINE void group_8(int m, int wide, const uint8_t *w, const int8_t *x, size_t stride,
+                        v_i32 acc[ROWS][VECTORS])
 {
-    for (int r = 0; r < 4; r++, w += 128) {
-        __builtin_prefetch(w + AHEAD);
-        v_i32 v = v_load_i32(w, V_ALL);
-        for (int i = 0; i < m; i++) {
-            const int8_t *at = x + (size_t)i * stride + 4 * r;
-            acc[i] = v_dot4(acc[i], v, v_quad(at), v_quad(at + 16));
+    for (int r = 0; r < 32; r++, w += 128)
+        for (int v = 0; v < wide; v++) {
+            const uint8_t *from = w + 4 * V_LANES * v;
+            if (4 * V_LANES * v % 64 == 0)
+                __builtin_prefetch(from + AHEAD);
+            v_i32 a = v_flip(v_load_i32(from, V_ALL));
+            for (int i = 0; i < m; i++)
+                acc[i][v] = v_dot(acc[i][v], a, v_quad(x + (size_t)i * stride + 4 * r));
         }
-    }
 }
 
-/* Columns [at, at + V_LANES) of a panel. */
-RLM_INLINE void columns(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
-                        int64_t row, int at, float *y)
+/* or 4: values 0..15. */
+RLM_INLINE void group_4(int m, int wide, const uint8_t *w, const int8_t *x, size_t stride,
+                        v_i32 acc[ROWS][VECTORS])
+{
+    for (int r = 0; r < 4; r++, w += 128)
+        for (int v = 0; v < wide; v++) {
+            const uint8_t *from = w + 4 * V_LANES * v;
+            if (4 * V_LANES * v % 64 == 0)
+                __builtin_prefetch(from + AHEAD);
+            v_i32 a = v_load_i32(from, V_ALL);
+            for (int i = 0; i < m; i++) {
+                const int8_t *at = x + (size_t)i * stride + 4 * r;
+                acc[i][v] = v_dot4(acc[i][v], a, v_quad(at), v_quad(at + 16));
+            }
+        }
+}
+
+/* Columns [at, at + wide V_LANES) of a panel. */
+RLM_INLINE void columns(int bits, int m, int wide, const uint8_t *panel, int groups,
+                        const rlm_quant_x *x, int64_t row, int at, float *y)
 {
     const int group = rlm_quant_group(bits);
-    v_f32 sum[ROWS];
+    v_f32 sum[ROWS][VECTORS];
     for (int i = 0; i < m; i++)
-        sum[i] = v_zero();
+        for (int v = 0; v < wide; v++)
+            sum[i][v] = v_zero();
     for (int g = 0; g < groups; g++, panel += rlm_quant_block(bits)) {
         int64_t place = row * groups + g;
         const int8_t *q8 = x->q8 + place * group;
-        v_i32 acc[ROWS];
-        v_f32 scale;
+        const void *scales = panel;
+        v_i32 acc[ROWS][VECTORS];
         for (int i = 0; i < m; i++)
-            acc[i] = v_set_i32(bits == 8 ? 0 : -8 * x->sum[place + (int64_t)i * groups]);
-        if (bits == 8) {
-            scale = v_read((const float *)(const void *)panel + at);
-            group_8(m, panel + 128 + 4 * at, q8, (size_t)groups * (size_t)group, acc);
-        } else {
-            scale = v_unbf16((const uint16_t *)(const void *)panel + at, V_ALL);
-            group_4(m, panel + 64 + 4 * at, q8, (size_t)groups * (size_t)group, acc);
+            for (int v = 0; v < wide; v++)
+                acc[i][v] = v_set_i32(bits == 8 ? 0 : -8 * x->sum[place + (int64_t)i * groups]);
+        if (bits == 8)
+            group_8(m, wide, panel + 128 + 4 * at, q8, (size_t)groups * (size_t)group, acc);
+        else
+            group_4(m, wide, panel + 64 + 4 * at, q8, (size_t)groups * (size_t)group, acc);
+        for (int v = 0; v < wide; v++) {
+            v_f32 scale = v_of(bits == 4, scales, at + V_LANES * v, V_ALL);
+            for (int i = 0; i < m; i++) {
+                v_f32 both = v_mul(scale, v_set(x->scale[place + (int64_t)i * groups]));
+                sum[i][v] = v_fma(v_of_i32(acc[i][v]), both, sum[i][v]);
+            }
         }
-        for (int i = 0; i < m; i++)
-            sum[i] = v_fma(v_of_i32(acc[i]),
-                           v_mul(scale, v_set(x->scale[place + (int64_t)i * groups])), sum[i]);
     }
     for (int i = 0; i < m; i++)
-        v_write(y + 32 * i + at, sum[i]);
+        for (int v = 0; v < wide; v++)
+            v_write(y + 32 * i + at + V_LANES * v, sum[i][v]);
 }
 
-/* y [m][32]; the number of rows is a constant in each call. */
+/* y [m][32]. */
 RLM_INLINE void panel_rows(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
                            int64_t row, float *y)
 {
-    for (int at = 0; at < 32; at += V_LANES)
-        switch (m) {
-        case 1:
-            columns(bits, 1, panel, groups, x, row, at, y);
-            break;
-        case 2:
-            columns(bits, 2, panel, groups, x, row, at, y);
-            break;
-        case 3:
-            columns(bits, 3, panel, groups, x, row, at, y);
-            break;
-        default:
-            columns(bits, ROWS, panel, groups, x, row, at, y);
-        }
+    const int most = m == 1 ? SUMS : m == 2 ? SUMS / 2 : SUMS / 4;
+    const int wide = most < VECTORS ? most : VECTORS;
+    for (int at = 0; at < 32; at += wide * V_LANES)
+        columns(bits, m, wide, panel, groups, x, row, at, y);
+}
+
+RLM_INLINE void panel_sums(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
+                           int64_t row, float *y)
+{
+    switch (m) {
+    case 1:
+        panel_rows(bits, 1, panel, groups, x, row, y);
+        break;
+    case 2:
+        panel_rows(bits, 2, panel, groups, x, row, y);
+        break;
+    case 3:
+        panel_rows(bits, 3, panel, groups, x, row, y);
+        break;
+    default:
+        panel_rows(bits, ROWS, panel, groups, x, row, y);
+    }
 }
 
 /* ---- The product ---------------------------------------------------------------------------- */
@@ -140,12 +164,18 @@ typedef struct quant_job {
     float *y;
 } quant_job;
 
+/* Row `row` of y from `column` on: the sums of a panel, bias and residual. */
 static void finish(const quant_job *j, int64_t row, int column, const float *from)
 {
-    for (int c = column; c < column + 32 && c < j->n; c++, from++) {
+    for (int c = column; c < column + 32 && c < j->n; c += V_LANES, from += V_LANES) {
         int64_t at = row * j->n + c;
-        float v = *from + (j->bias ? j->bias[c] : 0.0f);
-        j->y[at] = v + (j->residual ? j->residual[at] : 0.0f);
+        v_mask m = v_tail(j->n - c);
+        v_f32 v = v_read(from);
+        if (j->bias)
+            v = v_add(v, v_load(j->bias + c, m));
+        if (j->residual)
+            v = v_add(v, v_load(j->residual + at, m));
+        v_store(j->y + at, m, v);
     }
 }
 
@@ -160,9 +190,9 @@ static void quant_fn(void *ctx, int64_t begin, int64_t end, int worker)
         for (int row = 0; row < j->m; row += ROWS) {
             int m = j->m - row < ROWS ? j->m - row : ROWS;
             if (j->bits == 8)
-                panel_rows(8, m, panel, groups, &j->x, row, y);
+                panel_sums(8, m, panel, groups, &j->x, row, y);
             else
-                panel_rows(4, m, panel, groups, &j->x, row, y);
+                panel_sums(4, m, panel, groups, &j->x, row, y);
             for (int i = 0; i < m; i++)
                 finish(j, row + i, (int)p * 32, y + 32 * i);
         }
