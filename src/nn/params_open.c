@@ -109,9 +109,13 @@ int rlm_params_dequantise(const rlm_param *item, const rlm_safetensors *st, cons
     float *scale = rlm_alloc(rlm_size_mul(groups_of(bits, item), sizeof *scale));
     int code = q && scale ? rlm_params_load_quant(item, st, name, q, scale, err)
                           : rlm_fail(err, RLM_E_NOMEM, "%s: no memory for %s", st->path, name);
-    int64_t groups = rlm_quant_groups(bits, (int)k);
-    for (int64_t i = 0; i < item->count && !code; i++)
-        out[i] = scale[i / k * groups + i % k / group] * (float)q[i];
+    int64_t groups = rlm_quant_groups(bits, (int)k), rows = code ? 0 : item->shape[0];
+    for (int64_t g = 0; g < rows * groups; g++) {
+        int64_t from = g % groups * group, n = k - from < group ? k - from : group;
+        const int8_t *at = q + g / groups * k + from;
+        for (int64_t i = 0; i < n; i++)
+            out[at - q + i] = scale[g] * (float)at[i];
+    }
     rlm_free(q);
     rlm_free(scale);
     return code;
