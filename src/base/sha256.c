@@ -40,16 +40,21 @@ static void block(uint32_t state[8], const uint8_t *p) /* 6.2.2 */
         w[i] = w[i - 16] + s0 + w[i - 7] + s1;
     }
     memcpy(s, state, sizeof s);
-    for (int i = 0; i < 64; i++) {
-        uint32_t e1 = rotr(s[4], 6) ^ rotr(s[4], 11) ^ rotr(s[4], 25);
-        uint32_t ch = (s[4] & s[5]) ^ (~s[4] & s[6]);
-        uint32_t t1 = s[7] + e1 + ch + k256[i] + w[i];
-        uint32_t e0 = rotr(s[0], 2) ^ rotr(s[0], 13) ^ rotr(s[0], 22);
-        uint32_t t2 = e0 + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t1;
-        s[0] = t1 + t2;
-    }
+    /* In round j letter n of the text, 0 to 7 for a to h, is s[(n - j) % 8]: nothing moves, and
+     * with the loop unrolled the letters are registers. */
+#define S(n) s[((n)-j) & 7]
+    for (int i = 0; i < 64; i += 8)
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+            uint32_t e1 = rotr(S(4), 6) ^ rotr(S(4), 11) ^ rotr(S(4), 25);
+            uint32_t ch = (S(4) & S(5)) ^ (~S(4) & S(6));
+            uint32_t t1 = S(7) + e1 + ch + k256[i + j] + w[i + j];
+            uint32_t e0 = rotr(S(0), 2) ^ rotr(S(0), 13) ^ rotr(S(0), 22);
+            uint32_t t2 = e0 + ((S(0) & S(1)) ^ (S(0) & S(2)) ^ (S(1) & S(2)));
+            S(3) += t1;
+            S(7) = t1 + t2;
+        }
+#undef S
     for (int i = 0; i < 8; i++)
         state[i] += s[i];
 }
