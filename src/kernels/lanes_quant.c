@@ -13,6 +13,7 @@ typedef struct rows_job {
     rlm_quant_x q;
 } rows_job;
 
+/* The largest magnitude; NaN is above all. */
 static float group_top(const float *x, int n)
 {
     v_i32 top = v_set_i32(0);
