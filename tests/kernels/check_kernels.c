@@ -12,8 +12,12 @@ enum { NOISE, ZEROS, DENORMAL, LARGE, HOSTILE, KINDS };
 static const char *const kinds[] = {"noise", "zeros", "denormals", "large", "infinity"};
 static const char *const masks[] = {"ref", "blas", "dnn", "simd", "avx2", "avx512", "amx"};
 
+enum { MASKS = sizeof masks / sizeof *masks };
+
 static struct {
-    rlm_kernels ref, test;
+    rlm_kernels ref, levels[MASKS]; /* what this machine has, or REELM_CPU_MASK alone */
+    int count;
+    const rlm_kernels *test; /* the one at hand */
     rlm_par *one, *three;
     const char *only; /* part of a case's name, or NULL */
 } check;
@@ -97,12 +101,16 @@ static void free_inputs(check_case *c)
 }
 
 /* The scale of errors: the same operation on absolute values, where it can be had. */
-static void run_energy(check_case *c, float **out)
+static void run_energy(int index, int kind, float **out)
 {
+    check_case c;
+    check_case_at(index, false, &c);
+    fill_inputs(&c, kind);
     for (int i = 0; i < CASE_INS; i++)
-        for (int64_t j = 0; j < c->in_size[i]; j++)
-            c->in[i][j] = fabsf(c->in[i][j]);
-    run_case(&check.ref, check.one, c, out);
+        for (int64_t j = 0; j < c.in_size[i]; j++)
+            c.in[i][j] = fabsf(c.in[i][j]);
+    run_case(&check.ref, check.one, &c, out);
+    free_inputs(&c);
 }
 
 /* Largest share of squared error in squared energy over the rows; NaN where one is not finite,
@@ -139,12 +147,12 @@ static double tolerance(const check_case *c)
     unsigned half = RLM_LEVEL_DNN | RLM_LEVEL_AVX512 | RLM_LEVEL_AMX;
     bool product = c->class == CASE_PRODUCT || c->class == CASE_SOFT;
     double rounded = c->class == CASE_SOFT ? 3e-5 : 1.55e-5;
-    double single = strcmp(check.test.level, "simd") ? 1e-10 : 1e-9;
+    double single = strcmp(check.test->level, "simd") ? 1e-10 : 1e-9;
     if (c->allowed > 0)
         return c->allowed;
     if (c->class == CASE_QUANT) /* steps of 1/127 of the largest, here three times the rms */
-        return check.test.levels & (half | RLM_LEVEL_AVX2 | RLM_LEVEL_SIMD) ? 2e-4 : 1e-10;
-    return product && (check.test.levels & half) ? rounded : single;
+        return check.test->levels & (half | RLM_LEVEL_AVX2 | RLM_LEVEL_SIMD) ? 2e-4 : 1e-10;
+    return product && (check.test->levels & half) ? rounded : single;
 }
 
 /* Bit for bit, but that a NaN is a NaN: its sign and payload are those of whichever factor the
@@ -165,41 +173,54 @@ static void compare_case(check_case *c, int kind, float **want, float **got, flo
         if (!n)
             continue;
         if (!identical(n, got[i], again[i]))
-            TEST_FAILED("%s: %s (%s): output %d differs between 1 and 3 threads", check.test.level,
+            TEST_FAILED("%s: %s (%s): output %d differs between 1 and 3 threads", check.test->level,
                         c->name, kinds[kind], i);
         if (c->class == CASE_EXACT) {
             if (!identical(n, got[i], want[i]))
-                TEST_FAILED("%s: %s (%s): output %d is not exact", check.test.level, c->name,
+                TEST_FAILED("%s: %s (%s): output %d is not exact", check.test->level, c->name,
                             kinds[kind], i);
             continue;
         }
         double worst = worst_row(n, c->out_row[i] ? c->out_row[i] : n, want[i], got[i], energy[i]);
         if (!(worst <= tolerance(c)))
             TEST_FAILED("%s: %s (%s): output %d is off by %.3g squared, allowed %.3g",
-                        check.test.level, c->name, kinds[kind], i, worst, tolerance(c));
+                        check.test->level, c->name, kinds[kind], i, worst, tolerance(c));
     }
 }
 
+static bool applies(const check_case *c, const rlm_kernels *k)
+{
+    return !c->levels || (k->levels & c->levels);
+}
+
+/* The reference once, then every level. */
 static void check_one(int index, int kind)
 {
     check_case c;
     float *want[CASE_OUTS], *got[CASE_OUTS], *again[CASE_OUTS], *energy[CASE_OUTS] = {NULL};
+    bool any = false;
     check_case_at(index, false, &c);
-    if ((c.calm && kind == LARGE) || (!c.hostile && kind == HOSTILE) ||
-        (c.levels && !(check.test.levels & c.levels)) ||
+    for (int l = 0; l < check.count; l++)
+        any |= applies(&c, &check.levels[l]);
+    if (!any || (c.calm && kind == LARGE) || (!c.hostile && kind == HOSTILE) ||
         (check.only && !strstr(c.name, check.only)))
         return;
     fill_inputs(&c, kind);
     run_case(&check.ref, check.one, &c, want);
-    run_case(&check.test, check.one, &c, got);
-    run_case(&check.test, check.three, &c, again);
     bool product = c.class == CASE_PRODUCT;
     if (product)
-        run_energy(&c, energy);
-    compare_case(&c, kind, want, got, again, product ? energy : want);
+        run_energy(index, kind, energy);
+    for (int l = 0; l < check.count; l++) {
+        check.test = &check.levels[l];
+        if (!applies(&c, check.test))
+            continue;
+        run_case(check.test, check.one, &c, got);
+        run_case(check.test, check.three, &c, again);
+        compare_case(&c, kind, want, got, again, product ? energy : want);
+        free_outputs(got);
+        free_outputs(again);
+    }
     free_outputs(want);
-    free_outputs(got);
-    free_outputs(again);
     free_outputs(energy);
     free_inputs(&c);
 }
@@ -224,28 +245,28 @@ static void length_of(rlm_conv_shape s)
     float *x = fresh(s.t * row, NOISE, 1), *y = fresh(s.ot * made, NOISE, 2);
     float *w = fresh((int64_t)g.cout * g.kt * g.kh * g.kw * g.cin, NOISE, 3);
     float *bias = fresh(s.cout, NOISE, 4), *part = fresh(s.ot * made, NOISE, 5);
-    size_t bytes = check.test.pack_bytes(&g, false);
+    size_t bytes = check.test->pack_bytes(&g, false);
     void *pack = bytes ? rlm_alloc(bytes) : NULL;
     rlm_weight weight = {.f32 = w, .pack = pack};
     if (pack)
-        check.test.pack(check.one, &g, w, false, pack);
-    check.test.conv_forward(check.one, &s, x, &weight, bias, NULL, y);
+        check.test->pack(check.one, &g, w, false, pack);
+    check.test->conv_forward(check.one, &s, x, &weight, bias, NULL, y);
     for (int ot = 1; ot < s.ot; ot++) {
         rlm_conv_shape head = s, tail = s;
         head.ot = ot;
         head.t = (ot - 1) * s.st + s.kt - s.pt;
-        check.test.conv_forward(check.one, &head, x, &weight, bias, NULL, part);
+        check.test->conv_forward(check.one, &head, x, &weight, bias, NULL, part);
         bool same = !memcmp(part, y, (size_t)(ot * made) * sizeof *y);
         int from = ot * s.st > s.pt ? ot * s.st - s.pt : 0;
         tail.ot = s.ot - ot;
         tail.t = s.t - from;
         tail.pt = s.pt + from - ot * s.st;
-        check.test.conv_forward(check.one, &tail, x + from * row, &weight, bias, NULL, part);
+        check.test->conv_forward(check.one, &tail, x + from * row, &weight, bias, NULL, part);
         same = same && !memcmp(part, y + ot * made, (size_t)(tail.ot * made) * sizeof *y);
         if (!same)
             TEST_FAILED(
                 "%s: conv %d -> %d, %d x %d x %d taps, %d x %d: frames depend on the length",
-                check.test.level, s.cin, s.cout, s.kt, s.kh, s.kw, s.h, s.w);
+                check.test->level, s.cin, s.cout, s.kt, s.kh, s.kw, s.h, s.w);
     }
     rlm_free(x);
     rlm_free(y);
@@ -262,8 +283,9 @@ static void case_length(void)
                                    {128, 3, 3, 3, 8}, {64, 128, 1, 1, 8}, {192, 64, 1, 3, 5},
                                    {128, 64, 3, 3, 3}};
     enum { FRAMES = 9 };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const int *c = cases[i];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases * (size_t)check.count; i++) {
+        const int *c = cases[i / (size_t)check.count];
+        check.test = &check.levels[i % (size_t)check.count];
         for (int step = 1; step <= c[2] && step <= 2; step++) {
             rlm_conv_shape s = {.n = 1, .t = FRAMES, .cin = c[0], .cout = c[1], .dw = 1};
             s.h = s.w = s.oh = s.ow = c[4];
@@ -302,20 +324,18 @@ static void bench(rlm_par *par)
             continue;
         fill_inputs(&c, NOISE);
         printf("%-58s", c.name);
-        for (int m = 0; m < 6; m++) {
+        for (int l = 0; l < check.count; l++) {
             float *out[CASE_OUTS];
-            if (rlm_kernels_init_training(&check.test, masks[m], NULL) ||
-                strcmp(check.test.level, masks[m]))
-                continue;
+            const rlm_kernels *k = &check.levels[l];
             c.packed = true;
-            run_case(&check.test, par, &c, out);
+            run_case(k, par, &c, out);
             c.weight = (rlm_weight){.f32 = c.in[1]};
             if (c.geom.cout) {
-                pack_weight(&check.test, &c, false, &c.weight.pack);
-                pack_weight(&check.test, &c, true, &c.weight.pack_t);
+                pack_weight(k, &c, false, &c.weight.pack);
+                pack_weight(k, &c, true, &c.weight.pack_t);
             }
             c.keep = true;
-            printf(" %s %.3f", masks[m], time_case(&check.test, par, &c));
+            printf(" %s %.3f", k->level, time_case(k, par, &c));
             rlm_free(c.ready);
             c.ready = NULL;
             c.keep = false;
@@ -333,13 +353,11 @@ static int run_bench(void)
 {
     rlm_par *par = NULL;
     rlm_error err;
-    if (rlm_par_open(&par, 0, &err) || rlm_par_open(&check.one, 1, &err) ||
-        rlm_kernels_init_training(&check.ref, "ref", &err)) {
+    if (rlm_par_open(&par, 0, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
     bench(par);
-    rlm_par_close(&check.one);
     rlm_par_close(&par);
     return 0;
 }
@@ -361,29 +379,36 @@ static void case_masks(void)
     CHECK(none.sumsq(NULL, 1, NULL) == 0);
 }
 
+/* The levels of this machine; false if the teams can't be had. */
+static bool open_all(void)
+{
+    const char *mask = getenv("REELM_CPU_MASK");
+    for (int m = 0; m < MASKS; m++) {
+        rlm_kernels *k = &check.levels[check.count];
+        if ((mask && *mask && strcmp(mask, masks[m])) ||
+            rlm_kernels_init_training(k, masks[m], NULL) || strcmp(k->level, masks[m]))
+            continue;
+        check.count++;
+    }
+    return !rlm_par_open(&check.one, 1, NULL) && !rlm_par_open(&check.three, 3, NULL) &&
+           !rlm_kernels_init_training(&check.ref, "ref", NULL);
+}
+
 int main(int argc, char **argv)
 {
     bool timed = argc > 1 && !strcmp(argv[1], "--bench");
-    const char *mask = getenv("REELM_CPU_MASK");
     check.only = argc > 1 + timed ? argv[1 + timed] : NULL;
+    if (!open_all())
+        return 1;
     if (timed)
         return run_bench();
     TEST_BEGIN(1, argv);
+    for (int l = 0; l < check.count; l++)
+        printf("%s\n", check.levels[l].level);
     TEST_CASE(case_masks);
-    if (rlm_par_open(&check.one, 1, NULL) || rlm_par_open(&check.three, 3, NULL) ||
-        rlm_kernels_init_training(&check.ref, "ref", NULL))
-        return 1;
-    for (int m = 0; m < 6; m++) {
-        if (mask && strcmp(mask, masks[m]))
-            continue;
-        if (rlm_kernels_init_training(&check.test, masks[m], NULL) ||
-            strcmp(check.test.level, masks[m]))
-            continue;
-        printf("%s\n", masks[m]);
-        TEST_CASE(case_table);
-        if (!check.only || strstr("case_length", check.only))
-            TEST_CASE(case_length);
-    }
+    TEST_CASE(case_table);
+    if (!check.only || strstr("case_length", check.only))
+        TEST_CASE(case_length);
     rlm_par_close(&check.three);
     rlm_par_close(&check.one);
     return TEST_END();
