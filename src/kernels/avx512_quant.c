@@ -2,54 +2,32 @@
  * columns is streamed once for up to 8 rows, which is what decoding needs: 64 multiply-adds an
  * instruction, so memory is what binds. More rows meet a panel while it is in the cache. */
 #include "src/kernels/avx512_quant.h"
+#include "src/kernels/lanes_quant.h"
 
 enum {
     ROWS = 8,
-    AHEAD = 2048,  /* bytes of weights asked for in advance */
-    CHUNK = 131072 /* bytes of weights a slice */
+    AHEAD = 2048 /* bytes of weights asked for in advance */
 };
 
 /* ---- Rows of x ------------------------------------------------------------------------------ */
 
-typedef struct rows_job {
-    int bits, k;
-    const float *x;
-    rlm_quant_x q;
-} rows_job;
+RLM_INLINE int32_t round_group(const float *x, int n, int group, float inverse, int8_t *out)
+{
+    __m512i sum = _mm512_setzero_si512();
+    for (int i = 0; i < group; i += 16) {
+        __m512 v = i < n ? v_load(x + i, v_tail(n - i)) : _mm512_setzero_ps();
+        __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v, v_set(inverse)));
+        q = _mm512_max_epi32(q, _mm512_set1_epi32(-128)); /* no number: as it is stored */
+        sum = _mm512_add_epi32(sum, q);
+        _mm_store_si128((__m128i *)(void *)(out + i), _mm512_cvtsepi32_epi8(q));
+    }
+    return _mm512_reduce_add_epi32(sum);
+}
 
 static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const rows_job *j = ctx;
-    int group = rlm_quant_group(j->bits), groups = rlm_quant_groups(j->bits, j->k);
     (void)worker;
-    for (int64_t item = begin * groups; item < end * groups; item++) {
-        int from = (int)(item % groups) * group;
-        const float *x = j->x + item / groups * j->k + from;
-        int n = j->k - from < group ? j->k - from : group;
-        float top = v_top(x, n);
-        bool tiny = top < 1e-30f;
-        __m512 inverse = v_set(tiny ? 0.0f : 127.0f / top);
-        __m512i sum = _mm512_setzero_si512();
-        int8_t *out = j->q.q8 + item * group;
-        for (int i = 0; i < group; i += 16) {
-            __m512 v = i < n ? v_load(x + i, v_tail(n - i)) : _mm512_setzero_ps();
-            __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-            q = _mm512_max_epi32(q, _mm512_set1_epi32(-128)); /* no number: as it is stored */
-            sum = _mm512_add_epi32(sum, q);
-            _mm_store_si128((__m128i *)(void *)(out + i), _mm512_cvtsepi32_epi8(q));
-        }
-        j->q.scale[item] = tiny ? 0.0f : top / 127.0f;
-        j->q.sum[item] = _mm512_reduce_add_epi32(sum);
-    }
-}
-
-/* Rows of x [m][k] as int8, in scratch of the team that lives until the next product. */
-static rlm_quant_x rounded_rows(rlm_par *par, int bits, int m, int k, const float *x)
-{
-    void *memory = rlm_par_scratch(par, 0, 3, rlm_quant_x_bytes(bits, m, k));
-    rows_job j = {bits, k, x, rlm_quant_x_at(bits, m, k, memory)};
-    rlm_par_for(par, m, v_row_grain(k), rows_fn, &j);
-    return j.q;
+    quant_rows(ctx, begin, end, v_top, round_group);
 }
 
 /* ---- Panels --------------------------------------------------------------------------------- */
@@ -167,61 +145,23 @@ static const panel_fn panels[2][ROWS] = {
 
 /* ---- The product ---------------------------------------------------------------------------- */
 
-typedef struct quant_job {
-    int bits, m, n, k;
-    rlm_quant_x x;
-    const uint8_t *pack;
-    const float *bias, *residual;
-    float *y;
-} quant_job;
-
-RLM_INLINE void finish(const quant_job *j, int64_t row, int column, const float *from)
+RLM_INLINE void panel_sums(int bits, int m, const uint8_t *block, int groups, const rlm_quant_x *x,
+                           int64_t row, float *y)
 {
-    for (int c = column; c < column + 32 && c < j->n; c += 16, from += 16) {
-        __mmask16 m = v_tail(j->n - c);
-        int64_t at = row * j->n + c;
-        __m512 v = _mm512_load_ps(from);
-        if (j->bias)
-            v = _mm512_add_ps(v, v_load(j->bias + c, m));
-        if (j->residual)
-            v = _mm512_add_ps(v, v_load(j->residual + at, m));
-        v_store(j->y + at, m, v);
-    }
+    panels[bits == 4][m - 1](block, groups, x, row, y);
 }
 
-static void quant_fn(void *ctx, int64_t begin, int64_t end, int worker)
+static void panels_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const quant_job *j = ctx;
-    int groups = rlm_quant_groups(j->bits, j->k);
-    _Alignas(64) float y[ROWS * 32];
     (void)worker;
-    for (int64_t p = begin; p < end; p++) {
-        const uint8_t *block = j->pack + (size_t)p * (size_t)groups * rlm_quant_block(j->bits);
-        for (int row = 0; row < j->m; row += ROWS) {
-            int m = j->m - row < ROWS ? j->m - row : ROWS;
-            panels[j->bits == 4][m - 1](block, groups, &j->x, row, y);
-            for (int i = 0; i < m; i++)
-                finish(j, row + i, (int)p * 32, y + 32 * i);
-        }
-    }
+    quant_panels(ctx, begin, end, ROWS, panel_sums);
 }
 
 void rlm_avx512_linear_quant(rlm_par *par, int bits, int m, int n, int k, const float *x,
                              const void *quant, const float *bias, const float *residual, float *y)
 {
-    quant_job j = {.bits = bits,
-                   .m = m,
-                   .n = n,
-                   .k = k,
-                   .x = rounded_rows(par, bits, m, k, x),
-                   .pack = quant,
-                   .bias = bias,
-                   .residual = residual,
-                   .y = y};
-    int count = rlm_quant_panels(n), threads = rlm_par_threads(par);
-    size_t bytes = rlm_quant_block(bits) * (size_t)rlm_quant_groups(bits, k);
-    int grain = (int)(CHUNK / bytes) + 1, share = (count + threads - 1) / threads;
-    rlm_par_for(par, count, grain < share ? grain : share, quant_fn, &j);
+    quant_job j = {bits, m, n, k, x, quant, bias, residual, y};
+    quant_product(par, &j, rows_fn, panels_fn);
 }
 
 void V_NAME(quant)(rlm_kernels *k)

@@ -1,17 +1,10 @@
 /* Levels without VNNI: products with quantised weights, in integers of 8 bits summed in pairs. Up
  * to 4 rows of x meet a panel at once. */
-#include "src/kernels/lanes.h"
-#include "src/kernels/quant.h"
+#include "src/kernels/lanes_quant.h"
 
 enum { ROWS = 4, AHEAD = 1024 };
 
 /* ---- Rows of x ------------------------------------------------------------------------------ */
-
-typedef struct rows_job {
-    int bits, k;
-    const float *x;
-    rlm_quant_x q;
-} rows_job;
 
 /* The largest magnitude; NaN is above all. */
 static float group_top(const float *x, int n)
@@ -28,31 +21,24 @@ static float group_top(const float *x, int n)
     return f;
 }
 
+RLM_INLINE int32_t round_group(const float *x, int n, int group, float inverse, int8_t *out)
+{
+    int32_t q[V_LANES], sum = 0;
+    for (int i = 0; i < group; i += V_LANES) {
+        v_f32 v = i < n ? v_load(x + i, v_tail(n - i)) : v_zero();
+        v_write_i32(q, v_to_i32(v_mul(v, v_set(inverse))));
+        for (int l = 0; l < V_LANES; l++) {
+            out[i + l] = (int8_t)q[l];
+            sum += (int8_t)q[l];
+        }
+    }
+    return sum;
+}
+
 static void rows_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const rows_job *j = ctx;
-    int group = rlm_quant_group(j->bits), groups = rlm_quant_groups(j->bits, j->k);
     (void)worker;
-    for (int64_t item = begin * groups; item < end * groups; item++) {
-        int from = (int)(item % groups) * group;
-        const float *x = j->x + item / groups * j->k + from;
-        int n = j->k - from < group ? j->k - from : group;
-        float top = group_top(x, n);
-        bool tiny = top < 1e-30f;
-        v_f32 inverse = v_set(tiny ? 0.0f : 127.0f / top);
-        int8_t *out = j->q.q8 + item * group;
-        int32_t q[V_LANES], sum = 0;
-        for (int i = 0; i < group; i += V_LANES) {
-            v_f32 v = i < n ? v_load(x + i, v_tail(n - i)) : v_zero();
-            v_write_i32(q, v_to_i32(v_mul(v, inverse)));
-            for (int l = 0; l < V_LANES; l++) {
-                out[i + l] = (int8_t)q[l];
-                sum += (int8_t)q[l];
-            }
-        }
-        j->q.scale[item] = tiny ? 0.0f : top / 127.0f;
-        j->q.sum[item] = sum;
-    }
+    quant_rows(ctx, begin, end, group_top, round_group);
 }
 
 /* ---- Panels --------------------------------------------------------------------------------- */
@@ -137,8 +123,8 @@ RLM_INLINE void panel_rows(int bits, int m, const uint8_t *panel, int groups, co
         columns(bits, m, wide, panel, groups, x, row, at, y);
 }
 
-RLM_INLINE void panel_sums(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
-                           int64_t row, float *y)
+RLM_INLINE void by_rows(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
+                        int64_t row, float *y)
 {
     switch (m) {
     case 1:
@@ -155,60 +141,26 @@ RLM_INLINE void panel_sums(int bits, int m, const uint8_t *panel, int groups, co
     }
 }
 
-/* ---- The product ---------------------------------------------------------------------------- */
-
-typedef struct quant_job {
-    int bits, m, n, k;
-    rlm_quant_x x;
-    const uint8_t *pack;
-    const float *bias, *residual;
-    float *y;
-} quant_job;
-
-/* Row `row` of y from `column` on: the sums of a panel, bias and residual. */
-static void finish(const quant_job *j, int64_t row, int column, const float *from)
+RLM_INLINE void panel_sums(int bits, int m, const uint8_t *panel, int groups, const rlm_quant_x *x,
+                           int64_t row, float *y)
 {
-    for (int c = column; c < column + 32 && c < j->n; c += V_LANES, from += V_LANES) {
-        int64_t at = row * j->n + c;
-        v_mask m = v_tail(j->n - c);
-        v_f32 v = v_read(from);
-        if (j->bias)
-            v = v_add(v, v_load(j->bias + c, m));
-        if (j->residual)
-            v = v_add(v, v_load(j->residual + at, m));
-        v_store(j->y + at, m, v);
-    }
+    if (bits == 8)
+        by_rows(8, m, panel, groups, x, row, y);
+    else
+        by_rows(4, m, panel, groups, x, row, y);
 }
 
-static void quant_fn(void *ctx, int64_t begin, int64_t end, int worker)
+static void panels_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const quant_job *j = ctx;
-    int groups = rlm_quant_groups(j->bits, j->k);
-    _Alignas(64) float y[ROWS * 32];
     (void)worker;
-    for (int64_t p = begin; p < end; p++) {
-        const uint8_t *panel = j->pack + (size_t)p * (size_t)groups * rlm_quant_block(j->bits);
-        for (int row = 0; row < j->m; row += ROWS) {
-            int m = j->m - row < ROWS ? j->m - row : ROWS;
-            if (j->bits == 8)
-                panel_sums(8, m, panel, groups, &j->x, row, y);
-            else
-                panel_sums(4, m, panel, groups, &j->x, row, y);
-            for (int i = 0; i < m; i++)
-                finish(j, row + i, (int)p * 32, y + 32 * i);
-        }
-    }
+    quant_panels(ctx, begin, end, ROWS, panel_sums);
 }
 
 static void linear_quant(rlm_par *par, int bits, int m, int n, int k, const float *x,
                          const void *quant, const float *bias, const float *residual, float *y)
 {
-    void *memory = rlm_par_scratch(par, 0, 3, rlm_quant_x_bytes(bits, m, k));
-    rlm_quant_x q = rlm_quant_x_at(bits, m, k, memory);
-    rows_job rows = {bits, k, x, q};
-    quant_job j = {bits, m, n, k, q, quant, bias, residual, y};
-    rlm_par_for(par, m, v_row_grain(k), rows_fn, &rows);
-    rlm_par_for(par, rlm_quant_panels(n), 1 + 131072 / (32 * k), quant_fn, &j);
+    quant_job j = {bits, m, n, k, x, quant, bias, residual, y};
+    quant_product(par, &j, rows_fn, panels_fn);
 }
 
 void V_NAME(quant)(rlm_kernels *k)
