@@ -68,6 +68,21 @@ static bool cpu_runs(const rlm_cpu *cpu, unsigned bit)
     }
 }
 
+const char *rlm_kernels_level(int i)
+{
+    return i < OVERLAYS ? overlays[i].name : NULL;
+}
+
+static int unknown_level(const char *mask, rlm_error *err)
+{
+    char known[64] = "ref";
+    for (int i = 1; i < OVERLAYS; i++) {
+        strcat(known, i == OVERLAYS - 1 ? " or " : ", ");
+        strcat(known, overlays[i].name);
+    }
+    return rlm_fail(err, RLM_E_ARG, "cpu mask: found \"%s\", expected %s", mask, known);
+}
+
 int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err)
 {
     int last = OVERLAYS - 1;
@@ -75,9 +90,7 @@ int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err)
         for (last = 0; last < OVERLAYS && strcmp(mask, overlays[last].name); last++)
             ;
         if (last == OVERLAYS)
-            return rlm_fail(
-                err, RLM_E_ARG,
-                "cpu mask: found \"%s\", expected ref, blas, dnn, simd, avx2, avx512 or amx", mask);
+            return unknown_level(mask, err);
     }
     rlm_cpu cpu = rlm_cpu_detect();
     memset(k, 0, sizeof *k);

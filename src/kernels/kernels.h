@@ -521,6 +521,9 @@ typedef struct rlm_kernels {
  * "avx2" < "avx512" < "amx"). Unknown names fail with RLM_E_ARG. A level the CPU lacks is skipped.
  * Fills the inference entries only; refers to no training symbol. */
 int rlm_kernels_init(rlm_kernels *k, const char *mask, rlm_error *err);
+/* Name of level i, the lowest 0; NULL behind the highest. Levels that this build or CPU lacks have
+ * names too. */
+const char *rlm_kernels_level(int i);
 /* rlm_kernels_init, then every training entry. Lives in training.c, which only libreelm_train and
  * tests link, together with ref_backward*.c and the *_backward.c files of the overlays. */
 int rlm_kernels_init_training(rlm_kernels *k, const char *mask, rlm_error *err);

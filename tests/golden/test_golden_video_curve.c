@@ -117,12 +117,12 @@ static void blas_follows(void)
     follow("blas", 5e-4, 5e-4, 5e-4);
 }
 
-/* Every level that multiplies in bf16; one that the machine lacks is its best one. */
+/* Every level above ref and blas, some of which multiply in bf16; one that the machine lacks is
+ * its best one. */
 static void bf16_follows(void)
 {
-    static const char *const masks[] = {"dnn", "simd", "avx2", "avx512", "amx"};
-    for (int i = 0; i < 4; i++)
-        follow(masks[i], 0.05, 0.4, 0.1);
+    for (int i = 2; rlm_kernels_level(i); i++)
+        follow(rlm_kernels_level(i), 0.05, 0.4, 0.1);
 }
 
 int main(int argc, char **argv)

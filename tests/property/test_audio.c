@@ -103,9 +103,8 @@ static void compare_chunks(const char *mask, void (*preset)(rlm_audio_config *))
 
 static void case_chunks(void)
 {
-    static const char *const masks[] = {"ref", "blas", "dnn", "simd", "avx2", "avx512", "amx"};
-    for (int i = 0; i < 6; i++)
-        compare_chunks(masks[i], rlm_audio_config_tiny);
+    for (int i = 0; rlm_kernels_level(i); i++)
+        compare_chunks(rlm_kernels_level(i), rlm_audio_config_tiny);
 }
 
 /* Units of the decoder's own number: names, dilations that begin again, reach, chunks. */

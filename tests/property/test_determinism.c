@@ -92,10 +92,9 @@ static void level(const char *mask, char first[65])
 
 static void case_threads_and_sessions(void)
 {
-    static const char *const masks[] = {"blas", "dnn", "simd", "avx2", "avx512", "amx"};
     char sha[65];
-    for (int i = 0; i < 5; i++)
-        level(masks[i], sha);
+    for (int i = 1; rlm_kernels_level(i); i++)
+        level(rlm_kernels_level(i), sha);
 }
 
 static void case_reference_anywhere(void)

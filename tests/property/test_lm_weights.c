@@ -119,22 +119,23 @@ static void logits_stay_near(void)
     } kinds[] = {{RLM_WEIGHTS_F32, 16, 0.01}, {RLM_WEIGHTS_BF16, 16, 0.015},
                  {RLM_WEIGHTS_F32, 8, 0.02},  {RLM_WEIGHTS_INT8, 16, 0.04},
                  {RLM_WEIGHTS_INT8, 8, 0.04}, {RLM_WEIGHTS_Q4, 8, 0.35}};
-    static const char *const masks[] = {"ref", "simd", "avx2", "amx"};
+    static const char *const masks[] = {"ref", "simd", "avx2", "avx512", "amx"};
+    enum { MASKS = sizeof masks / sizeof *masks };
     static float want[STEPS * BATCH * 512], got[STEPS * BATCH * 512];
     rig r;
     rig_begin(&r, "ref", 1);
     CHECK(open_file(&r, "f32", RLM_WEIGHTS_AUTO, NULL) == 0);
     walk(&r, 16, want);
     rig_end(&r);
-    for (int i = 0; i < (int)(sizeof kinds / sizeof *kinds) * 3; i++) {
-        int kind = i / 3;
-        rig_begin(&r, masks[i % 3], 2);
+    for (int i = 0; i < (int)(sizeof kinds / sizeof *kinds) * MASKS; i++) {
+        int kind = i / MASKS;
+        rig_begin(&r, masks[i % MASKS], 2);
         CHECK(open_file(&r, "f32", kinds[kind].weights, NULL) == 0);
         walk(&r, kinds[kind].bits, got);
         double off = distance(want, got, STEPS * BATCH * 512);
         if (getenv("REELM_SHOW"))
-            printf("%s %s cache %d: %.4f\n", masks[i % 3], rlm_weights_name(kinds[kind].weights),
-                   kinds[kind].bits, off);
+            printf("%s %s cache %d: %.4f\n", masks[i % MASKS],
+                   rlm_weights_name(kinds[kind].weights), kinds[kind].bits, off);
         CHECK_NEAR(off, 0, kinds[kind].most);
         rig_end(&r);
     }

@@ -241,14 +241,12 @@ static void chunks_of(const rlm_video_config *c, const char *mask, int frames, i
     bench_close(&b);
 }
 
-static const char *const masks[] = {"ref", "blas", "dnn", "simd", "avx2", "avx512", "amx"};
-
 static void chunked_equals_whole(void)
 {
     rlm_video_config haar = small_haar(), full = small_full();
-    for (int i = 0; i < 6; i++) {
-        chunks_of(&haar, masks[i], 49, i ? 32 : 16);
-        chunks_of(&full, masks[i], 41, 16);
+    for (int i = 0; rlm_kernels_level(i); i++) {
+        chunks_of(&haar, rlm_kernels_level(i), 49, i ? 32 : 16);
+        chunks_of(&full, rlm_kernels_level(i), 41, 16);
     }
 }
 
@@ -256,8 +254,8 @@ static void chunked_equals_whole_default(void)
 {
     rlm_video_config c;
     rlm_video_config_defaults(&c);
-    for (int i = 1; i < 6; i++)
-        chunks_of(&c, masks[i], 41, i < 5 ? 32 : 64);
+    for (int i = 1; rlm_kernels_level(i); i++)
+        chunks_of(&c, rlm_kernels_level(i), 41, rlm_kernels_level(i + 1) ? 32 : 64);
 }
 
 /* Codes that come frame by frame, other work in the arena between them, pictures 2..total - 1
@@ -304,12 +302,11 @@ static void streamed_of(const rlm_video_config *c, const char *mask, int threads
 
 static void streamed_equals_whole(void)
 {
-    static const char *const masks[] = {"ref", "blas", "dnn", "simd", "avx2", "avx512", "amx"};
     rlm_video_config haar = small_haar(), full = small_full(), wide;
     rlm_video_config_defaults(&wide);
-    for (int i = 0; i < 6; i++) {
-        streamed_of(&haar, masks[i], 2, 17, 24);
-        streamed_of(&full, masks[i], 1, 13, 16);
+    for (int i = 0; rlm_kernels_level(i); i++) {
+        streamed_of(&haar, rlm_kernels_level(i), 2, 17, 24);
+        streamed_of(&full, rlm_kernels_level(i), 1, 13, 16);
     }
     streamed_of(&wide, NULL, 2, 17, 64);
 }
@@ -385,12 +382,12 @@ static void no_history(void)
 {
     rlm_video_config haar = small_haar(), full = small_full(), whole;
     rlm_video_config_defaults(&whole);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; rlm_kernels_level(i); i++)
         for (int threads = 1; threads <= 2; threads++) {
-            history_of(&haar, masks[i], threads, 5, 24, 32);
-            history_of(&full, masks[i], threads, 5, 24, 32);
-            if (i == 5)
-                history_of(&whole, masks[i], threads, 5, 24, 32);
+            history_of(&haar, rlm_kernels_level(i), threads, 5, 24, 32);
+            history_of(&full, rlm_kernels_level(i), threads, 5, 24, 32);
+            if (!rlm_kernels_level(i + 1))
+                history_of(&whole, rlm_kernels_level(i), threads, 5, 24, 32);
         }
 }
 
