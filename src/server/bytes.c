@@ -118,23 +118,43 @@ int rlm_base64_decode(const char *text, size_t length, uint8_t **out, size_t *by
     return 0;
 }
 
+/* Bytes of the character that begins at p, of which `left` follow; 0 when none does. */
+static size_t utf8_bytes(const uint8_t *p, size_t left)
+{
+    uint8_t c = p[0];
+    size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+    if (!c || n > left)
+        return 0;
+    for (size_t k = 1; k < n; k++)
+        if ((p[k] & 0xc0) != 0x80)
+            return 0;
+    if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) || (c == 0xf0 && p[1] < 0x90) ||
+        (c == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
 int rlm_utf8_valid(const char *text, size_t length)
 {
-    const uint8_t *p = (const uint8_t *)text;
+    size_t n = 1;
+    for (size_t i = 0; i < length && n; i += n)
+        n = utf8_bytes((const uint8_t *)text + i, length - i);
+    return n != 0;
+}
+
+void rlm_utf8_mend(char *text)
+{
+    size_t length = strlen(text), to = 0;
     for (size_t i = 0; i < length;) {
-        uint8_t c = p[i];
-        size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-        if (!c || !n || n > length - i)
-            return 0;
-        for (size_t k = 1; k < n; k++)
-            if ((p[i + k] & 0xc0) != 0x80)
-                return 0;
-        if ((c == 0xe0 && p[i + 1] < 0xa0) || (c == 0xed && p[i + 1] > 0x9f) ||
-            (c == 0xf0 && p[i + 1] < 0x90) || (c == 0xf4 && p[i + 1] > 0x8f))
-            return 0;
-        i += n;
+        size_t n = utf8_bytes((const uint8_t *)text + i, length - i);
+        if (n)
+            memmove(text + to, text + i, n);
+        else
+            text[to] = '?';
+        to += n ? n : 1;
+        i += n ? n : 1;
     }
-    return 1;
+    text[to] = 0;
 }
 
 void rlm_id_make(char id[RLM_ID_BYTES], const char *prefix)
@@ -243,5 +263,8 @@ int rlm_refuse(rlm_refusal *r, int status, const char *code, const char *param, 
     va_start(list, fmt);
     vsnprintf(r->message, sizeof r->message, fmt, list);
     va_end(list);
+    rlm_utf8_mend(r->code);
+    rlm_utf8_mend(r->param);
+    rlm_utf8_mend(r->message);
     return -1;
 }

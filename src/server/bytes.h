@@ -26,6 +26,8 @@ int rlm_base64_decode(const char *text, size_t length, uint8_t **out, size_t *by
 
 /* 1 when the bytes are UTF-8 without NUL, overlong forms and surrogates. */
 int rlm_utf8_valid(const char *text, size_t length);
+/* Each byte that is of no whole character, as where a text was cut, becomes '?'. In place. */
+void rlm_utf8_mend(char *text);
 
 /* "video_" and 32 hex digits of the system's randomness. */
 enum { RLM_ID_BYTES = 40 };
@@ -52,7 +54,8 @@ typedef struct rlm_refusal {
     char code[40], param[80], message[512];
     int retry_after; /* seconds; 0: no header */
 } rlm_refusal;
-/* Fill r and return -1. type follows from status. param "" : null. */
+/* Fill r and return -1. type follows from status. param "" : null. What is longer than its field
+ * is cut, and what is no UTF-8 mended. */
 int rlm_refuse(rlm_refusal *r, int status, const char *code, const char *param, const char *fmt,
                ...) __attribute__((format(printf, 5, 6)));
 

@@ -207,6 +207,16 @@ void rlm_peers_phase(rlm_peers *p, rlm_peer *peer, int phase, int64_t received)
     pthread_mutex_unlock(&p->lock);
 }
 
+int rlm_peers_answered(rlm_peers *peers)
+{
+    int count = 0;
+    pthread_mutex_lock(&peers->lock);
+    for (const rlm_peer *p = peers->first; p; p = p->next)
+        count += p->phase == RLM_PEER_REPLY;
+    pthread_mutex_unlock(&peers->lock);
+    return count;
+}
+
 int rlm_peers_sweep(rlm_peers *p, double now)
 {
     int late = 0;

@@ -54,6 +54,8 @@ typedef struct rlm_peers {
 rlm_peer *rlm_peers_add(rlm_peers *peers, int fd); /* NULL without memory */
 void rlm_peers_remove(rlm_peers *peers, rlm_peer *peer);
 void rlm_peers_phase(rlm_peers *peers, rlm_peer *peer, int phase, int64_t received);
+/* How many get an answer at this moment. */
+int rlm_peers_answered(rlm_peers *peers);
 /* Shut down those that have kept us waiting: 15 s for a request's head, 30 s and 16 KiB a second
  * for its body. Returns how many. */
 int rlm_peers_sweep(rlm_peers *peers, double now);

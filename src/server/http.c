@@ -89,6 +89,8 @@ enum MHD_Result rlm_reply_refusal(rlm_exchange *x, const rlm_refusal *refusal)
     }
     if (refusal->status == 409 || refusal->status == 501 || refusal->status == 500)
         MHD_add_response_header(r, "x-should-retry", "false");
+    if (x->range[0])
+        MHD_add_response_header(r, "Content-Range", x->range);
     if (refusal->status == 401)
         MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
     int hundred = refusal->status / 100;
@@ -143,16 +145,19 @@ enum MHD_Result rlm_reply_file(rlm_exchange *x, int fd, int64_t bytes, const cha
     char range[96], disposition[128];
     int64_t from = 0, to = bytes - 1;
     const char *known = rlm_header(x, "If-None-Match");
-    if (known && !strcmp(known, etag)) {
+    if (known && (!strcmp(known, "*") || strstr(known, etag))) { /* a list, and W/ before each */
         close(fd);
         struct MHD_Response *same =
             MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+        if (same)
+            MHD_add_response_header(same, "ETag", etag);
         return rlm_reply(x, MHD_HTTP_NOT_MODIFIED, same);
     }
     int partial = parse_range(rlm_header(x, "Range"), bytes, &from, &to);
     if (partial < 0) {
         rlm_refusal r;
         close(fd);
+        snprintf(x->range, sizeof x->range, "bytes */%lld", (long long)bytes);
         rlm_refuse(&r, 416, "invalid_range", "", "The file has %lld bytes.", (long long)bytes);
         return rlm_reply_refusal(x, &r);
     }

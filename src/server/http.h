@@ -39,6 +39,8 @@ typedef struct rlm_exchange {
     int poll_ms;         /* > 0: the answer carries openai-poll-after-ms */
     const char *allowed; /* origin that gets CORS headers, or NULL */
     int status;          /* answered */
+    int dropped;         /* the body found no room; what follows of it is read and forgotten */
+    char range[32];      /* Content-Range of a refusal, or "" */
 } rlm_exchange;
 
 /* All replies return what MHD wants from the handler, and take over what they are given. */

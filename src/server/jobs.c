@@ -7,7 +7,7 @@
 
 #include <cjson/cJSON.h>
 
-enum { JOB_FILE_LIMIT = 1 << 20 };
+enum { JOB_FILE_LIMIT = 4 << 20 }; /* three texts of 64 KiB may be escapes of six bytes each */
 
 /* ---- The list -------------------------------------------------------------------------------- */
 
@@ -102,8 +102,10 @@ int rlm_jobs_save(rlm_jobs *q, job *j, rlm_error *err)
     cJSON *o = rlm_jobs_saved(j);
     char *text = o ? cJSON_Print(o) : NULL;
     cJSON_Delete(o);
-    int code = text ? rlm_store_write(q->options.store, j->id, "job.json", text, strlen(text), err)
-                    : rlm_serve_fail(err, RLM_E_NOMEM, "job: out of memory");
+    int code = !text ? rlm_serve_fail(err, RLM_E_NOMEM, "job: out of memory")
+               : strlen(text) > JOB_FILE_LIMIT
+                   ? rlm_serve_fail(err, RLM_E_RANGE, "job: its settings are too long to be kept")
+                   : rlm_store_write(q->options.store, j->id, "job.json", text, strlen(text), err);
     cJSON_free(text);
     j->status_version++;
     pthread_cond_broadcast(&q->changed);
@@ -143,6 +145,15 @@ static void set_error(job *j, const char *code, const char *text)
     snprintf(j->error_code, sizeof j->error_code, "%s", code);
     snprintf(j->error_text, sizeof j->error_text, "%s", text);
     rlm_paths_hide(j->error_text);
+}
+
+/* An end that no work led to; not saved yet. */
+static void end_early(rlm_jobs *q, job *j, const char *code, const char *text)
+{
+    j->status = RLM_JOB_FAILED;
+    j->completed = rlm_serve_clock();
+    j->expires = q->options.ttl > 0 ? j->completed + q->options.ttl : 0;
+    set_error(j, code, text);
 }
 
 /* The job's last words. */
@@ -297,11 +308,32 @@ void rlm_work_preview(rlm_work *work, int first, int count, int width, int heigh
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
 
+/* A job that was open when the server ended: queued again, unless it had been cancelled. */
+static void resume(rlm_jobs *q, job *j)
+{
+    int cancelled = j->stop == STOP_CANCELLED;
+    j->stop = STOP_NO;
+    j->status = RLM_JOB_QUEUED;
+    j->progress = 0;
+    if (cancelled)
+        end_early(q, j, "cancelled", "The job was cancelled.");
+    else if (j->attempts >= JOB_ATTEMPTS) /* it may be what brings the server down */
+        end_early(q, j, "server_restarted", "The server stopped during each attempt at this job.");
+    rlm_jobs_save(q, j, NULL);
+}
+
+/* A folder without a job's file is what a removal or a submission that was cut short left. One
+ * whose file is not understood is kept: what lies in it was made for someone. */
 static void load_one(void *cookie, const char *id)
 {
     rlm_jobs *q = cookie;
     char *text = NULL;
     size_t bytes = 0;
+    if (rlm_store_lacks(q->options.store, id, "job.json")) {
+        rlm_serve_log("%s: is no whole job, removed", id);
+        rlm_store_remove(q->options.store, id);
+        return;
+    }
     job *j = calloc(1, sizeof *j);
     int bad =
         !j || rlm_store_read(q->options.store, id, "job.json", JOB_FILE_LIMIT, &text, &bytes, NULL);
@@ -311,22 +343,12 @@ static void load_one(void *cookie, const char *id)
     if (bad || rlm_jobs_append(q, j)) {
         if (j)
             rlm_jobs_free_job(j);
-        rlm_serve_log("%s: is no whole job, removed", id);
-        rlm_store_remove(q->options.store, id);
+        rlm_serve_log("%s: its job.json cannot be read; left as it is", id);
         return;
     }
     rlm_jobs_weigh(q, j);
-    if (j->status == RLM_JOB_RUNNING || j->status == RLM_JOB_QUEUED) {
-        j->status = RLM_JOB_QUEUED;
-        j->progress = 0;
-        if (j->attempts >= JOB_ATTEMPTS) { /* it may be what brings the server down */
-            j->status = RLM_JOB_FAILED;
-            j->completed = rlm_serve_clock();
-            j->expires = q->options.ttl > 0 ? j->completed + q->options.ttl : 0;
-            set_error(j, "server_restarted", "The server stopped during each attempt at this job.");
-        }
-        rlm_jobs_save(q, j, NULL);
-    }
+    if (j->status == RLM_JOB_RUNNING || j->status == RLM_JOB_QUEUED)
+        resume(q, j);
 }
 
 static int by_creation(const void *a, const void *b)
@@ -415,11 +437,9 @@ int rlm_jobs_cancel(rlm_jobs *q, const char *id, rlm_refusal *r)
         code = rlm_jobs_missing(q, id, r);
     } else if (j->status == RLM_JOB_RUNNING) {
         j->stop = STOP_CANCELLED;
+        rlm_jobs_save(q, j, NULL); /* holds even if the server ends before the work does */
     } else if (j->status == RLM_JOB_QUEUED) {
-        j->status = RLM_JOB_FAILED;
-        j->completed = rlm_serve_clock();
-        j->expires = q->options.ttl > 0 ? j->completed + q->options.ttl : 0;
-        set_error(j, "cancelled", "The job was cancelled.");
+        end_early(q, j, "cancelled", "The job was cancelled.");
         q->counts.cancelled++;
         rlm_jobs_save(q, j, NULL);
     } else {
@@ -438,6 +458,7 @@ int rlm_jobs_remove(rlm_jobs *q, const char *id, rlm_refusal *r)
         code = rlm_jobs_missing(q, id, r);
     } else if (j->status == RLM_JOB_RUNNING) {
         j->stop = STOP_REMOVED; /* hidden from now on; the worker frees it */
+        rlm_store_remove_file(q->options.store, j->id, "job.json"); /* no job at the next start */
     } else {
         q->counts.cancelled += j->status == RLM_JOB_QUEUED;
         rlm_jobs_drop(q, j, 0);

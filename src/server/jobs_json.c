@@ -183,6 +183,7 @@ cJSON *rlm_jobs_saved(const job *j)
     cJSON *t = cJSON_AddObjectToObject(o, "result");
     whole = whole && t && cJSON_AddNumberToObject(o, "version", 1) &&
             cJSON_AddStringToObject(o, "status", status_names[j->status]) &&
+            cJSON_AddBoolToObject(o, "cancelled", j->stop == STOP_CANCELLED) &&
             cJSON_AddNumberToObject(o, "attempts", j->attempts) &&
             cJSON_AddNumberToObject(o, "created", j->created) &&
             cJSON_AddNumberToObject(o, "completed", (double)j->completed) &&
@@ -248,6 +249,8 @@ int rlm_jobs_parse(job *j, const char *id, const char *text, size_t bytes)
     if (number_of(o, "version") != 1)
         code = -1;
     snprintf(j->id, sizeof j->id, "%s", id);
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o, "cancelled")))
+        j->stop = STOP_CANCELLED;
     j->attempts = (int)fmin(number_of(o, "attempts"), 1000);
     j->created = number_of(o, "created");
     j->completed = (int64_t)number_of(o, "completed");

@@ -16,14 +16,31 @@ static int refuse_io(rlm_refusal *r, rlm_error *err)
     return rlm_refuse(r, 500, "io_error", "", "%.400s", err->text);
 }
 
-/* Room for one more of that size: the oldest finished jobs go. -1: the store is full. */
-static int make_room(rlm_jobs *q, int64_t bytes, rlm_refusal *r)
+static int64_t inputs_bytes(const rlm_wish *w)
 {
-    int64_t most = q->options.max_bytes;
+    int64_t bytes = 0;
+    for (int i = 0; i < w->input_count; i++)
+        bytes += (int64_t)w->inputs[i].bytes;
+    return bytes;
+}
+
+static int is_input(const rlm_wish *w, const char *id)
+{
+    for (int i = 0; i < w->input_count; i++)
+        if (!strcmp(w->inputs[i].video_id, id))
+            return 1;
+    return 0;
+}
+
+/* Room for one more: the oldest finished jobs go, but none that it begins with. -1: the store is
+ * full. */
+static int make_room(rlm_jobs *q, const rlm_wish *w, rlm_refusal *r)
+{
+    int64_t most = q->options.max_bytes, bytes = inputs_bytes(w);
     int full = most && bytes > most; /* nothing that goes would help */
     for (int i = 0; !full && i < q->count &&
                     (q->count >= q->options.max_jobs || (most && q->bytes + bytes > most));) {
-        if (q->list[i]->status >= RLM_JOB_COMPLETED)
+        if (q->list[i]->status >= RLM_JOB_COMPLETED && !is_input(w, q->list[i]->id))
             rlm_jobs_drop(q, q->list[i], 1);
         else
             i++;
@@ -35,6 +52,28 @@ static int make_room(rlm_jobs *q, int64_t bytes, rlm_refusal *r)
     return 0;
 }
 
+/* The job whose file `in` is: its input when `in` says so, else its result. NULL with r. */
+static job *source_of(rlm_jobs *q, const rlm_wish_input *in, rlm_refusal *r)
+{
+    job *from = rlm_jobs_find(q, in->video_id);
+    if (!from) {
+        rlm_jobs_missing(q, in->video_id, r);
+    } else if (!in->source[0] && from->status != RLM_JOB_COMPLETED) {
+        rlm_refuse(r, 409, "not_ready", "video", "Video '%s' is not completed.", in->video_id);
+        from = NULL;
+    }
+    return from;
+}
+
+/* Before anything is dropped or written for the sake of a request that cannot be met. */
+static int check_inputs(rlm_jobs *q, const rlm_wish *w, rlm_refusal *r)
+{
+    for (int i = 0; i < w->input_count; i++)
+        if (w->inputs[i].video_id[0] && !source_of(q, &w->inputs[i], r))
+            return -1;
+    return 0;
+}
+
 /* Results of other jobs that the wish names become files of this one. With the lock held. */
 static int link_inputs(rlm_jobs *q, job *j, rlm_refusal *r)
 {
@@ -43,16 +82,10 @@ static int link_inputs(rlm_jobs *q, job *j, rlm_refusal *r)
         rlm_wish_input *in = &j->wish.inputs[i];
         if (!in->video_id[0])
             continue;
-        job *from = rlm_jobs_find(q, in->video_id);
+        job *from = source_of(q, in, r);
         if (!from)
-            return rlm_jobs_missing(q, in->video_id, r);
-        const char *name = rlm_jobs_output(from);
-        if (in->source[0]) { /* the other job's input, not its result */
-            name = in->source;
-        } else if (from->status != RLM_JOB_COMPLETED) {
-            return rlm_refuse(r, 409, "not_ready", "video", "Video '%s' is not completed.",
-                              in->video_id);
-        }
+            return -1;
+        const char *name = in->source[0] ? in->source : rlm_jobs_output(from);
         if (rlm_store_link(q->options.store, from->id, name, j->id, in->name, &err))
             return refuse_io(r, &err);
         in->video_id[0] = 0;
@@ -92,14 +125,6 @@ static int queue_full(rlm_jobs *q, rlm_refusal *r)
     return -1;
 }
 
-static int64_t inputs_bytes(const rlm_wish *w)
-{
-    int64_t bytes = 0;
-    for (int i = 0; i < w->input_count; i++)
-        bytes += (int64_t)w->inputs[i].bytes;
-    return bytes;
-}
-
 int rlm_jobs_submit(rlm_jobs *q, rlm_wish *wish, char id[RLM_ID_BYTES], rlm_refusal *r)
 {
     struct timespec now;
@@ -118,7 +143,7 @@ int rlm_jobs_submit(rlm_jobs *q, rlm_wish *wish, char id[RLM_ID_BYTES], rlm_refu
     *wish = (rlm_wish){0};
     rlm_id_make(j->id, "video_");
     pthread_mutex_lock(&q->lock);
-    code = make_room(q, inputs_bytes(&j->wish), r);
+    code = check_inputs(q, &j->wish, r) || make_room(q, &j->wish, r) ? -1 : 0;
     pthread_mutex_unlock(&q->lock);
     if (code) {
         rlm_jobs_free_job(j);

@@ -9,6 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "src/server/http.h"
+#include "src/server/wish_inputs.h"
 
 enum { EVENT_BLOCK = 64 * 1024, EVENT_SECONDS = 10, LIST_LIMIT = 100, LIST_DEFAULT = 20 };
 
@@ -27,9 +28,7 @@ static int check_model(const rlm_exchange *x, rlm_wish *wish, rlm_refusal *r)
             return rlm_refuse(r, 404, "model_not_found", "model",
                               "There is no model '%.60s' here; it is called '%s'.", wish->model,
                               name);
-        if (wish->warning_count < RLM_WISH_WARNINGS)
-            snprintf(wish->warnings[wish->warning_count++], sizeof wish->warnings[0],
-                     "model '%.60s' is not here; made by '%.60s'", wish->model, name);
+        rlm_wish_warn(wish, "model '%.60s' is not here; made by '%.60s'", wish->model, name);
     }
     snprintf(wish->model, sizeof wish->model, "%s", name);
     return 0;
@@ -188,6 +187,20 @@ static int client_left(const rlm_exchange *x)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
+/* Of a failed job: the client's mistake, the server's, or neither. */
+static int failure_status(const char *code)
+{
+    static const struct {
+        const char *code;
+        int status;
+    } known[] = {{"invalid_media", 400}, {"invalid_request", 400}, {"cancelled", 409},
+                 {"not_supported", 501}, {"out_of_memory", 503},   {"timeout", 504}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(code, known[i].code))
+            return known[i].status;
+    return 500;
+}
+
 enum MHD_Result rlm_route_sync(rlm_exchange *x, const char *unused)
 {
     char id[RLM_ID_BYTES], reason[512] = "";
@@ -214,7 +227,7 @@ enum MHD_Result rlm_route_sync(rlm_exchange *x, const char *unused)
     if (failed)
         snprintf(reason, sizeof reason, "%s", text->valuestring);
     if (failed)
-        rlm_refuse(&r, 500, code->valuestring, "", "%s", reason);
+        rlm_refuse(&r, failure_status(code->valuestring), code->valuestring, "", "%s", reason);
     cJSON_Delete(o);
     if (failed || state < 0) {
         if (state < 0)

@@ -24,6 +24,7 @@ enum {
     URL_BYTES = 2048,
     BODIES = 4, /* times max_upload: all bodies being received */
     FIRST_BODY_BYTES = 16 * 1024,
+    LAST_SECONDS = 2, /* for answers under way when the server stops */
     THREAD_STACK = 512 * 1024
 };
 
@@ -150,13 +151,32 @@ static int grow(rlm_exchange *x, size_t more)
     return 0;
 }
 
+static void drop_body(rlm_exchange *x)
+{
+    atomic_fetch_sub(&x->server->body_bytes, (int64_t)x->room);
+    free(x->body);
+    x->body = NULL;
+    x->room = 0;
+    x->dropped = 1;
+}
+
+/* Said when all of the body has come: before, clients do not listen. */
+static enum MHD_Result no_room(rlm_exchange *x)
+{
+    rlm_refusal r;
+    rlm_refuse(&r, 503, "unavailable", "", "Too much is being uploaded at once; try again.");
+    r.retry_after = 1;
+    return rlm_reply_refusal(x, &r);
+}
+
 static enum MHD_Result preflight(rlm_exchange *x)
 {
     struct MHD_Response *r = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-    if (r && x->allowed) {
+    const char *asked = rlm_header(x, "Access-Control-Request-Headers");
+    if (r && x->allowed) { /* clients send headers of their own; the origin is who is trusted */
         MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE");
         MHD_add_response_header(r, "Access-Control-Allow-Headers",
-                                "authorization, content-type, x-api-key");
+                                asked && *asked ? asked : "authorization, content-type, x-api-key");
         MHD_add_response_header(r, "Access-Control-Max-Age", "600");
     }
     return rlm_reply(x, MHD_HTTP_NO_CONTENT, r);
@@ -193,15 +213,20 @@ static enum MHD_Result on_request(void *cookie, struct MHD_Connection *connectio
     if (!x)
         return first_call(s, connection, url, method, state);
     if (*bytes) {
-        if ((int64_t)(x->bytes + *bytes) > s->options->max_upload || grow(x, *bytes))
+        if ((int64_t)(x->bytes + *bytes) > s->options->max_upload)
             return MHD_NO; /* it came in chunks, without a length: there is no polite way out */
-        memcpy(x->body + x->bytes, data, *bytes);
+        if (!x->dropped && grow(x, *bytes))
+            drop_body(x);
+        if (!x->dropped)
+            memcpy(x->body + x->bytes, data, *bytes);
         x->bytes += *bytes;
         *bytes = 0;
         rlm_peers_phase(&s->peers, x->peer, RLM_PEER_BODY, (int64_t)x->bytes);
         return MHD_YES;
     }
     rlm_peers_phase(&s->peers, x->peer, RLM_PEER_REPLY, (int64_t)x->bytes);
+    if (x->dropped)
+        return no_room(x);
     return !strcmp(method, "OPTIONS") ? preflight(x) : rlm_route(x);
 }
 
@@ -356,13 +381,26 @@ static int serve_open(rlm_server *s, int *port, rlm_error *err)
     return code;
 }
 
+/* No new connections; those who wait are told that the server stops, then all are closed. */
+static void last_answers(rlm_server *s)
+{
+    struct timespec pause = {0, 20 * 1000000};
+    int listening = MHD_quiesce_daemon(s->daemon);
+    double end = rlm_serve_now() + LAST_SECONDS;
+    while (rlm_peers_answered(&s->peers) && rlm_serve_now() < end)
+        nanosleep(&pause, NULL);
+    MHD_stop_daemon(s->daemon);
+    if (listening != MHD_INVALID_SOCKET)
+        close(listening);
+}
+
 static void serve_close(rlm_server *s)
 {
     atomic_store(&s->stopping, 1);
     if (s->jobs)
         rlm_jobs_stop(s->jobs);
     if (s->daemon)
-        MHD_stop_daemon(s->daemon);
+        last_answers(s);
     rlm_jobs_close(&s->jobs);
     rlm_worker_close(&s->worker);
     if (s->store.path[0])

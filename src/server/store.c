@@ -142,6 +142,17 @@ int rlm_store_open_file(rlm_store *s, const char *id, const char *name, int64_t 
     return fd;
 }
 
+int rlm_store_lacks(rlm_store *s, const char *id, const char *name)
+{
+    struct stat st;
+    int dir = open_folder(s, id);
+    if (dir < 0)
+        return 0;
+    int lacks = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && errno == ENOENT;
+    close(dir);
+    return lacks;
+}
+
 int rlm_store_read(rlm_store *s, const char *id, const char *name, size_t limit, char **text,
                    size_t *bytes, rlm_error *err)
 {

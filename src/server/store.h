@@ -25,6 +25,8 @@ int rlm_store_write(rlm_store *store, const char *id, const char *name, const vo
                     size_t bytes, rlm_error *err);
 /* File descriptor of the caller, or -1. *bytes is its size. Links are not followed. */
 int rlm_store_open_file(rlm_store *store, const char *id, const char *name, int64_t *bytes);
+/* 1 when the folder is there and the file is not; 0 too when that cannot be told. */
+int rlm_store_lacks(rlm_store *store, const char *id, const char *name);
 /* *text is heap with a NUL behind; files beyond limit are refused. */
 int rlm_store_read(rlm_store *store, const char *id, const char *name, size_t limit, char **text,
                    size_t *bytes, rlm_error *err);

@@ -92,8 +92,9 @@ void rlm_wish_warn(rlm_wish *w, const char *fmt, ...)
     if (w->warning_count == RLM_WISH_WARNINGS)
         return;
     va_start(list, fmt);
-    vsnprintf(w->warnings[w->warning_count++], sizeof w->warnings[0], fmt, list);
+    vsnprintf(w->warnings[w->warning_count], sizeof w->warnings[0], fmt, list);
     va_end(list);
+    rlm_utf8_mend(w->warnings[w->warning_count++]);
 }
 
 static int wrong_type(const rlm_field *f, const char *expected, rlm_refusal *r)
@@ -161,6 +162,10 @@ static int take_text(const row *row, rlm_wish *w, const rlm_field *f, rlm_refusa
 {
     if (f->kind != RLM_FIELD_TEXT)
         return wrong_type(f, "a string", r);
+    if (row->kind == NAME && f->bytes >= sizeof w->model)
+        return rlm_refuse(r, 400, "string_above_max_length", f->name,
+                          "'%s' has %zu bytes, at most %zu are read.", f->name, f->bytes,
+                          sizeof w->model - 1);
     if (row->kind == NAME) {
         snprintf((char *)w + row->at, sizeof w->model, "%s", f->value);
         return 0;
@@ -266,6 +271,16 @@ static int take_extra(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r
     return code;
 }
 
+/* "prompt[0]": a list or an object where one value is expected. */
+static int is_part_of_row(const char *name)
+{
+    size_t n = strcspn(name, "[");
+    for (int i = 0; name[n] && i < ROWS; i++)
+        if (strlen(rows[i].name) == n && !strncmp(name, rows[i].name, n))
+            return 1;
+    return 0;
+}
+
 static int take_field(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r)
 {
     int code = rlm_prompts_take(w, f, r);
@@ -279,6 +294,10 @@ static int take_field(rlm_wish *w, const rlm_field *f, int depth, rlm_refusal *r
         return code;
     if (!strcmp(f->name, "extra_params"))
         return take_extra(w, f, depth, r);
+    if (is_part_of_row(f->name))
+        return rlm_refuse(r, 400, "invalid_type", f->name,
+                          "Invalid type for '%s': it is one value, no list and no object.",
+                          f->name);
     if (in_list(refused, f->name))
         return rlm_refuse(r, 400, "path_not_allowed", f->name,
                           "'%s' is refused: a client never names paths on the server.", f->name);
@@ -326,14 +345,19 @@ static int check_needed(const rlm_wish *w, rlm_refusal *r)
     return 0;
 }
 
+int rlm_wish_strict(const rlm_wish *w, const char *code, rlm_refusal *r)
+{
+    if (!w->strict || !w->warning_count)
+        return 0;
+    return rlm_refuse(r, 400, code, "", "Refused because of 'strict': %s.", w->warnings[0]);
+}
+
 int rlm_wish_parse(rlm_wish *w, int kind, const rlm_form *form, rlm_refusal *r)
 {
     wish_defaults(w, kind);
-    if (take_fields(w, form, 0, r) || check_needed(w, r) || rlm_input_finish(w, r))
+    if (take_fields(w, form, 0, r) || check_needed(w, r) || rlm_input_finish(w, r) ||
+        rlm_wish_strict(w, "unknown_parameter", r))
         return -1;
-    if (w->strict && w->warning_count)
-        return rlm_refuse(r, 400, "unknown_parameter", "", "Refused because of 'strict': %s.",
-                          w->warnings[0]);
     w->asked_width = w->width;
     w->asked_height = w->height;
     w->asked_frames = w->frames;
@@ -349,7 +373,8 @@ int rlm_wish_remix(rlm_wish *w, const rlm_form *form, rlm_refusal *r)
     w->prompt = w->prompts = NULL;
     w->warning_count = w->frames = w->width = w->height = 0;
     w->seconds = 0;
-    if (take_fields(w, form, 0, r) || rlm_input_finish(w, r))
+    if (take_fields(w, form, 0, r) || rlm_input_finish(w, r) ||
+        rlm_wish_strict(w, "unknown_parameter", r))
         return -1;
     if (!w->prompt || !*w->prompt)
         return rlm_refuse(r, 400, "missing_required_parameter", "prompt",

@@ -97,6 +97,8 @@ int rlm_wish_remix(rlm_wish *wish, const rlm_form *form, rlm_refusal *refusal);
 /* Defaults, length, size; says in warnings what differs from what was asked (refuses when strict).
  */
 int rlm_wish_settle(rlm_wish *wish, const rlm_wish_limits *limits, rlm_refusal *refusal);
+/* -1 with the first warning when the wish is strict and there is one. */
+int rlm_wish_strict(const rlm_wish *wish, const char *code, rlm_refusal *refusal);
 /* Pixels that boxes and borders name are known only with the condition; everything else is checked.
  */
 void rlm_wish_free(rlm_wish *wish);

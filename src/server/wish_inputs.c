@@ -94,16 +94,30 @@ static int known_media(const uint8_t *p, size_t n)
     return 0;
 }
 
+/* Another input in this place, or NULL. */
+static rlm_wish_input *same_place(rlm_wish *w, const rlm_wish_input *but, int role, int frame)
+{
+    for (int i = 0; i < w->input_count; i++)
+        if (&w->inputs[i] != but && w->inputs[i].role == role &&
+            (role != RLM_INPUT_KEYFRAME || w->inputs[i].frame == frame))
+            return &w->inputs[i];
+    return NULL;
+}
+
+/* An input that a remix took over from its source gives way to one that is given. */
 static rlm_wish_input *new_input(rlm_wish *w, int role, int frame, const char *field,
                                  rlm_refusal *r)
 {
-    for (int i = 0; i < w->input_count; i++)
-        if (w->inputs[i].role == role &&
-            (role != RLM_INPUT_KEYFRAME || w->inputs[i].frame == frame)) {
-            rlm_refuse(r, 400, "conflicting_parameters", field,
-                       "'%.80s': there is already a %s input.", field, rlm_input_role_name(role));
-            return NULL;
-        }
+    rlm_wish_input *old = same_place(w, NULL, role, frame);
+    if (old && old->source[0]) {
+        old->source[0] = old->video_id[0] = 0;
+        return old;
+    }
+    if (old) {
+        rlm_refuse(r, 400, "conflicting_parameters", field, "'%.80s': there is already a %s input.",
+                   field, rlm_input_role_name(role));
+        return NULL;
+    }
     if (w->input_count == RLM_WISH_INPUTS) {
         rlm_refuse(r, 400, "too_many_files", field, "A request may carry %d files.",
                    RLM_WISH_INPUTS);
@@ -266,19 +280,31 @@ int rlm_input_take(rlm_wish *w, const rlm_field *f, rlm_refusal *r)
     return 1;
 }
 
+/* control_reference becomes what control_type says. */
+static int name_control(rlm_wish *w, rlm_wish_input *in, rlm_refusal *r)
+{
+    if (w->control_role <= 0)
+        return rlm_refuse(r, 400, "missing_required_parameter", "control_type",
+                          "'control_reference' needs 'control_type': depth or flow.");
+    rlm_wish_input *old = same_place(w, in, w->control_role, 0);
+    if (old && !old->source[0])
+        return rlm_refuse(r, 400, "conflicting_parameters", "control_reference",
+                          "'control_reference': there is already a %s input.",
+                          rlm_input_role_name(w->control_role));
+    in->role = w->control_role;
+    if (old) /* of a remix's source */
+        *old = w->inputs[--w->input_count];
+    return 0;
+}
+
 int rlm_input_finish(rlm_wish *w, rlm_refusal *r)
 {
-    for (int i = 0; i < w->input_count; i++) {
-        if (w->inputs[i].role == RLM_INPUT_ROLES) { /* control_reference */
-            if (w->control_role <= 0)
-                return rlm_refuse(r, 400, "missing_required_parameter", "control_type",
-                                  "'control_reference' needs 'control_type': depth or flow.");
-            w->inputs[i].role = w->control_role;
-        }
-        if (w->inputs[i].role == RLM_INPUT_EDGE)
-            return rlm_refuse(r, 501, "not_supported", "control_type",
-                              "This model was never shown edges: send depth or flow, or the video "
-                              "itself as the condition, and both are estimated.");
-    }
+    for (int i = 0; i < w->input_count; i++)
+        if (w->inputs[i].role == RLM_INPUT_ROLES && name_control(w, &w->inputs[i], r))
+            return -1;
+    if (rlm_wish_has(w, RLM_INPUT_EDGE))
+        return rlm_refuse(r, 501, "not_supported", "control_type",
+                          "This model was never shown edges: send depth or flow, or the video "
+                          "itself as the condition, and both are estimated.");
     return 0;
 }

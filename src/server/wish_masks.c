@@ -168,7 +168,7 @@ int rlm_wish_prompt_lines(const rlm_wish *w, char **text, const char *lines[RLM_
 bool rlm_mask_add(cJSON *o, const rlm_wish *w)
 {
     bool whole = true;
-    char text[RLM_WISH_BOXES * 48] = "";
+    char text[RLM_WISH_BOXES * 56] = "";
     size_t n = 0;
     for (int i = 0; i < w->box_count; i++) {
         const rlm_box *b = &w->boxes[i];
@@ -186,9 +186,9 @@ bool rlm_mask_add(cJSON *o, const rlm_wish *w)
     n = 0;
     for (int i = 0; i < w->span_count; i++) {
         const rlm_span *s = &w->spans[i];
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%.9g-", i ? ";" : "", s->from);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%.17g-", i ? ";" : "", s->from);
         if (s->to > 0)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%.9g", s->to);
+            n += (size_t)snprintf(text + n, sizeof text - n, "%.17g", s->to);
     }
     if (w->span_count)
         whole = cJSON_AddStringToObject(o, "sound_spans", text) && whole;

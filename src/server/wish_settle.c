@@ -132,7 +132,7 @@ int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
     }
     if (w->sound < 0)
         w->sound = 1;
-    if (settle_task(w, r) || settle_windows(w, l, r))
+    if (settle_task(w, r) || settle_windows(w, l, r) || settle_size(w, l, r))
         return -1;
-    return settle_size(w, l, r);
+    return rlm_wish_strict(w, "conflicting_parameters", r);
 }

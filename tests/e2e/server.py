@@ -83,9 +83,12 @@ def n18_content_ranges_and_tags():
     check(s.content(v, headers={"Range": "bytes=-10"}, want=206)[1] == whole[-10:], "suffix")
     head2, part = s.content(v, headers={"Range": "bytes=10-"}, want=206)
     check(part == whole[10:] and head2["content-range"] == f"bytes 10-{len(whole) - 1}/{len(whole)}", str(head2))
-    s.content(v, headers={"Range": f"bytes={len(whole)}-"}, want=416)
+    head2, _ = s.content(v, headers={"Range": f"bytes={len(whole)}-"}, want=416)
+    check(head2["content-range"] == f"bytes */{len(whole)}", str(head2))
     check(s.content(v, headers={"Range": "lines=1-2"})[1] == whole, "unknown unit")
-    s.content(v, headers={"If-None-Match": head["etag"]}, want=304)
+    for tag in (head["etag"], "W/" + head["etag"], '"other", ' + head["etag"], "*"):
+        check(s.content(v, headers={"If-None-Match": tag}, want=304)[0]["etag"] == head["etag"], tag)
+    s.content(v, headers={"If-None-Match": '"other"'})
     status, head, data = s.ask("HEAD", f"/v1/videos/{v['id']}/content")
     check(status == 200 and int(head["content-length"]) == len(whole) and not data, "HEAD")
     error = json.loads(s.content(v, "poster", want=400)[1])["error"]
@@ -172,6 +175,11 @@ def n18_remix_takes_inputs_along():
     s.json("DELETE", "/v1/videos/" + first["id"])
     v = s.wait(s_again)
     check(v["status"] == "completed" and v["inputs"] == ["condition"], str(v))
+    other = s.content(s.make(seed=6), "thumbnail")[1]
+    fields = {"prompt": "a blue cube", "input_reference": {"image_url": data_url(other)}}
+    v = s.wait(s.json("POST", f"/v1/videos/{v['id']}/remix", fields))
+    check(v["status"] == "completed" and v["inputs"] == ["condition"], str(v))
+    s.json("POST", f"/v1/videos/{v['id']}/remix", {"prompt": "x", "strict": True, "bogus": 1}, want=400)
 
 
 def n11_extensions():
@@ -237,6 +245,26 @@ def n18_sync_returns_bytes():
         "POST", "/v1/videos/sync", json.dumps({**TINY, "num_frames": 2}), {"Content-Type": "application/json"}
     )
     check(status == 200 and head["content-type"] == "video/mp4" and data[4:8] == b"ftyp", f"{status} {head}")
+    for bad in ({"keyframes[9]": data_url(s.content(s.make(), "thumbnail")[1])}, {"input_reference": data_url(b"\x89PNG\r\n\x1a\n")}):
+        fields = {**TINY, "num_frames": 2}
+        fields.update({k: {"image_url": v} for k, v in bad.items()})
+        error = s.json("POST", "/v1/videos/sync", fields, want=400)["error"]
+        check(error["type"] == "invalid_request_error", str(error))
+
+
+def n18_texts_that_are_cut_stay_utf8():
+    s = shared.get()
+    long = "x" + "\u00e9" * 60
+    for fields in ({"model": long[:40]}, {"x" + "\u00e9" * 40: 1}):
+        v = s.json("POST", "/v1/videos", {**TINY, **fields})
+        check("?" in v["warnings"][0], str(v))
+        s.json("DELETE", "/v1/videos/" + v["id"])
+    for fields in ({"user": long}, {"size": long}, {f"keyframes[{long}]": "a"}):
+        s.json("POST", "/v1/videos", {**TINY, **fields}, want=400)
+    for path in ("/v1/%ff%fe", "/v1/videos/%ff", "/%c3"):
+        status, _, data = s.ask("GET", path)
+        check(status == 404 and json.loads(data)["error"], str(data))
+    s.json("GET", "/v1/videos")
 
 
 def n18_service_routes():

@@ -253,13 +253,45 @@ def s12_damaged_state_is_left_behind():
             os.makedirs(folder)
             with open(folder + "/job.json", "w") as f:
                 f.write(text)
+        os.makedirs(f"{state}/jobs/video_{50:032x}")
         os.symlink("/etc", f"{state}/jobs/video_{99:032x}")
         s = Server("--state-dir", state)
         try:
             s.json("GET", "/v1/videos")
             check(s.wait(s.json("POST", "/v1/videos", TINY))["status"] == "completed", "a new job")
             check(os.path.exists("/etc/passwd"), "a link was followed")
+            check(all(os.path.exists(f"{state}/jobs/video_{i:032x}/job.json") for i in range(6)), "what was not understood is gone")
+            check(not os.path.exists(f"{state}/jobs/video_{50:032x}"), "a folder without a job stayed")
             s.stop()
+        finally:
+            s.kill()
+
+
+def s12_those_who_wait_are_told_of_the_end():
+    for _ in range(3):
+        s = Server()
+        try:
+            v = s.json("POST", "/v1/videos", LONG)
+            answers = {}
+
+            def wait(i):
+                if i:
+                    answers["sync"] = s.ask("POST", "/v1/videos/sync", json.dumps(TINY), {"Content-Type": "application/json"})
+                else:
+                    answers["events"] = s.events(v)
+
+            threads = [threading.Thread(target=wait, args=(i,)) for i in range(2)]
+            for t in threads:
+                t.start()
+            s.until(v, "in_progress")
+            while len(s.json("GET", "/v1/videos")["data"]) < 2:
+                time.sleep(0.05)
+            time.sleep(0.3)
+            s.stop()
+            for t in threads:
+                t.join()
+            check(answers["events"][-1][1].get("reason") == "server_stopping", str(answers["events"][-1]))
+            check(answers["sync"][0] == 503 and b"video_" in answers["sync"][2], str(answers["sync"]))
         finally:
             s.kill()
 
@@ -391,6 +423,27 @@ def n19_large_requests_are_refused_before_they_are_read():
         except OSError:
             pass
         check(s.ask("GET", "/health")[0] == 200 and s.resident() < 2**30, "health")
+        s.stop()
+    finally:
+        s.kill()
+
+
+def n19_too_much_at_once_is_answered():
+    s = Server("--max-upload", "1", "--rate-limit", "0")
+    try:
+        links = [socket.create_connection((s.host, s.port), timeout=60 * PATIENCE) for _ in range(10)]
+        head = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+        for link in links:  # all but the last byte of each: the bodies are held side by side
+            link.sendall(head + b" " * 999999)
+        time.sleep(0.5)
+        answers = []
+        for link in links:
+            link.sendall(b" ")
+            answers.append(link.recv(4096))
+            link.close()
+        codes = sorted(a.split()[1] for a in answers)
+        check(set(codes) == {b"400", b"503"}, str(codes))
+        check(all(b"etry-after" in a.lower() for a in answers if b" 503 " in a), str(answers)[:500])
         s.stop()
     finally:
         s.kill()
@@ -564,6 +617,8 @@ def n18_other_peoples_pages_are_refused():
         check(s2.ask("GET", "/health", headers={"Host": "video.example:80"})[0] == 200, "allowed host")
         status, answer, _ = s2.ask("OPTIONS", "/v1/videos", headers={"Origin": "http://b.example"})
         check(status == 204 and answer["access-control-allow-origin"] == "http://b.example", str(answer))
+        asked = {"Origin": "http://b.example", "Access-Control-Request-Headers": "authorization,x-stainless-os"}
+        check("x-stainless-os" in s2.ask("OPTIONS", "/v1/videos", headers=asked)[1]["access-control-allow-headers"], "headers")
         status, answer, _ = s2.ask("GET", "/v1/videos", headers={"Origin": "http://c.example"})
         check("access-control-allow-origin" not in answer, str(answer))
         s2.stop()

@@ -15,7 +15,7 @@ typedef struct rig {
     char path[64];
     rlm_store store;
     rlm_jobs *jobs;
-    atomic_int hold; /* 1: work waits until this is 0, or until it is stopped */
+    atomic_int hold; /* 1: work waits until this is 0, or until it is stopped; 2: until this is 0 */
     atomic_int made;
     int64_t max_bytes;
     char order[16][RLM_ID_BYTES];
@@ -28,7 +28,7 @@ static int make(void *cookie, rlm_work *work, rlm_error *err)
     if (n < 16)
         snprintf(g->order[n], RLM_ID_BYTES, "%s", work->id);
     for (int i = 0;; i++) {
-        if (rlm_work_told(work, RLM_STAGE_SAMPLE, i, 1000, 1))
+        if (rlm_work_told(work, RLM_STAGE_SAMPLE, i, 1000, 1) && atomic_load(&g->hold) < 2)
             return rlm_serve_fail(err, RLM_E_CANCELLED, "stopped");
         if (!atomic_load(&g->hold))
             break;
@@ -209,6 +209,59 @@ static void case_store_is_bounded(void)
     rig_close(g);
 }
 
+/* An extension of the oldest clip in a full store: others go, not what it begins with; and nothing
+ * goes for a request that names what is not there. */
+static void case_inputs_are_not_dropped(void)
+{
+    rig *g = rig_open(4);
+    char id[9][RLM_ID_BYTES];
+    rlm_refusal r;
+    rlm_jobs_count count;
+    for (int i = 0; i < 8; i++) {
+        CHECK(!submit(g, i, id[i], &r) && rlm_jobs_wait(g->jobs, id[i], 10) == 1);
+    }
+    rlm_wish w = {.fps = 8, .frames = 1, .width = 16, .height = 16, .input_count = 1};
+    snprintf(w.inputs[0].name, sizeof w.inputs[0].name, "input-0");
+    snprintf(w.inputs[0].video_id, sizeof w.inputs[0].video_id, "video_%032d", 0);
+    rlm_wish lost = w;
+    CHECK(rlm_jobs_submit(g->jobs, &lost, id[8], &r) && r.status == 404);
+    rlm_jobs_counts(g->jobs, &count);
+    CHECK(count.kept == 8);
+    snprintf(w.inputs[0].video_id, sizeof w.inputs[0].video_id, "%s", id[0]);
+    CHECK(!rlm_jobs_submit(g->jobs, &w, id[8], &r) && rlm_jobs_wait(g->jobs, id[8], 10) == 1);
+    CHECK(rlm_jobs_wait(g->jobs, id[0], 0) == 1 && rlm_jobs_wait(g->jobs, id[1], 0) == -1);
+    rig_close(g);
+}
+
+/* As after a crash: what was answered holds, whatever the worker had reached. */
+static void case_a_crash_undoes_no_answer(void)
+{
+    rig *g = rig_open(4);
+    char id[2][RLM_ID_BYTES], status[32], code[32], path[160], copy[160];
+    rlm_refusal r;
+    atomic_store(&g->hold, 2); /* deaf: it does not stop when it is told to */
+    for (int i = 0; i < 2; i++) {
+        CHECK(!submit(g, i, id[i], &r));
+        wait_running(g, id[i]);
+        CHECK(!(i ? rlm_jobs_remove : rlm_jobs_cancel)(g->jobs, id[i], &r));
+        snprintf(path, sizeof path, "%s/jobs/%s/job.json", g->path, id[i]);
+        snprintf(copy, sizeof copy, "%s/%d.json", g->path, i);
+        CHECK(i ? access(path, F_OK) != 0 : link(path, copy) == 0);
+        atomic_store(&g->hold, 0);
+        rlm_jobs_wait(g->jobs, id[i], 10);
+        atomic_store(&g->hold, 2);
+    }
+    stop(g);
+    snprintf(path, sizeof path, "%s/jobs/%s/job.json", g->path, id[0]);
+    snprintf(copy, sizeof copy, "%s/0.json", g->path);
+    CHECK(!rename(copy, path)); /* as it was when cancel had answered */
+    start(g, 4);
+    status_of(g, id[0], status, code);
+    CHECK_STR(status, "failed");
+    CHECK_STR(code, "cancelled");
+    rig_close(g);
+}
+
 static void case_cancel_and_remove(void)
 {
     rig *g = rig_open(4);
@@ -301,7 +354,9 @@ int main(int argc, char **argv)
     TEST_CASE(case_first_come_first_served);
     TEST_CASE(case_bounds);
     TEST_CASE(case_store_is_bounded);
+    TEST_CASE(case_inputs_are_not_dropped);
     TEST_CASE(case_cancel_and_remove);
+    TEST_CASE(case_a_crash_undoes_no_answer);
     TEST_CASE(case_restart_takes_up_what_was_left);
     TEST_CASE(case_events);
     TEST_CASE(case_store_is_one_servers);

@@ -56,6 +56,25 @@ static void case_utf8(void)
     CHECK(!rlm_utf8_valid("a\0b", 3));
 }
 
+static void case_cut_texts_are_mended(void)
+{
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"a\xc3\xa4", "a\xc3\xa4"},
+                                           {"a\xc3", "a?"},
+                                           {"\xe2\x82x\xff\xfe", "??x??"},
+                                           {"\xf0\x9f\x8e\xac\xf0\x9f", "\xf0\x9f\x8e\xac??"}};
+    rlm_refusal r;
+    char text[16];
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        snprintf(text, sizeof text, "%s", pairs[i][0]);
+        rlm_utf8_mend(text);
+        CHECK_STR(text, pairs[i][1]);
+    }
+    rlm_refuse(&r, 400, "c", "x\xc3\xa9", "'%.2s' is not", "x\xc3\xa9");
+    CHECK_STR(r.message, "'x?' is not");
+    CHECK_STR(r.param, "x\xc3\xa9");
+}
+
 static void case_ids(void)
 {
     char a[RLM_ID_BYTES], b[RLM_ID_BYTES];
@@ -211,6 +230,8 @@ static void case_wish_defaults_and_ranges(void)
         {"{\"prompt\":\"p\",\"size\":\"9x9\"}", "size"},
         {"{\"prompt\":\"p\",\"size\":\"128x128x\"}", "size"},
         {"{\"prompt\":5}", "prompt"},
+        {"{\"prompt\":[\"p\"]}", "prompt[0]"},
+        {"{\"prompt\":\"p\",\"size\":{\"w\":16}}", "size[w]"},
         {"{\"prompt\":\"p\",\"task\":\"dance\"}", "task"},
         {"{\"prompt\":\"p\",\"mask_box\":\"1,2,3\"}", "mask_box"},
         {"{\"prompt\":\"p\",\"mask_box\":\"1,2,3,4@5-5\"}", "mask_box"},
@@ -249,6 +270,38 @@ static void case_wish_saves_and_loads(void)
     cJSON_Delete(second);
     rlm_wish_free(&w);
     rlm_wish_free(&again);
+}
+
+/* The narrowest of spans is the same after a restart. */
+static void case_wish_keeps_its_spans(void)
+{
+    rlm_wish w, again;
+    rlm_refusal r = {0};
+    CHECK(!wish_of(&w, RLM_WISH_EDIT,
+                   "{\"sound_spans\":\"0.1000000001-0.1000000002\","
+                   "\"video\":{\"id\":\"video_00112233445566778899aabbccddeeff\"}}",
+                   &r));
+    cJSON *saved = rlm_wish_save(&w);
+    CHECK(!rlm_wish_load(&again, saved, &r) && again.span_count == 1);
+    CHECK(again.spans[0].from == w.spans[0].from && again.spans[0].to == w.spans[0].to);
+    cJSON_Delete(saved);
+    rlm_wish_free(&w);
+    rlm_wish_free(&again);
+}
+
+/* Whatever a strict wish would be warned of refuses it. */
+static void case_strict(void)
+{
+    static const char *const bad[] = {
+        "{\"prompt\":\"p\",\"strict\":true,\"bogus\":1}",
+        "{\"prompt\":\"p\",\"strict\":true,\"num_frames\":5,\"seconds\":4}"};
+    rlm_wish w;
+    rlm_refusal r;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CHECK(wish_of(&w, RLM_WISH_CREATE, bad[i], &r) && r.status == 400);
+        CHECK_HAS(r.message, "strict");
+        rlm_wish_free(&w);
+    }
 }
 
 /* Through text, as a job's file is read: every bit of the seed stays. */
@@ -360,6 +413,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_base64_round_trip);
     TEST_CASE(case_base64_refuses);
     TEST_CASE(case_utf8);
+    TEST_CASE(case_cut_texts_are_mended);
     TEST_CASE(case_ids);
     TEST_CASE(case_paths_are_hidden);
     TEST_CASE(case_multipart);
@@ -368,6 +422,8 @@ int main(int argc, char **argv)
     TEST_CASE(case_wish_defaults_and_ranges);
     TEST_CASE(case_wish_saves_and_loads);
     TEST_CASE(case_wish_keeps_its_seed);
+    TEST_CASE(case_wish_keeps_its_spans);
+    TEST_CASE(case_strict);
     TEST_CASE(case_wish_inputs);
     TEST_CASE(case_keys);
     TEST_CASE(case_hosts_and_origins);
