@@ -75,11 +75,11 @@ int rlm_lm_config_check(const rlm_lm_config *c, rlm_error *err)
     if (c->video_bits % 2)
         return rlm_fail(err, RLM_E_RANGE, "lm config: video_bits is %d, expected an even number",
                         c->video_bits);
-    if (c->dim % c->heads || c->dim / c->heads % 32 || c->dim / c->heads > 256)
+    if (c->dim % c->heads || c->dim / c->heads % 32 || c->dim / c->heads > RLM_HEAD_DIM_MAX)
         return rlm_fail(err, RLM_E_RANGE,
                         "lm config: dim %d over %d heads; a head must be a multiple of 32, at most "
-                        "256",
-                        c->dim, c->heads);
+                        "%d",
+                        c->dim, c->heads, RLM_HEAD_DIM_MAX);
     if (!(c->rope_base >= 2.0f && c->rope_base <= 1e8f))
         return rlm_fail(err, RLM_E_RANGE, "lm config: rope_base is %g, expected 2..1e8",
                         (double)c->rope_base);

@@ -138,19 +138,19 @@ int rlm_arena_reserve(rlm_arena *a, size_t bytes, rlm_error *err)
     size_t rounded = rlm_size_align(bytes ? bytes : 1, HUGE_PAGE);
     if (!allowed() || rounded > PTRDIFF_MAX)
         return rlm_fail(err, RLM_E_NOMEM, "cannot reserve %zu bytes of address space", bytes);
-    void *p = mmap(NULL, rounded + HUGE_PAGE, PROT_NONE,
+    void *p = mmap(NULL, rounded + 2 * HUGE_PAGE, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return rlm_fail(err, RLM_E_NOMEM, "cannot reserve %zu bytes of address space: %s", bytes,
                         strerror(errno));
-    /* Trim to a huge page boundary on both sides. */
+    /* Trim to a huge page boundary on both sides; the page behind the end is never accessible. */
     uintptr_t from = (uintptr_t)p;
     size_t front = (size_t)(-from & (HUGE_PAGE - 1));
     if (front)
         munmap(p, front);
     a->base = (uint8_t *)p + front;
     if (HUGE_PAGE - front)
-        munmap(a->base + rounded, HUGE_PAGE - front);
+        munmap(a->base + rounded + HUGE_PAGE, HUGE_PAGE - front);
     a->reserved = rounded;
     return 0;
 }
@@ -187,16 +187,16 @@ int rlm_arena_commit(rlm_arena *a, size_t bytes, rlm_error *err)
 void rlm_arena_release(rlm_arena *a)
 {
     if (a->base)
-        munmap(a->base, a->reserved);
+        munmap(a->base, a->reserved + HUGE_PAGE);
     *a = (rlm_arena){0};
 }
 
 void *rlm_arena_alloc(rlm_arena *a, size_t bytes)
 {
     size_t rounded = rlm_size_align(bytes, RLM_ALIGN);
-    assert(rounded <= a->reserved - a->used && "the reservation was planned too small");
-    void *p = a->base + a->used;
-    a->used += rounded;
+    bool fits = a->used <= a->reserved && rounded <= a->reserved - a->used;
+    void *p = a->base + (fits ? a->used : a->reserved);
+    a->used = rounded <= SIZE_MAX - a->used ? a->used + rounded : SIZE_MAX;
     if (a->used > a->peak)
         a->peak = a->used;
     return p;

@@ -47,7 +47,8 @@ typedef struct rlm_arena {
 int rlm_arena_reserve(rlm_arena *a, size_t bytes, rlm_error *err);
 int rlm_arena_commit(rlm_arena *a, size_t bytes, rlm_error *err); /* grows only; pre-faults pages */
 void rlm_arena_release(rlm_arena *a);
-/* Never NULL: asserts that the reservation suffices (planned at the edge). 64-byte aligned. */
+/* Never NULL, 64-byte aligned. A dry run that passes the reservation counts on, with an address
+ * that nobody can use, and rlm_arena_commit refuses its peak. */
 void *rlm_arena_alloc(rlm_arena *a, size_t bytes);
 size_t rlm_arena_mark(const rlm_arena *a);
 void rlm_arena_rewind(rlm_arena *a, size_t mark);

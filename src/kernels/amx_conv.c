@@ -207,8 +207,8 @@ typedef struct box {
 static void kept(int first, int len, int out, int stride, int pad, int size, int *lo, int *hi)
 {
     int end = (first + len) * stride - pad;
-    *lo = first == 0 ? 0 : first * stride - pad;
-    *hi = first + len >= out || end > size ? size : end;
+    *lo = first * stride > pad ? first * stride - pad : 0; /* pads may be wider than boxes */
+    *hi = first + len >= out || end > size ? size : end > 0 ? end : 0;
 }
 
 /* One row of the panel, source row `src_row` of all, to where it is kept: past the caches, where

@@ -6,7 +6,7 @@
 #include "src/kernels/avx512.h"
 #include "src/kernels/cache.h"
 
-enum { DIM = 256, SPAN = 256, AHEAD = 2048 };
+enum { DIM = RLM_HEAD_DIM_MAX, SPAN = 256, AHEAD = 2048 };
 #define LOG2E 1.44269504f
 
 /* A query's part of a span. */

@@ -179,6 +179,11 @@ static void no_axpy(rlm_par *par, int64_t n, float alpha, const float *x, float 
     (void)par, (void)n, (void)alpha, (void)x, (void)y;
 }
 
+static void no_scale(rlm_par *par, int64_t n, float alpha, float *y)
+{
+    (void)par, (void)n, (void)alpha, (void)y;
+}
+
 static void no_fill(rlm_par *par, int64_t n, float value, float *y)
 {
     (void)par, (void)n, (void)value, (void)y;
@@ -307,6 +312,7 @@ void rlm_kernels_empty(rlm_kernels *k, const rlm_kernels *like)
         .act_forward = no_act,
         .add = no_add,
         .axpy = no_axpy,
+        .scale = no_scale,
         .fill = no_fill,
         .copy = no_copy,
         .modulate_forward = no_modulate,

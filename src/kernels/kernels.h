@@ -158,6 +158,8 @@ typedef void (*rlm_act_backward_fn)(rlm_par *par, rlm_act act, int64_t n, const 
 typedef void (*rlm_add_fn)(rlm_par *par, int64_t n, const float *a, const float *b, float *y);
 /* y += alpha * x. */
 typedef void (*rlm_axpy_fn)(rlm_par *par, int64_t n, float alpha, const float *x, float *y);
+/* y *= alpha. */
+typedef void (*rlm_scale_fn)(rlm_par *par, int64_t n, float alpha, float *y);
 /* y = value everywhere; y = x. */
 typedef void (*rlm_fill_fn)(rlm_par *par, int64_t n, float value, float *y);
 typedef void (*rlm_copy_fn)(rlm_par *par, int64_t n, const float *x, float *y);
@@ -427,6 +429,8 @@ typedef double (*rlm_sumsq_fn)(rlm_par *par, int64_t n, const float *x);
 typedef double (*rlm_recon_fn)(rlm_par *par, int kind, int64_t n, const float *x,
                                const float *target, float scale, float *dx);
 
+enum { RLM_HEAD_DIM_MAX = 256 }; /* of attention and rotation; configs beyond it are refused */
+
 /* Overlays in force, one bit each, in the order in which they are laid over each other. */
 enum {
     RLM_LEVEL_REF = 1,
@@ -468,6 +472,7 @@ typedef struct rlm_kernels {
     rlm_act_backward_fn act_backward;
     rlm_add_fn add;
     rlm_axpy_fn axpy;
+    rlm_scale_fn scale;
     rlm_fill_fn fill;
     rlm_copy_fn copy;
     rlm_modulate_forward_fn modulate_forward;

@@ -78,6 +78,22 @@ static void axpy(rlm_par *par, int64_t n, float alpha, const float *x, float *y)
     rlm_par_for(par, n, RLM_GRAIN, axpy_fn, &e);
 }
 
+RLM_INLINE void scale_at(const v_args *e, int64_t i, v_mask m)
+{
+    v_store(e->y + i, m, v_mul(v_set(e->alpha), v_load(e->y + i, m)));
+}
+static void scale_fn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const v_args e = *(const v_args *)ctx;
+    (void)worker;
+    v_sweep(scale_at, &e, begin, end);
+}
+static void scale(rlm_par *par, int64_t n, float alpha, float *y)
+{
+    v_args e = {.y = y, .alpha = alpha};
+    rlm_par_for(par, n, RLM_GRAIN, scale_fn, &e);
+}
+
 RLM_INLINE void fill_at(const v_args *e, int64_t i, v_mask m)
 {
     v_store(e->y + i, m, v_set(e->alpha));
@@ -205,6 +221,7 @@ void V_NAME(elementwise)(rlm_kernels *k)
     k->act_forward = act_forward;
     k->add = add;
     k->axpy = axpy;
+    k->scale = scale;
     k->fill = fill;
     k->copy = copy;
     k->modulate_forward = modulate_forward;

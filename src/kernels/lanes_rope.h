@@ -4,7 +4,7 @@
 
 #include "src/kernels/lanes.h"
 
-#define ROPE_MAX_DIM 256
+#define ROPE_MAX_DIM RLM_HEAD_DIM_MAX
 
 /* Both of x, |x| < 1e5: reduction by pi/2 in three parts, then the usual polynomials. Where
  * products are rounded before they are added the first parts are short, so that up to |x| of 12,000

@@ -342,6 +342,20 @@ static void axpy(rlm_par *par, int64_t n, float alpha, const float *x, float *y)
     rlm_par_for(par, n, REF_GRAIN, axpy_slice, &j);
 }
 
+static void scale_slice(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const element_job *j = ctx;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++)
+        j->y[i] *= j->alpha;
+}
+
+static void scale(rlm_par *par, int64_t n, float alpha, float *y)
+{
+    element_job j = {.alpha = alpha, .y = y};
+    rlm_par_for(par, n, REF_GRAIN, scale_slice, &j);
+}
+
 static void fill_slice(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const element_job *j = ctx;
@@ -442,6 +456,7 @@ void rlm_kernels_reference(rlm_kernels *k)
     k->act_forward = act_forward;
     k->add = add;
     k->axpy = axpy;
+    k->scale = scale;
     k->fill = fill;
     k->copy = copy;
     k->modulate_forward = modulate_forward;

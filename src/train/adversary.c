@@ -88,9 +88,10 @@ void rlm_adversary_ask(rlm_adversary *a, rlm_run *run, const rlm_tensor *fake, c
         rlm_critics_judge(run, a->critics, &seen, real, FEATURE_WEIGHT, loss);
         double mine = sqrt(run->k->sumsq(run->par, n, gradient));
         double theirs = sqrt(run->k->sumsq(run->par, n, a->gradient));
-        float ratio = RATIO * follow(&a->sizes[0], mine) / (follow(&a->sizes[1], theirs) + 1e-12f);
-        if (isfinite(theirs))
-            run->k->axpy(run->par, n, ratio, a->gradient, gradient);
+        if (isfinite(mine) && isfinite(theirs)) { /* an average never forgets an infinity */
+            float own = follow(&a->sizes[0], mine), other = follow(&a->sizes[1], theirs);
+            run->k->axpy(run->par, n, RATIO * own / (other + 1e-12f), a->gradient, gradient);
+        }
     }
     run->tape = outer;
 }

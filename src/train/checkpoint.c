@@ -135,15 +135,6 @@ static int add_all(const rlm_checkpoint *c, rlm_st_writer *w, rlm_error *err)
     return 0;
 }
 
-static int hash_file(const char *path, char sha[65], rlm_error *err)
-{
-    rlm_map m;
-    RLM_TRY(rlm_map_open(&m, path, err));
-    rlm_sha256_hex(m.data, m.bytes, sha);
-    rlm_map_close(&m);
-    return 0;
-}
-
 /* A name no listed checkpoint has: the file behind a name never changes once it is listed. */
 static void free_name(const list *l, int64_t step, char name[NAME_MAX_BYTES])
 {
@@ -173,7 +164,7 @@ static int save_file(const rlm_checkpoint *c, const char *dir, const char *name,
         code = rlm_st_commit(&w, path, err);
     rlm_st_writer_free(&w);
     if (!code)
-        code = hash_file(path, sha, err);
+        code = rlm_file_sha256(path, sha, err);
     rlm_free(path);
     return code;
 }
@@ -312,7 +303,7 @@ static int load_file(rlm_checkpoint *c, const char *path, const char *sha, bool 
     rlm_safetensors st;
     char found[65];
     *damaged = true;
-    RLM_TRY(hash_file(path, found, err));
+    RLM_TRY(rlm_file_sha256(path, found, err));
     if (strcmp(found, sha))
         return rlm_fail(err, RLM_E_FORMAT, "%s: damaged: its sha256 is %.12s, `latest` says %.12s",
                         path, found, sha);

@@ -95,6 +95,9 @@ int rlm_judge_config_check(const rlm_judge_config *c, rlm_error *err)
     if (c->width[2] % (2 * c->heads))
         return rlm_fail(err, RLM_E_RANGE, "judge: width %d does not divide into %d even heads",
                         c->width[2], c->heads);
+    if (c->width[2] / c->heads > RLM_HEAD_DIM_MAX)
+        return rlm_fail(err, RLM_E_RANGE, "judge: heads of %d dims, at most %d are possible",
+                        c->width[2] / c->heads, RLM_HEAD_DIM_MAX);
     return 0;
 }
 

@@ -3,6 +3,7 @@
  * index). */
 #include "src/train/lm_train.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -120,8 +121,8 @@ int rlm_lm_mix_val_place(const rlm_lm_mix *m, int source, int i)
     return source == RLM_SOURCE_REAL ? m->data->val[i] : m->data->count + m->made + i;
 }
 
-/* Largest grid and sound; which kinds any training clip suits. */
-static void survey(rlm_lm_mix *m)
+/* Largest grid and sound; shares of the kinds that any training clip suits; which any clip does. */
+static void survey(rlm_lm_mix *m, bool suited[RLM_LM_MIXES])
 {
     bool any[RLM_LM_MIXES] = {false};
     double sum = 0;
@@ -131,8 +132,11 @@ static void survey(rlm_lm_mix *m)
             for (int a = 0; a < 3; a++)
                 m->grid[a] = v->dims[a] > m->grid[a] ? v->dims[a] : m->grid[a];
             m->sound_frames = v->frames > m->sound_frames ? v->frames : m->sound_frames;
-            for (int k = 0; rlm_lm_mix_trained_on(m, i) && k < RLM_LM_MIXES; k++)
-                any[k] = any[k] || (suits(k, v) && told(k, &m->store->clips[i]));
+            for (int k = 0; k < RLM_LM_MIXES; k++) {
+                bool fits = suits(k, v) && told(k, &m->store->clips[i]);
+                suited[k] = suited[k] || fits;
+                any[k] = any[k] || (fits && rlm_lm_mix_trained_on(m, i));
+            }
         }
     for (int k = 0; k < RLM_LM_MIXES; k++)
         sum += any[k] ? WISH[k] : 0;
@@ -146,14 +150,15 @@ int rlm_lm_mix_open(rlm_lm_mix *m, const rlm_lm_store *store, const rlm_dataset 
     *m = (rlm_lm_mix){.store = store, .data = data, .seed = r->seed, .playground = r->playground};
     m->vocab = *vocab;
     m->made = made;
-    survey(m);
+    bool suited[RLM_LM_MIXES] = {false};
+    survey(m, suited);
     if (m->grid[0] < 1)
         return rlm_fail(err, RLM_E_ARG, "lm training: none of %d clips could be read",
                         store->count);
     int64_t most = 0, least = longest(m, RLM_LM_MIX_IMAGE);
     for (int k = 0; k < RLM_LM_MIXES; k++)
-        if (m->share[k] > 0 && longest(m, k) > most)
-            most = longest(m, k);
+        if (suited[k] && longest(m, k) > most)
+            most = longest(m, k); /* validation lays out kinds that no training clip suits */
     m->tokens = r->batch * longest(m, RLM_LM_MIX_VIDEO);
     m->tokens = m->tokens > most ? m->tokens : most;
     m->sequences = (int)(m->tokens / least < MOST ? m->tokens / least : MOST);
@@ -362,6 +367,7 @@ static void pack(rlm_lm_mix *m, const rlm_layout *l, int count, rlm_lm_batch *ou
     int len = 0;
     for (int n = 0; n < count; n++)
         len = l[n].count > len ? l[n].count : len;
+    assert((int64_t)count * len <= m->tokens);
     memset(m->ids, 0, (size_t)count * (size_t)len * sizeof *m->ids);
     memset(m->pos, 0, 3 * (size_t)count * (size_t)len * sizeof *m->pos);
     memset(m->target, 0, (size_t)count * (size_t)len);

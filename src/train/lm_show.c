@@ -4,10 +4,10 @@
 #include <string.h>
 
 /* As a request's defaults. */
-static const rlm_lm_sampling PICTURE = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 4.5f};
-static const rlm_lm_sampling MOTION = {.temperature = 0.7f, .top_p = 0.9f, .cfg_scale = 1.0f};
+static const rlm_lm_sampling PICTURE = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 4.0f};
+static const rlm_lm_sampling MOTION = {.temperature = 0.8f, .top_p = 0.9f, .cfg_scale = 2.0f};
 static const rlm_lm_sampling SOUND = {.temperature = 0.9f, .top_p = 0.9f, .cfg_scale = 1.0f};
-enum { FPS = 8, FRAMES_PER_LATENT = 4 };
+enum { FPS = 8 };
 
 /* Walk the output of `with`, the empty prompt `without` beside it; ids [with->count]. */
 static void walk(const rlm_lm_show *s, rlm_lm_cache *cache, const rlm_layout *with,
@@ -38,12 +38,13 @@ static int decode(const rlm_lm_show *s, const rlm_layout_spec *spec, int32_t *vi
 {
     rlm_run run = s->run;
     rlm_clip clip = {0};
-    int side = rlm_video_stride_s(rlm_video_get_config(s->tokenizers->video));
+    const rlm_video_config *v = rlm_video_get_config(s->tokenizers->video);
+    int side = rlm_video_stride_s(v);
     const rlm_grid *g = &spec->video_out, *a = &spec->audio_out;
     rlm_codes codes = {.dims = {g->t, g->h, g->w},
                        .count = (int64_t)g->t * g->h * g->w,
                        .ids = video,
-                       .true_frames = 1 + FRAMES_PER_LATENT * (g->t - 1),
+                       .true_frames = 1 + rlm_video_stride_t(v) * (g->t - 1),
                        .true_height = g->h * side,
                        .true_width = g->w * side,
                        .fps_num = FPS,

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/rng.h"
 
@@ -65,9 +66,10 @@ void rlm_lm_store_free(rlm_lm_store *s)
 static int names_a_side(const char *text)
 {
     static const char *const sides[] = {"left", "right", "\xe5\xb7\xa6", "\xe5\x8f\xb3"};
-    for (size_t i = 0; text && i < sizeof sides / sizeof sides[0]; i++)
-        if (strstr(text, sides[i]))
-            return 1;
+    for (; text && *text; text++)
+        for (size_t i = 0; i < sizeof sides / sizeof sides[0]; i++)
+            if (!strncasecmp(text, sides[i], strlen(sides[i])))
+                return 1;
     return 0;
 }
 

@@ -128,12 +128,6 @@ void rlm_optim_free(rlm_optim *o)
     memset(o, 0, sizeof *o);
 }
 
-/* y = a * y. */
-static void scale_by(const rlm_run *run, int64_t n, float a, float *y)
-{
-    run->k->axpy(run->par, n, a - 1.0f, y, y);
-}
-
 static rlm_weight_geom geom_of(int cout, int cin)
 {
     return (rlm_weight_geom){.cout = cout, .kt = 1, .kh = 1, .kw = 1, .cin = cin, .dw = 1};
@@ -187,7 +181,7 @@ static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, const 
     float *x = m->x, *y = o->scratch + o->scratch_group, *gram = y + o->scratch_matrix;
     float *poly = gram + o->scratch_gram, *ones = poly + o->scratch_gram; /* a, g times */
     k->fill(run->par, g, RLM_MUON_A, ones);
-    scale_by(run, (int64_t)rows * cols, m->scale, x);
+    k->scale(run->par, (int64_t)rows * cols, m->scale, x);
     for (int i = 0; i < RLM_MUON_STEPS; i++) {
         if (wide) {
             rlm_weight w = packed(o, run, x, rows, cols, false);
@@ -198,7 +192,7 @@ static const float *newton_schulz(const rlm_optim *o, const rlm_run *run, const 
         }
         rlm_weight square = packed(o, run, gram, g, g, false);
         k->linear_forward(run->par, g, g, g, gram, &square, NULL, NULL, poly);
-        scale_by(run, gg, RLM_MUON_C, poly);
+        k->scale(run->par, gg, RLM_MUON_C, poly);
         k->axpy(run->par, gg, RLM_MUON_B, gram, poly);
         /* aI too goes into the polynomial: the diagonal is column 0 of rows g + 1 apart. */
         k->columns(run->par, g, 1, ones, 1, 0, poly, g + 1, 0, true);

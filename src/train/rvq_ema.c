@@ -123,23 +123,21 @@ static void kmeans(rlm_rvq *q, rlm_run *run, int level, int64_t rows, uint64_t s
     }
 }
 
-static void scale_by(rlm_run *run, int64_t n, float a, float *y)
-{
-    run->k->axpy(run->par, n, a - 1.0f, y, y);
-}
-
 /* The pool is many batches: its counts become those of one, so that the averages keep moving. */
 static void weigh_start(rlm_rvq *q, rlm_run *run, int level, int64_t rows)
 {
     float share = (float)q->step_rows / (float)rows;
-    scale_by(run, q->codes, share, q->hits + (int64_t)level * q->codes);
-    scale_by(run, (int64_t)q->codes * q->dim, share, q->sums + (int64_t)level * q->codes * q->dim);
+    run->k->scale(run->par, q->codes, share, q->hits + (int64_t)level * q->codes);
+    run->k->scale(run->par, (int64_t)q->codes * q->dim, share,
+                  q->sums + (int64_t)level * q->codes * q->dim);
 }
 
 void rlm_rvq_start(rlm_rvq *q, rlm_run *run, uint64_t seed)
 {
     int64_t rows = q->pool_count < RLM_RVQ_POOL ? q->pool_count : RLM_RVQ_POOL;
     const rlm_kernels *k = run->k;
+    if (rows == 0)
+        return;
     k->copy(run->par, rows * q->dim, q->pool, q->rest);
     for (int level = 0; level < q->levels; level++) {
         kmeans(q, run, level, rows, seed);
@@ -239,8 +237,8 @@ void rlm_rvq_train(rlm_rvq *q, rlm_run *run, int64_t rows, int clips, const int 
             active += q->ids[r] >= 0;
         }
         k->embedding_forward(run->par, rows, q->dim, q->ids, book_of(q, level), out, true);
-        scale_by(run, q->codes, decay, hits);
-        scale_by(run, (int64_t)q->codes * q->dim, decay, sums);
+        run->k->scale(run->par, q->codes, decay, hits);
+        run->k->scale(run->par, (int64_t)q->codes * q->dim, decay, sums);
         tally(q, rows, q->rest, 1.0f - decay, hits, sums);
         centre(q, hits, sums, book_of(q, level));
         replace_dead(q, level, rows, active, seed, step);

@@ -75,7 +75,7 @@ static void adopt_books(trainer *t)
     int64_t codes = (int64_t)t->config.levels * t->config.codes;
     t->base.k.fill(t->base.par, codes, fair, t->rvq.hits);
     t->base.k.copy(t->base.par, books->count, books->data, t->rvq.sums);
-    t->base.k.axpy(t->base.par, books->count, fair - 1.0f, t->rvq.sums, t->rvq.sums);
+    t->base.k.scale(t->base.par, books->count, fair, t->rvq.sums);
     t->rvq.started = 1000; /* averages of full length */
 }
 
@@ -87,9 +87,9 @@ static int open_networks(trainer *t, rlm_error *err)
     RLM_TRY(rlm_audio_new(&t->audio, &t->config, &t->base.params, err));
     RLM_TRY(rlm_params_allocate(&t->base.params, true, err));
     rlm_params_initialise(&t->base.params, t->base.recipe.seed);
-    rlm_audio_fill(t->audio);
     if (t->base.o->init)
         RLM_TRY(rlm_train_init(&t->base.params, t->base.o->init, "audio.safetensors", err));
+    rlm_audio_fill(t->audio); /* files may hold it rounded */
     RLM_TRY(rlm_train_freeze(&t->base.params, &t->base.recipe, t->base.o, err));
     return rlm_optim_new(&t->base.optim, &t->base.params, &t->base.recipe, err);
 }
@@ -238,7 +238,7 @@ static void make_mistakes(trainer *t, int64_t index, int64_t rows, float *q)
 static void quantise(trainer *t, int64_t index, const rlm_tensor *z, rlm_tensor *q)
 {
     int64_t rows = rlm_tensor_rows(z);
-    if (!t->rvq.started && t->base.step >= start_step(t)) {
+    if (!t->rvq.started && t->base.step > start_step(t)) {
         rlm_rvq_start(&t->rvq, &t->base.run, t->base.recipe.seed);
         rlm_logf(&t->base.log, 2, "step %lld: the quantiser joins", (long long)t->base.step);
     }

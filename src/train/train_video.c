@@ -8,8 +8,8 @@
  *
  * Losses: L1 + L2 of the pixels, entropy of the bits (each decided, all used), commitment; by
  * choice the perceptual distance of one frame a clip, and critics of two. An eighth of the batch
- * (at least one) are pictures, so that the first frame of everything gets its share of the
- * gradient. */
+ * (of four clips on, at least one) are pictures, so that the first frame of everything gets its
+ * share of the gradient. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

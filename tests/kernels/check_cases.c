@@ -18,6 +18,7 @@ static const rlm_conv_shape conv_shapes[] = {
     {1, 5, 4, 6, 8, 0, 0, 0, 9, 3, 1, 1, 2, 1, 1, 1, 2, 0, 0},
     {1, 4, 8, 8, 12, 0, 0, 0, 24, 4, 4, 4, 2, 2, 2, 1, 2, 1, 1},
     {1, 1, 1, 101, 13, 0, 0, 0, 63, 1, 1, 7, 1, 1, 1, 3, 0, 0, 18},
+    {2, 1, 1, 80, 64, 0, 0, 0, 64, 1, 1, 3, 1, 1, 1, 27, 0, 0, 54}, /* pad wider than a box */
     {2, 1, 1, 64, 64, 0, 0, 0, 65, 1, 1, 4, 1, 1, 2, 1, 0, 0, 2},
     {2, 1, 1, 131, 1, 0, 0, 0, 32, 1, 1, 7, 1, 1, 1, 1, 0, 0, 6},
     {1, 1, 1, 80, 32, 0, 0, 0, 1, 1, 1, 7, 1, 1, 1, 1, 0, 0, 6},
@@ -385,6 +386,7 @@ enum {
     EL_ACT_BACK = 7,
     EL_ADD = 14,
     EL_AXPY,
+    EL_SCALE,
     EL_FILL,
     EL_COPY,
     EL_MOD,
@@ -411,6 +413,8 @@ static void run_element(const rlm_kernels *k, rlm_par *par, check_case *c)
         k->add(par, n, in[0], in[1], out[0]);
     else if (op == EL_AXPY)
         k->axpy(par, n, -0.3f, in[0], out[0]);
+    else if (op == EL_SCALE)
+        k->scale(par, n, 3e-9f, out[0]);
     else if (op == EL_FILL)
         k->fill(par, n, 1.5f, out[0]);
     else if (op == EL_COPY)
@@ -436,9 +440,19 @@ static void run_element(const rlm_kernels *k, rlm_par *par, check_case *c)
 
 static void element_case(check_case *c, int op, int64_t n)
 {
-    static const char *const names[] = {
-        "add",   "axpy",        "fill",       "copy",  "modulate_forward", "modulate_backward",
-        "adamw", "muon_moment", "muon_apply", "sumsq", "recon_l1",         "recon_l2"};
+    static const char *const names[] = {"add",
+                                        "axpy",
+                                        "scale",
+                                        "fill",
+                                        "copy",
+                                        "modulate_forward",
+                                        "modulate_backward",
+                                        "adamw",
+                                        "muon_moment",
+                                        "muon_apply",
+                                        "sumsq",
+                                        "recon_l1",
+                                        "recon_l2"};
     const char *name = op < EL_ACT_BACK ? "act_forward"
                        : op < EL_ADD    ? "act_backward"
                                         : names[op - EL_ADD];
@@ -448,8 +462,8 @@ static void element_case(check_case *c, int op, int64_t n)
     c->class = op == EL_ADD || op == EL_FILL || op == EL_COPY ? CASE_EXACT : CASE_F32;
     c->in_size[0] = c->in_size[1] = c->in_size[2] = c->out_size[0] = n;
     c->accumulates = (op >= EL_ACT_BACK && op < EL_ADD && n % 4 == 3) || op == EL_AXPY ||
-                     (op == EL_MOD_BACK && n % 4 == 3) || op == EL_ADAMW || op == EL_MOMENT ||
-                     op == EL_APPLY || op >= EL_RECON1;
+                     op == EL_SCALE || (op == EL_MOD_BACK && n % 4 == 3) || op == EL_ADAMW ||
+                     op == EL_MOMENT || op == EL_APPLY || op >= EL_RECON1;
     if (op == EL_MOD_BACK)
         c->out_size[1] = c->out_size[2] = n;
     if (op == EL_ADAMW) {

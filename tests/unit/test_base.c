@@ -151,6 +151,24 @@ static void arena_lives_reserve_commit_rewind(void)
     rlm_arena_release(&a);
 }
 
+/* What is asked for comes from outside: too much is an error at the edge. */
+static void arena_counts_past_its_reservation(void)
+{
+    rlm_arena a;
+    rlm_error err;
+    CHECK(rlm_arena_reserve(&a, 4 << 20, &err) == 0);
+    uint8_t *p = rlm_arena_alloc(&a, 3 << 20);
+    CHECK(p == a.base && rlm_arena_alloc(&a, 3 << 20) && rlm_arena_alloc(&a, 3 << 20));
+    CHECK(a.peak == 9 << 20 && rlm_arena_commit(&a, a.peak, &err) == RLM_E_NOMEM);
+    rlm_arena_rewind(&a, 0);
+    CHECK(rlm_arena_alloc(&a, SIZE_MAX / 2) && rlm_arena_alloc(&a, SIZE_MAX - 100));
+    CHECK(a.peak == SIZE_MAX);
+    rlm_arena_rewind(&a, 0);
+    CHECK(rlm_arena_commit(&a, 4 << 20, &err) == 0 && rlm_arena_alloc(&a, 4 << 20) == p);
+    p[(4 << 20) - 1] = 1;
+    rlm_arena_release(&a);
+}
+
 /* ---- Threads -------------------------------------------------------------------------------- */
 
 #define CELLS 10007
@@ -538,6 +556,7 @@ int main(int argc, char **argv)
     TEST_CASE(heap_is_aligned_and_counted);
     TEST_CASE(allocations_fail_on_demand);
     TEST_CASE(arena_lives_reserve_commit_rewind);
+    TEST_CASE(arena_counts_past_its_reservation);
     TEST_CASE(par_for_covers_each_index_once);
     TEST_CASE(team_closes_right_after_a_job);
     TEST_CASE(team_wakes_from_sleep);

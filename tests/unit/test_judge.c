@@ -226,6 +226,8 @@ static void case_facts(void)
 static int random_judge(const char *path, const char *note, rlm_error *err)
 {
     rlm_judge_config c = {.width = {16, 16, 16}, .heads = 1, .sound = 8};
+    rlm_judge_config wide = {.width = {16, 16, 512}, .heads = 1, .sound = 8};
+    CHECK(rlm_judge_config_check(&wide, err) == RLM_E_RANGE);
     rlm_params p = {0};
     rlm_judge_net *net = NULL;
     rlm_judge_crop *looks[LOOKS] = {NULL};

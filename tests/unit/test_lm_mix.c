@@ -118,10 +118,36 @@ static void test_untold(void)
     rlm_lm_mix_free(&b.mix);
 }
 
+/* Pictures to train on and one clip to be judged by: its kinds are longer than any that is trained
+ * on, and have room. */
+static void test_judged_kinds_have_room(void)
+{
+    static bench b;
+    static int32_t film[5 * CODES];
+    static int place = CLIPS - 1;
+    rlm_vocab vocab = {4, PIECES, 1 << 18, 1024};
+    rlm_recipe r;
+    rlm_error err = {0};
+    make_store(&b.store, b.clips, b.codes);
+    b.clips[place].views[0] =
+        (rlm_lm_view){.dims = {5, SIDE, SIDE}, .video = film, .control = film};
+    b.none = (rlm_dataset){.val = &place, .val_count = 1};
+    rlm_recipe_defaults(&r, RLM_TRAIN_LM);
+    r.batch = 1;
+    CHECK(rlm_lm_mix_open(&b.mix, &b.store, &b.none, CLIPS - 1, &vocab, &r, &err) == 0);
+    for (int mix = 0; mix < RLM_LM_MIXES; mix++) {
+        rlm_lm_batch batch;
+        CHECK(rlm_lm_mix_one(&b.mix, mix, place, &batch, &err) == 0);
+        CHECK((int64_t)batch.batch * batch.len <= b.mix.tokens);
+    }
+    rlm_lm_mix_free(&b.mix);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     TEST_CASE(test_pairs);
     TEST_CASE(test_untold);
+    TEST_CASE(test_judged_kinds_have_room);
     return TEST_END();
 }
