@@ -195,6 +195,12 @@ void rlm_lm_free(rlm_lm **lm)
     *lm = NULL;
 }
 
+int rlm_lm_weight_bits(const rlm_lm *lm)
+{
+    const rlm_weight *w = &lm->blocks[0].up.w->weight;
+    return w->quant ? w->bits : w->f32 && !w->pack ? 32 : 16;
+}
+
 const rlm_lm_config *rlm_lm_get_config(const rlm_lm *lm)
 {
     return &lm->config;

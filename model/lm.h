@@ -37,6 +37,7 @@ typedef struct rlm_lm rlm_lm;
 int rlm_lm_new(rlm_lm **out, const rlm_lm_config *c, rlm_params *params, rlm_error *err);
 void rlm_lm_free(rlm_lm **lm);
 const rlm_lm_config *rlm_lm_get_config(const rlm_lm *lm);
+int rlm_lm_weight_bits(const rlm_lm *lm); /* of its matrices as opened: 32, 16, 8 or 4 */
 
 /* ---- Whole sequences: training and evaluation ---------------------------------------------- */
 /* A batch of `batch` sequences padded to `len`. All arrays borrowed until backward. */

@@ -64,8 +64,18 @@ void rlm_request_sampling(rlm_request *request, const rlm_sampling_wish *wish)
 
 /* ---- Engine ---------------------------------------------------------------------------------- */
 
+/* bits: 16, 8, or 0 for what suits the weights. */
+static int cache_parse(const char *name, int *bits, rlm_error *err)
+{
+    *bits = !name || !strcmp(name, "auto") ? 0 : !strcmp(name, "int8") ? 8 : 16;
+    if (*bits == 16 && strcmp(name, "bf16"))
+        return rlm_fail(err, RLM_E_ARG, "cache is \"%s\", known are auto, bf16 and int8", name);
+    return 0;
+}
+
 int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options *options, rlm_error *err)
 {
+    int cache = 0;
     rlm_options plain;
     rlm_par *par = NULL;
     rlm_weights weights = RLM_WEIGHTS_AUTO;
@@ -88,14 +98,14 @@ int rlm_open(rlm_engine **out, const char *model_dir, const rlm_options *options
         code = rlm_par_open(&par, options->threads, err);
     if (!code && options->weights)
         code = rlm_weights_parse(options->weights, &weights, err);
-    if (!code && options->cache && strcmp(options->cache, "bf16") && strcmp(options->cache, "int8"))
-        code = rlm_fail(err, RLM_E_ARG, "cache is \"%s\", known are bf16 and int8", options->cache);
-    e->cache_int8 = options->cache && !strcmp(options->cache, "int8");
+    if (!code)
+        code = cache_parse(options->cache, &cache, err);
     e->options.weights = e->options.cache = NULL;
     if (!code)
         code = rlm_model_open_as(&e->model, model_dir, RLM_PART_ALL | RLM_PART_OPTIONAL, weights,
                                  &e->kernels, par, err);
     rlm_par_close(&par);
+    e->cache_bits = cache ? cache : e->model.lm && rlm_lm_weight_bits(e->model.lm) <= 8 ? 8 : 16;
     if (code) {
         rlm_free(e->cpu_mask);
         rlm_free(e);
@@ -194,9 +204,10 @@ int rlm_engine_info(const rlm_engine *e, char **json, rlm_error *err)
         rlm_vocab vocab = {.audio_levels = c->audio_levels, .text_pieces = c->text_pieces};
         json_put_part(&j, "lm", &m->lm_params, m->lm_sha);
         snprintf(line, sizeof line,
-                 ", \"layers\": %d, \"dim\": %d, \"heads\": %d, \"positions\": %d, "
-                 "\"vocabulary\": %lld}",
-                 c->layers, c->dim, c->heads, c->max_len, (long long)rlm_vocab_size(&vocab));
+                 ", \"weight_bits\": %d, \"layers\": %d, \"dim\": %d, \"heads\": %d, "
+                 "\"positions\": %d, \"vocabulary\": %lld}",
+                 rlm_lm_weight_bits(m->lm), c->layers, c->dim, c->heads, c->max_len,
+                 (long long)rlm_vocab_size(&vocab));
         json_put(&j, line);
     }
     if (m->text) {

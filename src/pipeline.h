@@ -10,7 +10,7 @@ struct rlm_engine {
     rlm_kernels kernels;
     rlm_options options;
     char *cpu_mask; /* copy of options.cpu_mask */
-    int cache_int8; /* keys and values in 8 bits */
+    int cache_bits; /* of keys and values: 16 (bf16) or 8 */
     rlm_log log;
 };
 

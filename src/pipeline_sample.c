@@ -145,7 +145,7 @@ static int pass_cache(pass *p, rlm_session *s, rlm_error *err)
         if (s->cache_capacity > m->lm_config.max_len)
             s->cache_capacity = m->lm_config.max_len;
         s->cache_batch = batch;
-        int bits = s->engine->cache_int8 ? 8 : 16;
+        int bits = s->engine->cache_bits;
         RLM_TRY(rlm_session_allow(
             s, rlm_lm_cache_bytes(&m->lm_config, bits, batch, s->cache_capacity), err));
         RLM_TRY(rlm_lm_cache_new_as(&s->cache, m->lm, bits, batch, s->cache_capacity, err));

@@ -190,8 +190,9 @@ typedef struct rlm_options {
     const char *cpu_mask; /* NULL: best; "ref", "blas", "dnn", "simd", "avx2", "avx512", "amx" */
     int deterministic;    /* 1: same tokens for any thread count (default 0) */
     const char *weights;  /* language model: "auto" (NULL), "f32", "bf16", "int8", "q4" */
-    const char *cache;    /* its keys and values: "bf16" (NULL) or "int8" */
-    int64_t max_memory;   /* bytes; 0: no limit of our own */
+    const char *cache;  /* its keys and values: "auto" (NULL; 8 bits beside weights of 8 or 4 bits,
+                         * else bf16), "bf16" or "int8" */
+    int64_t max_memory; /* bytes; 0: no limit of our own */
     void (*log)(void *cookie, int level, const char *text); /* NULL: silence */
     void *log_cookie;
 } rlm_options;

@@ -284,7 +284,7 @@ static const cli_option rows[] = {
     {"decoders", NULL, 0, STRING, AT(decoders), CLI_CONVERT, 0, 0, "TYPE",
      "convolutions of the tokenizers' decoders: bf16 int8 (as they are)"},
     {"cache-type", NULL, 0, STRING, AT(cache), MAKES | CLI_SERVE | CLI_BENCH, 0, 0, "TYPE",
-     "keys and values: bf16 or int8 (bf16)"},
+     "keys and values: auto bf16 int8 (auto: int8 beside weights of 8 or 4 bits)"},
     {"deterministic", NULL, 0, FLAG, AT(deterministic), MODELS & ~CLI_EVAL, 0, 0, NULL,
      "the same result for any number of threads"},
     {"dry-run", NULL, 0, FLAG, AT(dry_run), MAKES, 0, 0, NULL,
