@@ -1,0 +1,253 @@
+// The list of clips, and following those in work.
+"use strict";
+
+/* ---- The list ---- */
+
+const cards = new Map(); // id -> {li, stage, text, video, frames, timer}
+const seen = new IntersectionObserver((entries) => {
+  for (const e of entries)
+    if (e.isIntersecting) {
+      seen.unobserve(e.target);
+      e.target.load?.();
+    }
+}, { rootMargin: "300px" });
+
+function show(video, first = false) {
+  let card = cards.get(video.id);
+  if (!card) {
+    card = { li: make("li"), stage: make("div", { className: "stage" }), text: make("div", { className: "text" }), frames: [] };
+    card.li.append(card.stage, card.text);
+    card.li.dataset.id = video.id;
+    cards.set(video.id, card);
+    if (first) $("gallery").prepend(card.li);
+    else $("gallery").append(card.li);
+  }
+  const was = card.video && card.video.status;
+  card.video = { ...card.video, ...video };
+  if (was !== video.status) showStage(card);
+  showText(card);
+  $("empty").hidden = cards.size > 0;
+}
+
+function showStage(card) {
+  const v = card.video;
+  clearInterval(card.timer);
+  if (v.status === "completed") {
+    showResult(card);
+  } else if (v.status === "failed") {
+    card.stage.replaceChildren(make("p", { textContent: v.error && v.error.code === "cancelled" ? "Cancelled" : "This did not work" }));
+  } else if (!card.frames.length) {
+    card.stage.replaceChildren(make("p", { textContent: v.status === "queued" ? "Waiting …" : "Starting …" }));
+  }
+}
+
+// With a key, bytes come through fetch, because elements send no header.
+async function source(path) {
+  if (!key) return path;
+  return URL.createObjectURL(await (await call(path)).blob());
+}
+
+function showResult(card) {
+  const v = card.video, path = `/v1/videos/${v.id}/content`;
+  const still = v.format === "png" || v.format === "gif";
+  const look = still ? make("img", { alt: v.prompt || "clip" })
+    : make("video", { controls: true, loop: true, playsInline: true, preload: "metadata" });
+  if (!still) look.setAttribute("aria-label", v.prompt || "clip");
+  const box = make("div", {}, look);
+  box.load = async () => {
+    try {
+      if (!still) look.poster = await source(path + "?variant=thumbnail");
+      look.src = await source(path);
+    } catch (e) {
+      card.stage.replaceChildren(make("p", { textContent: e.message }));
+    }
+  };
+  card.stage.replaceChildren(box);
+  seen.observe(box);
+}
+
+function stateLine(v) {
+  if (v.status === "queued")
+    return v.queue_position ? `${v.queue_position} ahead` : "next";
+  const stages = { prefill: "reading", sample: "imagining", decode: "drawing" };
+  const left = v.eta_seconds >= 0 ? `, about ${Math.max(1, Math.round(v.eta_seconds))} s left` : "";
+  return `${stages[v.stage] || "working"} ${v.progress || 0} %${left}`;
+}
+
+function settingsList(v) {
+  const dl = make("dl");
+  for (const [name, value] of Object.entries(v.settings || {}))
+    if (name !== "prompt" && value !== null && value !== "")
+      dl.append(make("dt", { textContent: name.replaceAll("_", " ") }), make("dd", { textContent: String(round(value)) }));
+  return make("details", { className: "settings" }, make("summary", { textContent: "Settings" }), dl);
+}
+
+function showText(card) {
+  const v = card.video, open = v.status === "queued" || v.status === "in_progress";
+  if (open && card.bar) { // keep focus on Cancel while numbers change
+    card.bar.value = v.progress || 0;
+    card.state.textContent = stateLine(v);
+    return;
+  }
+  card.bar = card.state = null;
+  const parts = [make("p", { className: v.prompt ? "prompt" : "prompt none", textContent: v.prompt || "no words", title: v.prompt || "" })];
+  if (open) {
+    card.bar = make("progress", { max: 100, value: v.progress || 0, ariaLabel: "Progress" });
+    card.state = make("p", { className: "state", textContent: stateLine(v) });
+    parts.push(card.bar, card.state, acts(["Cancel", () => act(v.id, "cancel")]));
+  } else {
+    if (v.status === "completed") {
+      const secs = Number(v.seconds).toFixed(1);
+      parts.push(make("p", { className: "facts", textContent: `${(v.size || "").replace("x", " × ")}, ${secs} s, made in ${Number(v.inference_time_s).toFixed(1)} s, seed ${v.seed}` }));
+    } else if (v.error && v.error.code !== "cancelled") {
+      parts.push(make("p", { className: "warn", textContent: v.error.message }));
+    }
+    for (const w of v.warnings || []) parts.push(make("p", { className: "warn", textContent: w }));
+    parts.push(settingsList(v), finishedActs(card));
+  }
+  card.text.replaceChildren(...parts);
+}
+
+function acts(...list) {
+  return make("div", { className: "acts" }, ...list.map(([text, todo, about]) => {
+    const b = make("button", { type: "button", textContent: text });
+    if (about) b.title = about;
+    b.addEventListener("click", todo);
+    return b;
+  }));
+}
+
+function reuse(card, role) {
+  const v = card.video;
+  for (const g of [...given]) drop(g);
+  fillForm({ ...v.settings, prompt: v.prompt, size: v.size, seed: role ? "" : v.seed });
+  if (role) {
+    const still = v.format === "png";
+    give({ kind: still ? "image" : "video", role: still ? "start" : role, id: v.id, name: "that clip", url: card.stage.querySelector("video,img")?.src || "" });
+  }
+  $("prompt").focus();
+  $("compose").scrollIntoView({ block: "nearest" });
+}
+
+async function download(v) {
+  try {
+    const a = make("a", { href: await source(`/v1/videos/${v.id}/content`), download: `reelm-${v.seed}.${v.format}` });
+    document.body.append(a);
+    a.click();
+    a.remove();
+  } catch (e) {
+    complain(e.message);
+  }
+}
+
+function finishedActs(card) {
+  const v = card.video;
+  const list = [];
+  if (v.status === "completed") {
+    list.push(["Download", () => download(v)]);
+    list.push([v.format === "png" ? "Animate" : "Extend", () => reuse(card, "continue"), "Go on from here"]);
+    if (v.format !== "png") list.push(["Stylise", () => reuse(card, "restyle"), "The same motion, another look"]);
+  }
+  list.push(["Again with this seed", () => reuse(card, "")]);
+  list.push(["Delete", () => remove(v.id)]);
+  return acts(...list);
+}
+
+async function act(id, what) {
+  try {
+    show(await json(`/v1/videos/${id}/${what}`, { method: "POST" }));
+    say("Cancelled");
+  } catch (e) {
+    complain(e.message);
+  }
+}
+
+async function remove(id) {
+  try {
+    await call(`/v1/videos/${id}`, { method: "DELETE" });
+  } catch (e) {
+    complain(e.message);
+    return;
+  }
+  const li = cards.get(id).li, next = li.nextElementSibling || li.previousElementSibling;
+  clearInterval(cards.get(id).timer);
+  li.remove();
+  cards.delete(id);
+  $("empty").hidden = cards.size > 0;
+  (next ? next.querySelector("button") : $("prompt")).focus();
+  say("Deleted");
+}
+
+/* ---- Following a job ---- */
+
+// Frames of a preview strip join those before and play in a loop until the clip is there.
+async function preview(card, p) {
+  const strip = make("img", { src: p.image });
+  await strip.decode();
+  if (card.video.status === "completed") return;
+  for (let i = 0; i < p.count; i++) card.frames[p.first + i] = { strip, x: i * p.width };
+  let canvas = card.stage.querySelector("canvas");
+  if (!canvas) {
+    canvas = make("canvas", { width: p.width, height: p.height, role: "img", ariaLabel: "Frames made so far" });
+    card.stage.replaceChildren(canvas);
+    let at = 0;
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const draw = () => {
+      const frames = card.frames.filter(Boolean);
+      at = still ? frames.length - 1 : (at + 1) % frames.length;
+      const f = frames[at];
+      canvas.getContext("2d").drawImage(f.strip, f.x, 0, p.width, p.height, 0, 0, canvas.width, canvas.height);
+    };
+    draw();
+    card.timer = setInterval(draw, 125);
+  }
+}
+
+function heard(id, name, data) {
+  const card = cards.get(id);
+  if (!card) return true;
+  if (name === "status") {
+    show(data);
+    if (data.status === "completed") say("A clip is ready: " + (data.prompt || ""));
+    if (data.status === "failed") say("A clip failed");
+  }
+  if (name === "progress") show({ ...card.video, ...data, id, status: "in_progress" });
+  if (name === "preview") preview(card, data).catch(() => {});
+  return name === "end" && data.reason !== "server_stopping";
+}
+
+// Server-sent events over fetch, so that a key can go along; comes back when the line breaks.
+async function follow(id) {
+  for (let turn = 0; cards.has(id); turn++) {
+    if (turn) await new Promise((r) => setTimeout(r, 2000));
+    try {
+      const reader = (await call(`/v1/videos/${id}/events`)).body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        text += value;
+        let cut;
+        while ((cut = text.indexOf("\n\n")) >= 0) {
+          const block = text.slice(0, cut);
+          text = text.slice(cut + 2);
+          const name = /^event: (.*)$/m.exec(block), data = /^data: (.*)$/m.exec(block);
+          if (name && data && heard(id, name[1], JSON.parse(data[1]))) return;
+        }
+      }
+    } catch (e) {
+      const gone = await call(`/v1/videos/${id}`).then(() => false, (why) => !/does not answer/.test(why.message));
+      if (gone) return;
+    }
+  }
+}
+
+async function load(after = "") {
+  const page = await json(`/v1/videos?limit=24${after ? "&after=" + after : ""}`);
+  for (const v of page.data) {
+    show(v);
+    if (v.status === "queued" || v.status === "in_progress") follow(v.id);
+  }
+  $("older").hidden = !page.has_more;
+  $("older").onclick = () => load(page.last_id).catch((e) => complain(e.message));
+}

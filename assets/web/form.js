@@ -1,0 +1,243 @@
+// The form: files given, fields, and the request that they amount to.
+"use strict";
+
+/* ---- Files given ---- */
+
+// Roles of a kind of file: [value, what people read, field of the API].
+const ROLES = {
+  image: [["start", "first picture", "input_reference"], ["end", "last picture", "end_image"],
+          ["mask", "mask: white is made anew", "mask"], ["depth", "depth", "control_depth"]],
+  video: [["continue", "go on from it", "video"], ["edit", "change a part of it", "video"],
+          ["restyle", "make it look different", "video"], ["sound", "make sound for it", "video_reference"],
+          ["mask", "mask: white is made anew", "mask"], ["depth", "depth", "control_depth"],
+          ["flow", "motion", "control_flow"]],
+  audio: [["visualize", "make a video for it", "audio_reference"]],
+};
+let given = []; // {kind, role, file or id, name, url}
+
+function kindOf(file) {
+  const kind = file.type.split("/")[0];
+  if (file.type === "image/gif") return "video";
+  if (ROLES[kind]) return kind;
+  return /\.(y4m|mkv|mp4|webm|mov|avi)$/i.test(file.name) ? "video"
+    : /\.(wav|flac|ogg|mp3|m4a|opus)$/i.test(file.name) ? "audio" : "";
+}
+
+function guessRole(kind) {
+  const has = (role) => given.some((g) => g.role === role);
+  if (kind === "image" && given.some((g) => g.kind === "video")) return "mask";
+  if (kind === "image") return has("start") ? (has("end") ? "mask" : "end") : "start";
+  if (kind === "video") return given.some((g) => g.kind === "video") ? "mask" : "continue";
+  return "visualize";
+}
+
+async function take(files) {
+  for (const file of files) {
+    const settings = await readSettings(file).catch(() => null);
+    if (settings) {
+      fillForm(settings);
+      say("Settings restored from " + file.name);
+      complain("");
+      continue;
+    }
+    const kind = kindOf(file);
+    if (!kind) {
+      complain(`${file.name} is no picture, video or sound that can be read here.`);
+      continue;
+    }
+    const max = props.limits.max_upload_bytes;
+    if (max && file.size > max) {
+      complain(`${file.name} is larger than this server takes (${Math.round(max / 1048576)} MB).`);
+      continue;
+    }
+    if (kind === "video")
+      for (const g of given) if (g.kind === "image" && g.role === "start") g.role = "mask";
+    give({ kind, role: guessRole(kind), file, name: file.name, url: URL.createObjectURL(file) });
+  }
+  $("files").value = "";
+}
+
+function give(g) {
+  given.push(g);
+  if (["start", "continue", "edit", "restyle", "sound"].includes(g.role)) $("size").value = "";
+  showGiven();
+}
+
+function drop(g) {
+  if (g.file) URL.revokeObjectURL(g.url);
+  given = given.filter((x) => x !== g);
+  if (!given.length && !$("size").value) $("size").value = "128x128";
+  showGiven();
+  $("files").focus();
+}
+
+function showGiven() {
+  $("given").replaceChildren(...given.map((g) => {
+    const look = g.kind === "image" ? make("img", { src: g.url, alt: "" })
+      : g.kind === "video" ? make("video", { src: g.url, muted: true, preload: "metadata" })
+        : make("span", { textContent: "♪" });
+    look.className = "look";
+    const role = make("select", { ariaLabel: "Use " + g.name + " as" },
+      ...ROLES[g.kind].map(([value, text]) => new Option(text, value, false, value === g.role)));
+    role.addEventListener("change", () => { g.role = role.value; plan(); });
+    const off = make("button", { type: "button", textContent: "✕", ariaLabel: "Remove " + g.name });
+    off.addEventListener("click", () => drop(g));
+    return make("li", {}, look,
+      make("div", {}, make("div", { className: "name", textContent: g.name }), role), off);
+  }));
+  plan();
+}
+
+// The settings that a file made by reelm carries, or null.
+async function readSettings(file) {
+  const room = 4 << 20, mark = '{"schema":"reelm.settings/';
+  const ends = [file.slice(0, room), file.slice(Math.max(room, file.size - room))];
+  for (const part of ends) {
+    const text = new TextDecoder("utf-8", { fatal: false }).decode(await part.arrayBuffer());
+    const at = text.indexOf(mark);
+    if (at < 0) continue;
+    let depth = 0, quoted = false;
+    for (let i = at; i < text.length && i < at + 200000; i++) {
+      const c = text[i];
+      if (quoted) {
+        if (c === "\\") i++;
+        else if (c === '"') quoted = false;
+      } else if (c === '"') quoted = true;
+      else if (c === "{") depth++;
+      else if (c === "}" && !--depth) return JSON.parse(text.slice(at, i + 1));
+    }
+  }
+  return null;
+}
+
+/* ---- The form ---- */
+
+const NUMBERS = ["temperature", "top_k", "top_p", "min_p", "fps"];
+
+function complain(text) {
+  $("complaint").textContent = text;
+}
+
+// What the form amounts to: where it goes, under which fields, and a sentence about it.
+function plan() {
+  const by = (role) => given.find((g) => g.role === role);
+  const words = $("prompt").value.trim();
+  const editing = by("edit"), box = $("mask_box").value.trim(), out = $("outpaint").value.trim();
+  const spans = props.has_sound && $("sound_spans").value.trim();
+  $("edit-fields").hidden = !given.some((g) => g.kind !== "audio");
+  let url = "/v1/videos", task = "", line = "Makes a clip" + (props.has_sound && $("sound").checked ? " with sound" : "") + " from your words.";
+  if (by("continue")) {
+    url = "/v1/videos/extensions";
+    line = `Continues your video for ${$("seconds").value} s more.`;
+  } else if (editing || by("restyle")) {
+    url = "/v1/videos/edits";
+    line = by("mask") || box || out ? "Makes a part of your video anew and keeps the rest."
+      : editing && spans ? "Makes these seconds of its sound anew and keeps the rest."
+      : editing ? "Give a mask, a box, a border or seconds of sound (under More) that say what to change."
+        : "Makes your video look as your words say, with the same motion and depth.";
+  } else if (by("sound")) {
+    task = "sound";
+    line = spans ? "Makes these seconds of its sound anew and keeps the rest." : "Makes a soundtrack for your video.";
+  } else if (by("visualize")) {
+    task = "visualize";
+    line = "Makes a video for your sound.";
+  } else if (by("mask") && by("start")) {
+    line = "Makes a part of your picture anew and keeps the rest.";
+  } else if (by("depth") || by("flow")) {
+    line = "Makes a clip that follows the depth and motion given.";
+  } else if (by("start") || by("end")) {
+    line = by("start") && by("end") ? "Moves from the first picture to the last." : "Brings your picture to life.";
+  } else if ($("format").value === "png") {
+    line = "Makes one picture from your words.";
+  } else if (!words) {
+    line = "";
+  }
+  $("task-line").textContent = line;
+  $("go").disabled = !words && !given.length;
+  return { url, task };
+}
+
+function collect() {
+  const { url, task } = plan(), body = new FormData();
+  const put = (name, value) => { if (value !== "" && value !== null && value !== undefined) body.append(name, value); };
+  put("prompt", $("prompt").value.trim());
+  put("negative_prompt", $("negative").value.trim());
+  put("task", task);
+  const size = $("size").value;
+  put("size", size === "other" ? `${$("width").value}x${$("height").value}` : size);
+  if ($("format").value !== "png") put("seconds", $("seconds").value);
+  put("seed", $("seed").value);
+  put("guidance_scale", $("guidance").value);
+  for (const name of NUMBERS) put(name, $(name).value);
+  put("generate_sound", String($("sound").checked));
+  put("output_format", $("format").value);
+  if (!$("edit-fields").hidden) {
+    put("mask_box", $("mask_box").value.trim());
+    put("outpaint", $("outpaint").value.trim());
+    if (given.some((g) => g.role === "edit" || g.role === "sound")) put("sound_spans", $("sound_spans").value.trim());
+  }
+  for (const g of given) {
+    const field = ROLES[g.kind].find(([value]) => value === g.role)[2];
+    if (g.file) body.append(field, g.file, "upload");
+    else body.append(field + "[id]", g.id);
+  }
+  return { url, body };
+}
+
+async function submit() {
+  const { url, body } = collect();
+  complain("");
+  $("go").disabled = true;
+  try {
+    const video = await json(url, { method: "POST", body });
+    show(video, true);
+    follow(video.id);
+    say("Queued. " + (video.warnings || []).join(" "));
+    for (const w of video.warnings || []) complain("Note: " + w);
+  } catch (e) {
+    complain(e.message);
+  }
+  plan();
+}
+
+function setValue(id, value) {
+  $(id).value = value === undefined || value === null ? "" : value;
+}
+
+// From the settings of a job (API names) or of a file (`reelm metadata`).
+function fillForm(s) {
+  setValue("prompt", s.prompt);
+  setValue("negative", s.negative_prompt);
+  const width = s.width || Number((s.size || "").split("x")[0]);
+  const height = s.height || Number((s.size || "").split("x")[1]);
+  if (width && height) {
+    const size = `${width}x${height}`;
+    const known = [...$("size").options].some((o) => o.value === size);
+    $("size").value = known ? size : "other";
+    setValue("width", width);
+    setValue("height", height);
+  }
+  const fps = s.fps || props.defaults.fps || 8;
+  const seconds = s.seconds || (s.num_frames || s.frames || 0) / fps;
+  if (seconds) $("seconds").value = Math.min(8, seconds);
+  setValue("seed", s.seed);
+  setValue("guidance", s.guidance_scale ?? s.cfg_scale ?? props.defaults.guidance_scale ?? 4.5);
+  for (const name of NUMBERS) if (s[name] !== undefined) setValue(name, round(s[name]));
+  if (s.generate_sound !== undefined) $("sound").checked = s.generate_sound === true || s.generate_sound === "true";
+  if (s.audio !== undefined) $("sound").checked = s.audio === true;
+  if (s.output_format) $("format").value = s.output_format;
+  const boxes = (s.mask_boxes || []).map((b) => b.replace(/@(\d+)-(\d+)$/, (_, from, last) => `@${from}-${Number(last) + 1}`));
+  setValue("mask_box", s.mask_box || boxes.join(";")); // a file names the last frame, the API the one behind
+  setValue("outpaint", s.outpaint);
+  setValue("sound_spans", [].concat(s.sound_spans || []).join(";"));
+  refresh();
+}
+
+const round = (v) => (typeof v === "number" ? Math.round(v * 1000) / 1000 : v);
+
+function refresh() {
+  $("seconds-out").textContent = Number($("seconds").value).toFixed(1);
+  $("guidance-out").textContent = Number($("guidance").value).toFixed(1);
+  $("other-size").hidden = $("size").value !== "other";
+  plan();
+}
