@@ -15,7 +15,7 @@ const seen = new IntersectionObserver((entries) => {
 function show(video, first = false) {
   let card = cards.get(video.id);
   if (!card) {
-    card = { li: make("li"), stage: make("div", { className: "stage" }), text: make("div", { className: "text" }), frames: [] };
+    card = { li: make("li"), stage: make("div", { className: "stage" }), text: make("div", { className: "text" }), frames: [], blobs: {} };
     card.li.append(card.stage, card.text);
     card.li.dataset.id = video.id;
     cards.set(video.id, card);
@@ -41,10 +41,18 @@ function showStage(card) {
   }
 }
 
-// With a key, bytes come through fetch, because elements send no header.
-async function source(path) {
+// With a key, bytes come through fetch, because elements send no header. They are kept once for
+// picture and download, until the card goes.
+function source(card, path) {
   if (!key) return path;
-  return URL.createObjectURL(await (await call(path)).blob());
+  card.blobs[path] ||= call(path).then((answer) => answer.blob()).then((blob) => URL.createObjectURL(blob));
+  card.blobs[path].catch(() => { delete card.blobs[path]; });
+  return card.blobs[path];
+}
+
+function release(card) {
+  for (const made of Object.values(card.blobs)) made.then((url) => URL.revokeObjectURL(url), () => {});
+  card.blobs = {};
 }
 
 function showResult(card) {
@@ -56,8 +64,8 @@ function showResult(card) {
   const box = make("div", {}, look);
   box.load = async () => {
     try {
-      if (!still) look.poster = await source(path + "?variant=thumbnail");
-      look.src = await source(path);
+      if (!still) look.poster = await source(card, path + "?variant=thumbnail");
+      look.src = await source(card, path);
     } catch (e) {
       card.stage.replaceChildren(make("p", { textContent: e.message }));
     }
@@ -129,9 +137,10 @@ function reuse(card, role) {
   $("compose").scrollIntoView({ block: "nearest" });
 }
 
-async function download(v) {
+async function download(card) {
+  const v = card.video;
   try {
-    const a = make("a", { href: await source(`/v1/videos/${v.id}/content`), download: `reelm-${v.seed}.${v.format}` });
+    const a = make("a", { href: await source(card, `/v1/videos/${v.id}/content`), download: `reelm-${v.seed}.${v.format}` });
     document.body.append(a);
     a.click();
     a.remove();
@@ -144,7 +153,7 @@ function finishedActs(card) {
   const v = card.video;
   const list = [];
   if (v.status === "completed") {
-    list.push(["Download", () => download(v)]);
+    list.push(["Download", () => download(card)]);
     list.push([v.format === "png" ? "Animate" : "Extend", () => reuse(card, "continue"), "Go on from here"]);
     if (v.format !== "png") list.push(["Stylise", () => reuse(card, "restyle"), "The same motion, another look"]);
   }
@@ -169,13 +178,22 @@ async function remove(id) {
     complain(e.message);
     return;
   }
-  const li = cards.get(id).li, next = li.nextElementSibling || li.previousElementSibling;
-  clearInterval(cards.get(id).timer);
-  li.remove();
+  forget(id);
+  say("Deleted");
+}
+
+// The card of a clip that is no longer there.
+function forget(id) {
+  const card = cards.get(id);
+  if (!card) return;
+  const next = card.li.nextElementSibling || card.li.previousElementSibling;
+  const held = card.li.contains(document.activeElement);
+  clearInterval(card.timer);
+  release(card);
+  card.li.remove();
   cards.delete(id);
   $("empty").hidden = cards.size > 0;
-  (next ? next.querySelector("button") : $("prompt")).focus();
-  say("Deleted");
+  if (held) (next?.querySelector("button") || $("prompt")).focus();
 }
 
 /* ---- Following a job ---- */

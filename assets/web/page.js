@@ -13,7 +13,9 @@ const say = (text) => { $("news").textContent = text; };
 
 /* ---- The server ---- */
 
+const isKey = (text) => /^[!-~]+$/.test(text); // what can stand in a header
 let key = sessionStorage.getItem("key") || "";
+if (!isKey(key)) key = "";
 let props = { defaults: {}, limits: {}, has_sound: true };
 let keyAsked = null;
 
@@ -21,8 +23,9 @@ function askKey() {
   keyAsked ||= new Promise((done) => {
     const d = $("key-dialog");
     d.addEventListener("close", () => {
-      key = $("key").value.trim();
-      sessionStorage.setItem("key", key);
+      const text = $("key").value.trim();
+      key = isKey(text) ? text : "";
+      $("key-title").textContent = text && !key ? "A key has letters, digits and signs of ASCII only" : "This server needs a key";
       keyAsked = null;
       done();
     }, { once: true });
@@ -31,26 +34,33 @@ function askKey() {
   return keyAsked;
 }
 
+// What is wrong with an answer, its status with it.
+async function refusal(answer) {
+  let text = `The server answered ${answer.status}.`;
+  try { text = (await answer.json()).error.message; } catch { /* not ours */ }
+  const wait = answer.headers.get("Retry-After");
+  if (answer.status === 429 && wait) text += ` Try again in ${wait} s.`;
+  return Object.assign(new Error(text), { status: answer.status });
+}
+
 async function call(path, options = {}) {
   for (;;) {
-    const headers = { ...(options.headers || {}), ...(key ? { Authorization: "Bearer " + key } : {}) };
+    const used = key;
     let answer;
     try {
-      answer = await fetch(path, { ...options, headers });
+      answer = await fetch(path, { ...options, headers: used ? { Authorization: "Bearer " + used } : {} });
     } catch (e) {
       if (e.name === "AbortError") throw e;
-      throw new Error("The server does not answer. Is it still running?");
+      throw Object.assign(new Error("The server does not answer. Is it still running?"), { status: 0 });
     }
     if (answer.status === 401) {
-      if (key) $("key-title").textContent = "That key is not right";
-      await askKey();
+      if (used && used === key) $("key-title").textContent = "That key is not right";
+      if (used === key) await askKey(); // else another call has asked meanwhile
       continue;
     }
+    if (used) sessionStorage.setItem("key", used);
     if (answer.ok) return answer;
-    let text = `The server answered ${answer.status}.`;
-    try { text = (await answer.json()).error.message; } catch { /* not ours */ }
-    const wait = answer.headers.get("Retry-After");
-    throw new Error(answer.status === 429 && wait ? `${text} Try again in ${wait} s.` : text);
+    throw await refusal(answer);
   }
 }
 

@@ -129,17 +129,26 @@ def programs():
     return found
 
 
+def start(reelm, folder, port, *options):
+    process = subprocess.Popen([reelm, "serve", "--port", str(port), "-q", "--state-dir",
+                                os.path.join(folder, "state"), *options],
+                               stdout=subprocess.DEVNULL)
+    wait("the server", lambda: healthy(f"http://127.0.0.1:{port}"))
+    return process
+
+
+def stop(process):
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+
 @contextlib.contextmanager
-def server(reelm):
+def server(reelm, *options):
     """-> (address, a folder that goes with it)"""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        process = subprocess.Popen([reelm, "serve", "--port", str(port), "-q", "--state-dir",
-                                    os.path.join(folder, "state")], stdout=subprocess.DEVNULL)
-        base = f"http://127.0.0.1:{port}"
+        process = start(reelm, folder, port, *options)
         try:
-            wait("the server", lambda: healthy(base))
-            yield base, folder
+            yield f"http://127.0.0.1:{port}", folder
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            stop(process)

@@ -1,7 +1,8 @@
-"""The web page in a real browser, from end to end: page.py REELM [SHOTS_FOLDER].
+"""The web page in a real browser, from end to end: page.py REELM [SHOTS_FOLDER [CASE...]].
 
 Skips with exit code 77 where there is no browser. Ends with "N passed, N failed"."""
 
+import json
 import pathlib
 import sys
 import urllib.error
@@ -11,6 +12,9 @@ import browser
 from browser import request, wait
 
 ENTER, CONTROL, TAB = "\ue007", "\ue009", "\ue004"
+KEY = "a-key-of-tests"
+SOON = browser.PATIENCE / 6
+TINY = {"prompt": "a red ball", "size": "16x16", "num_frames": 2, "seed": 3, "generate_sound": False}
 
 
 def state(b):
@@ -171,6 +175,43 @@ def case_dark(b, base, shots):
     b.shot(shots, "5-dark")
 
 
+def use_key(b, text):
+    b.js("document.getElementById('key').value = arguments[0];"
+         "document.querySelector('#key-dialog button').click()", text)
+    return wait("an answer to the key", lambda: b.js(
+        "return document.getElementById('key-dialog').open ? document.getElementById('key-title')"
+        ".textContent : document.getElementById('about').textContent"), SOON)
+
+
+def case_key(b, base, shots):
+    """A key that no header can carry, a wrong one, the right one; what was fetched with it goes."""
+    with browser.server(sys.argv[1], "--api-key", KEY) as (locked, _):
+        asked = urllib.request.Request(locked + "/v1/videos", json.dumps(TINY).encode(), {
+            "Content-Type": "application/json", "Authorization": "Bearer " + KEY})
+        urllib.request.urlopen(asked).read()
+        b.open(locked)
+        open_dialog = "return document.getElementById('key-dialog').open"
+        wait("the question", lambda: b.js(open_dialog))
+        b.js("window.urls = 0; const make = URL.createObjectURL, free = URL.revokeObjectURL;"
+             "URL.createObjectURL = (x) => { urls++; return make.call(URL, x); };"
+             "URL.revokeObjectURL = (x) => { urls--; free.call(URL, x); };")
+        for wrong, said in (("\u043a\u043b\u044e\u0447-1234", "ASCII"), ("another-key", "not right")):
+            told = wait("why", lambda: (lambda s: said in s and s)(use_key(b, wrong)), SOON)
+            assert b.js(open_dialog), told
+            assert not b.js("return sessionStorage.getItem('key')"), f"{wrong} is kept"
+        assert "reelm" in use_key(b, KEY)
+        assert b.js("return sessionStorage.getItem('key')") == KEY
+        finished(b, 1)
+        wait("its picture", lambda: b.js(
+            "return document.querySelector('#gallery video')?.src.startsWith('blob:')"))
+        b.click_text("Download")
+        b.click_text("Delete")
+        wait("all addresses given back", lambda: b.js(
+            "return !document.querySelector('#gallery > li') && urls === 0"), SOON)
+        loud = [e["message"] for e in b.log() if e["level"] == "SEVERE" and "401" not in e["message"]]
+        assert not loud, f"console: {loud}"
+
+
 def case_quiet_console(b, base, shots):
     loud = [e["message"] for e in b.log() if e["level"] == "SEVERE"]
     assert not loud, f"console: {loud}"
@@ -179,7 +220,7 @@ def case_quiet_console(b, base, shots):
 CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
          case_preview_and_cancel, case_picture, case_extend, case_sound_spans,
          case_settings_from_file,
-         case_keyboard, case_phone, case_dark, case_quiet_console]
+         case_keyboard, case_phone, case_dark, case_quiet_console, case_key]
 
 
 def main():
@@ -189,7 +230,7 @@ def main():
     with browser.server(reelm) as (base, folder):
         b = browser.Browser(*programs, folder)
         try:
-            for case in CASES:
+            for case in [c for c in CASES if c.__name__[5:] in sys.argv[3:] or not sys.argv[3:]]:
                 try:
                     case(b, base, shots)
                     passed += 1
