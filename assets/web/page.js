@@ -68,6 +68,24 @@ const json = async (path, options) => (await call(path, options)).json();
 
 /* ---- Begin ---- */
 
+// Files only: words that are dragged belong to the field they are let go over.
+function takeDrops() {
+  const files = (e) => e.dataTransfer.types.includes("Files");
+  addEventListener("paste", (e) => { if (e.clipboardData.files.length) take([...e.clipboardData.files]); });
+  addEventListener("dragover", (e) => {
+    if (!files(e)) return;
+    e.preventDefault();
+    document.body.classList.add("over");
+  });
+  addEventListener("dragleave", (e) => { if (!e.relatedTarget) document.body.classList.remove("over"); });
+  addEventListener("drop", (e) => {
+    document.body.classList.remove("over");
+    if (!files(e)) return;
+    e.preventDefault();
+    take([...e.dataTransfer.files]);
+  });
+}
+
 async function begin() {
   for (const name of ["prompt", "seconds", "guidance", "size", "sound", "format", "mask_box", "outpaint", "sound_spans"])
     $(name).addEventListener("input", refresh);
@@ -84,14 +102,7 @@ async function begin() {
   });
   $("no-seed").addEventListener("click", () => { $("seed").value = ""; });
   $("files").addEventListener("change", () => take([...$("files").files]));
-  addEventListener("paste", (e) => { if (e.clipboardData.files.length) take([...e.clipboardData.files]); });
-  addEventListener("dragover", (e) => { e.preventDefault(); document.body.classList.add("over"); });
-  addEventListener("dragleave", (e) => { if (!e.relatedTarget) document.body.classList.remove("over"); });
-  addEventListener("drop", (e) => {
-    e.preventDefault();
-    document.body.classList.remove("over");
-    take([...e.dataTransfer.files]);
-  });
+  takeDrops();
   refresh();
   try {
     props = await json("/props");

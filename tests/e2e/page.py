@@ -144,6 +144,22 @@ def case_settings_from_file(b, base, shots):
     assert b.js("return document.querySelectorAll('#given li').length") == 0
 
 
+def case_drag(b, base, shots):
+    """Files are taken wherever they are dropped; words go where the browser puts them."""
+    b.open(base)
+    wait("the page", lambda: b.js("return document.getElementById('about').textContent"))
+    drag = ("const d = new DataTransfer(); if (arguments[1]) d.items.add(new File(['x'], 'x.png', "
+            "{type: 'image/png'})); else d.setData('text/plain', 'a red ball');"
+            "const e = new DragEvent(arguments[0], {dataTransfer: d, cancelable: true, bubbles: true});"
+            "document.getElementById('prompt').dispatchEvent(e); return e.defaultPrevented")
+    for event in ("dragover", "drop"):
+        assert not b.js(drag, event, False), f"{event} of words is stopped"
+        assert b.js(drag, event, True), f"{event} of a file is left to the browser"
+    wait("the file", lambda: b.js("return document.querySelectorAll('#given li').length") == 1)
+    assert not b.js("return document.body.classList.contains('over')")
+    b.click("#clear")
+
+
 def case_keyboard(b, base, shots):
     b.js("document.body.focus(); document.activeElement.blur()")
     seen = []
@@ -220,7 +236,7 @@ def case_quiet_console(b, base, shots):
 CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
          case_preview_and_cancel, case_picture, case_extend, case_sound_spans,
          case_settings_from_file,
-         case_keyboard, case_phone, case_dark, case_quiet_console, case_key]
+         case_drag, case_keyboard, case_phone, case_dark, case_quiet_console, case_key]
 
 
 def main():
