@@ -171,6 +171,26 @@ def case_keyboard(b, base, shots):
         assert name in seen or name == "go", f"{name} is not reached by Tab: {seen}"
 
 
+def case_small_window(b, base, shots):
+    """Beside a long list every control of the form can be scrolled to, with the list at its top."""
+    b.do("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
+        "width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False}})
+    b.open(base)
+    wait("the page", lambda: b.js("return document.getElementById('about').textContent"))
+    b.js("document.getElementById('gallery').style.minHeight = '3000px';"
+         "document.getElementById('more').open = true;"
+         "document.getElementById('edit-fields').hidden = false; scrollTo(0, 0);"
+         "document.getElementById('compose').scrollTop = 1e6")
+    at = b.js("const r = document.getElementById('go').getBoundingClientRect();"
+              "return document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2)?.id")
+    b.shot(shots, "6-small-window")
+    b.js("document.getElementById('gallery').style.minHeight = '';"
+         "document.getElementById('more').open = false;"
+         "document.getElementById('edit-fields').hidden = true")
+    b.do("/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+    assert at == "go", f"where 'Make it' should be: {at}"
+
+
 def case_phone(b, base, shots):
     b.do("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
         "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}})
@@ -236,7 +256,7 @@ def case_quiet_console(b, base, shots):
 CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
          case_preview_and_cancel, case_picture, case_extend, case_sound_spans,
          case_settings_from_file,
-         case_drag, case_keyboard, case_phone, case_dark, case_quiet_console, case_key]
+         case_drag, case_keyboard, case_small_window, case_phone, case_dark, case_quiet_console, case_key]
 
 
 def main():
