@@ -3,7 +3,8 @@
 
 /* ---- The list ---- */
 
-const cards = new Map(); // id -> {li, stage, text, video, frames, timer}
+const cards = new Map(); // id -> {li, stage, text, video, frames, timer, blobs}
+const gone = new Set(); // ids of cards taken away: an answer on its way may still name them
 const seen = new IntersectionObserver((entries) => {
   for (const e of entries)
     if (e.isIntersecting) {
@@ -12,21 +13,27 @@ const seen = new IntersectionObserver((entries) => {
     }
 }, { rootMargin: "300px" });
 
-function show(video, first = false) {
+const isOpen = (v) => v.status === "queued" || v.status === "in_progress";
+const openOnes = () => [...cards.values()].filter((card) => isOpen(card.video));
+
+// A new card goes before that element, or to the end.
+function show(video, before = null) {
   let card = cards.get(video.id);
   if (!card) {
     card = { li: make("li"), stage: make("div", { className: "stage" }), text: make("div", { className: "text" }), frames: [], blobs: {} };
     card.li.append(card.stage, card.text);
     card.li.dataset.id = video.id;
     cards.set(video.id, card);
-    if (first) $("gallery").prepend(card.li);
-    else $("gallery").append(card.li);
+    $("gallery").insertBefore(card.li, before);
   }
-  const was = card.video && card.video.status;
-  card.video = { ...card.video, ...video };
-  if (was !== video.status) showStage(card);
+  const was = card.video;
+  if (was && !isOpen(was)) return; // news from before its end
+  card.video = video;
+  if (was?.status !== video.status) showStage(card);
   showText(card);
   $("empty").hidden = cards.size > 0;
+  if (was && video.status === "completed") say("A clip is ready: " + (video.prompt || ""));
+  if (was && video.status === "failed" && video.error?.code !== "cancelled") say("A clip failed");
 }
 
 function showStage(card) {
@@ -91,7 +98,7 @@ function settingsList(v) {
 }
 
 function showText(card) {
-  const v = card.video, open = v.status === "queued" || v.status === "in_progress";
+  const v = card.video, open = isOpen(v);
   if (open && card.bar) { // keep focus on Cancel while numbers change
     card.bar.value = v.progress || 0;
     card.state.textContent = stateLine(v);
@@ -192,17 +199,18 @@ function forget(id) {
   release(card);
   card.li.remove();
   cards.delete(id);
+  gone.add(id);
   $("empty").hidden = cards.size > 0;
   if (held) (next?.querySelector("button") || $("prompt")).focus();
 }
 
-/* ---- Following a job ---- */
+/* ---- Following the jobs ---- */
 
 // Frames of a preview strip join those before and play in a loop until the clip is there.
 async function preview(card, p) {
   const strip = make("img", { src: p.image });
   await strip.decode();
-  if (card.video.status === "completed") return;
+  if (!isOpen(card.video)) return;
   for (let i = 0; i < p.count; i++) card.frames[p.first + i] = { strip, x: i * p.width };
   let canvas = card.stage.querySelector("canvas");
   if (!canvas) {
@@ -223,49 +231,112 @@ async function preview(card, p) {
 
 function heard(id, name, data) {
   const card = cards.get(id);
-  if (!card) return true;
-  if (name === "status") {
-    show(data);
-    if (data.status === "completed") say("A clip is ready: " + (data.prompt || ""));
-    if (data.status === "failed") say("A clip failed");
-  }
-  if (name === "progress") show({ ...card.video, ...data, id, status: "in_progress" });
+  if (!card) return;
+  if (name === "status") show(data);
+  if (name === "progress" && isOpen(card.video)) show({ ...card.video, ...data, id, status: "in_progress" });
   if (name === "preview") preview(card, data).catch(() => {});
-  return name === "end" && data.reason !== "server_stopping";
+  if (name === "end" && data.reason === "deleted") forget(id);
+  if (name === "end" && data.reason !== "server_stopping") wake();
 }
 
-// Server-sent events over fetch, so that a key can go along; comes back when the line breaks.
-async function follow(id) {
-  for (let turn = 0; cards.has(id); turn++) {
-    if (turn) await new Promise((r) => setTimeout(r, 2000));
-    try {
-      const reader = (await call(`/v1/videos/${id}/events`)).body.pipeThrough(new TextDecoderStream()).getReader();
-      let text = "";
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        text += value;
-        let cut;
-        while ((cut = text.indexOf("\n\n")) >= 0) {
-          const block = text.slice(0, cut);
-          text = text.slice(cut + 2);
-          const name = /^event: (.*)$/m.exec(block), data = /^data: (.*)$/m.exec(block);
-          if (name && data && heard(id, name[1], JSON.parse(data[1]))) return;
-        }
+// Browsers hold six connections to a server, over all tabs, and a stream of events keeps one: a tab
+// that is seen listens to one job, that in work or the next. The list tells of the others.
+const EVERY = 3000;
+let ear = null; // {id, stop}
+
+function listen() {
+  const rank = (v) => (v.status === "in_progress" ? -1 : v.queue_position ?? Infinity);
+  const open = document.hidden ? [] : openOnes().map((card) => card.video);
+  const id = open.sort((a, b) => rank(a) - rank(b))[0]?.id;
+  if (ear?.id === id) return;
+  ear?.stop.abort();
+  ear = id ? { id, stop: new AbortController() } : null;
+  if (ear) hear(ear);
+}
+
+// Server-sent events over fetch, so that a key can go along.
+async function hear(own) {
+  try {
+    const answer = await call(`/v1/videos/${own.id}/events`, { signal: own.stop.signal });
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; ;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const blocks = (text + value).split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) {
+        const name = /^event: (.*)$/m.exec(block), data = /^data: (.*)$/m.exec(block);
+        if (name && data) heard(own.id, name[1], JSON.parse(data[1]));
       }
-    } catch (e) {
-      const gone = await call(`/v1/videos/${id}`).then(() => false, (why) => !/does not answer/.test(why.message));
-      if (gone) return;
     }
+  } catch { /* what has become of job and server, the next look at the list tells */ }
+  if (ear === own) ear = null;
+}
+
+let watching = false, wake = () => {};
+
+async function watch() {
+  if (watching) return wake();
+  watching = true;
+  do {
+    try {
+      await look();
+      lost("");
+    } catch (e) {
+      lost(e.status ? e.message : "The connection is lost.");
+    }
+    listen();
+    await new Promise((done) => { wake = done; setTimeout(done, EVERY); });
+  } while (openOnes().length || $("lost").textContent);
+  watching = false;
+}
+
+function lost(why) {
+  if (!why && $("lost").textContent) say("Connected again");
+  $("lost").textContent = why && why + " Trying again …";
+}
+
+// The list as the server has it now, as far down as there are jobs to come.
+async function look() {
+  const rows = [...$("gallery").children].map((li) => li.dataset.id);
+  const last = rows.findLastIndex((id) => isOpen(cards.get(id).video));
+  const { data, has_more: more } = await json(`/v1/videos?limit=${Math.min(100, last + 10)}`, { signal: AbortSignal.timeout(20000) });
+  const listed = new Set(data.map((v) => v.id));
+  const end = more ? rows.findLastIndex((id) => listed.has(id)) + 1 : rows.length;
+  for (const id of rows.slice(0, end)) if (!listed.has(id)) forget(id);
+  showNew(data, rows);
+  for (const id of rows.slice(end)) if (cards.has(id) && isOpen(cards.get(id).video)) await lookAt(id);
+}
+
+// Clips of other tabs and clients come in where they belong, those older than the list shown do not.
+function showNew(data, rows) {
+  let below = null;
+  for (const v of [...data].reverse()) {
+    const known = cards.get(v.id);
+    if (known ? v.id !== ear?.id || !isOpen(v) : (below || !rows.length) && !gone.has(v.id)) show(v, below);
+    below = cards.get(v.id)?.li || below;
   }
 }
 
-async function load(after = "") {
-  const page = await json(`/v1/videos?limit=24${after ? "&after=" + after : ""}`);
-  for (const v of page.data) {
-    show(v);
-    if (v.status === "queued" || v.status === "in_progress") follow(v.id);
+async function lookAt(id) {
+  try {
+    show(await json(`/v1/videos/${id}`));
+  } catch (e) {
+    if (e.status !== 404 && e.status !== 410) throw e;
+    forget(id);
   }
-  $("older").hidden = !page.has_more;
-  $("older").onclick = () => load(page.last_id).catch((e) => complain(e.message));
+}
+
+async function load() {
+  const after = $("gallery").lastElementChild?.dataset.id;
+  try {
+    const page = await json(`/v1/videos?limit=24${after ? "&after=" + after : ""}`);
+    for (const v of page.data) show(v);
+    $("older").hidden = !page.has_more;
+  } catch (e) {
+    if (!after || (e.status !== 404 && e.status !== 410)) throw e;
+    forget(after); // deleted elsewhere
+    return load();
+  }
+  if (openOnes().length) watch();
 }

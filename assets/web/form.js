@@ -190,8 +190,8 @@ async function submit() {
   $("go").disabled = true;
   try {
     const video = await json(url, { method: "POST", body });
-    show(video, true);
-    follow(video.id);
+    show(video, $("gallery").firstChild);
+    watch();
     say("Queued. " + (video.warnings || []).join(" "));
     for (const w of video.warnings || []) complain("Note: " + w);
   } catch (e) {

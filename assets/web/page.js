@@ -103,22 +103,38 @@ async function begin() {
   $("no-seed").addEventListener("click", () => { $("seed").value = ""; });
   $("files").addEventListener("change", () => take([...$("files").files]));
   takeDrops();
+  $("older").addEventListener("click", () => load().catch((e) => complain(e.message)));
+  document.addEventListener("visibilitychange", () => (document.hidden ? listen() : watch()));
   refresh();
-  try {
-    props = await json("/props");
-    const d = props.defaults;
-    for (const name of NUMBERS) $(name).placeholder = d[name] ?? "";
-    // What Clear goes back to; what somebody has set meanwhile stays.
-    if (d.guidance_scale) $("guidance").defaultValue = d.guidance_scale;
-    if (d.num_frames && d.fps) $("seconds").defaultValue = d.num_frames / d.fps;
-    $("sound").defaultChecked = props.has_sound;
-    $("sound").parentElement.hidden = !props.has_sound;
-    $("about").textContent = `${props.model} · ${props.build}`;
-    refresh();
-    await load();
-  } catch (e) {
-    complain(e.message);
+  await reach();
+}
+
+// What the server is, and its list; again until it has loaded its model.
+async function reach() {
+  for (;;) {
+    try {
+      props = await json("/props");
+      showProps();
+      await load();
+      return lost("");
+    } catch (e) {
+      if (e.status > 0 && e.status < 500) return complain(e.message);
+      lost(e.message);
+    }
+    await new Promise((done) => setTimeout(done, EVERY));
   }
+}
+
+function showProps() {
+  const d = props.defaults;
+  for (const name of NUMBERS) $(name).placeholder = d[name] ?? "";
+  // What Clear goes back to; what somebody has set meanwhile stays.
+  if (d.guidance_scale) $("guidance").defaultValue = d.guidance_scale;
+  if (d.num_frames && d.fps) $("seconds").defaultValue = d.num_frames / d.fps;
+  $("sound").defaultChecked = props.has_sound;
+  $("sound").parentElement.hidden = !props.has_sound;
+  $("about").textContent = `${props.model} · ${props.build}`;
+  refresh();
 }
 
 begin();

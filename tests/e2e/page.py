@@ -5,6 +5,7 @@ Skips with exit code 77 where there is no browser. Ends with "N passed, N failed
 import json
 import pathlib
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -144,6 +145,80 @@ def case_settings_from_file(b, base, shots):
     assert b.js("return document.querySelectorAll('#given li').length") == 0
 
 
+def queue(base, count):
+    """-> ids of jobs to come: a long one, and small ones behind it"""
+    long = {**TINY, "size": "128x128", "num_frames": 200}
+    return [request(base + "/v1/videos", fields)["id"] for fields in [long] + [TINY] * (count - 1)]
+
+
+def answers(b):
+    return b.js("return Promise.race([fetch('/health', {cache: 'no-store'}).then((r) => r.ok),"
+                "new Promise((r) => setTimeout(() => r(false), arguments[0]))])", min(SOON * 500, 20000))
+
+
+def count(b, css="#gallery > li"):
+    return b.js("return document.querySelectorAll(arguments[0]).length", css)
+
+
+def case_many_jobs(b, base, shots):
+    """A long queue leaves connections free, in two tabs; older clips come though the last shown
+    has gone; what is deleted elsewhere goes here."""
+    done = len(request(base + "/v1/videos?limit=100")["data"])
+    ids = queue(base, 23)
+    b.open(base)
+    wait("the first 24", lambda: count(b) == 24)
+    wait("progress", lambda: b.js("return [...document.querySelectorAll('.state')].some((s) => "
+                                  "s.textContent.includes('%'))"), SOON)
+    b.shot(shots, "7-queue")
+    assert answers(b), "the page holds all connections"
+    first = b.do("/window")
+    b.do("/window", {"handle": b.do("/window/new", {"type": "tab"})["handle"]})
+    b.open(base)
+    wait("the other tab", lambda: count(b) == 24, SOON)
+    assert answers(b), "two tabs hold all connections"
+    request(b.url + "/window", method="DELETE")
+    b.do("/window", {"handle": first})
+    b.js("[...document.querySelectorAll('#gallery > li:last-child button')]"
+         ".find((x) => x.textContent === 'Delete').click()")
+    wait("the last card to go", lambda: count(b) == 23, SOON)
+    b.click("#older")
+    wait("older ones", lambda: count(b) == 23 + done - 1, SOON)
+    for job in (ids[5], ids[0]):  # one that waits, the one in work
+        request(f"{base}/v1/videos/{job}", method="DELETE")
+        wait("its card to go", lambda: not count(b, f"[data-id={job}]"), SOON)
+    new = request(base + "/v1/videos", TINY)["id"]
+    wait("one made elsewhere", lambda: b.js(
+        "return document.querySelector('#gallery > li').dataset.id === arguments[0]", new), SOON)
+    wait("all", lambda: not count(b, ".state"))
+    for job in [*ids, new]:
+        if job not in (ids[0], ids[5]):
+            request(f"{base}/v1/videos/{job}", method="DELETE")
+
+
+def case_lost(b, base, shots):
+    """The page says that the server is away, and goes on when it is back."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = browser.free_port()
+        process = browser.start(sys.argv[1], folder, port)
+        try:
+            job = queue(f"http://127.0.0.1:{port}", 1)[0]
+            b.open(f"http://127.0.0.1:{port}")
+            wait("the job", lambda: "%" in state(b))
+            browser.stop(process)
+            lost = "return document.getElementById('lost')?.textContent || ''"
+            wait("word of it", lambda: "Trying again" in b.js(lost), SOON)
+            b.shot(shots, "8-lost")
+            process = browser.start(sys.argv[1], folder, port)
+            wait("its return", lambda: b.js(lost) == "" and "%" in state(b), SOON)
+            request(f"http://127.0.0.1:{port}/v1/videos/{job}", method="DELETE")
+            wait("no card", lambda: count(b) == 0, SOON)
+        finally:
+            browser.stop(process)
+        loud = [e["message"] for e in b.log() if e["level"] == "SEVERE" and "ERR_" not in e["message"]
+                and " 503 " not in e["message"]]
+        assert not loud, f"console: {loud}"
+
+
 def case_drag(b, base, shots):
     """Files are taken wherever they are dropped; words go where the browser puts them."""
     b.open(base)
@@ -256,7 +331,7 @@ def case_quiet_console(b, base, shots):
 CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
          case_preview_and_cancel, case_picture, case_extend, case_sound_spans,
          case_settings_from_file,
-         case_drag, case_keyboard, case_small_window, case_phone, case_dark, case_quiet_console, case_key]
+         case_many_jobs, case_keyboard, case_drag, case_small_window, case_phone, case_dark, case_quiet_console, case_lost, case_key]
 
 
 def main():
@@ -266,6 +341,7 @@ def main():
     with browser.server(reelm) as (base, folder):
         b = browser.Browser(*programs, folder)
         try:
+            b.open(base)
             for case in [c for c in CASES if c.__name__[5:] in sys.argv[3:] or not sys.argv[3:]]:
                 try:
                     case(b, base, shots)
