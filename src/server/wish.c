@@ -376,7 +376,7 @@ int rlm_wish_remix(rlm_wish *w, const rlm_form *form, rlm_refusal *r)
     if (take_fields(w, form, 0, r) || rlm_input_finish(w, r) ||
         rlm_wish_strict(w, "unknown_parameter", r))
         return -1;
-    if (!w->prompt || !*w->prompt)
+    if ((!w->prompt || !*w->prompt) && !w->input_count)
         return rlm_refuse(r, 400, "missing_required_parameter", "prompt",
                           "Missing required parameter: 'prompt'.");
     if (w->width || w->height) {

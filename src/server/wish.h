@@ -92,7 +92,7 @@ typedef struct rlm_wish_limits {
 /* Fill wish from a form. wish must be rlm_wish_free'd in any case; it borrows from the form. */
 int rlm_wish_parse(rlm_wish *wish, int kind, const rlm_form *form, rlm_refusal *refusal);
 /* The same over a copy of another wish (rlm_jobs_copy_wish): what the form gives is changed, the
- * rest stays; a prompt must be given. */
+ * rest stays; a prompt must be given, unless files came with the other. */
 int rlm_wish_remix(rlm_wish *wish, const rlm_form *form, rlm_refusal *refusal);
 /* Defaults, length, size; says in warnings what differs from what was asked (refuses when strict).
  */

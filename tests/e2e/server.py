@@ -172,6 +172,8 @@ def n18_remix_takes_inputs_along():
     first = s.json("POST", "/v1/videos", {**TINY, "num_frames": 2, "input_reference": {"image_url": data_url(picture)}})
     s.wait(first)
     s_again = s.json("POST", f"/v1/videos/{first['id']}/remix", {"prompt": "a blue cube"})
+    silent = s.wait(s.json("POST", f"/v1/videos/{first['id']}/remix", {}))  # files need no words
+    check(silent["status"] == "completed" and silent["prompt"] is None, str(silent))
     s.json("DELETE", "/v1/videos/" + first["id"])
     v = s.wait(s_again)
     check(v["status"] == "completed" and v["inputs"] == ["condition"], str(v))
