@@ -75,8 +75,10 @@ function showResult(card) {
       look.src = await source(card, path);
     } catch (e) {
       card.stage.replaceChildren(make("p", { textContent: e.message }));
+      lookAt(v.id).catch(() => {});
     }
   };
+  look.onerror = () => lookAt(v.id).catch(() => {}); // deleted elsewhere?
   card.stage.replaceChildren(box);
   seen.observe(box);
 }
@@ -133,13 +135,8 @@ function acts(...list) {
 }
 
 function reuse(card, role) {
-  const v = card.video;
-  for (const g of [...given]) drop(g);
-  fillForm({ ...v.settings, prompt: v.prompt, size: v.size, seed: role ? "" : v.seed });
-  if (role) {
-    const still = v.format === "png";
-    give({ kind: still ? "image" : "video", role: still ? "start" : role, id: v.id, name: "that clip", url: card.stage.querySelector("video,img")?.src || "" });
-  }
+  if (role) startFrom(card.video, role, card.stage.querySelector("video,img")?.src || "");
+  else makeAgain(card.video);
   $("prompt").focus();
   $("compose").scrollIntoView({ block: "nearest" });
 }
@@ -197,6 +194,7 @@ function forget(id) {
   const held = card.li.contains(document.activeElement);
   clearInterval(card.timer);
   release(card);
+  loseClip(id);
   card.li.remove();
   cards.delete(id);
   gone.add(id);

@@ -14,6 +14,8 @@ const ROLES = {
   audio: [["visualize", "make a video for it", "audio_reference"]],
 };
 let given = []; // {kind, role, file or id, name, url}
+// The clip that is made again: the server takes its settings and files along.
+let base = null; // {id, inputs, settings, was: fields() as they were filled from it}
 
 function kindOf(file) {
   const kind = file.type.split("/")[0];
@@ -68,23 +70,48 @@ function drop(g) {
   given = given.filter((x) => x !== g);
   if (!given.length && !$("size").value) $("size").value = "128x128";
   showGiven();
-  $("files").focus();
+}
+
+// Nothing given, no clip to make again.
+function giveNothing() {
+  base = null;
+  for (const g of [...given]) drop(g);
+  showGiven();
+}
+
+// The clip with that id is no longer there to be used.
+function loseClip(id) {
+  if (base?.id !== id && !given.some((g) => g.id === id)) return;
+  if (base?.id === id) base = null;
+  given = given.filter((g) => g.id !== id);
+  showGiven();
+}
+
+function givenRow(look, name, what, remove) {
+  look.className = "look";
+  const off = make("button", { type: "button", textContent: "✕", ariaLabel: "Remove " + name });
+  off.addEventListener("click", () => { remove(); $("files").focus(); });
+  return make("li", {}, look, make("div", {}, make("div", { className: "name", textContent: name }), what), off);
+}
+
+function baseRow() {
+  const files = base.inputs.length;
+  const text = files ? `its settings and ${files === 1 ? "its file" : `its ${files} files`}` : "its settings";
+  return givenRow(make("span", { textContent: "↻" }), "that clip again", text, () => { base = null; showGiven(); });
+}
+
+function fileRow(g) {
+  const look = g.kind === "image" ? make("img", { src: g.url, alt: "" })
+    : g.kind === "video" ? make("video", { src: g.url, muted: true, preload: "metadata" })
+      : make("span", { textContent: "♪" });
+  const role = make("select", { ariaLabel: "Use " + g.name + " as" },
+    ...ROLES[g.kind].map(([value, text]) => new Option(text, value, false, value === g.role)));
+  role.addEventListener("change", () => { g.role = role.value; plan(); });
+  return givenRow(look, g.name, role, () => drop(g));
 }
 
 function showGiven() {
-  $("given").replaceChildren(...given.map((g) => {
-    const look = g.kind === "image" ? make("img", { src: g.url, alt: "" })
-      : g.kind === "video" ? make("video", { src: g.url, muted: true, preload: "metadata" })
-        : make("span", { textContent: "♪" });
-    look.className = "look";
-    const role = make("select", { ariaLabel: "Use " + g.name + " as" },
-      ...ROLES[g.kind].map(([value, text]) => new Option(text, value, false, value === g.role)));
-    role.addEventListener("change", () => { g.role = role.value; plan(); });
-    const off = make("button", { type: "button", textContent: "✕", ariaLabel: "Remove " + g.name });
-    off.addEventListener("click", () => drop(g));
-    return make("li", {}, look,
-      make("div", {}, make("div", { className: "name", textContent: g.name }), role), off);
-  }));
+  $("given").replaceChildren(...(base ? [baseRow()] : []), ...given.map(fileRow));
   plan();
 }
 
@@ -113,6 +140,8 @@ async function readSettings(file) {
 /* ---- The form ---- */
 
 const NUMBERS = ["temperature", "top_k", "top_p", "min_p", "fps"];
+const EDITS = ["mask_box", "outpaint", "sound_spans"];
+const STEPS = { seconds: 0.125, guidance: 0.1 };
 
 function complain(text) {
   $("complaint").textContent = text;
@@ -124,9 +153,12 @@ function plan() {
   const words = $("prompt").value.trim();
   const editing = by("edit"), box = $("mask_box").value.trim(), out = $("outpaint").value.trim();
   const spans = props.has_sound && $("sound_spans").value.trim();
-  $("edit-fields").hidden = !given.some((g) => g.kind !== "audio");
+  $("edit-fields").hidden = !given.some((g) => g.kind !== "audio") && !base?.inputs.includes("condition");
   let url = "/v1/videos", task = "", line = "Makes a clip" + (props.has_sound && $("sound").checked ? " with sound" : "") + " from your words.";
-  if (by("continue")) {
+  if (base) {
+    url = `/v1/videos/${base.id}/remix`;
+    line = "Makes that clip again, with what you change here.";
+  } else if (by("continue")) {
     url = "/v1/videos/extensions";
     line = `Continues your video for ${$("seconds").value} s more.`;
   } else if (editing || by("restyle")) {
@@ -153,29 +185,48 @@ function plan() {
     line = "";
   }
   $("task-line").textContent = line;
-  $("go").disabled = !words && !given.length;
+  $("go").disabled = !words && !given.length && !base?.inputs.length;
   return { url, task };
+}
+
+// The fields of the API as the form has them; "": not set.
+function fields() {
+  const size = $("size").value, f = {
+    prompt: $("prompt").value.trim(),
+    negative_prompt: $("negative").value.trim(),
+    size: size === "other" ? `${$("width").value}x${$("height").value}` : size,
+    seconds: $("format").value === "png" ? "" : $("seconds").value,
+    seed: $("seed").value,
+    guidance_scale: $("guidance").value,
+    generate_sound: String($("sound").checked),
+    output_format: $("format").value,
+  };
+  for (const name of NUMBERS) f[name] = $(name).value;
+  for (const name of EDITS) f[name] = $(name).value.trim();
+  return f;
+}
+
+// Of a new clip, all that is set.
+function newFields(task) {
+  const f = { ...fields(), task };
+  if ($("edit-fields").hidden) for (const name of EDITS) f[name] = "";
+  if (!given.some((g) => g.role === "edit" || g.role === "sound")) f.sound_spans = "";
+  return Object.entries(f).filter(([, value]) => value !== "");
+}
+
+// Of a clip made again, what was changed: sliders and roundings of the form must not change the rest.
+function changedFields() {
+  const now = fields(), f = { prompt: now.prompt, seed: now.seed || "-1" };
+  if (now.prompt === base.was.prompt && base.settings.prompts) f.prompts = base.settings.prompts;
+  for (const [name, value] of Object.entries(now))
+    if (value !== base.was[name]) f[name] ??= value || props.defaults[name];
+  if (!now.negative_prompt && base.was.negative_prompt) f.negative_prompt = "";
+  return Object.entries(f).filter(([, value]) => value !== undefined);
 }
 
 function collect() {
   const { url, task } = plan(), body = new FormData();
-  const put = (name, value) => { if (value !== "" && value !== null && value !== undefined) body.append(name, value); };
-  put("prompt", $("prompt").value.trim());
-  put("negative_prompt", $("negative").value.trim());
-  put("task", task);
-  const size = $("size").value;
-  put("size", size === "other" ? `${$("width").value}x${$("height").value}` : size);
-  if ($("format").value !== "png") put("seconds", $("seconds").value);
-  put("seed", $("seed").value);
-  put("guidance_scale", $("guidance").value);
-  for (const name of NUMBERS) put(name, $(name).value);
-  put("generate_sound", String($("sound").checked));
-  put("output_format", $("format").value);
-  if (!$("edit-fields").hidden) {
-    put("mask_box", $("mask_box").value.trim());
-    put("outpaint", $("outpaint").value.trim());
-    if (given.some((g) => g.role === "edit" || g.role === "sound")) put("sound_spans", $("sound_spans").value.trim());
-  }
+  for (const [name, value] of base ? changedFields() : newFields(task)) body.append(name, value);
   for (const g of given) {
     const field = ROLES[g.kind].find(([value]) => value === g.role)[2];
     if (g.file) body.append(field, g.file, "upload");
@@ -204,25 +255,31 @@ function setValue(id, value) {
   $(id).value = value === undefined || value === null ? "" : value;
 }
 
-// From the settings of a job (API names) or of a file (`reelm metadata`).
+// A slider's range is for hands: what a clip has stays as it is.
+function slide(id, value) {
+  const e = $(id);
+  e.max = Math.max(e.max, value);
+  e.min = Math.min(e.min, value);
+  e.step = STEPS[id];
+  e.value = value;
+  if (Number(e.value) === value) return;
+  e.step = "any";
+  e.value = value;
+}
+
+// From the settings of a job (API names) or of a file (`reelm metadata`); what they do not name is
+// as at first.
 function fillForm(s) {
+  $("compose").reset();
   setValue("prompt", s.prompt);
   setValue("negative", s.negative_prompt);
-  const width = s.width || Number((s.size || "").split("x")[0]);
-  const height = s.height || Number((s.size || "").split("x")[1]);
-  if (width && height) {
-    const size = `${width}x${height}`;
-    const known = [...$("size").options].some((o) => o.value === size);
-    $("size").value = known ? size : "other";
-    setValue("width", width);
-    setValue("height", height);
-  }
+  fillSize(s.width || Number((s.size || "").split("x")[0]), s.height || Number((s.size || "").split("x")[1]));
   const fps = s.fps || props.defaults.fps || 8;
   const seconds = s.seconds || (s.num_frames || s.frames || 0) / fps;
-  if (seconds) $("seconds").value = Math.min(8, seconds);
+  if (seconds) slide("seconds", Number(seconds));
   setValue("seed", s.seed);
-  setValue("guidance", s.guidance_scale ?? s.cfg_scale ?? props.defaults.guidance_scale ?? 4.5);
-  for (const name of NUMBERS) if (s[name] !== undefined) setValue(name, round(s[name]));
+  slide("guidance", s.guidance_scale ?? s.cfg_scale ?? props.defaults.guidance_scale ?? 4.5);
+  for (const name of NUMBERS) setValue(name, round(s[name]));
   if (s.generate_sound !== undefined) $("sound").checked = s.generate_sound === true || s.generate_sound === "true";
   if (s.audio !== undefined) $("sound").checked = s.audio === true;
   if (s.output_format) $("format").value = s.output_format;
@@ -231,6 +288,33 @@ function fillForm(s) {
   setValue("outpaint", s.outpaint);
   setValue("sound_spans", [].concat(s.sound_spans || []).join(";"));
   refresh();
+}
+
+function fillSize(width, height) {
+  if (!width || !height) return;
+  const size = `${width}x${height}`;
+  const known = [...$("size").options].some((o) => o.value === size);
+  $("size").value = known ? size : "other";
+  setValue("width", width);
+  setValue("height", height);
+}
+
+// The form as that clip had it, to make it once more.
+function makeAgain(v) {
+  giveNothing();
+  fillForm({ ...v.settings, prompt: v.prompt, size: v.size, seed: v.seed });
+  base = { id: v.id, inputs: v.inputs || [], settings: v.settings || {}, was: fields() };
+  showGiven();
+}
+
+// A clip as what the next one starts from; what changed it is no wish for the next.
+function startFrom(v, role, url) {
+  const still = v.format === "png", s = { ...v.settings, prompt: v.prompt, size: v.size, seed: "" };
+  giveNothing();
+  for (const name of EDITS) delete s[name];
+  if (still) Object.assign(s, { output_format: "mp4", num_frames: props.defaults.num_frames });
+  fillForm(s);
+  give({ kind: still ? "image" : "video", role: still ? "start" : role, id: v.id, name: "that clip", url });
 }
 
 const round = (v) => (typeof v === "number" ? Math.round(v * 1000) / 1000 : v);

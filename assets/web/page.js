@@ -92,7 +92,7 @@ async function begin() {
   $("compose").addEventListener("submit", (e) => { e.preventDefault(); submit(); });
   $("clear").addEventListener("click", () => {
     $("compose").reset();
-    for (const g of [...given]) drop(g);
+    giveNothing();
     complain("");
     refresh();
     $("prompt").focus();

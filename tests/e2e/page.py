@@ -2,6 +2,7 @@
 
 Skips with exit code 77 where there is no browser. Ends with "N passed, N failed"."""
 
+import base64
 import json
 import pathlib
 import sys
@@ -25,6 +26,10 @@ def state(b):
 def finished(b, count):
     return wait(f"{count} finished clips", lambda: b.js(
         "return document.querySelectorAll('#gallery .facts').length") >= count)
+
+
+def count(b, css="#gallery > li"):
+    return b.js("return document.querySelectorAll(arguments[0]).length", css)
 
 
 def case_first_look(b, base, shots):
@@ -74,6 +79,61 @@ def case_again_with_seed(b, base, shots):
     b.click_text("Again with this seed")
     assert b.js("return document.getElementById('seed').value") == "7"
     assert b.js("return document.getElementById('prompt').value") == "a red ball bounces on grass"
+
+
+def click_in(b, job, text):
+    b.js("[...document.querySelectorAll(`[data-id=${arguments[0]}] button`)]"
+         ".find((x) => x.textContent === arguments[1]).click()", job, text)
+
+
+def value(b, field):
+    return b.js("return document.getElementById(arguments[0]).value", field)
+
+
+def case_again_is_the_same(b, base, shots):
+    """Also where files, settings without a field here, or numbers between a slider's steps made it."""
+    first = request(base + "/v1/videos")["data"][0]["id"]
+    with urllib.request.urlopen(f"{base}/v1/videos/{first}/content?variant=thumbnail") as r:
+        picture = "data:image/png;base64," + base64.b64encode(r.read()).decode()
+    odd = {"num_frames": 3, "fps": 12, "seed": 12, "guidance_scale": 4.55, "motion_temperature": 0.31}
+    made = request(base + "/v1/videos", {**odd, "input_reference": {"image_url": picture}})["id"]
+    b.open(base)
+    finished(b, 2)
+    b.js("for (const [id, v] of [['temperature', 0.1], ['negative', 'blue'], ['fps', 5]])"
+         "document.getElementById(id).value = v")
+    click_in(b, made, "Again with this seed")
+    left = [f for f in ("prompt", "temperature", "negative") if value(b, f)]
+    assert not left, f"of the form before: {left}"
+    assert "its file" in b.js("return document.getElementById('given').textContent")
+    b.shot(shots, "9-again")
+    b.click("#go")
+    finished(b, 3)
+    new = request(base + "/v1/videos")["data"][0]["id"]
+    for field in ("inputs", "token_sha256", "num_frames", "fps"):
+        was, now = (request(f"{base}/v1/videos/{job}")[field] for job in (made, new))
+        assert was and was == now, f"{field}: {was}, then {now}"
+    b.js("document.getElementById('no-seed').click(); document.getElementById('temperature').value = 0.5")
+    b.click("#go")
+    finished(b, 4)
+    other = request(base + "/v1/videos")["data"][0]
+    assert other["seed"] != 12 and other["settings"]["temperature"] == 0.5, other["settings"]
+    for job in (made, new, other["id"]):
+        click_in(b, job, "Delete")
+    wait("one card", lambda: count(b) == 1)
+    assert not count(b, "#given li"), "the clip to make again is gone"
+
+
+def case_long_again(b, base, shots):
+    job = request(base + "/v1/videos", {"prompt": "a red ball", "seconds": 30})["id"]
+    request(f"{base}/v1/videos/{job}/cancel", method="POST")
+    b.open(base)
+    wait("both cards", lambda: count(b) == 2 and "Cancelled" in b.js(
+        "return document.querySelector('#gallery .stage').textContent"))
+    click_in(b, job, "Again with this seed")
+    assert float(value(b, "seconds")) == 30, value(b, "seconds")
+    click_in(b, job, "Delete")
+    wait("one card", lambda: count(b) == 1)
+    b.click("#clear")
 
 
 def case_preview_and_cancel(b, base, shots):
@@ -156,10 +216,6 @@ def answers(b):
                 "new Promise((r) => setTimeout(() => r(false), arguments[0]))])", min(SOON * 500, 20000))
 
 
-def count(b, css="#gallery > li"):
-    return b.js("return document.querySelectorAll(arguments[0]).length", css)
-
-
 def case_many_jobs(b, base, shots):
     """A long queue leaves connections free, in two tabs; older clips come though the last shown
     has gone; what is deleted elsewhere goes here."""
@@ -190,9 +246,12 @@ def case_many_jobs(b, base, shots):
     wait("one made elsewhere", lambda: b.js(
         "return document.querySelector('#gallery > li').dataset.id === arguments[0]", new), SOON)
     wait("all", lambda: not count(b, ".state"))
+    b.open("about:blank")
     for job in [*ids, new]:
         if job not in (ids[0], ids[5]):
             request(f"{base}/v1/videos/{job}", method="DELETE")
+    b.open(base)
+    finished(b, done - 1)
 
 
 def case_lost(b, base, shots):
@@ -329,9 +388,10 @@ def case_quiet_console(b, base, shots):
 
 
 CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
-         case_preview_and_cancel, case_picture, case_extend, case_sound_spans,
-         case_settings_from_file,
-         case_many_jobs, case_keyboard, case_drag, case_small_window, case_phone, case_dark, case_quiet_console, case_lost, case_key]
+         case_preview_and_cancel, case_again_is_the_same, case_long_again, case_picture,
+         case_extend, case_sound_spans, case_settings_from_file, case_many_jobs, case_keyboard,
+         case_drag, case_small_window, case_phone, case_dark, case_quiet_console, case_lost,
+         case_key]
 
 
 def main():
@@ -341,7 +401,8 @@ def main():
     with browser.server(reelm) as (base, folder):
         b = browser.Browser(*programs, folder)
         try:
-            b.open(base)
+            if sys.argv[3:]:
+                b.open(base)
             for case in [c for c in CASES if c.__name__[5:] in sys.argv[3:] or not sys.argv[3:]]:
                 try:
                     case(b, base, shots)
