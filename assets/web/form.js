@@ -14,6 +14,7 @@ const ROLES = {
   audio: [["visualize", "make a video for it", "audio_reference"]],
 };
 let given = []; // {kind, role, file or id, name, url}
+let offers = []; // clips made by reelm, before it is said what they are for: {file, settings}
 // The clip that is made again: the server takes its settings and files along.
 let base = null; // {id, inputs, settings, was: fields() as they were filled from it}
 
@@ -34,29 +35,31 @@ function guessRole(kind) {
 }
 
 async function take(files) {
+  complain("");
   for (const file of files) {
     const settings = await readSettings(file).catch(() => null);
-    if (settings) {
-      fillForm(settings);
-      say("Settings restored from " + file.name);
-      complain("");
-      continue;
-    }
-    const kind = kindOf(file);
-    if (!kind) {
-      complain(`${file.name} is no picture, video or sound that can be read here.`);
-      continue;
-    }
-    const max = props.limits.max_upload_bytes;
-    if (max && file.size > max) {
-      complain(`${file.name} is larger than this server takes (${Math.round(max / 1048576)} MB).`);
-      continue;
-    }
-    if (kind === "video")
-      for (const g of given) if (g.kind === "image" && g.role === "start") g.role = "mask";
-    give({ kind, role: guessRole(kind), file, name: file.name, url: URL.createObjectURL(file) });
+    if (settings) offers.push({ file, settings });
+    else takeFile(file);
   }
   $("files").value = "";
+  showGiven();
+}
+
+function takeFile(file) {
+  const kind = kindOf(file), max = props.limits.max_upload_bytes;
+  if (!kind) return complain(`${file.name} is no picture, video or sound that can be read here.`);
+  if (max && file.size > max)
+    return complain(`${file.name} is larger than this server takes (${Math.round(max / 1048576)} MB).`);
+  if (kind === "video")
+    for (const g of given) if (g.kind === "image" && g.role === "start") g.role = "mask";
+  give({ kind, role: guessRole(kind), file, name: file.name, url: URL.createObjectURL(file) });
+}
+
+function useSettings(settings) {
+  base = null;
+  fillForm(settings);
+  if (settings.mask_boxes || settings.outpaint || settings.sound_spans)
+    complain("It was made from a video or picture: give that again.");
 }
 
 function give(g) {
@@ -75,6 +78,7 @@ function drop(g) {
 // Nothing given, no clip to make again.
 function giveNothing() {
   base = null;
+  offers = [];
   for (const g of [...given]) drop(g);
   showGiven();
 }
@@ -110,8 +114,22 @@ function fileRow(g) {
   return givenRow(look, g.name, role, () => drop(g));
 }
 
+// Only people know whether a clip made by reelm is given for its settings or for itself.
+function offerRow(offer) {
+  const { file, settings } = offer, kind = { image: "picture", audio: "sound" }[kindOf(file)] || kindOf(file);
+  const then = (todo) => () => {
+    offers = offers.filter((x) => x !== offer);
+    todo();
+    showGiven();
+    ($("given").querySelector("select, button") || $("prompt")).focus();
+  };
+  const choices = acts(["Use its settings", then(() => useSettings(settings))],
+    ...(kind ? [["Use the " + kind, then(() => takeFile(file))]] : []));
+  return givenRow(make("span", { textContent: "?" }), file.name, choices, then(() => {}));
+}
+
 function showGiven() {
-  $("given").replaceChildren(...(base ? [baseRow()] : []), ...given.map(fileRow));
+  $("given").replaceChildren(...(base ? [baseRow()] : []), ...given.map(fileRow), ...offers.map(offerRow));
   plan();
 }
 
@@ -236,6 +254,7 @@ function collect() {
 }
 
 async function submit() {
+  if (offers.length) return complain(`Say what ${offers[0].file.name} is for, or remove it.`);
   const { url, body } = collect();
   complain("");
   $("go").disabled = true;

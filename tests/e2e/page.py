@@ -192,6 +192,11 @@ def case_sound_spans(b, base, shots):
     b.click("#clear")
 
 
+def use(b, text):
+    b.js("[...document.querySelectorAll('#given button')].find((x) => x.textContent === arguments[0])"
+         ".click()", text)
+
+
 def case_settings_from_file(b, base, shots):
     made = [v for v in request(base + "/v1/videos")["data"] if v["seed"] == 7]
     path = pathlib.Path(b.folder) / "made.mp4"
@@ -199,10 +204,22 @@ def case_settings_from_file(b, base, shots):
         path.write_bytes(r.read())
     b.open(base)
     finished(b, 3)
+    b.keys("#prompt", "something else")
     b.keys("#files", str(path))
-    wait("its seed", lambda: b.js("return document.getElementById('seed').value") == "7")
-    assert b.js("return document.getElementById('prompt').value") == "a red ball bounces on grass"
-    assert b.js("return document.querySelectorAll('#given li').length") == 0
+    wait("a question", lambda: count(b, "#given button") == 3, SOON)
+    b.shot(shots, "10-offer")
+    b.click("#go")
+    assert "made.mp4" in b.js("return document.getElementById('complaint').textContent")
+    use(b, "Use its settings")
+    assert value(b, "seed") == "7" and value(b, "prompt") == "a red ball bounces on grass"
+    assert count(b, "#given li") == 0
+    b.keys("#files", str(path))
+    wait("the question again", lambda: count(b, "#given button") == 3)
+    use(b, "Use the video")
+    assert count(b, "#given select") == 1 and "Continues" in b.js(
+        "return document.getElementById('task-line').textContent")
+    b.click("#clear")
+    assert count(b, "#given li") == 0
 
 
 def queue(base, count):
@@ -328,12 +345,15 @@ def case_small_window(b, base, shots):
 def case_phone(b, base, shots):
     b.do("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
         "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}})
+    b.js("take([new File(['x'], 'a'.repeat(80) + '.wav', {type: 'audio/wav'})])")
+    wait("a file with a long name", lambda: count(b, "#given li") == 1)
     wide = b.js("return document.documentElement.scrollWidth")
     assert wide <= 360, f"{wide} pixels wide on a phone of 360"
     small = b.js("return [...document.querySelectorAll('button')].filter((e) => e.offsetParent && "
                  "e.getBoundingClientRect().height < 36).map((e) => e.textContent)")
     assert not small, f"too small for a thumb: {small}"
     b.shot(shots, "4-phone")
+    b.click("#clear")
     b.do("/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
 
 
