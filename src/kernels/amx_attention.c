@@ -183,7 +183,7 @@ static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, 
     int first = 0, last = 0;
     for (int r = 0; r < QUERIES; r++) {
         int i = q0 + r < j->s.len ? q0 + r : j->s.len - 1;
-        w->visible[r] = last = att_visible(&j->s, batch, i);
+        w->visible[r] = last = rlm_attention_seen(&j->s, batch, i);
         w->sum[r] = _mm512_setzero_ps();
         w->max[r] = bounded ? 0.0f : -INFINITY;
         first = r ? first : last;
@@ -230,7 +230,7 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int part = (int)(item % j->parts), head = (int)(item / j->parts % s->heads);
         int64_t batch = item / j->parts / s->heads, width = (int64_t)s->heads * s->dim;
         att_rows rows = att_behind(&j->qkv, batch * s->len * 3 * width + width + head * s->dim);
-        rows.rows = att_visible(s, batch, s->len - 1);
+        rows.rows = rlm_attention_seen(s, batch, s->len - 1);
         rows.n = (int)att_round(rows.rows, 32);
         w->dim = s->dim;
         w->k = k;

@@ -23,13 +23,6 @@ static inline int64_t att_round(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
-/* Keys visible from position i: the first of them, all contiguous. */
-static inline int att_visible(const rlm_attention_shape *s, int64_t batch, int i)
-{
-    int prefix = s->prefix[batch], n = i + 1 > prefix ? i + 1 : prefix;
-    return n < s->length[batch] ? n : s->length[batch];
-}
-
 /* The compiler may not move plain stores past tile loads: gcc's tile loads name no memory. */
 RLM_INLINE void att_fence(void)
 {

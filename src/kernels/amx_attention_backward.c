@@ -106,7 +106,7 @@ static void load_queries(const bwd_job *j, bwd_work *w, int64_t batch, int head)
     att_pairs(&d, w->dy_pairs);
     att_mixed(&d, w->dy_mixed);
     for (int i = 0; i < w->padded; i++) {
-        int seen = i < s->len ? att_visible(s, batch, i) : 0, *most = w->most + i / 32;
+        int seen = i < s->len ? rlm_attention_seen(s, batch, i) : 0, *most = w->most + i / 32;
         w->visible[i] = seen;
         *most = i % 32 && *most > seen ? *most : seen;
         w->lse[i] = i < s->len ? lse[i] * LOG2E : 0;
@@ -294,7 +294,7 @@ static void bwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
     rlm_amx_begin();
     for (int64_t item = begin; item < end; item++) {
         int64_t batch = item / j->s.heads;
-        int head = (int)(item % j->s.heads), keys = att_visible(&j->s, batch, j->s.len - 1);
+        int head = (int)(item % j->s.heads), keys = rlm_attention_seen(&j->s, batch, j->s.len - 1);
         load_queries(j, w, batch, head);
         if (!keys)
             memset(w->dq, 0, sizeof(float) * (size_t)w->padded * (size_t)w->dim);

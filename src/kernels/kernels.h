@@ -278,6 +278,12 @@ typedef struct rlm_attention_shape {
     const int *prefix, *length;
     float scale;
 } rlm_attention_shape;
+/* Keys that position i of a sequence sees: the first of them, all contiguous. */
+static inline int rlm_attention_seen(const rlm_attention_shape *s, int64_t batch, int i)
+{
+    int prefix = s->prefix[batch], n = i + 1 > prefix ? i + 1 : prefix;
+    return n < s->length[batch] ? n : s->length[batch];
+}
 typedef void (*rlm_attention_forward_fn)(rlm_par *par, const rlm_attention_shape *s,
                                          const float *qkv, float *y, float *lse);
 typedef void (*rlm_attention_backward_fn)(rlm_par *par, const rlm_attention_shape *s,

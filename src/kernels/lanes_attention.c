@@ -75,11 +75,12 @@ static void query_block(att_work *w, const float *qkv, float *y, float *lse, int
     const rlm_attention_shape *s = w->s;
     int64_t width = (int64_t)s->heads * s->dim;
     int rows = s->len - from < ATT_QUERIES ? s->len - from : ATT_QUERIES;
-    int most = att_keys(s, w->batch, from + rows - 1), least = att_keys(s, w->batch, from);
+    int most = rlm_attention_seen(s, w->batch, from + rows - 1),
+        least = rlm_attention_seen(s, w->batch, from);
     att_turn(qkv + from * 3 * width, 3 * width, rows, s->dim, ATT_QUERIES, s->scale, w->q);
     memset(w->acc, 0, (size_t)(ATT_QUERIES * w->wide) * sizeof *w->acc);
     for (int r = 0; r < ATT_QUERIES; r++) {
-        w->seen[r] = (float)att_keys(s, w->batch, r < rows ? from + r : from);
+        w->seen[r] = (float)rlm_attention_seen(s, w->batch, r < rows ? from + r : from);
         w->max[r] = -INFINITY;
         w->sum[r] = 0;
     }
@@ -116,7 +117,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         w.batch = row / s->heads;
         const float *q = j->qkv + w.batch * s->len * 3 * width + head * s->dim;
         float *y = j->y + w.batch * s->len * width + head * s->dim;
-        int keys = att_keys(s, w.batch, to - 1), whole = (int)att_up(keys, ATT_TILE);
+        int keys = rlm_attention_seen(s, w.batch, to - 1), whole = (int)att_up(keys, ATT_TILE);
         att_pack(q + width, 3 * width, keys, whole, s->dim, w.wide, w.keys);
         att_pack(q + 2 * width, 3 * width, keys, whole, s->dim, w.wide, w.values);
         for (int i = from; i < to; i += ATT_QUERIES)

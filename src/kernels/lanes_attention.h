@@ -11,12 +11,6 @@ enum { ATT_TILE = V_REGISTERS == 32 ? 12 : 6 };
  * [keys][queries], so that a lane is a query and no sum goes across lanes. */
 enum { ATT_QUERIES = 96, ATT_KEYS = 96 };
 
-static inline int att_keys(const rlm_attention_shape *s, int64_t batch, int i)
-{
-    int prefix = s->prefix[batch], n = i + 1 > prefix ? i + 1 : prefix;
-    return n < s->length[batch] ? n : s->length[batch];
-}
-
 static inline int64_t att_up(int64_t n, int to)
 {
     return (n + to - 1) / to * to;

@@ -103,8 +103,8 @@ static void query_block(const att_job *j, att_work *w, int64_t item, int64_t bas
     const rlm_attention_shape *s = &j->s;
     int64_t batch = item / s->heads, width = (int64_t)s->heads * s->dim;
     int rows = s->len - from < ATT_QUERIES ? s->len - from : ATT_QUERIES;
-    int most = att_keys(s, batch, from + rows - 1), wide = w->wide;
-    int least = rows < ATT_QUERIES ? 0 : att_keys(s, batch, from);
+    int most = rlm_attention_seen(s, batch, from + rows - 1), wide = w->wide;
+    int least = rows < ATT_QUERIES ? 0 : rlm_attention_seen(s, batch, from);
     const float *q = j->qkv + base + from * 3 * width, *dy = j->dy + out + from * width;
     att_pack(q, 3 * width, rows, ATT_QUERIES, s->dim, wide, w->q);
     scale_rows(w->q, ATT_QUERIES * wide, s->scale);
@@ -119,7 +119,7 @@ static void query_block(const att_job *j, att_work *w, int64_t item, int64_t bas
             sum = v_fma(v_load(y + d, v_tail(s->dim - d)), v_read(w->dy + r * wide + d), sum);
         w->delta[r] = v_sum(sum);
         w->lse[r] = r < rows ? j->lse[item * s->len + from + r] : 0;
-        w->seen[r] = r < rows ? (float)att_keys(s, batch, from + r) : 0;
+        w->seen[r] = r < rows ? (float)rlm_attention_seen(s, batch, from + r) : 0;
     }
     for (int k = 0; k < most; k += ATT_KEYS)
         key_block(w, s->dim, k, most - k < ATT_KEYS ? most - k : ATT_KEYS, least);
@@ -140,7 +140,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t base = batch * s->len * 3 * width + head * s->dim;
         int64_t out = batch * s->len * width + head * s->dim;
         const float *k = j->qkv + base + width;
-        int keys = att_keys(s, batch, s->len - 1), whole = (int)att_up(keys, ATT_TILE);
+        int keys = rlm_attention_seen(s, batch, s->len - 1), whole = (int)att_up(keys, ATT_TILE);
         att_pack(k, 3 * width, keys, whole, s->dim, w.wide, w.k);
         att_pack(k + width, 3 * width, keys, whole, s->dim, w.wide, w.v);
         memset(w.dk, 0, (size_t)(2 * w.ld * w.wide) * sizeof *w.dk);
