@@ -20,12 +20,14 @@ static int frames_of(int t)
     return 1 + (t - 1) * 4;
 }
 
+/* One window counts as well: it stands in a file only where it leaves some of its pictures out,
+ * and pictures that follow a cut no longer say which. */
 static int one_piece(const rlm_codes *c, const char *what, rlm_error *err)
 {
-    if (c->window_count > 1)
+    if (c->window_count)
         return rlm_fail(err, RLM_E_UNSUPPORTED,
-                        "%s: the clip was made in %d windows, each decoded on its own", what,
-                        c->window_count);
+                        "%s: the clip was made in %d window%s, of which not all is shown", what,
+                        c->window_count, c->window_count > 1 ? "s" : "");
     if (c->still_count)
         return rlm_fail(err, RLM_E_UNSUPPORTED,
                         "%s: the clip shows %d keyframes, each decoded on its own", what,

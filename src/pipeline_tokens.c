@@ -10,7 +10,7 @@
 
 enum { PLAN_FRAMES = RLM_AUDIO_CONTEXT_MAX + RLM_AUDIO_CHUNK };
 enum { TOKENS_FRAMES_MAX = 1 << 20, TOKENS_SIDE_MAX = 16384, WINDOWS_MAX = 4096 };
-enum { TOKENS_STILLS_MAX = 64 };
+enum { TOKENS_STILLS_MAX = 64, HOP_MAX = 4096, STRIDE_MAX = 4 << RLM_VIDEO_LEVELS };
 
 /* ---- Clips <-> grids ------------------------------------------------------------------------- */
 
@@ -101,14 +101,34 @@ int rlm_codes_belong(const char *what, const rlm_codes *codes, const char *sha, 
 
 /* ---- Grids of several windows ---------------------------------------------------------------- */
 
-/* The windows must tile the grid; sums of what they keep must be the true length. */
-static int check_windows(const rlm_codes *c, int total, int64_t length, const char *what,
+/* Pictures or samples that n code frames come to: at most n * step + extra. */
+typedef struct reach {
+    int64_t step, extra;
+} reach;
+
+static reach video_reach(const rlm_engine *e)
+{
+    int64_t stride = e && e->model.video ? rlm_video_stride_t(&e->model.video_config) : STRIDE_MAX;
+    return (reach){stride, 1 - stride};
+}
+
+/* Half a frame of samples has no code of its own: one more frame is allowed. */
+static reach sound_reach(const rlm_engine *e)
+{
+    int64_t hop = e && e->model.audio ? rlm_audio_hop(&e->model.audio_config) : HOP_MAX;
+    return (reach){hop, hop};
+}
+
+/* The windows must tile the grid, none keep more than its codes come to; sums of what they keep
+ * must be the true length. */
+static int check_windows(const rlm_codes *c, int total, reach r, int64_t length, const char *what,
                          rlm_error *err)
 {
     int64_t codes = 0, kept = 0;
     for (int i = 0; i < c->window_count; i++) {
         const rlm_window *w = &c->windows[i];
-        if (w->codes < 1 || w->codes > total || w->skip < 0 || w->take < 1 || w->take > length)
+        if (w->codes < 1 || w->codes > total || w->skip < 0 || w->take < 1 || w->take > length ||
+            w->skip + w->take > w->codes * r.step + r.extra)
             return rlm_fail(err, RLM_E_TOKENS, "%s: window %d has %d codes, skips %lld, keeps %lld",
                             what, i, w->codes, (long long)w->skip, (long long)w->take);
         codes += w->codes;
@@ -127,7 +147,8 @@ static int decode_video(rlm_session *s, const rlm_codes *all, rlm_frames *out, r
     const rlm_video *v = s->engine->model.video;
     if (!all->window_count)
         return rlm_video_decode(&s->run, v, all, out, err);
-    RLM_TRY(check_windows(all, all->dims[0], all->true_frames, "video", err));
+    RLM_TRY(
+        check_windows(all, all->dims[0], video_reach(s->engine), all->true_frames, "video", err));
     size_t plane = (size_t)all->dims[1] * (size_t)all->dims[2];
     size_t one = rlm_size_mul(rlm_size_mul((size_t)all->true_height, (size_t)all->true_width), 3);
     rlm_frames f = {.height = all->true_height,
@@ -184,7 +205,12 @@ static int cut_sound(const rlm_codes *all, int from, int codes, rlm_codes *piece
 static int decode_piece(rlm_session *s, const rlm_codes *audio, rlm_pcm *out, rlm_error *err)
 {
     const rlm_model *m = &s->engine->model;
-    int64_t samples = (int64_t)audio->dims[1] * rlm_audio_hop(&m->audio_config);
+    reach r = sound_reach(s->engine);
+    int64_t samples = audio->dims[1] * r.step;
+    if (audio->true_samples > samples + r.extra)
+        return rlm_fail(err, RLM_E_TOKENS, "sound: %lld samples of %d code frames, at most %lld",
+                        (long long)audio->true_samples, audio->dims[1],
+                        (long long)(samples + r.extra));
     RLM_TRY(rlm_session_plan_audio(s, samples, err));
     return rlm_audio_decode(&s->run, m->audio, audio, out, err);
 }
@@ -193,7 +219,8 @@ static int decode_sound(rlm_session *s, const rlm_codes *all, rlm_pcm *out, rlm_
 {
     if (!all->window_count)
         return decode_piece(s, all, out, err);
-    RLM_TRY(check_windows(all, all->dims[1], all->true_samples, "sound", err));
+    RLM_TRY(
+        check_windows(all, all->dims[1], sound_reach(s->engine), all->true_samples, "sound", err));
     rlm_pcm p = {.channels = 1, .rate = all->rate};
     p.samples = rlm_calloc((size_t)all->true_samples, sizeof *p.samples);
     int code = p.samples ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for the sound");
@@ -427,8 +454,8 @@ static int read_sha(const rlm_safetensors *st, const char *key, const char *own,
 }
 
 /* The windows of a file, if it has any: they must tile `total` codes and keep `length`. */
-static int read_windows(const rlm_safetensors *st, const char *key, int total, int64_t length,
-                        rlm_codes *c, rlm_error *err)
+static int read_windows(const rlm_safetensors *st, const char *key, int total, reach r,
+                        int64_t length, rlm_codes *c, rlm_error *err)
 {
     const char *text = rlm_st_meta(st, key);
     int count = 1;
@@ -453,7 +480,7 @@ static int read_windows(const rlm_safetensors *st, const char *key, int total, i
                             key);
         text += used + 1;
     }
-    return check_windows(c, total, length, st->path, err);
+    return check_windows(c, total, r, length, st->path, err);
 }
 
 /* Frame numbers of the metadata, and the codes of the tensor "stills". */
@@ -508,7 +535,7 @@ static int read_video(const rlm_safetensors *st, const rlm_engine *e, rlm_codes 
         c->fps_den < 1)
         return rlm_fail(err, RLM_E_FORMAT, "%s: \"fps\" is %s, expected like 8/1", st->path,
                         fps ? fps : "missing");
-    RLM_TRY(read_windows(st, "video_windows", c->dims[0], c->true_frames, c, err));
+    RLM_TRY(read_windows(st, "video_windows", c->dims[0], video_reach(e), c->true_frames, c, err));
     return read_stills(st, c, err);
 }
 
@@ -520,10 +547,13 @@ static int read_audio(const rlm_safetensors *st, const rlm_engine *e, rlm_codes 
         return 0;
     RLM_TRY(read_ids(st, t, "audio", 2, RLM_AUDIO_CODES, c, err));
     RLM_TRY(read_sha(st, "audio_tokenizer", e ? e->model.audio_sha : NULL, c, err));
-    RLM_TRY(meta_number(st, "samples", 1, INT64_C(1) << 40, &c->true_samples, err));
+    /* every window may have a frame that is half without a code */
+    reach r = sound_reach(e);
+    int64_t most = c->dims[1] * (r.step + r.extra);
+    RLM_TRY(meta_number(st, "samples", 1, most, &c->true_samples, err));
     RLM_TRY(meta_number(st, "rate", 1000, 384000, &rate, err));
     c->rate = (int)rate;
-    return read_windows(st, "audio_windows", c->dims[1], c->true_samples, c, err);
+    return read_windows(st, "audio_windows", c->dims[1], r, c->true_samples, c, err);
 }
 
 int rlm_tokens_read(const rlm_engine *engine, const char *path, rlm_codes *video, rlm_codes *audio,

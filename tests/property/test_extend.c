@@ -329,6 +329,73 @@ static void case_resume(void)
     refuse(RLM_E_TOKENS, "settings it was made with");
 }
 
+/* ---- Token files ----------------------------------------------------------------------------- */
+
+/* What an extension of one window leaves shows a part of it: cut or joined it would not be read. */
+static void case_one_window(void)
+{
+    char path[128];
+    rlm_codes v = {0}, other = {0};
+    rlm_clip film = make_clip(9, 32, 32, 8, 0, 0), out = {0};
+    snprintf(path, sizeof path, "%s/one.rtok", root);
+    edit_request(&film);
+    request.condition = NULL;
+    request.save_tokens = path;
+    CHECK(!rlm_extend(session, &request, &film, 1, &out, NULL, &err));
+    CHECK(!rlm_tokens_read(engine, path, &v, NULL, NULL, &err));
+    CHECK(v.window_count == 1 && v.windows[0].skip == 9 && v.true_frames == 8);
+    CHECK(rlm_codes_cut(&v, 0, 1, &err) == RLM_E_UNSUPPORTED);
+    CHECK(!rlm_encode(session, &film, &other, NULL, &err));
+    CHECK(rlm_codes_join(&other, &v, &err) == RLM_E_UNSUPPORTED);
+    CHECK(rlm_codes_join(&v, &other, &err) == RLM_E_UNSUPPORTED);
+    rlm_codes_free(&other);
+    rlm_codes_free(&v);
+    rlm_clip_free(&out);
+    rlm_clip_free(&film);
+}
+
+/* Nothing keeps more than its codes come to, whatever the file says: memory follows the file. */
+static void case_windows_lie(void)
+{
+    char path[128];
+    rlm_codes v = {0}, a = {0}, back = {0};
+    rlm_clip film = make_clip(9, 32, 32, 8, 18000, 16000), out = {0};
+    rlm_window whole = {0};
+    snprintf(path, sizeof path, "%s/lie.rtok", root);
+    CHECK(!rlm_encode(session, &film, &v, &a, &err));
+    CHECK(a.dims[1] == 56 && v.dims[0] == 3); /* of 56.25 frames of sound */
+    rlm_codes *const grids[2] = {&v, &a};
+    for (int i = 0; i < 2; i++) {
+        rlm_codes *c = grids[i];
+        int64_t *samples = &a.true_samples, most = i ? 57 * 320 : 9, great = i ? 35000 : 1 << 20;
+        c->windows = &whole;
+        c->window_count = 1;
+        for (int k = 0; k < 3; k++) {
+            whole = (rlm_window){i ? 56 : 3, k == 2, k == 1 ? great : most};
+            v.true_frames = i ? 9 : (int)whole.take;
+            *samples = i ? whole.take : 18000;
+            int expected = k ? RLM_E_TOKENS : 0;
+            CHECK(rlm_decode(session, i ? NULL : &v, i ? &a : NULL, &out, &err) == expected);
+            rlm_clip_free(&out);
+            CHECK(!rlm_tokens_write(engine, path, i ? NULL : &v, i ? &a : NULL, &err));
+            CHECK(rlm_tokens_read(engine, path, &back, NULL, NULL, &err) == expected);
+            rlm_codes_free(&back);
+            if (k == 1 && !i) /* no model says how much a code is: more than any makes is refused */
+                CHECK(rlm_tokens_read(NULL, path, &back, NULL, NULL, &err) < 0);
+        }
+        c->windows = NULL;
+        c->window_count = 0;
+    }
+    a.true_samples = INT64_C(1) << 33;
+    CHECK(rlm_decode(session, NULL, &a, &out, &err) == RLM_E_TOKENS);
+    CHECK(!rlm_tokens_write(engine, path, NULL, &a, &err));
+    CHECK(rlm_tokens_read(engine, path, NULL, &back, NULL, &err) == RLM_E_FORMAT);
+    CHECK(rlm_tokens_read(NULL, path, NULL, &back, NULL, &err) == RLM_E_FORMAT);
+    rlm_codes_free(&v);
+    rlm_codes_free(&a);
+    rlm_clip_free(&film);
+}
+
 int main(int argc, char **argv)
 {
     if (rig_open())
@@ -339,6 +406,8 @@ int main(int argc, char **argv)
     TEST_CASE(case_backward);
     TEST_CASE(case_totals);
     TEST_CASE(case_resume);
+    TEST_CASE(case_one_window);
+    TEST_CASE(case_windows_lie);
     rig_close();
     return TEST_END();
 }
