@@ -149,6 +149,41 @@ static int png_file(const char *path, const rlm_clip *clip, int i, rlm_error *er
     return code;
 }
 
+/* Name of picture i and the one it has until all are there. -1: too long. */
+static int sequence_names(const char *path, int i, char name[WRITE_PATH_LIMIT],
+                          char early[WRITE_PATH_LIMIT])
+{
+    int found = path_number(path, i, name);
+    int n = snprintf(early, WRITE_PATH_LIMIT, "%s.tmp.%ld", name, (long)getpid());
+    return found == 1 && n < WRITE_PATH_LIMIT ? 0 : -1;
+}
+
+/* What stood there before goes only when every picture of the sequence is written. */
+static int sequence_write(const char *path, const rlm_clip *clip, rlm_error *err)
+{
+    char name[WRITE_PATH_LIMIT], early[WRITE_PATH_LIMIT];
+    int written = 0, landed = 0, code = 0, count = clip->video.count;
+    for (; written < count && !code; written += !code) {
+        if (sequence_names(path, written, name, early))
+            code =
+                rlm_fail(err, RLM_E_ARG, "%s: the name of picture %d is too long", path, written);
+        else if (rlm_is_dir(name))
+            code = rlm_fail(err, RLM_E_IO, "%s: is a folder, a file name was expected", name);
+        else
+            code = png_file(early, clip, written, err);
+    }
+    for (; landed < count && !code; landed += !code) {
+        sequence_names(path, landed, name, early);
+        if (rename(early, name))
+            code = rlm_fail(err, RLM_E_IO, "%s: %s", name, strerror(errno));
+    }
+    for (; landed < written; landed++) {
+        sequence_names(path, landed, name, early);
+        unlink(early);
+    }
+    return code;
+}
+
 static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
 {
     char name[WRITE_PATH_LIMIT];
@@ -162,16 +197,7 @@ static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
     if (path_number(path, 0, name) != 1)
         return rlm_fail(err, RLM_E_ARG, "%s: exactly one %%d (or %%05d) is expected in the name",
                         path);
-    int i = 0, code = 0;
-    for (; i < v->count && !code; i++) {
-        path_number(path, i, name);
-        code = png_file(name, clip, i, err);
-    }
-    for (int k = 0; code && k < i; k++) {
-        path_number(path, k, name);
-        unlink(name);
-    }
-    return code;
+    return sequence_write(path, clip, err);
 }
 
 /* ---- Entry ----------------------------------------------------------------------------------- */

@@ -214,6 +214,32 @@ static int files_in(const char *path)
     return n;
 }
 
+/* A sequence that fails half way leaves what stood there, and nothing of its own. */
+static void case_png_sequence_fails(void)
+{
+    rlm_clip in = make_clip(4, 32, 16, 8, 0, 0, 0);
+    rlm_error err = {0};
+    char *data = NULL;
+    size_t bytes = 0;
+    for (int i = 0; i < 2; i++) /* the first it would replace, and the one it fails at */
+        CHECK(!rlm_file_write(in_folder(i ? "half_2.png" : "half_0.png"), "old", 3, NULL));
+    CHECK(!mkdir(in_folder("half_3.png"), 0700));
+    int before = files_in(folder);
+    CHECK(rlm_media_write(in_folder("half_%d.png"), &in, NULL, &err) == RLM_E_IO);
+    CHECK_HAS(err.text, "half_3.png");
+    CHECK(files_in(folder) == before);
+    for (int i = 0; i < 2; i++) {
+        CHECK(!rlm_file_read(in_folder(i ? "half_2.png" : "half_0.png"), 1 << 20, &data, &bytes,
+                             NULL));
+        CHECK(bytes == 3);
+        rlm_free(data);
+        data = NULL;
+    }
+    CHECK(!rmdir(in_folder("half_3.png")));
+    CHECK(write_ok(in_folder("half_%d.png"), &in, NULL) && files_in(folder) == before + 1);
+    rlm_clip_free(&in);
+}
+
 static void case_write_refusals(void)
 {
     rlm_clip in = make_clip(2, 32, 16, 8, 0.2, 16000, 1), none = {0};
@@ -497,6 +523,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_same_bytes);
     TEST_CASE(case_metadata);
     TEST_CASE(case_png_sequence);
+    TEST_CASE(case_png_sequence_fails);
     TEST_CASE(case_write_refusals);
     TEST_CASE(case_stdin_stdout);
     TEST_CASE(case_want);
