@@ -12,6 +12,7 @@ enum {
     GIF_BINS = 32768,  /* 5 bits a channel */
     GIF_HASH = 1024,
     GIF_DITHER = 16, /* amplitude of the ordered dither in levels */
+    GIF_RATE = 50,   /* pictures a second at most: readers raise delays below 2 hundredths to 10 */
     GIF_IO_BYTES = 65536
 };
 
@@ -212,6 +213,13 @@ static void gif_indices(const gif_palette *g, const rlm_frames *f, int index, AV
     }
 }
 
+/* How many pictures of the clip one shown picture stands for; 1: all are shown. */
+static double gif_step(const rlm_frames *f)
+{
+    double step = (double)f->fps_num / f->fps_den / GIF_RATE;
+    return step > 1 ? step : 1;
+}
+
 typedef struct gif_mux {
     AVFormatContext *fmt;
     AVIOContext *io;
@@ -248,7 +256,9 @@ static int gif_open(gif_mux *m, rlm_sink *sink, const rlm_frames *f)
     m->codec->width = m->frame->width = f->width;
     m->codec->height = m->frame->height = f->height;
     m->codec->pix_fmt = m->frame->format = AV_PIX_FMT_PAL8;
-    m->codec->time_base = (AVRational){f->fps_den, f->fps_num};
+    AVRational rate = {f->fps_num, f->fps_den}, most = {GIF_RATE, 1};
+    rate = gif_step(f) > 1 ? most : rate;
+    m->codec->time_base = av_inv_q(rate);
     m->codec->thread_count = 1;
     if ((code = avcodec_open2(m->codec, codec, NULL)) < 0)
         return code;
@@ -256,7 +266,7 @@ static int gif_open(gif_mux *m, rlm_sink *sink, const rlm_frames *f)
     if (!st)
         return AVERROR(ENOMEM);
     st->time_base = m->codec->time_base;
-    st->avg_frame_rate = (AVRational){f->fps_num, f->fps_den};
+    st->avg_frame_rate = rate;
     if ((code = avcodec_parameters_from_context(st->codecpar, m->codec)) < 0)
         return code;
     code = avformat_write_header(m->fmt, NULL);
@@ -283,7 +293,10 @@ static int gif_code(gif_mux *m, const AVFrame *frame)
 static int gif_run(gif_mux *m, rlm_sink *sink, const rlm_frames *f, const gif_palette *g)
 {
     int code = gif_open(m, sink, f);
-    for (int i = 0; code >= 0 && i < f->count; i++) {
+    double step = gif_step(f);
+    int count = f->count / step < 1 ? 1 : (int)(f->count / step + 0.5);
+    for (int i = 0; code >= 0 && i < count; i++) {
+        int nearest = (int)(i * step + 0.5);
         /* a fresh buffer each time: the encoder keeps the last picture to code differences */
         av_frame_unref(m->frame);
         m->frame->width = f->width;
@@ -291,7 +304,7 @@ static int gif_run(gif_mux *m, rlm_sink *sink, const rlm_frames *f, const gif_pa
         m->frame->format = AV_PIX_FMT_PAL8;
         code = av_frame_get_buffer(m->frame, 0);
         if (code >= 0) {
-            gif_indices(g, f, i, m->frame);
+            gif_indices(g, f, nearest < f->count ? nearest : f->count - 1, m->frame);
             m->frame->pts = i;
             code = gif_code(m, m->frame);
         }
