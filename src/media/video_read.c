@@ -244,7 +244,9 @@ static int reader_sound(reader *r, rlm_error *err)
 {
     const AVFrame *f = r->frame;
     const AVStream *st = r->input.fmt->streams[r->input.sound];
-    int rate = r->want->rate ? r->want->rate : f->sample_rate;
+    int rate = r->sound.pcm.rate ? r->sound.pcm.rate /* of a stream whose rate changes */
+               : r->want->rate   ? r->want->rate
+                                 : f->sample_rate;
     int64_t pts = f->best_effort_timestamp;
     double absolute = pts == AV_NOPTS_VALUE ? r->origin : (double)pts * av_q2d(st->time_base);
     if (!r->has_origin && r->input.video < 0) {
@@ -342,6 +344,11 @@ static void reader_seek(reader *r)
         at += (double)st->start_time * av_q2d(st->time_base);
     if (fabs(at) < 1e9) /* a file that cannot seek is decoded from its start */
         av_seek_frame(r->input.fmt, stream, (int64_t)(at / av_q2d(st->time_base)),
+    if (!r->video &&
+        st->start_time != AV_NOPTS_VALUE) { /* the first packet is no longer the start */
+        r->origin = (double)st->start_time * av_q2d(st->time_base);
+        r->has_origin = 1;
+    }
                       AVSEEK_FLAG_BACKWARD);
 }
 
