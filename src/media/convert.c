@@ -76,7 +76,7 @@ static void display_size(const AVFrame *f, AVRational sar, int turn, double *w, 
     double ratio = sar.num > 0 && sar.den > 0 ? av_q2d(sar) : 1.0;
     if (ratio < 1.0 / 16 || ratio > 16)
         ratio = 1.0;
-    double x = f->width * ratio, y = f->height;
+    double x = (f->width - (int)f->crop_right) * ratio, y = f->height - (int)f->crop_bottom;
     *w = turn & RLM_TURN_SWAP ? y : x;
     *h = turn & RLM_TURN_SWAP ? x : y;
 }
@@ -176,23 +176,68 @@ static int frame_is_full_range(const AVFrame *f)
     }
 }
 
-/* One row of the result from the scaled picture: crop, turn, and white behind transparency. */
-static void scaler_row(const uint8_t *pixels, int stride, int step, int sw, int sh, int turn,
-                       int x0, int y, int n, uint8_t *to)
+/* White behind transparency, in place: four bytes a pixel become three. */
+static void flatten_rows(AVFrame *f)
+{
+    for (int y = 0; y < f->height; y++) {
+        uint8_t *row = f->data[0] + (ptrdiff_t)y * f->linesize[0];
+        for (int x = 0; x < f->width; x++) {
+            unsigned alpha = row[4 * x + 3];
+            for (int c = 0; c < 3; c++)
+                row[3 * x + c] =
+                    (uint8_t)((row[4 * x + c] * alpha + 255 * (255 - alpha) + 127) / 255);
+        }
+    }
+}
+
+/* The picture as RGB at its own size, white behind transparency and its crop taken off, into
+ * s->flat. Before scaling, since the colour of what is transparent would bleed into the edges, and
+ * since 36 columns of chroma belong to 72 pixels, not to the 71 that are looked at. */
+static int scaler_flatten(rlm_scaler *s, const AVFrame *f, int alpha, const char *name,
+                          rlm_error *err)
+{
+    int format = alpha ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24;
+    if (!s->flat || s->flat_width != f->width || s->flat_height != f->height) {
+        av_frame_free(&s->flat);
+        s->flat = rlm_frame_new(AV_PIX_FMT_RGBA, f->width, f->height);
+        s->flat_width = f->width;
+        s->flat_height = f->height;
+    }
+    s->flat_sws = sws_getCachedContext(
+        s->flat_sws, f->width, f->height, f->format, f->width, f->height, format,
+        SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
+    if (!s->flat || !s->flat_sws)
+        return rlm_fail(err, RLM_E_NOMEM, "%s: no memory for a %dx%d picture", name, f->width,
+                        f->height);
+    rlm_colour_details(s->flat_sws, rlm_colour_space(f->colorspace, f->width, f->height),
+                       frame_is_full_range(f), 1, 0);
+    int done = sws_scale(s->flat_sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
+                         s->flat->data, s->flat->linesize);
+    if (done <= 0)
+        return rlm_av_fail(err, name, "scaling", done);
+    s->flat->width = f->width - (int)f->crop_right;
+    s->flat->height = f->height - (int)f->crop_bottom;
+    s->flat->format = AV_PIX_FMT_RGB24;
+    if (alpha)
+        flatten_rows(s->flat);
+    return 0;
+}
+
+/* One row of the result from the scaled picture: crop and turn. */
+static void scaler_row(const uint8_t *pixels, int stride, int sw, int sh, int turn, int x0, int y,
+                       int n, uint8_t *to)
 {
     /* sw, sh: scaled size looked at; the stored picture has them exchanged when swapped */
     int fy = turn & RLM_TURN_FLIP_Y ? sh - 1 - y : y;
-    if (!turn && step == 3) {
+    if (!turn) {
         memcpy(to, pixels + (size_t)fy * stride + (size_t)x0 * 3, (size_t)n * 3);
         return;
     }
     for (int i = 0; i < n; i++) {
         int x = x0 + i, fx = turn & RLM_TURN_FLIP_X ? sw - 1 - x : x;
-        const uint8_t *p = turn & RLM_TURN_SWAP ? pixels + (size_t)fx * stride + (size_t)fy * step
-                                                : pixels + (size_t)fy * stride + (size_t)fx * step;
-        unsigned alpha = step == 4 ? p[3] : 255;
-        for (int c = 0; c < 3; c++)
-            to[3 * i + c] = (uint8_t)((p[c] * alpha + 255 * (255 - alpha) + 127) / 255);
+        const uint8_t *p = turn & RLM_TURN_SWAP ? pixels + (size_t)fx * stride + (size_t)fy * 3
+                                                : pixels + (size_t)fy * stride + (size_t)fx * 3;
+        memcpy(to + 3 * i, p, 3);
     }
 }
 
@@ -204,20 +249,22 @@ int rlm_scaler_run(rlm_scaler *s, int fit, const AVFrame *frame, AVRational sar,
         return rlm_fail(err, RLM_E_MEDIA, "%s: pixel format %s is not supported", name,
                         desc ? desc->name : "unknown");
     double w, h;
-    int sw, sh;
+    int sw, sh, alpha = !!(desc->flags & AV_PIX_FMT_FLAG_ALPHA);
+    if (alpha || frame->crop_right || frame->crop_bottom) {
+        RLM_TRY(scaler_flatten(s, frame, alpha, name, err));
+        frame = s->flat;
+    }
     display_size(frame, sar, turn, &w, &h);
     scaled_size(s, fit, w, h, &sw, &sh);
     int store_w = turn & RLM_TURN_SWAP ? sh : sw, store_h = turn & RLM_TURN_SWAP ? sw : sh;
-    int step = desc->flags & AV_PIX_FMT_FLAG_ALPHA ? 4 : 3;
-    int stride = (int)rlm_size_align((size_t)store_w * (size_t)step, 64);
+    int stride = (int)rlm_size_align((size_t)store_w * 3, 64);
     size_t bytes = rlm_size_add(rlm_size_mul((size_t)stride, (size_t)store_h), 256);
     if (scaler_buffer(s, bytes))
         return rlm_fail(err, RLM_E_NOMEM, "%s: no memory for a %dx%d picture", name, store_w,
                         store_h);
-    s->sws =
-        sws_getCachedContext(s->sws, frame->width, frame->height, frame->format, store_w, store_h,
-                             step == 4 ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24,
-                             SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
+    s->sws = sws_getCachedContext(
+        s->sws, frame->width, frame->height, frame->format, store_w, store_h, AV_PIX_FMT_RGB24,
+        SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
     if (!s->sws)
         return rlm_fail(err, RLM_E_MEDIA, "%s: %dx%d %s cannot be scaled to %dx%d", name,
                         frame->width, frame->height, desc->name, store_w, store_h);
@@ -238,7 +285,7 @@ int rlm_scaler_run(rlm_scaler *s, int fit, const AVFrame *frame, AVRational sar,
     if (n < s->width || rows < s->height)
         memset(rgb, 0, (size_t)s->width * (size_t)s->height * 3);
     for (int y = 0; y < rows; y++)
-        scaler_row(s->pixels, stride, step, sw, sh, turn, crop_x, crop_y + y, n,
+        scaler_row(s->pixels, stride, sw, sh, turn, crop_x, crop_y + y, n,
                    rgb + ((size_t)(pad_y + y) * (size_t)s->width + (size_t)pad_x) * 3);
     return 0;
 }
@@ -246,6 +293,8 @@ int rlm_scaler_run(rlm_scaler *s, int fit, const AVFrame *frame, AVRational sar,
 void rlm_scaler_close(rlm_scaler *s)
 {
     sws_freeContext(s->sws);
+    sws_freeContext(s->flat_sws);
+    av_frame_free(&s->flat);
     rlm_free(s->pixels);
     *s = (rlm_scaler){0};
 }

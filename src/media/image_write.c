@@ -132,9 +132,8 @@ int rlm_y4m_write(rlm_sink *sink, const rlm_frames *f, rlm_error *err)
         sws_getContext(f->width, f->height, AV_PIX_FMT_RGB24, f->width, f->height,
                        AV_PIX_FMT_YUV444P, SWS_BICUBIC | SWS_ACCURATE_RND, NULL, NULL, NULL);
     int ok = rgb && frame && sws;
-    if (ok) /* y4m has no tag for the matrix: the rule readers apply to untagged pictures */
-        rlm_colour_details(sws, rlm_colour_space(AVCOL_SPC_UNSPECIFIED, f->width, f->height), 1, 0,
-                           1);
+    if (ok) /* y4m has no tag for the matrix: others take Rec. 601 at any size */
+        rlm_colour_details(sws, SWS_CS_ITU601, 1, 0, 1);
     for (int i = 0; ok && i < f->count && !sink->failed; i++) {
         rlm_frame_fill(rgb, f, i);
         ok = sws_scale(sws, (const uint8_t *const *)rgb->data, rgb->linesize, 0, f->height,

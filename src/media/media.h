@@ -51,12 +51,19 @@ AVRational rlm_input_rate(const rlm_input *in); /* frames a second of the video 
 /* Exact size of a picture that was padded to even sides for 4:2:0, else {0, 0}. */
 void rlm_input_true_size(const rlm_input *in, int *width, int *height);
 
+/* The picture of an image file, or NULL: what only decoding tells (its turn, its text). The packet
+ * is spent. Caller frees. */
+AVFrame *rlm_input_still(const rlm_input *in, int64_t max_pixels);
+/* Our settings in the file: heap or NULL. first: its first picture, which those of PNG come with,
+ * or NULL. */
+char *rlm_input_metadata(const rlm_input *in, const AVFrame *first);
 /* JSON object in `text`, copied with rlm_alloc; NULL if it is none. */
 char *rlm_metadata_copy(const char *text);
 
 /* ---- probe.c: what reading will find, before anything is decoded ----------------------------- */
 typedef struct rlm_glance {
-    int has_video, has_audio, origin; /* RLM_ORIGIN_* */
+    int has_video, has_audio; /* that can be decoded */
+    int origin;               /* RLM_ORIGIN_* */
 } rlm_glance;
 int rlm_media_glance(const char *path, rlm_glance *out, rlm_error *err); /* no pipe */
 
@@ -82,6 +89,10 @@ typedef struct rlm_scaler {
     uint8_t *pixels; /* scaled picture before turning and cropping */
     size_t bytes;
     int width, height; /* of the result; 0 until the first frame */
+    /* What is transparent or cropped (crop_right, crop_bottom of its frame), as RGB. */
+    struct SwsContext *flat_sws;
+    AVFrame *flat;
+    int flat_width, flat_height; /* as it was made */
 } rlm_scaler;
 /* Fix the result's size from the first frame and the wish. MEDIA on sizes beyond 16384. */
 int rlm_scaler_plan(rlm_scaler *s, const rlm_want *want, const AVFrame *frame, AVRational sar,
@@ -193,6 +204,8 @@ void rlm_mark_file(rlm_sink *sink, const char *muxer, int origin);
 void rlm_mark_tags(AVDictionary **tags, const char *muxer, int origin);
 /* What embedded settings say of the file they came from. json may be NULL. */
 int rlm_origin_of_metadata(const char *json);
+/* The settings with what they must say of a file of this origin: heap, NULL without memory. */
+char *rlm_metadata_mark(const char *json, int origin);
 
 /* "name: what went wrong: libav's words". */
 int rlm_av_fail(rlm_error *err, const char *name, const char *what, int av_code);

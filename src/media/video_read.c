@@ -211,8 +211,8 @@ static int reader_picture(reader *r, rlm_error *err)
     r->step = step > 0 && step < 60 ? step : r->file_step;
     if (r->true_w && f->width - r->true_w < 2 && f->height - r->true_h < 2 &&
         f->width >= r->true_w && f->height >= r->true_h) {
-        f->width = r->true_w;
-        f->height = r->true_h;
+        f->crop_right = (size_t)(f->width - r->true_w);
+        f->crop_bottom = (size_t)(f->height - r->true_h);
     }
     av_frame_unref(r->held);
     av_frame_move_ref(r->held, f);
