@@ -5,6 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/mem.h"
+
+/* Of "ai_generated" settings: parts of a recording are kept. */
+static const char composite_key[] =
+    "\"digital_source_type\":\"compositeWithTrainedAlgorithmicMedia\"";
+
 static const char *source_type(int origin)
 {
     return origin == RLM_ORIGIN_COMPOSITE
@@ -91,5 +97,25 @@ int rlm_origin_of_metadata(const char *json)
         return RLM_ORIGIN_RECORDED;
     at += strlen("\"ai_generated\"");
     at += strspn(at, " \t\r\n:");
-    return strncmp(at, "true", 4) ? RLM_ORIGIN_RECORDED : RLM_ORIGIN_GENERATED;
+    if (strncmp(at, "true", 4))
+        return RLM_ORIGIN_RECORDED;
+    return strstr(json, composite_key) ? RLM_ORIGIN_COMPOSITE : RLM_ORIGIN_GENERATED;
+}
+
+char *rlm_metadata_mark(const char *json, int origin)
+{
+    const char *object = strchr(json, '{');
+    if (!object || origin != RLM_ORIGIN_COMPOSITE ||
+        rlm_origin_of_metadata(json) != RLM_ORIGIN_GENERATED)
+        return rlm_strdup(json);
+    size_t key = strlen(composite_key), head = (size_t)(object - json) + 1;
+    size_t rest = strlen(json) - head + 1;
+    char *out = rlm_alloc(head + key + 1 + rest);
+    if (!out)
+        return NULL;
+    memcpy(out, json, head);
+    memcpy(out + head, composite_key, key);
+    out[head + key] = ',';
+    memcpy(out + head + key + 1, object + 1, rest);
+    return out;
 }

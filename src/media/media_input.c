@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libavutil/display.h>
 #include <libavutil/opt.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -283,10 +284,47 @@ AVRational rlm_input_rate(const rlm_input *in)
 
 void rlm_input_true_size(const rlm_input *in, int *width, int *height)
 {
-    const AVDictionaryEntry *e = av_dict_get(in->fmt->metadata, "keywords", NULL, 0);
+    static const char *const keys[] = {"keywords", "genre"};
     *width = *height = 0;
-    if (!e || sscanf(e->value, "reelm-size=%dx%d", width, height) != 2)
-        *width = *height = 0;
+    for (int i = 0; i < 2 && !*width; i++) {
+        const AVDictionaryEntry *e = av_dict_get(in->fmt->metadata, keys[i], NULL, 0);
+        if (!e || sscanf(e->value, "reelm-size=%dx%d", width, height) != 2)
+            *width = *height = 0;
+    }
+}
+
+AVFrame *rlm_input_still(const rlm_input *in, int64_t max_pixels)
+{
+    AVCodecContext *c = NULL;
+    AVPacket *packet = av_packet_alloc();
+    AVFrame *f = av_frame_alloc();
+    bool have = false;
+    if (in->still && in->video >= 0 && packet && f &&
+        !rlm_decoder_open(&c, in, in->video, max_pixels, NULL)) {
+        while (!have && av_read_frame(in->fmt, packet) >= 0) {
+            if (packet->stream_index == in->video)
+                have = !avcodec_send_packet(c, packet) && !avcodec_send_packet(c, NULL) &&
+                       !avcodec_receive_frame(c, f);
+            av_packet_unref(packet);
+        }
+    }
+    avcodec_free_context(&c);
+    av_packet_free(&packet);
+    if (!have)
+        av_frame_free(&f);
+    return f;
+}
+
+char *rlm_input_metadata(const rlm_input *in, const AVFrame *first)
+{
+    const AVDictionaryEntry *e = first ? av_dict_get(first->metadata, "reelm", NULL, 0) : NULL;
+    char *text = rlm_metadata_copy(e ? e->value : NULL);
+    if (text)
+        return text;
+    e = av_dict_get(in->fmt->metadata, "comment", NULL, 0);
+    if (!e && in->sound >= 0) /* Ogg keeps its tags with the stream */
+        e = av_dict_get(in->fmt->streams[in->sound]->metadata, "comment", NULL, 0);
+    return rlm_metadata_copy(e ? e->value : NULL);
 }
 
 char *rlm_metadata_copy(const char *text)

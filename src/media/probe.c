@@ -41,17 +41,19 @@ static void probe_text(cJSON *to, const char *key, const char *text)
     cJSON_AddStringToObject(to, key, clean);
 }
 
-static int probe_rotation(const AVStream *st)
+/* still: the picture, which knows its own turn; or NULL. */
+static int probe_rotation(const AVStream *st, const AVFrame *still)
 {
     size_t bytes = 0;
     const uint8_t *m = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
     int turn = rlm_turn_from_matrix(bytes >= 36 ? (const int32_t *)m : NULL);
+    turn = still ? rlm_turn_of_frame(still, turn) : turn;
     if (turn & RLM_TURN_SWAP)
         return turn & RLM_TURN_FLIP_X ? 90 : 270; /* clockwise, to be looked at */
     return turn & RLM_TURN_FLIP_Y ? 180 : 0;
 }
 
-static void probe_video(cJSON *to, const AVStream *st)
+static void probe_video(cJSON *to, const AVStream *st, const AVFrame *still)
 {
     const AVCodecParameters *par = st->codecpar;
     const char *format = av_get_pix_fmt_name(par->format);
@@ -71,13 +73,13 @@ static void probe_video(cJSON *to, const AVStream *st)
         probe_number(to, "aspect_num", sar.num);
         probe_number(to, "aspect_den", sar.den);
     }
-    probe_number(to, "rotation", probe_rotation(st));
+    probe_number(to, "rotation", probe_rotation(st, still));
     if (st->nb_frames > 0)
         probe_number(to, "frames", (double)st->nb_frames);
     cJSON_AddBoolToObject(to, "cover_art", !!(st->disposition & AV_DISPOSITION_ATTACHED_PIC));
 }
 
-static cJSON *probe_stream(const rlm_input *in, int i)
+static cJSON *probe_stream(const rlm_input *in, int i, const AVFrame *still)
 {
     const AVStream *st = in->fmt->streams[i];
     const AVCodecParameters *par = st->codecpar;
@@ -90,7 +92,7 @@ static cJSON *probe_stream(const rlm_input *in, int i)
     if (st->duration != AV_NOPTS_VALUE && st->duration > 0)
         probe_number(to, "seconds", (double)st->duration * av_q2d(st->time_base));
     if (par->codec_type == AVMEDIA_TYPE_VIDEO)
-        probe_video(to, st);
+        probe_video(to, st, i == in->video ? still : NULL);
     if (par->codec_type == AVMEDIA_TYPE_AUDIO) {
         probe_number(to, "rate", par->sample_rate);
         probe_number(to, "channels", par->ch_layout.nb_channels);
@@ -119,9 +121,12 @@ static void probe_tags(cJSON *to, const rlm_input *in)
 
 static char *probe_print(const rlm_input *in)
 {
+    rlm_want plain;
     cJSON *root = cJSON_CreateObject(), *streams = NULL;
     if (!root)
         return NULL;
+    rlm_want_defaults(&plain);
+    AVFrame *still = rlm_input_still(in, plain.max_pixels);
     probe_text(root, "file", in->source->name);
     cJSON_AddStringToObject(root, "container", in->fmt->iformat->name);
     probe_number(root, "bytes", (double)in->source->bytes);
@@ -132,7 +137,8 @@ static char *probe_print(const rlm_input *in)
     cJSON_AddBoolToObject(root, "still", in->still);
     streams = cJSON_AddArrayToObject(root, "streams");
     for (unsigned i = 0; streams && i < in->fmt->nb_streams; i++)
-        cJSON_AddItemToArray(streams, probe_stream(in, (int)i)); /* NULL: left out */
+        cJSON_AddItemToArray(streams, probe_stream(in, (int)i, still)); /* NULL: left out */
+    av_frame_free(&still);
     int w, h;
     rlm_input_true_size(in, &w, &h);
     if (w) {
@@ -190,10 +196,19 @@ int rlm_media_glance(const char *path, rlm_glance *out, rlm_error *err)
 {
     opened o;
     RLM_TRY(open_file(&o, path, err));
-    const AVDictionaryEntry *e = av_dict_get(o.input.fmt->metadata, "comment", NULL, 0);
+    rlm_want plain;
+    AVCodecContext *sound = NULL;
+    rlm_want_defaults(&plain);
+    if (o.input.sound >= 0) /* what has no decoder is left out by reading, too */
+        (void)rlm_decoder_open(&sound, &o.input, o.input.sound, plain.max_pixels, NULL);
+    AVFrame *still = rlm_input_still(&o.input, plain.max_pixels);
+    char *metadata = rlm_input_metadata(&o.input, still);
     *out = (rlm_glance){.has_video = o.input.video >= 0,
-                        .has_audio = o.input.sound >= 0,
-                        .origin = rlm_origin_of_metadata(e ? e->value : NULL)};
+                        .has_audio = sound != NULL,
+                        .origin = rlm_origin_of_metadata(metadata)};
+    rlm_free(metadata);
+    av_frame_free(&still);
+    avcodec_free_context(&sound);
     close_file(&o);
     return 0;
 }

@@ -2,7 +2,8 @@
  * samples, nothing lost. Through libavformat.
  *
  * H.264 4:2:0 stores even sides only: an odd side gets one more, replicated, row or column, and the
- * tag keywords = "reelm-size=WxH" tells the true size to rlm_media_read. VP9 stores any size. */
+ * tag keywords = "reelm-size=WxH" (genre in MOV, whose muxer drops keywords) tells the true size to
+ * rlm_media_read. VP9 stores any size. */
 #include "src/media/media.h"
 
 #include <libavutil/channel_layout.h>
@@ -236,7 +237,7 @@ static int mux_open_video(mux *m, const rlm_frames *v, const rlm_write_options *
     if (c->width != v->width || c->height != v->height) {
         char text[64];
         snprintf(text, sizeof text, "reelm-size=%dx%d", v->width, v->height);
-        av_dict_set(&m->fmt->metadata, "keywords", text, 0);
+        av_dict_set(&m->fmt->metadata, strcmp(m->format, "mov") ? "keywords" : "genre", text, 0);
     }
     m->rgb = rlm_frame_new(AV_PIX_FMT_RGB24, c->width, c->height);
     m->frame = rlm_frame_new(c->pix_fmt, c->width, c->height);

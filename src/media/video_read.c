@@ -201,10 +201,8 @@ static int reader_picture(reader *r, rlm_error *err)
     }
     if (r->decoded && t < r->held_t)
         t = r->held_t;
-    if (!r->decoded && !r->metadata) {
-        const AVDictionaryEntry *e = av_dict_get(f->metadata, "reelm", NULL, 0);
-        r->metadata = rlm_metadata_copy(e ? e->value : NULL);
-    }
+    if (!r->decoded && !r->metadata)
+        r->metadata = rlm_input_metadata(&r->input, f);
     if (r->decoded)
         RLM_TRY(reader_emit_until(r, (r->held_t + t) / 2, err));
     double step = (double)f->pkt_duration * av_q2d(st->time_base);
@@ -214,6 +212,10 @@ static int reader_picture(reader *r, rlm_error *err)
         f->crop_right = (size_t)(f->width - r->true_w);
         f->crop_bottom = (size_t)(f->height - r->true_h);
     }
+    /* y4m has no tag for the matrix: whoever pipes it takes Rec. 601 at any size */
+    if (f->colorspace == AVCOL_SPC_UNSPECIFIED &&
+        !strcmp(r->input.fmt->iformat->name, "yuv4mpegpipe"))
+        f->colorspace = AVCOL_SPC_SMPTE170M;
     av_frame_unref(r->held);
     av_frame_move_ref(r->held, f);
     r->held_t = t;
@@ -342,13 +344,13 @@ static void reader_seek(reader *r)
     double at = r->want->start_s - (r->video ? 0 : 0.2);
     if (st->start_time != AV_NOPTS_VALUE)
         at += (double)st->start_time * av_q2d(st->time_base);
-    if (fabs(at) < 1e9) /* a file that cannot seek is decoded from its start */
-        av_seek_frame(r->input.fmt, stream, (int64_t)(at / av_q2d(st->time_base)),
     if (!r->video &&
         st->start_time != AV_NOPTS_VALUE) { /* the first packet is no longer the start */
         r->origin = (double)st->start_time * av_q2d(st->time_base);
         r->has_origin = 1;
     }
+    if (fabs(at) < 1e9) /* a file that cannot seek is decoded from its start */
+        av_seek_frame(r->input.fmt, stream, (int64_t)(at / av_q2d(st->time_base)),
                       AVSEEK_FLAG_BACKWARD);
 }
 
@@ -454,11 +456,8 @@ static int read_with_libav(reader *r, rlm_source *source, rlm_clip *out, rlm_err
     if (nothing)
         return rlm_fail(err, RLM_E_MEDIA, "%s: nothing in it could be decoded (damaged or cut off)",
                         r->name);
-    const AVDictionaryEntry *e = av_dict_get(r->input.fmt->metadata, "comment", NULL, 0);
-    if (!e && r->input.sound >= 0) /* Ogg keeps its tags with the stream */
-        e = av_dict_get(r->input.fmt->streams[r->input.sound]->metadata, "comment", NULL, 0);
-    if (e && !r->metadata)
-        r->metadata = rlm_metadata_copy(e->value);
+    if (!r->metadata)
+        r->metadata = rlm_input_metadata(&r->input, NULL);
     if (!r->sink)
         reader_hand_over(r, out);
     return 0;

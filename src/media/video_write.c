@@ -202,7 +202,7 @@ static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
 
 /* ---- Entry ----------------------------------------------------------------------------------- */
 
-/* Format, checks and the view of the clip that the format holds. */
+/* Format, checks and the view of the clip that the format holds; its metadata is heap. */
 static int write_plan(const char *path, const rlm_clip *clip, rlm_write_options *o,
                       const format_row **row, rlm_clip *part, rlm_error *err)
 {
@@ -215,9 +215,14 @@ static int write_plan(const char *path, const rlm_clip *clip, rlm_write_options 
         return rlm_fail(err, RLM_E_RANGE, "%s: crf is %d, 1 to 63 is allowed", path, o->crf);
     av_log_set_level(AV_LOG_QUIET);
     *part = *clip; /* borrowed view: only what the format holds */
-    part->metadata = o->no_metadata ? NULL : clip->metadata;
     if (o->no_ai_mark)
         part->origin = RLM_ORIGIN_RECORDED;
+    part->metadata = NULL;
+    if (clip->metadata && !o->no_metadata) {
+        part->metadata = rlm_metadata_mark(clip->metadata, part->origin);
+        if (!part->metadata)
+            return rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", path);
+    }
     if (!((*row)->holds & HOLDS_VIDEO) || !part->video.count)
         part->video = (rlm_frames){0};
     if (!((*row)->holds & HOLDS_AUDIO) || !part->audio.count)
@@ -247,7 +252,7 @@ int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_opti
     rlm_write_options o = options ? *options : (rlm_write_options){0};
     const format_row *row = NULL;
     rlm_sink sink = {0};
-    rlm_clip part;
+    rlm_clip part = {0};
     rlm_clip view = clip ? *clip : (rlm_clip){0};
     if (!view.video.rgb)
         view.video.count = 0;
@@ -269,9 +274,11 @@ int rlm_media_write(const char *path, const rlm_clip *clip, const rlm_write_opti
         code = rlm_audio_file_write(&sink, row->muxer, &part.audio, part.metadata, err);
         break;
     case MAKE_PNG:
-        return png_write(path, &part, err);
+        code = png_write(path, &part, err);
     }
-    return write_land(&sink, path, row->muxer, part.origin, code, err);
+    rlm_free(part.metadata);
+    return row->make == MAKE_PNG ? code
+                                 : write_land(&sink, path, row->muxer, part.origin, code, err);
 }
 
 /* ---- Piece by piece ---- */
@@ -311,7 +318,7 @@ int rlm_media_out_open(rlm_media_out **out, const char *path, const rlm_clip *sh
                        const rlm_write_options *options, rlm_error *err)
 {
     rlm_write_options o = options ? *options : (rlm_write_options){0};
-    rlm_clip part;
+    rlm_clip part = {0};
     *out = NULL;
     rlm_media_out *w = rlm_calloc(1, sizeof *w);
     if (!w || !(w->path = rlm_strdup(path))) {
@@ -325,8 +332,10 @@ int rlm_media_out_open(rlm_media_out **out, const char *path, const rlm_clip *sh
     w->origin = code ? 0 : part.origin;
     struct stat st; /* pipes and devices have no folder to write beside */
     w->sink.beside = strcmp(path, "-") && (stat(path, &st) || S_ISREG(st.st_mode)) ? w->path : NULL;
-    if (!code && part.metadata && !(part.metadata = w->held = hold_metadata(part.metadata)))
+    if (!code && part.metadata && !(w->held = hold_metadata(part.metadata)))
         code = rlm_fail(err, RLM_E_NOMEM, "%s: out of memory", path);
+    rlm_free(part.metadata);
+    part.metadata = w->held;
     if (!code) {
         code = rlm_mux_open(&w->mux, &w->sink, w->row->muxer, &part, &o, err);
         if (code)
@@ -347,16 +356,20 @@ int rlm_media_out_push(rlm_media_out *w, const rlm_clip *part, rlm_error *err)
 /* Another text where the held one stands: in mov files that is twice. */
 static void change_metadata(rlm_media_out *w, const char *text)
 {
-    size_t room = w->held ? strlen(w->held) : 0, n = text ? strnlen(text, room + 1) : 0;
+    char *marked = w->held && text ? rlm_metadata_mark(text, w->origin) : NULL;
+    size_t room = w->held ? strlen(w->held) : 0, n = marked ? strnlen(marked, room + 1) : 0;
     char *now = n && n <= room ? rlm_alloc(room) : NULL;
-    if (!now)
+    if (!now) {
+        rlm_free(marked);
         return;
-    memcpy(now, text, n);
+    }
+    memcpy(now, marked, n);
     memset(now + n, ' ', room - n);
     for (int64_t at = 0; (at = rlm_sink_find(&w->sink, w->held, at)) >= 0; at += (int64_t)room) {
         rlm_sink_seek(&w->sink, at);
         rlm_sink_write(&w->sink, now, (int64_t)room);
     }
+    rlm_free(marked);
     rlm_free(now);
 }
 

@@ -72,6 +72,10 @@ static void case_exif_orientation(void)
     fwrite(data + 2, 1, bytes - 2, f);
     fclose(f);
     rlm_free(data);
+    char *json = NULL;
+    CHECK(!rlm_media_probe(in_folder("turned.jpg"), &json, NULL));
+    CHECK_HAS(json ? json : "", "\"rotation\":\t90");
+    rlm_free(json);
     if (read_ok(in_folder("turned.jpg"), NULL, &out)) {
         CHECK(out.video.width == 64 && out.video.height == 80 && out.video.count == 1);
         CHECK(pixel(&out, 0, 30, 20)[0] > 200 && pixel(&out, 0, 30, 60)[2] > 200);
@@ -173,6 +177,107 @@ static void case_downmix(void)
         }
         rlm_clip_free(&out);
     }
+}
+
+/* The wanted start is counted once, from the start of the sound. */
+static void case_sound_from(void)
+{
+    static const char *const files[] = {
+        "-f lavfi -i sine=440:d=8:sample_rate=44100 -c:a aac from.m4a",
+        "-f lavfi -i sine=440:d=8:sample_rate=44100 -c:a libmp3lame from.mp3",
+        "-f lavfi -i testsrc=s=64x48:r=10:d=8 -f lavfi -i sine=440:d=8:sample_rate=44100 -c:a aac "
+        "from.mp4",
+        "-f lavfi -i sine=440:d=8:sample_rate=48000 -c:a libopus from.ogg"};
+    static const char *const names[] = {"from.m4a", "from.mp3", "from.mp4", "from.ogg"};
+    static const double starts[] = {0.5, 1, 3, 6.5};
+    if (!have_ffmpeg())
+        TEST_SKIP("no ffmpeg program");
+    for (int i = 0; i < 4; i++) {
+        if (ffmpeg(files[i])) {
+            printf("not made: %s\n", names[i]);
+            continue;
+        }
+        for (int k = 0; k < 4; k++) {
+            rlm_clip out = {0};
+            rlm_want w;
+            rlm_want_defaults(&w);
+            w.start_s = starts[k];
+            w.want_video = 0;
+            if (!read_ok(in_folder(names[i]), &w, &out))
+                continue;
+            double got = (double)out.audio.count / out.audio.rate;
+            if (fabs(got - (8 - starts[k])) > 0.1)
+                TEST_FAILED("%s from %g s: %.3f s", names[i], starts[k], got);
+            CHECK_NEAR(pitch(&out.audio), 440, 8);
+            rlm_clip_free(&out);
+        }
+    }
+}
+
+/* A stream whose sample rate changes has no holes at its own rate. */
+static void case_sound_changes_rate(void)
+{
+    rlm_clip out = {0};
+    char *data[2] = {NULL, NULL};
+    size_t bytes[2] = {0, 0};
+    if (!have_ffmpeg())
+        TEST_SKIP("no ffmpeg program");
+    for (int i = 0; i < 2; i++) {
+        char args[256];
+        snprintf(args, sizeof args,
+                 "-f lavfi -i sine=440:d=4:sample_rate=%d -c:a libmp3lame -write_xing 0 "
+                 "-id3v2_version 0 part.mp3",
+                 i ? 48000 : 24000);
+        if (ffmpeg(args))
+            TEST_SKIP("no MP3 encoder");
+        CHECK(!rlm_file_read(in_folder("part.mp3"), 1 << 20, &data[i], &bytes[i], NULL));
+    }
+    FILE *f = fopen(in_folder("both.mp3"), "wb");
+    for (int i = 0; i < 2; i++) {
+        fwrite(data[i], 1, bytes[i], f);
+        rlm_free(data[i]);
+    }
+    fclose(f);
+    if (read_ok(in_folder("both.mp3"), NULL, &out))
+        CHECK_NEAR((double)out.audio.count / out.audio.rate, 8.1, 0.2);
+    rlm_clip_free(&out);
+}
+
+/* y4m has no tag for its colours: both programs take them alike, at any size. */
+static void case_y4m_colours(void)
+{
+    rlm_clip in = make_clip(1, 1280, 720, 8, 0, 0, 0), out = {0};
+    if (!have_ffmpeg())
+        TEST_SKIP("no ffmpeg program");
+    if (write_ok(in_folder("hd.y4m"), &in, NULL) && read_ok(in_folder("hd.y4m"), NULL, &out))
+        CHECK(psnr(&in.video, &out.video) > 45);
+    rlm_clip_free(&out);
+    CHECK(!ffmpeg("-i hd.y4m -vf scale=flags=accurate_rnd+full_chroma_int hd.png"));
+    if (read_ok(in_folder("hd.png"), NULL, &out))
+        CHECK(psnr(&in.video, &out.video) > 40);
+    rlm_clip_free(&out);
+    rlm_clip_free(&in);
+}
+
+/* White on nothing, made smaller: white to the edge. */
+static void case_transparent(void)
+{
+    rlm_clip out = {0};
+    rlm_want w;
+    rlm_want_defaults(&w);
+    w.width = w.height = 16;
+    if (!have_ffmpeg())
+        TEST_SKIP("no ffmpeg program");
+    CHECK(!ffmpeg("-f lavfi -i \"color=white:s=64x64,format=rgba,geq=r='255*between(X,20,43)':"
+                  "g='255*between(X,20,43)':b='255*between(X,20,43)':"
+                  "a='255*between(X,20,43)*between(Y,20,43)'\" -frames:v 1 clear.png"));
+    if (read_ok(in_folder("clear.png"), &w, &out)) {
+        int darkest = 255;
+        for (int i = 0; i < 16 * 16 * 3; i++)
+            darkest = out.video.rgb[i] < darkest ? out.video.rgb[i] : darkest;
+        CHECK(out.video.width == 16 && darkest == 255);
+    }
+    rlm_clip_free(&out);
 }
 
 /* ---- Files that must be refused -------------------------------------------------------------- */
@@ -400,6 +505,10 @@ int main(int argc, char **argv)
     TEST_CASE(case_exif_orientation);
     TEST_CASE(case_foreign);
     TEST_CASE(case_downmix);
+    TEST_CASE(case_sound_from);
+    TEST_CASE(case_sound_changes_rate);
+    TEST_CASE(case_y4m_colours);
+    TEST_CASE(case_transparent);
     TEST_CASE(case_refused);
     TEST_CASE(case_bad_folder);
     TEST_CASE(case_truncated);
