@@ -2,6 +2,8 @@
  * come back as they were. */
 #include "src/pipeline.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "src/media/media.h"
@@ -53,8 +55,8 @@ static int check_paint(const rlm_request *r, rlm_error *err)
                             "box %d: %dx%d at %d,%d does not lie in the picture of %dx%d", i + 1,
                             b->width, b->height, b->x, b->y, c->video.width, c->video.height);
         if (b->from < 0 || b->from >= to || to > c->video.count)
-            return rlm_fail(err, RLM_E_RANGE, "box %d: frames %d to %d, the video has %d", i + 1,
-                            b->from, to, c->video.count);
+            return rlm_fail(err, RLM_E_RANGE, "box %d: frames %d to %d, the video has 0 to %d",
+                            i + 1, b->from, to - 1, c->video.count - 1);
     }
     if (!m && !r->box_count && !r->outpaint[0] && !r->outpaint[1] && !r->outpaint[2] &&
         !r->outpaint[3])
@@ -147,6 +149,29 @@ static int wide_mask(const rlm_request *r, int width, int height, rlm_frames *ou
     return any ? 0 : rlm_fail(err, RLM_E_ARG, "the mask is black everywhere: nothing to make anew");
 }
 
+/* Sides come in steps, so a size of the canvas's shape may differ by so much of it. */
+enum { SHAPE_TOLERANCE = 8 };
+
+/* To the request's size the canvas is cropped around its middle. Where that would take most of a
+ * new border, a shape that is nearly the canvas's is stretched, and another refused. */
+static int fit_borders(const rlm_request *r, const rlm_frames *wide, int *fit, rlm_error *err)
+{
+    double kx = (double)r->width / wide->width, ky = (double)r->height / wide->height;
+    double crop[2] = {wide->width * (1 - kx / ky) / 2, wide->height * (1 - ky / kx) / 2};
+    bool lost = false;
+    for (int i = 0; i < 4; i++)
+        lost |= r->outpaint[i] && 2 * crop[i / 2] >= r->outpaint[i];
+    if (!lost)
+        return 0;
+    *fit = RLM_FIT_STRETCH;
+    if (fmax(kx / ky, ky / kx) <= 1 + 1.0 / SHAPE_TOLERANCE)
+        return 0;
+    return rlm_fail(err, RLM_E_RANGE,
+                    "with its borders the picture is %dx%d: %dx%d would crop them away, ask for a "
+                    "size of that shape",
+                    wide->width, wide->height, r->width, r->height);
+}
+
 static int paint_open(rlm_job *j, paint *p, rlm_error *err)
 {
     rlm_clip wide = {.audio = j->r->condition->audio}, mask = {0};
@@ -155,6 +180,8 @@ static int paint_open(rlm_job *j, paint *p, rlm_error *err)
     want.want_audio = j->r->audio;
     want.rate = want.channels = 0;
     int code = wide_canvas(j->r, &wide.video, err);
+    if (!code)
+        code = fit_borders(j->r, &wide.video, &want.fit, err);
     if (!code)
         code = wide_mask(j->r, wide.video.width, wide.video.height, &mask.video, err);
     if (!code)

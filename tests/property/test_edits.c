@@ -92,6 +92,20 @@ static void case_borders(void)
     rlm_clip a = generate(6, 53, 43, 0);
     check_kept(&film, &a, 8, 0, nowhere);
     rlm_clip_free(&a);
+    /* at another shape the middle would be left, and nothing to make; nearly it, all is */
+    int sides[4] = {40, 40, 0, 0};
+    memcpy(request.outpaint, sides, sizeof sides);
+    request.width = request.height = 32;
+    refuse(RLM_E_RANGE, "picture is 120x32: 32x32 would crop them away");
+    int narrow[4] = {1, 1, 0, 0};
+    memcpy(request.outpaint, narrow, sizeof narrow);
+    request.width = 40;
+    a = generate(6, 40, 32, 0);
+    size_t changed = 0, n = pixels(&film.video);
+    for (size_t i = 0; i < n; i++)
+        changed += a.video.rgb[i] != film.video.rgb[i];
+    CHECK(changed); /* the border is made: cropped away, the picture would be the film's own */
+    rlm_clip_free(&a);
     rlm_clip_free(&film);
 }
 
@@ -107,7 +121,7 @@ static void case_refusals(void)
     request.box_count = 1;
     refuse(RLM_E_RANGE, "box 1: 11x4 at 30,0");
     box = (rlm_box){0, 0, 4, 4, 3, 9};
-    refuse(RLM_E_RANGE, "frames 3 to 9");
+    refuse(RLM_E_RANGE, "frames 3 to 8, the video has 0 to 4");
     request.mask = &mask;
     request.box_count = 0;
     refuse(RLM_E_ARG, "the mask has 3 frames");
