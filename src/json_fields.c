@@ -86,6 +86,9 @@ static int read_ints(const cJSON *v, const rlm_field *f, char *into, const char 
     const cJSON *e;
     cJSON_ArrayForEach(e, v)
     {
+        if (!cJSON_IsNumber(e))
+            return rlm_fail(err, RLM_E_RANGE, "%s: \"%s\" is not a list of numbers", where,
+                            f->name);
         RLM_TRY(check_number(e, f, where, err));
         values[n++] = (int)e->valuedouble;
     }

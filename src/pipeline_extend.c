@@ -372,7 +372,11 @@ static int sound_before(rlm_job *j, rlm_clip *clip, int fresh, rlm_error *err)
     rlm_clip part = {.video = clip->video};
     part.video.count = fresh;
     rlm_mark begin = rlm_job_mark(j);
-    RLM_TRY(rlm_dub(j, &part, err));
+    int code = rlm_dub(j, &part, err);
+    if (code) {
+        rlm_free(part.audio.samples);
+        return code;
+    }
     if (j->unmade) {
         int64_t codes = rlm_dub_codes(j, fresh), rest = rlm_dub_codes(j, fresh + j->unmade) - codes;
         rlm_job_left_out(j, &begin, rest, codes);

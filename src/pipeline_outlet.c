@@ -174,6 +174,7 @@ static int grow(growth *g, const char *source, double seconds, const char *path,
     RLM_TRY(open_output(g, path, options, err));
     j->report.task = g->heard ? RLM_TASK_AV_CONTINUE : RLM_TASK_PREDICT;
     RLM_TRY(read_source(g, source, err));
+    g->heard = g->heard && g->clip.audio.channels > 0; /* damaged sound: none came */
     RLM_TRY(rlm_extend_frames(j, g->outlet.gone + g->clip.video.count, seconds,
                               EXTEND_FILE_FRAMES_MAX, &frames, err));
     j->total = rlm_continue_codes(j, g->outlet.gone + g->clip.video.count, frames, g->heard);

@@ -1,5 +1,7 @@
 /* Files a window at a time: whatever the pieces, the codes and the pictures are those of the whole.
  */
+#include "src/base/file.h"
+#include "src/json_fields.h"
 #include "src/media/media.h"
 #include "src/pipeline.h"
 #include "tests/unit/pipeline_rig.h"
@@ -245,6 +247,71 @@ static void case_codes_to_file(void)
     rlm_codes_free(&a);
 }
 
+/* A film whose sound has no decoder is made longer without it. */
+static void case_extend_undecodable(void)
+{
+    char line[512], in[128];
+    rlm_clip out = {0};
+    snprintf(in, sizeof in, "%s/wide.mkv", root);
+    snprintf(line, sizeof line,
+             "ffmpeg -v error -y -f lavfi -i testsrc=s=32x32:r=8:d=2 -f lavfi -i "
+             "anullsrc=cl=24c:r=16000:d=2 -c:v ffv1 -c:a pcm_s16le %s </dev/null >/dev/null 2>&1",
+             in);
+    if (system(line))
+        TEST_SKIP("no ffmpeg program");
+    plain_request();
+    request.width = request.height = 32;
+    if (rlm_extend_file(session, &request, in, 0.5, in_root("longer.mkv"), NULL, NULL, NULL, &err))
+        TEST_FAILED("extend: %s", err.text);
+    CHECK(!rlm_media_read(in_root("longer.mkv"), NULL, &out, &err));
+    CHECK(out.video.count == 16 + 4 && !out.audio.count);
+    rlm_clip_free(&out);
+}
+
+/* What an extension backwards took is given back when its sound finds no memory. */
+static void case_backward_out_of_memory(void)
+{
+    rlm_clip film = make_clip(5, 16, 16, 8, 10000, 16000);
+    plain_request();
+    request.width = request.height = 16;
+    request.backward = 1;
+    rlm_clip warm = {0};
+    CHECK(!rlm_extend(session, &request, &film, 0.5, &warm, NULL, &err));
+    rlm_clip_free(&warm);
+    size_t before = rlm_alloc_bytes();
+    for (int n = 0, code = 1; n < 900 && code; n++) {
+        rlm_clip out = {0};
+        rlm_alloc_fail_after(n);
+        code = rlm_extend(session, &request, &film, 0.5, &out, NULL, &err);
+        rlm_alloc_fail_after(-1);
+        CHECK(code == 0 || code == RLM_E_NOMEM);
+        rlm_clip_free(&out);
+        if (rlm_alloc_bytes() > before + 256)
+            TEST_FAILED("allocation %d: %zu bytes are left", n, rlm_alloc_bytes() - before);
+        before = rlm_alloc_bytes() > before ? rlm_alloc_bytes() : before;
+    }
+    rlm_clip_free(&film);
+}
+
+static void case_list_of_numbers(void)
+{
+    typedef struct numbers {
+        int at[4];
+    } numbers;
+    static const rlm_field field = {.name = "at",
+                                    .kind = RLM_FIELD_INTS,
+                                    .offset = offsetof(numbers, at),
+                                    .most = 4,
+                                    .high = 9};
+    numbers n = {{0}};
+    void *json = NULL;
+    CHECK(!rlm_file_write(in_root("list.json"), "{\"at\":[true,2]}", 15, &err));
+    CHECK(!rlm_json_read(in_root("list.json"), &json, &err));
+    CHECK(rlm_fields_read(json, &field, 1, &n, "list.json", &err) == RLM_E_RANGE);
+    CHECK_HAS(err.text, "at");
+    rlm_json_free(json);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
@@ -256,6 +323,9 @@ int main(int argc, char **argv)
     TEST_CASE(case_pushed_frames);
     TEST_CASE(case_pushed_samples);
     TEST_CASE(case_codes_to_file);
+    TEST_CASE(case_extend_undecodable);
+    TEST_CASE(case_backward_out_of_memory);
+    TEST_CASE(case_list_of_numbers);
     rig_close();
     return TEST_END();
 }
