@@ -119,7 +119,7 @@ typedef struct rlm_codes {
 
 RLM_API void rlm_codes_free(rlm_codes *codes);
 /* Keep code frames [from, to) of a video grid; b appended to a along time (grids must match). On
- * failure the codes are unchanged; several windows, and pictures shown as stills, cannot be cut or
+ * failure the codes are unchanged; what has windows, or pictures shown as stills, cannot be cut or
  * joined (UNSUPPORTED). */
 RLM_API int rlm_codes_cut(rlm_codes *video, int from, int to, rlm_error *err);
 RLM_API int rlm_codes_join(rlm_codes *a, const rlm_codes *b, rlm_error *err);
@@ -139,6 +139,9 @@ typedef struct rlm_want {
     int want_video, want_audio; /* default 1, 1; what is absent gives count 0 */
     int64_t max_pixels;         /* of one decoded frame; default 64 million */
     int64_t max_bytes;          /* of decoded frames and samples together; default 2 GiB */
+    /* Told one sentence when the file ends before what its header promises; or NULL (default). */
+    void (*warn)(void *cookie, const char *text);
+    void *warn_cookie;
 } rlm_want;
 enum { RLM_FIT_COVER = 0, RLM_FIT_CONTAIN = 1, RLM_FIT_STRETCH = 2 }; /* crop, pad black, stretch */
 RLM_API void rlm_want_defaults(rlm_want *want);
@@ -169,9 +172,11 @@ RLM_API int rlm_media_write(const char *path, const rlm_clip *clip,
 /* SHA-256 of a file's bytes as 64 hex digits. Not for pipes. */
 RLM_API int rlm_file_sha256(const char *path, char hex[65], rlm_error *err);
 
-/* Would rlm_media_write know the format and find the folder? Fails at once instead of at the end.
- */
-RLM_API int rlm_media_writable(const char *path, const rlm_write_options *options, rlm_error *err);
+/* Would rlm_media_write know the format and the folder, and would the format hold a clip of this
+ * shape (video.count, audio.count: 0 is none; NULL: not known yet)? Fails at once instead of at the
+ * end. */
+RLM_API int rlm_media_writable(const char *path, const rlm_write_options *options,
+                               const rlm_clip *shape, rlm_error *err);
 /* 1: a container (mp4 mov mkv webm avi), which can be written piece by piece. */
 RLM_API int rlm_media_grows(const char *path, const char *format);
 

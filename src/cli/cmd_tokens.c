@@ -152,7 +152,7 @@ int cmd_decode(const cli_args *a)
         return cli_usage("decode: -o FILE is missing");
     rlm_write_options w;
     cli_write_options(a, &w);
-    if (rlm_media_writable(a->output, &w, &err))
+    if (rlm_media_writable(a->output, &w, NULL, &err))
         return cli_error(&err);
     int code = open_session(a, &engine, &session, &err);
     double start = cli_now();

@@ -167,7 +167,9 @@ int cli_job_name(cli_job *j, int number)
     }
     rlm_error err = {0};
     rlm_write_options w = {.format = a->format};
-    return rlm_media_writable(j->output, &w, &err) ? cli_error(&err) : 0;
+    rlm_clip shape = {.video.count = j->request.frames, .audio.count = j->request.audio};
+    const rlm_clip *known = a->verb & CLI_GENERATE ? &shape : NULL;
+    return rlm_media_writable(j->output, &w, known, &err) ? cli_error(&err) : 0;
 }
 
 /* ---- Model and input ------------------------------------------------------------------------- */

@@ -65,54 +65,6 @@ static int format_choose(const format_row **out, const char *path, const char *f
     return 0;
 }
 
-int rlm_media_writable(const char *path, const rlm_write_options *options, rlm_error *err)
-{
-    const format_row *row;
-    char dir[WRITE_PATH_LIMIT];
-    if (!path || !*path || strlen(path) >= sizeof dir)
-        return rlm_fail(err, RLM_E_ARG, "media file: the path is empty or too long");
-    struct stat st;
-    if (!stat(path, &st) && S_ISDIR(st.st_mode))
-        return rlm_fail(err, RLM_E_IO, "%s: is a folder, a file name was expected", path);
-    RLM_TRY(format_choose(&row, path, options ? options->format : NULL, err));
-    if (!strcmp(path, "-"))
-        return 0;
-    if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* a device or pipe is written in place */
-        return access(path, W_OK) ? rlm_fail(err, RLM_E_IO, "%s: %s", path, strerror(errno)) : 0;
-    snprintf(dir, sizeof dir, "%s", path);
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        slash[slash == dir] = 0;
-    const char *folder = slash ? dir : ".";
-    if (access(folder, W_OK | X_OK))
-        return rlm_fail(err, RLM_E_IO, "%s: cannot be written: folder %s: %s", path, folder,
-                        strerror(errno));
-    return 0;
-}
-
-static int clip_check(const char *path, const rlm_clip *clip, const format_row *row, rlm_error *err)
-{
-    const rlm_frames *v = &clip->video;
-    const rlm_pcm *a = &clip->audio;
-    int has_video = v->count > 0, has_audio = a->count > 0;
-    if (!((row->holds & HOLDS_VIDEO) && has_video) && !((row->holds & HOLDS_AUDIO) && has_audio))
-        return rlm_fail(err, RLM_E_ARG, "%s: the clip has no %s to write", path,
-                        row->holds == HOLDS_AUDIO   ? "sound"
-                        : row->holds == HOLDS_VIDEO ? "picture"
-                                                    : "picture and no sound");
-    if (has_video && (v->width < 1 || v->width > WRITE_MAX_SIDE || v->height < 1 ||
-                      v->height > WRITE_MAX_SIDE || v->fps_num < 1 || v->fps_den < 1))
-        return rlm_fail(err, RLM_E_RANGE,
-                        "%s: picture of %dx%d at %d/%d frames a second cannot be written", path,
-                        v->width, v->height, v->fps_num, v->fps_den);
-    if (has_audio && (a->channels < 1 || a->channels > 8 || a->rate < 1000 || a->rate > 384000))
-        return rlm_fail(err, RLM_E_RANGE, "%s: sound of %d channels at %d Hz cannot be written",
-                        path, a->channels, a->rate);
-    return 0;
-}
-
-/* ---- PNG, one or a sequence ------------------------------------------------------------------ */
-
 /* Expand one %d or %05d of a path (and %% to %). Returns the number of numbers in it; -1:
  * malformed. */
 static int path_number(const char *path, int number, char out[WRITE_PATH_LIMIT])
@@ -138,6 +90,82 @@ static int path_number(const char *path, int number, char out[WRITE_PATH_LIMIT])
     out[n] = 0;
     return found;
 }
+
+/* What the format cannot hold of a clip with so many pictures and samples. */
+static int holds_check(const char *path, const rlm_clip *clip, const format_row *row,
+                       rlm_error *err)
+{
+    if (((row->holds & HOLDS_VIDEO) && clip->video.count > 0) ||
+        ((row->holds & HOLDS_AUDIO) && clip->audio.count > 0))
+        return 0;
+    return rlm_fail(err, RLM_E_ARG, "%s: the clip has no %s to write", path,
+                    row->holds == HOLDS_AUDIO   ? "sound"
+                    : row->holds == HOLDS_VIDEO ? "picture"
+                                                : "picture and no sound");
+}
+
+/* A name for so many pictures, 0: any number. */
+static int sequence_check(const char *path, int count, rlm_error *err)
+{
+    char name[WRITE_PATH_LIMIT];
+    if (strchr(path, '%') && path_number(path, 0, name) != 1)
+        return rlm_fail(err, RLM_E_ARG, "%s: exactly one %%d (or %%05d) is expected in the name",
+                        path);
+    if (!strchr(path, '%') && count > 1)
+        return rlm_fail(err, RLM_E_ARG,
+                        "%s: the clip has %d frames; put %%d (or %%05d) where their number goes",
+                        path, count);
+    return 0;
+}
+
+int rlm_media_writable(const char *path, const rlm_write_options *options, const rlm_clip *shape,
+                       rlm_error *err)
+{
+    const format_row *row;
+    char dir[WRITE_PATH_LIMIT];
+    if (!path || !*path || strlen(path) >= sizeof dir)
+        return rlm_fail(err, RLM_E_ARG, "media file: the path is empty or too long");
+    struct stat st;
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        return rlm_fail(err, RLM_E_IO, "%s: is a folder, a file name was expected", path);
+    RLM_TRY(format_choose(&row, path, options ? options->format : NULL, err));
+    if (row->make == MAKE_PNG)
+        RLM_TRY(sequence_check(path, shape ? shape->video.count : 0, err));
+    if (shape)
+        RLM_TRY(holds_check(path, shape, row, err));
+    if (!strcmp(path, "-"))
+        return 0;
+    if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* a device or pipe is written in place */
+        return access(path, W_OK) ? rlm_fail(err, RLM_E_IO, "%s: %s", path, strerror(errno)) : 0;
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = 0;
+    const char *folder = slash ? dir : ".";
+    if (access(folder, W_OK | X_OK))
+        return rlm_fail(err, RLM_E_IO, "%s: cannot be written: folder %s: %s", path, folder,
+                        strerror(errno));
+    return 0;
+}
+
+static int clip_check(const char *path, const rlm_clip *clip, const format_row *row, rlm_error *err)
+{
+    const rlm_frames *v = &clip->video;
+    const rlm_pcm *a = &clip->audio;
+    int has_video = v->count > 0, has_audio = a->count > 0;
+    RLM_TRY(holds_check(path, clip, row, err));
+    if (has_video && (v->width < 1 || v->width > WRITE_MAX_SIDE || v->height < 1 ||
+                      v->height > WRITE_MAX_SIDE || v->fps_num < 1 || v->fps_den < 1))
+        return rlm_fail(err, RLM_E_RANGE,
+                        "%s: picture of %dx%d at %d/%d frames a second cannot be written", path,
+                        v->width, v->height, v->fps_num, v->fps_den);
+    if (has_audio && (a->channels < 1 || a->channels > 8 || a->rate < 1000 || a->rate > 384000))
+        return rlm_fail(err, RLM_E_RANGE, "%s: sound of %d channels at %d Hz cannot be written",
+                        path, a->channels, a->rate);
+    return 0;
+}
+
+/* ---- PNG, one or a sequence ------------------------------------------------------------------ */
 
 static int png_file(const char *path, const rlm_clip *clip, int i, rlm_error *err)
 {
@@ -186,18 +214,8 @@ static int sequence_write(const char *path, const rlm_clip *clip, rlm_error *err
 
 static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
 {
-    char name[WRITE_PATH_LIMIT];
-    const rlm_frames *v = &clip->video;
-    if (!strchr(path, '%') && v->count == 1)
-        return png_file(path, clip, 0, err);
-    if (!strchr(path, '%'))
-        return rlm_fail(err, RLM_E_ARG,
-                        "%s: the clip has %d frames; put %%d (or %%05d) where their number goes",
-                        path, v->count);
-    if (path_number(path, 0, name) != 1)
-        return rlm_fail(err, RLM_E_ARG, "%s: exactly one %%d (or %%05d) is expected in the name",
-                        path);
-    return sequence_write(path, clip, err);
+    RLM_TRY(sequence_check(path, clip->video.count, err));
+    return strchr(path, '%') ? sequence_write(path, clip, err) : png_file(path, clip, 0, err);
 }
 
 /* ---- Entry ----------------------------------------------------------------------------------- */

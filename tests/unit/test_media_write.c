@@ -45,6 +45,31 @@ static void case_metadata(void)
     }
 }
 
+/* What writing would refuse is refused before anything is made. */
+static void case_writable(void)
+{
+    static const struct {
+        const char *name;
+        int pictures, samples, code;
+    } rows[] = {
+        {"one.png", 1, 0, 0},         {"one.png", 2, 0, RLM_E_ARG},
+        {"n%d.png", 2, 0, 0},         {"n%d%d.png", 2, 0, RLM_E_ARG},
+        {"n%s.png", 2, 0, RLM_E_ARG}, {"a.wav", 2, 0, RLM_E_ARG},
+        {"a.flac", 2, 0, RLM_E_ARG},  {"a.ogg", 0, 1, 0},
+        {"a.gif", 0, 1, RLM_E_ARG},   {"a.mp4", 0, 0, RLM_E_ARG},
+        {"a.mp4", 2, 0, 0},           {"a.xyz", 2, 0, RLM_E_UNSUPPORTED},
+    };
+    rlm_error err = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rlm_clip shape = {.video.count = rows[i].pictures, .audio.count = rows[i].samples};
+        int code = rlm_media_writable(in_folder(rows[i].name), NULL, &shape, &err);
+        if (code != rows[i].code)
+            TEST_FAILED("%s, row %zu: %d", rows[i].name, i, code);
+    }
+    CHECK(!rlm_media_writable(in_folder("one.png"), NULL, NULL, &err));
+    CHECK(rlm_media_writable(in_folder("n%d%d.png"), NULL, NULL, &err) == RLM_E_ARG);
+}
+
 /* Who made a file can be read of it, whatever it was written as; a glance says the same. */
 static void case_origin(void)
 {
@@ -188,6 +213,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_fast_gif);
     TEST_CASE(case_metadata);
     TEST_CASE(case_origin);
+    TEST_CASE(case_writable);
     TEST_CASE(case_png_sequence);
     TEST_CASE(case_png_sequence_fails);
     TEST_CASE(case_write_refusals);
