@@ -265,6 +265,12 @@ void rlm_session_close(rlm_session **session)
     *session = NULL;
 }
 
+void rlm_log_warning(void *engine, const char *text)
+{
+    const rlm_engine *e = engine;
+    rlm_logf(&e->log, 1, "%s", text);
+}
+
 int rlm_origin(int task, const rlm_clip *condition)
 {
     static const uint8_t keeps[RLM_TASK_COUNT] = {[RLM_TASK_PREDICT] = 1,

@@ -32,6 +32,8 @@ int rlm_session_need(const rlm_session *s, unsigned parts, rlm_error *err);
 /* NOMEM when the session's scratch and cache would pass options.max_memory. */
 int rlm_session_allow(const rlm_session *s, size_t bytes, rlm_error *err);
 
+/* rlm_want.warn: to the log of the engine that the cookie is. */
+void rlm_log_warning(void *engine, const char *text);
 /* RLM_ORIGIN_* of what a task made from this condition (NULL: none). */
 int rlm_origin(int task, const rlm_clip *condition);
 /* rlm_tokens_write with generation settings (JSON or NULL) in the file. */

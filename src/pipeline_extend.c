@@ -45,6 +45,8 @@ void rlm_job_want(const rlm_job *j, rlm_want *want)
     want->fps_den = j->r->fps_den;
     want->rate = m->audio ? m->audio_config.rate : 16000;
     want->channels = 1;
+    want->warn = rlm_log_warning;
+    want->warn_cookie = (void *)(uintptr_t)j->s->engine;
 }
 
 static void window_free(window *w)

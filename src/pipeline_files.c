@@ -74,6 +74,10 @@ int rlm_encode_file(rlm_session *s, const char *path, const rlm_want *want, rlm_
     mine.want_video &= video != NULL;
     mine.want_audio &= audio != NULL;
     mine.channels = 1;
+    if (!mine.warn) {
+        mine.warn = rlm_log_warning;
+        mine.warn_cookie = (void *)(uintptr_t)s->engine;
+    }
     /* a file may turn out to be silent: without a codec its sound is read at its own rate and
      * refused when the first of it comes */
     mine.rate = s->engine->model.audio ? s->engine->model.audio_config.rate : 0;

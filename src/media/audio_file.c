@@ -99,6 +99,9 @@ int rlm_audio_file_read(rlm_source *source, const rlm_want *want, rlm_sound *s, 
     int rate = want->rate ? want->rate : info.samplerate;
     s->limit = (int64_t)ceil(want->max_seconds * rate);
     int code = audio_file_blocks(file, &info, want->start_s, s, err);
+    if (!code && !rlm_sound_full(s))
+        rlm_warn_cut_off(want, s->name, want->start_s + (double)s->pcm.count / s->pcm.rate,
+                         (double)info.frames / info.samplerate);
     if (!code)
         *metadata = rlm_metadata_copy(sf_get_string(file, SF_STR_COMMENT));
     sf_close(file);

@@ -77,6 +77,9 @@ typedef int (*rlm_clip_sink)(void *cookie, const rlm_clip *part, rlm_error *err)
 int rlm_media_stream(const char *path, const rlm_want *want, int window, rlm_clip_sink sink,
                      void *cookie, rlm_error *err);
 
+/* want->warn is told when less came than the file promised; seconds. */
+void rlm_warn_cut_off(const rlm_want *want, const char *name, double got, double promised);
+
 /* ---- convert.c: pixels and samples ----------------------------------------------------------- */
 
 /* How a stored picture is turned to be looked at: swap the axes first, then mirror. */

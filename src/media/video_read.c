@@ -6,6 +6,7 @@
 #include "src/media/media.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/mem.h"
@@ -87,6 +88,15 @@ static int want_check(const rlm_want *w, rlm_error *err)
     if (!w->want_video && !w->want_audio)
         return rlm_fail(err, RLM_E_ARG, "neither picture nor sound is wanted");
     return 0;
+}
+
+void rlm_warn_cut_off(const rlm_want *want, const char *name, double got, double promised)
+{
+    char text[512];
+    if (!want->warn || got + 0.25 + 0.02 * promised >= promised) /* lead-ins, the last frame */
+        return;
+    snprintf(text, sizeof text, "%.400s: cut off: %.2f of %.2f s", name, got, promised);
+    want->warn(want->warn_cookie, text);
 }
 
 /* ---- Pictures -------------------------------------------------------------------------------- */
@@ -442,6 +452,37 @@ static void reader_hand_over(reader *r, rlm_clip *out)
     r->metadata = NULL;
 }
 
+/* Seconds that the header promises of a stream; 0: it does not, or libavformat guessed. */
+static double promised_s(const reader *r, int stream)
+{
+    const AVFormatContext *fmt = r->input.fmt;
+    const AVStream *st = fmt->streams[stream];
+    if (fmt->duration_estimation_method == AVFMT_DURATION_FROM_BITRATE)
+        return 0;
+    if (st->duration > 0)
+        return (double)st->duration * av_q2d(st->time_base);
+    /* the whole lasts as long as its longest stream */
+    unsigned used = (r->input.video >= 0) + (r->input.sound >= 0);
+    return used == fmt->nb_streams && fmt->duration > 0 ? (double)fmt->duration / AV_TIME_BASE : 0;
+}
+
+/* A file that ended while more was wanted and promised is told of. */
+static void warn_if_cut_off(const reader *r)
+{
+    const rlm_want *w = r->want;
+    double pictures = r->decoded ? r->held_t + r->step : 0, sound = 0, promised = 0, got;
+    if (r->sound.pcm.rate)
+        sound = (double)(r->played + r->sound.pcm.count) / r->sound.pcm.rate;
+    if (!w->warn || r->input.still)
+        return;
+    if (r->video && emitted(r) < r->limit)
+        promised = promised_s(r, r->input.video);
+    if (r->audio && !(r->heard && rlm_sound_full(&r->sound)))
+        promised = fmax(promised, promised_s(r, r->input.sound));
+    got = w->start_s + fmax(pictures, sound);
+    rlm_warn_cut_off(w, r->name, got, promised);
+}
+
 static int read_with_libav(reader *r, rlm_source *source, rlm_clip *out, rlm_error *err)
 {
     RLM_TRY(reader_open(r, source, err));
@@ -456,6 +497,7 @@ static int read_with_libav(reader *r, rlm_source *source, rlm_clip *out, rlm_err
     if (nothing)
         return rlm_fail(err, RLM_E_MEDIA, "%s: nothing in it could be decoded (damaged or cut off)",
                         r->name);
+    warn_if_cut_off(r);
     if (!r->metadata)
         r->metadata = rlm_input_metadata(&r->input, NULL);
     if (!r->sink)

@@ -385,6 +385,32 @@ static void case_truncated(void)
     rlm_clip_free(&in);
 }
 
+static void on_warning(void *cookie, const char *text)
+{
+    snprintf(cookie, 600, "%s", text);
+}
+
+/* A file that ends early is told of; one that is whole, or more than was wanted, is not. */
+static void case_cut_off(void)
+{
+    static const char *const names[] = {"t.mp4", "t.mkv", "t.flac"}; /* made by case_truncated */
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 4; k++) {
+            char told[600] = "";
+            rlm_clip out = {0};
+            rlm_want w;
+            rlm_want_defaults(&w);
+            w.warn = on_warning;
+            w.warn_cookie = told;
+            cut_file(names[i], "cut", k & 1 ? 600 : 1000);
+            w.max_seconds = k & 2 ? 0.5 : 600;
+            if (read_ok(in_folder("cut"), &w, &out) && (k == 1) != !!strstr(told, "cut off: "))
+                TEST_FAILED("%s, %d: \"%s\"", names[i], k, told);
+            CHECK(k != 1 || strstr(told, " of 4.1"));
+            rlm_clip_free(&out);
+        }
+}
+
 /* Bytes turned at random places: any answer but a crash or unbounded memory. */
 static void case_damaged(void)
 {
@@ -512,6 +538,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_refused);
     TEST_CASE(case_bad_folder);
     TEST_CASE(case_truncated);
+    TEST_CASE(case_cut_off);
     TEST_CASE(case_tables_lie);
     TEST_CASE(case_damaged);
     folder_remove();
