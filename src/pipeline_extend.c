@@ -97,11 +97,12 @@ static int window_cut(const rlm_job *j, int have, int rest, window *w, rlm_error
 {
     const rlm_model *m = &j->s->engine->model;
     int stride = rlm_video_stride_t(&m->video_config), overlap = j->r->overlap;
-    int past = 1 + (have - 1) / stride;
-    int most = overlap ? 1 + (overlap - 1) / stride : WINDOW_PAST;
-    past = past > most ? most : past;
-    int least = overlap ? past : 1; /* what was asked for is not changed */
-    for (w->past = past; w->past >= least; w->past--) {
+    /* latent frames: as many as the pictures there are fill, as a window is to see, as it may */
+    int there = 1 + (have - 1) / stride;
+    int wanted = overlap ? 1 + (overlap - 1) / stride : WINDOW_PAST;
+    int most = there < wanted ? there : wanted;
+    int least = overlap ? most : 1; /* what was asked for is not changed */
+    for (w->past = most; w->past >= least; w->past--) {
         w->past_frames = 1 + (w->past - 1) * stride;
         w->latents = (rest + stride - 1) / stride;
         if (w->latents > RLM_WINDOW_LATENTS - w->past)
@@ -240,12 +241,15 @@ int rlm_fit_sound(rlm_pcm *a, int64_t samples, rlm_error *err)
     return 0;
 }
 
-/* Sound as long as the pictures, those counted that have left. */
+/* Sound up to the end of the pictures: both are counted from the start of the result, whose first
+ * pictures and samples have left the clip. */
 static int fit_to_pictures(const rlm_job *j, rlm_clip *clip, rlm_error *err)
 {
     const rlm_outlet *o = j->outlet;
-    int64_t end = rlm_sound_samples(j, clip->video.count + (o ? o->gone : 0));
-    return rlm_fit_sound(&clip->audio, end - (o ? o->gone_samples : 0), err);
+    int gone = o ? o->gone : 0;
+    int64_t gone_samples = o ? o->gone_samples : 0;
+    int64_t end_samples = rlm_sound_samples(j, gone + clip->video.count);
+    return rlm_fit_sound(&clip->audio, end_samples - gone_samples, err);
 }
 
 /* Sound codes of the window: the past's are given, the rest is to be sampled. Level by level, so

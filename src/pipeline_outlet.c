@@ -28,6 +28,14 @@ static void drop_pictures(rlm_frames *v, int n)
     memmove(v->rgb, v->rgb + (size_t)n * one, (size_t)v->count * one);
 }
 
+/* Pictures of the result, its samples alike:
+ *
+ *   0 ........... gone ........... given ........... end
+ *   the file has  the clip and     the clip has: to be
+ *                 the file have    given now
+ *
+ * Sound is given up to the end of the pictures (due), which windows of codes do not meet exactly.
+ */
 int rlm_outlet_pass(rlm_job *j, rlm_clip *clip, rlm_error *err)
 {
     rlm_outlet *o = j->outlet;
@@ -35,12 +43,12 @@ int rlm_outlet_pass(rlm_job *j, rlm_clip *clip, rlm_error *err)
     if (!o)
         return 0;
     int end = o->gone + clip->video.count;
-    int64_t end_sound = o->gone_samples + clip->audio.count, due = rlm_sound_samples(j, end);
-    end_sound = end_sound < due ? end_sound : due;
+    int64_t made_samples = o->gone_samples + clip->audio.count, due = rlm_sound_samples(j, end);
+    int64_t end_samples = made_samples < due ? made_samples : due;
     part.video.count = end - o->given;
     part.video.rgb +=
         (size_t)(o->given - o->gone) * (size_t)part.video.height * (size_t)part.video.width * 3;
-    part.audio.count = end_sound > o->given_samples ? end_sound - o->given_samples : 0;
+    part.audio.count = end_samples > o->given_samples ? end_samples - o->given_samples : 0;
     if (part.audio.count)
         part.audio.samples += (o->given_samples - o->gone_samples) * part.audio.channels;
     if (part.video.count || part.audio.count)
@@ -49,15 +57,15 @@ int rlm_outlet_pass(rlm_job *j, rlm_clip *clip, rlm_error *err)
     o->given_samples += part.audio.count;
     /* a window sees at most so much of what goes before it */
     int stride = rlm_video_stride_t(&j->s->engine->model.video_config);
-    int kept = 1 + (RLM_WINDOW_LATENTS - 2) * stride, old = clip->video.count - kept;
-    if (old > 0) {
-        drop_pictures(&clip->video, old);
-        o->gone += old;
+    int kept = 1 + (RLM_WINDOW_LATENTS - 2) * stride, unneeded = clip->video.count - kept;
+    if (unneeded > 0) {
+        drop_pictures(&clip->video, unneeded);
+        o->gone += unneeded;
     }
-    int64_t old_sound = o->given_samples - rlm_sound_samples(j, kept) - 1 - o->gone_samples;
-    if (old_sound > 0) {
-        drop_sound(&clip->audio, old_sound);
-        o->gone_samples += old_sound;
+    int64_t kept_from = o->given_samples - rlm_sound_samples(j, kept) - 1;
+    if (kept_from > o->gone_samples) {
+        drop_sound(&clip->audio, kept_from - o->gone_samples);
+        o->gone_samples = kept_from;
     }
     return 0;
 }

@@ -13,13 +13,14 @@ static const double TELL_SECONDS = 0.1, PROBE_SECONDS = 0.4;
 /* Sequences in progress. */
 typedef struct pass {
     rlm_layout l[2];
-    int sides, clips;   /* sequence = clip * sides + side */
-    int in_use;         /* sides whose steps are still taken */
-    int first, last;    /* offsets behind the prefix: first code, one past the last */
-    int follows, alone; /* from here on codes follow pictures; nothing is guided */
-    int32_t *ids;       /* [clips][last]: what stands behind the prefix */
-    int done;           /* how many of them */
-    int64_t codes;      /* of one clip */
+    int sides, clips; /* sequence = clip * sides + side */
+    int in_use;       /* sides whose steps are still taken */
+    /* Offsets behind the prefix: of the first code, one past the last; from where on codes follow
+     * pictures, and nothing is guided. */
+    int first_at, end_at, follows_at, alone_at;
+    int32_t *ids;  /* [clips][end_at]: what stands behind the prefix */
+    int done;      /* how many of them */
+    int64_t codes; /* of one clip */
 } pass;
 
 int rlm_job_tell(rlm_job *j, int stage, int64_t done, int64_t total, int always)
@@ -83,13 +84,13 @@ static const rlm_sampling *sampling_at(const pass *p, const rlm_job *j, int offs
     const rlm_layout *l = &p->l[0];
     if (l->legal[2 * (l->prefix + offset)] >= RLM_ID_AUDIO)
         return &j->r->audio_sampling;
-    return offset < p->follows ? &j->r->video : &j->r->motion;
+    return offset < p->follows_at ? &j->r->video : &j->r->motion;
 }
 
 /* One past the last code that guidance draws. */
 static int guided_until(const pass *p, const rlm_job *j)
 {
-    for (int i = p->last; i > p->first; i--)
+    for (int i = p->end_at; i > p->first_at; i--)
         if (p->l[0].ids[p->l[0].prefix + i - 1] < 0 && sampling_at(p, j, i - 1)->cfg_scale != 1.0f)
             return i;
     return 0;
@@ -102,21 +103,21 @@ static int pass_open(pass *p, const rlm_job *j, const rlm_layout_spec *spec, rlm
     const rlm_layout *l = &p->l[0];
     RLM_TRY(rlm_layout_build(&p->l[0], &vocab, &s, err));
     int video = rlm_layout_video_at(l, &vocab, &s), audio = rlm_layout_audio_at(l, &vocab, &s);
-    p->first = (video >= 0 ? video : audio) - l->prefix;
-    p->last = audio >= 0 ? audio + s.audio_out.t * s.audio_out.h
-                         : video + s.video_out.t * s.video_out.h * s.video_out.w;
-    p->last -= l->prefix;
+    p->first_at = (video >= 0 ? video : audio) - l->prefix;
+    p->end_at = audio >= 0 ? audio + s.audio_out.t * s.audio_out.h
+                           : video + s.video_out.t * s.video_out.h * s.video_out.w;
+    p->end_at -= l->prefix;
     p->codes = spec_codes(&s);
     bool after = s.task == RLM_TASK_PREDICT || s.task == RLM_TASK_AV_CONTINUE;
-    p->follows = p->first + (after ? 0 : s.video_out.h * s.video_out.w);
-    p->alone = j->text_count || j->negative_count ? guided_until(p, j) : 0;
-    p->sides = p->in_use = p->alone > 0 ? 2 : 1;
+    p->follows_at = p->first_at + (after ? 0 : s.video_out.h * s.video_out.w);
+    p->alone_at = j->text_count || j->negative_count ? guided_until(p, j) : 0;
+    p->sides = p->in_use = p->alone_at > 0 ? 2 : 1;
     p->clips = j->s->batch > 1 && !j->done ? j->s->batch : 1;
     if (p->sides > 1)
         RLM_TRY(rlm_layout_build(&p->l[1], &vocab, &other, err));
     p->ids =
-        rlm_alloc(rlm_size_mul(rlm_size_mul((size_t)p->last, (size_t)p->clips), sizeof *p->ids));
-    return p->ids ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %d tokens", p->last);
+        rlm_alloc(rlm_size_mul(rlm_size_mul((size_t)p->end_at, (size_t)p->clips), sizeof *p->ids));
+    return p->ids ? 0 : rlm_fail(err, RLM_E_NOMEM, "no memory for %d tokens", p->end_at);
 }
 
 static void pass_close(pass *p)
@@ -183,7 +184,7 @@ static void pass_step(pass *p, rlm_session *s, rlm_run *run, int offset)
     int32_t ids[2 * RLM_BATCH_MAX], pos[6 * RLM_BATCH_MAX];
     for (int n = 0; n < p->clips * p->in_use; n++) {
         const rlm_layout *l = &p->l[n % p->in_use];
-        ids[n] = p->ids[n / p->in_use * p->last + offset];
+        ids[n] = p->ids[n / p->in_use * p->end_at + offset];
         memcpy(pos + 3 * n, l->pos + 3 * (l->prefix + offset), 3 * sizeof *pos);
     }
     rlm_lm_step(run, s->engine->model.lm, s->cache, ids, pos, NULL);
@@ -214,10 +215,10 @@ static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
     rlm_run dry = {.k = &empty, .arena = &s->arena, .par = s->par};
     pass_prefill(p, s, &dry);
     for (int clip = 0; clip < p->clips; clip++)
-        p->ids[clip * p->last] = RLM_ID_VIDEO;
+        p->ids[clip * p->end_at] = RLM_ID_VIDEO;
     pass_step(p, s, &dry, 0);
-    pass_draw(p, j, &dry, p->first, 0);
-    pass_draw(p, j, &dry, p->last - 1, 0);
+    pass_draw(p, j, &dry, p->first_at, 0);
+    pass_draw(p, j, &dry, p->end_at - 1, 0);
     for (int n = 0; n < p->clips * p->sides; n++)
         rlm_lm_cache_rewind(s->cache, n, 0);
     RLM_TRY(rlm_session_allow(s, s->arena.peak, err));
@@ -230,11 +231,11 @@ static int pass_plan(pass *p, rlm_job *j, rlm_error *err)
 static double pass_show(const pass *p, rlm_job *j, const rlm_layout_spec *spec, int done)
 {
     int plane = spec->video_out.h * spec->video_out.w, count = spec->video_out.t * plane;
-    int made = done - p->first;
+    int made = done - p->first_at;
     if (made < 1 || made > count || made % plane)
         return 0;
     double start = rlm_now();
-    rlm_film_roll(j, p->ids + p->first, made / plane);
+    rlm_film_roll(j, p->ids + p->first_at, made / plane);
     return rlm_now() - start;
 }
 
@@ -253,7 +254,7 @@ static probe probe_steps(pass *p, rlm_job *j, int at, int end)
     for (; n < room && (n < PROBE_STEPS || step + draw < PROBE_SECONDS); n++) {
         double start = rlm_now();
         for (int clip = 0; clip < p->clips; clip++)
-            p->ids[clip * p->last + at + n] = pass_draw(p, j, run, at + n, clip);
+            p->ids[clip * p->end_at + at + n] = pass_draw(p, j, run, at + n, clip);
         double drawn = rlm_now();
         pass_step(p, j->s, run, at + n);
         step += rlm_now() - drawn;
@@ -268,7 +269,8 @@ static probe probe_steps(pass *p, rlm_job *j, int at, int end)
 static double probe_part(pass *p, rlm_job *j, int begin, int end)
 {
     int64_t prefix = p->l[0].prefix;
-    int from = end - 1 - PROBE_MOST, first = begin > p->first ? begin : p->first, drawn[2] = {0};
+    int from = end - 1 - PROBE_MOST, first = begin > p->first_at ? begin : p->first_at,
+        drawn[2] = {0};
     if (first >= end)
         return 0;
     probe early = probe_steps(p, j, first, end);
@@ -291,15 +293,15 @@ static void pass_probe(pass *p, rlm_job *j)
     pass_prefill(p, s, &s->run);
     j->report.prefix_tokens += prefix;
     j->report.prefill_s += rlm_now() - start;
-    j->report.sample_s += probe_part(p, j, 0, p->alone);
+    j->report.sample_s += probe_part(p, j, 0, p->alone_at);
     pass_narrow(p, s);
-    j->report.sample_s += probe_part(p, j, p->alone, p->last);
-    for (int i = 0; i < p->last; i++) {
+    j->report.sample_s += probe_part(p, j, p->alone_at, p->end_at);
+    for (int i = 0; i < p->end_at; i++) {
         int32_t id = p->l[0].ids[prefix + i], legal = p->l[0].legal[2 * (prefix + i)];
         for (int clip = 0; clip < p->clips; clip++)
-            p->ids[clip * p->last + i] = id >= 0 ? id : legal;
+            p->ids[clip * p->end_at + i] = id >= 0 ? id : legal;
     }
-    p->done = p->last;
+    p->done = p->end_at;
     j->done += p->codes;
     j->probe_s += rlm_now() - start;
 }
@@ -320,14 +322,14 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
     j->report.prefill_s += rlm_now() - start;
     start = rlm_now();
     int stop = rlm_job_tell(j, RLM_STAGE_PREFILL, prefix, prefix, 1);
-    for (int i = 0; i < p->last && !stop; i++) {
+    for (int i = 0; i < p->end_at && !stop; i++) {
         int32_t id = p->l[0].ids[prefix + i];
         for (int clip = 0; clip < p->clips; clip++)
-            p->ids[clip * p->last + i] = id >= 0 ? id : pass_draw(p, j, &s->run, i, clip);
+            p->ids[clip * p->end_at + i] = id >= 0 ? id : pass_draw(p, j, &s->run, i, clip);
         p->done = i + 1;
-        if (i + 1 >= p->alone)
+        if (i + 1 >= p->alone_at)
             pass_narrow(p, s);
-        if (i + 1 < p->last)
+        if (i + 1 < p->end_at)
             pass_step(p, s, &s->run, i);
         j->done += p->ids[i] >= RLM_ID_VIDEO; /* a code, sampled or given */
         shown_s += pass_show(p, j, spec, i + 1);
@@ -341,7 +343,7 @@ static void pass_run(pass *p, rlm_job *j, const rlm_layout_spec *spec)
 static int pass_collect(const pass *p, const rlm_job *j, const rlm_layout_spec *spec, int clip,
                         rlm_made *made, rlm_error *err)
 {
-    const int32_t *ids = p->ids + (size_t)clip * (size_t)p->last;
+    const int32_t *ids = p->ids + (size_t)clip * (size_t)p->end_at;
     rlm_vocab vocab = job_vocab(j);
     rlm_layout_spec s = side_spec(j, spec, 0);
     const rlm_layout *l = &p->l[0];
