@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "src/media/media.h"
+
 rlm_codes rlm_job_video_grid(const rlm_job *j, int t, int h, int w, int32_t *ids, int frames)
 {
     const rlm_model *m = &j->s->engine->model;
@@ -117,14 +119,27 @@ static rlm_codes plain(const rlm_codes *c)
     return one;
 }
 
+/* The request's settings as they stand in the token file: a painting's codes are in part those of
+ * the recording, all others' are made. Heap; NULL: none. */
+static int saved_settings(const rlm_job *j, char **settings, rlm_error *err)
+{
+    int paints = j->report.task == RLM_TASK_PAINT;
+    int origin = paints ? rlm_origin(RLM_TASK_PAINT, j->r->condition) : RLM_ORIGIN_GENERATED;
+    *settings = j->r->settings ? rlm_metadata_mark(j->r->settings, origin) : NULL;
+    return *settings || !j->r->settings ? 0 : rlm_fail(err, RLM_E_NOMEM, "settings: out of memory");
+}
+
 int rlm_job_save(rlm_job *j, rlm_error *err)
 {
+    char *settings = NULL;
     rlm_codes video = plain(&j->made_video), audio = plain(&j->made_audio);
     if (!j->r->save_tokens || (!video.count && !audio.count))
         return 0;
     RLM_TRY(rlm_job_stills(j, &video, err));
-    int code =
-        rlm_tokens_save(j->s->engine, j->r->save_tokens, &video, &audio, j->r->settings, err);
+    int code = saved_settings(j, &settings, err);
+    if (!code)
+        code = rlm_tokens_save(j->s->engine, j->r->save_tokens, &video, &audio, settings, err);
+    rlm_free(settings);
     rlm_free(video.still_frames);
     rlm_free(video.stills);
     return code;

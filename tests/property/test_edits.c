@@ -281,8 +281,12 @@ static void case_untouched_window(void)
         request.boxes = &box;
         request.box_count = 1;
         request.save_tokens = path;
+        request.settings = "{\"ai_generated\":true}";
         rlm_clip a = generate(29, 40, 32, 0);
-        CHECK(!rlm_tokens_read(engine, path, &v, NULL, NULL, &err));
+        char *settings = NULL; /* they tell a decoder that a recording is in it */
+        CHECK(!rlm_tokens_read(engine, path, &v, NULL, &settings, &err));
+        CHECK_HAS(settings ? settings : "", "\"compositeWithTrainedAlgorithmicMedia\"");
+        rlm_string_free(&settings);
         CHECK(v.window_count == 2 && v.true_frames == 29);
         rlm_codes_free(&v);
         request.save_tokens = NULL;
