@@ -6,6 +6,7 @@
 #include "src/media/media.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -192,6 +193,24 @@ static int reader_emit_until(reader *r, double until, rlm_error *err)
     return 0;
 }
 
+/* ---- The clock: 0 is where the picture starts, or the sound where there is none, + start_s ----
+ */
+
+/* What the container says of the start; false: nothing. */
+static bool clock_open(reader *r, const AVStream *st)
+{
+    if (st->start_time == AV_NOPTS_VALUE)
+        return false;
+    r->origin = (double)st->start_time * av_q2d(st->time_base);
+    r->has_origin = 1;
+    return true;
+}
+
+static double clock_time(const reader *r, double absolute)
+{
+    return absolute - r->origin - r->want->start_s;
+}
+
 /* The decoded picture in r->frame becomes the held one. */
 static int reader_picture(reader *r, rlm_error *err)
 {
@@ -205,9 +224,9 @@ static int reader_picture(reader *r, rlm_error *err)
         if (!r->has_origin || (!r->decoded && far_off))
             r->origin = absolute;
         r->has_origin = 1;
-        if (r->decoded && absolute - r->origin - r->want->start_s < r->held_t - 1)
+        if (r->decoded && clock_time(r, absolute) < r->held_t - 1)
             r->origin = absolute - r->want->start_s - t; /* the clock wrapped: go on from here */
-        t = absolute - r->origin - r->want->start_s;
+        t = clock_time(r, absolute);
     }
     if (r->decoded && t < r->held_t)
         t = r->held_t;
@@ -265,7 +284,7 @@ static int reader_sound(reader *r, rlm_error *err)
         r->origin = absolute;
         r->has_origin = 1;
     }
-    double at = absolute - r->origin - r->want->start_s;
+    double at = clock_time(r, absolute);
     r->sound.max_bytes = r->want->max_bytes - r->room * frame_bytes(r);
     if (!r->heard) {
         if (fabs(at + r->want->start_s) > 3600)
@@ -351,14 +370,12 @@ static void reader_seek(reader *r)
     const AVStream *st = r->input.fmt->streams[stream];
     if (r->want->start_s < 1 || r->input.still)
         return;
+    /* behind a seek the first packet no longer tells where the sound starts */
+    if (!clock_open(r, st) && !r->video)
+        return;
     double at = r->want->start_s - (r->video ? 0 : 0.2);
     if (st->start_time != AV_NOPTS_VALUE)
         at += (double)st->start_time * av_q2d(st->time_base);
-    if (!r->video &&
-        st->start_time != AV_NOPTS_VALUE) { /* the first packet is no longer the start */
-        r->origin = (double)st->start_time * av_q2d(st->time_base);
-        r->has_origin = 1;
-    }
     if (fabs(at) < 1e9) /* a file that cannot seek is decoded from its start */
         av_seek_frame(r->input.fmt, stream, (int64_t)(at / av_q2d(st->time_base)),
                       AVSEEK_FLAG_BACKWARD);
@@ -380,10 +397,7 @@ static void reader_plan_video(reader *r)
     const uint8_t *matrix = av_stream_get_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
     r->turn = rlm_turn_from_matrix(bytes >= 36 ? (const int32_t *)matrix : NULL);
     rlm_input_true_size(&r->input, &r->true_w, &r->true_h);
-    if (st->start_time != AV_NOPTS_VALUE) {
-        r->origin = (double)st->start_time * av_q2d(st->time_base);
-        r->has_origin = 1;
-    }
+    (void)clock_open(r, st);
 }
 
 static int reader_open(reader *r, rlm_source *source, rlm_error *err)
