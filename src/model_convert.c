@@ -1,42 +1,85 @@
 /* A model directory copied with other weights. Parts that are not converted stay byte for byte what
  * they were, so that token files still belong to the copy. */
+#include <dirent.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "src/base/mem.h"
 #include "src/model_config.h"
 #include "src/pipeline.h"
 
-static int copy_file(const char *from, const char *to, const char *name, rlm_error *err)
+static int no_memory(const char *what, rlm_error *err)
 {
-    rlm_map map;
-    char *source = rlm_path_join(from, name), *target = rlm_path_join(to, name);
-    int code = source && target ? rlm_map_open(&map, source, err)
-                                : rlm_fail(err, RLM_E_NOMEM, "%s: no memory", name);
-    if (!code) {
-        code = rlm_file_write(target, map.data, map.bytes, err);
-        rlm_map_close(&map);
+    return rlm_fail(err, RLM_E_NOMEM, "%s: no memory", what);
+}
+
+/* name of `from` into `to`, byte for byte. sha, before: what its sha256 may be, each may be NULL;
+ * both NULL: anything. A missing or wrong file is the model's fault. */
+static int copy_file(const char *from, const char *to, const char *name, const char *sha,
+                     const char *before, rlm_error *err)
+{
+    rlm_map map = {0};
+    char found[65], *source = rlm_path_join(from, name), *target = rlm_path_join(to, name);
+    int code = source && target ? 0 : no_memory(name, err);
+    if (!code && access(source, F_OK))
+        code = rlm_fail(err, RLM_E_MODEL, "%s: missing, config.json names it", source);
+    if (!code)
+        code = rlm_map_open(&map, source, err);
+    if (!code && sha) {
+        rlm_sha256_hex(map.data, map.bytes, found);
+        if (strcmp(found, sha) && (!before || strcmp(found, before)))
+            code = rlm_fail(err, RLM_E_MODEL, "%s: sha256 is %.16s..., config.json says %.16s...",
+                            source, found, sha);
     }
+    if (!code)
+        code = rlm_file_write(target, map.data, map.bytes, err);
+    rlm_map_close(&map);
     rlm_free(source);
     rlm_free(target);
     return code;
 }
 
-/* Every file that config.json names except those of `parts`, then config.json. */
+static const char *text_of(const cJSON *o, const char *key)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
+}
+
+/* A part that no one has opened, so that nobody has looked at what its entry says. */
+static int copy_part(const char *from, const char *to, const char *part, const cJSON *entry,
+                     rlm_error *err)
+{
+    const char *file = text_of(entry, "file"), *sha = text_of(entry, "sha256");
+    if (!file || !*file || *file == '.' || strchr(file, '/') || strlen(file) > 128)
+        return rlm_fail(err, RLM_E_MODEL, "%s/config.json: %s: \"file\" is not a plain file name",
+                        from, part);
+    if (!sha || strlen(sha) != 64)
+        return rlm_fail(err, RLM_E_MODEL,
+                        "%s/config.json: %s: \"sha256\" is not 64 hexadecimal digits", from, part);
+    return copy_file(from, to, file, sha, text_of(entry, "sha256_before"), err);
+}
+
+/* Every file that config.json names except those of `parts`, then config.json and the model card,
+ * whose credits the licences of the training data ask to be passed on. */
 static int copy_but(const char *from, const char *to, unsigned parts, rlm_error *err)
 {
-    char *path = rlm_path_join(from, "config.json");
+    char *path = rlm_path_join(from, "config.json"), *card = rlm_path_join(from, "README.md");
     void *root = NULL;
-    int code =
-        path ? rlm_json_read(path, &root, err) : rlm_fail(err, RLM_E_NOMEM, "%s: no memory", from);
+    int code = path && card ? rlm_json_read(path, &root, err) : no_memory(from, err);
     for (int i = 0; i < RLM_PARTS && !code; i++) {
         const rlm_part *part = &RLM_PART_TABLE[i];
         const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, part->name);
-        const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "file"));
-        if (file && !(part->bit & parts))
-            code = copy_file(from, to, file, err);
+        if (o && !(part->bit & parts))
+            code = copy_part(from, to, part->name, o, err);
     }
+    if (!code)
+        code = copy_file(from, to, "config.json", NULL, NULL, err);
+    if (!code && !access(card, F_OK))
+        code = copy_file(from, to, "README.md", NULL, NULL, err);
     rlm_json_free(root);
     rlm_free(path);
-    return code ? code : copy_file(from, to, "config.json", err);
+    rlm_free(card);
+    return code;
 }
 
 /* Of a decoder's convolutions all but the last: nothing behind those evens out their errors. */
@@ -75,6 +118,49 @@ static int read_types(const char *weights, const char *decoders, rlm_weights as[
     return 0;
 }
 
+/* A folder of plain files, with them. */
+static void remove_folder(const char *path)
+{
+    DIR *d = opendir(path);
+    for (struct dirent *f; d && (f = readdir(d));)
+        if (strcmp(f->d_name, ".") && strcmp(f->d_name, ".."))
+            unlinkat(dirfd(d), f->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(path);
+}
+
+/* TO.tmp.PID, heap; NULL when out of memory. */
+static char *beside(const char *to)
+{
+    size_t n = strlen(to);
+    char *path = rlm_alloc(n + 32);
+    while (n > 1 && to[n - 1] == '/')
+        n--;
+    if (path)
+        snprintf(path, n + 32, "%.*s.tmp.%ld", (int)n, to, (long)getpid());
+    return path;
+}
+
+/* The new directory beside where it goes, then in its place: there whole or not at all. */
+static int write_folder(const char *from, const char *to, const rlm_model *m, unsigned parts,
+                        const rlm_weights as[2], rlm_par *par, rlm_error *err)
+{
+    char *fresh = beside(to);
+    int code = fresh ? rlm_mkdirs(fresh, err) : no_memory(to, err);
+    if (!code) {
+        code = copy_but(from, fresh, parts, err);
+        if (!code)
+            code = save_parts(fresh, m, as[0], as[1], par, err);
+        if (!code && rename(fresh, to))
+            code = rlm_fail(err, RLM_E_IO, "%s: cannot be put there: %s", to, strerror(errno));
+        if (code)
+            remove_folder(fresh);
+    }
+    rlm_free(fresh);
+    return code;
+}
+
 int rlm_convert(const char *from, const char *to, const char *weights, const char *decoders,
                 rlm_error *err)
 {
@@ -91,11 +177,7 @@ int rlm_convert(const char *from, const char *to, const char *weights, const cha
     RLM_TRY(rlm_par_open(&par, 0, err));
     int code = rlm_model_open(&m, from, parts | (decoders ? RLM_PART_OPTIONAL : 0), &k, par, err);
     if (!code) {
-        code = rlm_mkdirs(to, err);
-        if (!code)
-            code = copy_but(from, to, parts, err);
-        if (!code)
-            code = save_parts(to, &m, as[0], as[1], par, err);
+        code = write_folder(from, to, &m, parts, as, par, err);
         rlm_model_close(&m);
     }
     rlm_par_close(&par);
