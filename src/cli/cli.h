@@ -3,6 +3,7 @@
 #define RLM_CLI_CLI_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "src/cli/options.h"
 
@@ -54,6 +55,17 @@ bool cli_interrupted(void);
 /* A text file ("-": stdin) of at most 16 MiB as heap, with a NUL behind; 0, or an exit code after
  * saying why. */
 int cli_read_text(const char *path, char **out);
+/* A file that appears whole or not at all: PATH.tmp.PID until it is committed. "-" (stdout),
+ * devices and pipes are written in place. Write to `file`; what fails there is said by commit. */
+typedef struct cli_whole {
+    FILE *file;
+    const char *path; /* borrowed */
+    char part[4096];  /* "": in place */
+} cli_whole;
+/* 0, or an exit code after saying why; then there is nothing to commit or to abort. */
+int cli_whole_open(cli_whole *w, const char *path);
+int cli_whole_commit(cli_whole *w); /* closes in any case; exit code after saying why */
+void cli_whole_abort(cli_whole *w); /* closes and removes */
 /* An array of 1 to 4 axes; type "<f4", "<i4" or "|u1". "-": stdout. Exit code after saying why. */
 int cli_write_npy(const char *path, const char *type, const int *shape, int rank, const void *data);
 bool cli_is_regular(const char *path); /* or not there; devices and pipes can be read once only */

@@ -7,7 +7,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "src/cli/cli.h"
+#include "src/cli/world_list.h"
 
 enum { AT_ONCE = 8, PATH_ROOM = 4096 };
 
@@ -17,7 +17,7 @@ typedef struct job {
     rlm_world_want want;
     int split; /* -1: seeds as they are */
     int64_t first, count;
-    FILE *list; /* metadata.jsonl */
+    cli_world_list list;
     char captions[1024];
 } job;
 
@@ -94,19 +94,6 @@ static int read_want(job *j)
     return EXIT_DONE;
 }
 
-static int wrote(FILE *f, const char *path, int good)
-{
-    good &= f && !ferror(f);
-    int saved = errno;
-    if (f && fclose(f)) {
-        good = 0;
-        saved = errno;
-    }
-    if (!good)
-        fprintf(stderr, "reelm: %s: %s\n", path, strerror(saved));
-    return good ? EXIT_DONE : EXIT_IO;
-}
-
 /* Depth, flow and mask of one clip; fills `range` for the list. */
 static int write_truth(const job *j, const char *stem, const rlm_clip *clip,
                        const rlm_world_truth *truth, rlm_control_range *range)
@@ -137,37 +124,56 @@ static int write_truth(const job *j, const char *stem, const rlm_clip *clip,
     return exit_code ? exit_code : cli_write_npy(path, "|u1", shape, 3, truth->mask);
 }
 
-static int write_list(job *j, const char *stem, uint64_t seed, const char *ext,
-                      const rlm_control_range *range)
+static const char *extension(const job *j)
+{
+    return j->args->format ? j->args->format : "mp4";
+}
+
+static int write_list(job *j, const char *stem, uint64_t seed, const rlm_control_range *range)
 {
     char *facts = NULL;
     rlm_error err = {0};
+    FILE *to = j->list.fresh;
     if (rlm_world_facts(seed, &j->want, &facts, &err))
         return cli_error(&err);
-    fprintf(j->list, "{\"file_name\":\"%s.%s\"", stem, ext);
+    fprintf(to, "{\"file_name\":\"%s.%s\"", stem, extension(j));
     for (int is_long = 0; is_long < 2; is_long++) {
         rlm_world_caption(seed, j->want.style, RLM_LANGUAGE_EN, is_long, 0, j->captions,
                           sizeof j->captions);
-        fprintf(j->list, ",\"text%s\":\"%s\"", is_long ? "_long" : "", j->captions);
+        fprintf(to, ",\"text%s\":\"%s\"", is_long ? "_long" : "", j->captions);
     }
-    fputc(',', j->list);
+    fputc(',', to);
     if (range)
-        fprintf(j->list, "\"control\":{\"flow\":%.9g,\"near\":%.9g,\"far\":%.9g},", range->flow,
+        fprintf(to, "\"control\":{\"flow\":%.9g,\"near\":%.9g,\"far\":%.9g},", range->flow,
                 range->near, range->far);
-    fprintf(j->list, "%s\n", facts + 1);
+    fprintf(to, "%s\n", facts + 1);
     rlm_string_free(&facts);
+    j->list.count++;
     return EXIT_DONE;
+}
+
+/* DIR/STEM_%04d.png for a sequence: the folder's own % are none of its numbers. */
+static void sequence_path(char *to, size_t room, const char *dir, const char *stem)
+{
+    size_t n = 0;
+    for (; *dir && n + 2 < room; dir++) {
+        to[n++] = *dir;
+        if (*dir == '%')
+            to[n++] = '%';
+    }
+    snprintf(to + n, room - n, "/%s_%%04d.png", stem);
 }
 
 static int write_clip(job *j, int64_t i, rlm_clip *clip, const rlm_world_truth *truth)
 {
     char path[PATH_ROOM], stem[32];
-    const char *ext = j->args->format ? j->args->format : "mp4";
     rlm_error err = {0};
     rlm_control_range range;
     snprintf(stem, sizeof stem, "%06lld", (long long)(j->first + i));
-    snprintf(path, sizeof path, "%s/%s%s.%s", j->args->output, stem,
-             strcmp(ext, "png") ? "" : "_%04d", ext);
+    if (strcmp(extension(j), "png"))
+        snprintf(path, sizeof path, "%s/%s.%s", j->args->output, stem, extension(j));
+    else
+        sequence_path(path, sizeof path, j->args->output, stem);
     if (rlm_media_write(path, clip, NULL, &err))
         return cli_error(&err);
     if (clip->audio.count) {
@@ -177,7 +183,7 @@ static int write_clip(job *j, int64_t i, rlm_clip *clip, const rlm_world_truth *
             return cli_error(&err);
     }
     int code = truth ? write_truth(j, stem, clip, truth, &range) : EXIT_DONE;
-    return code ? code : write_list(j, stem, seed_of(j, i), ext, truth ? &range : NULL);
+    return code ? code : write_list(j, stem, seed_of(j, i), truth ? &range : NULL);
 }
 
 static void free_truths(rlm_world_truth *t)
@@ -227,21 +233,22 @@ static int write_batches(job *j, rlm_world_truth *truths)
 
 static int write_clips(job *j)
 {
-    char path[PATH_ROOM];
     rlm_world_truth truths[AT_ONCE] = {{0}};
+    rlm_error err = {0};
+    rlm_write_options o = {.format = extension(j)};
+    if (rlm_media_writable("/dev/null", &o, &err)) /* the format alone, before there is a folder */
+        return cli_usage("--format: %s", strchr(err.text, ':') + 2);
     int code = make_folder(j->args->output);
+    if (!code)
+        code = cli_world_list_open(&j->list, j->args->output, extension(j), j->first);
     if (code)
         return code;
-    snprintf(path, sizeof path, "%s/metadata.jsonl", j->args->output);
-    j->list = fopen(path, "w");
-    if (!j->list)
-        return wrote(NULL, path, 0);
     if (!j->args->no_truth)
         code = make_truths(j, truths, j->count);
     if (!code)
         code = write_batches(j, j->args->no_truth ? NULL : truths);
     free_truths(truths);
-    int closed = wrote(j->list, path, 1);
+    int closed = cli_world_list_close(&j->list); /* stopped: what was made is listed */
     return code ? code : closed;
 }
 

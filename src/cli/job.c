@@ -284,21 +284,17 @@ static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t
     }
 }
 
-/* FILE.json beside the output, whole or not at all. */
+/* FILE.json beside the output. */
 static int write_sidecar(const cli_job *j, const char *text)
 {
-    char path[CLI_PATH_ROOM + 8], part[CLI_PATH_ROOM + 40];
+    char path[CLI_PATH_ROOM + 8];
+    cli_whole w;
     snprintf(path, sizeof path, "%s.json", j->output);
-    snprintf(part, sizeof part, "%s.tmp.%ld", path, (long)getpid());
-    FILE *f = fopen(part, "wb");
-    int good = f && fprintf(f, "%s\n", text) > 0;
-    if (f && fclose(f))
-        good = 0;
-    if (good && !rename(part, path))
-        return EXIT_DONE;
-    fprintf(stderr, "reelm: %s: cannot be written: %s\n", path, strerror(errno));
-    remove(part);
-    return EXIT_IO;
+    int code = cli_whole_open(&w, path);
+    if (code)
+        return code;
+    fprintf(w.file, "%s\n", text);
+    return cli_whole_commit(&w);
 }
 
 /* What could not be written can still be decoded. */

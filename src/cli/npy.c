@@ -1,5 +1,4 @@
 /* Arrays in NumPy's file format, version 1.0. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,13 +19,11 @@ int cli_write_npy(const char *path, const char *type, const int *shape, int rank
                      "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type, dims);
     header[FIXED + n] = ' ';
     header[HEADER - 1] = '\n';
-    FILE *f = strcmp(path, "-") ? fopen(path, "wb") : stdout;
-    int good = f && fwrite(header, 1, sizeof header, f) == sizeof header &&
-               fwrite(data, item, count, f) == count;
-    if (f && (f == stdout ? fflush(f) : fclose(f)))
-        good = 0;
-    if (good)
-        return EXIT_DONE;
-    fprintf(stderr, "reelm: %s: cannot be written: %s\n", path, strerror(errno));
-    return EXIT_IO;
+    cli_whole w;
+    int code = cli_whole_open(&w, path);
+    if (code)
+        return code;
+    fwrite(header, 1, sizeof header, w.file);
+    fwrite(data, item, count, w.file);
+    return cli_whole_commit(&w);
 }
