@@ -68,6 +68,11 @@ int cli_whole_commit(cli_whole *w); /* closes in any case; exit code after sayin
 void cli_whole_abort(cli_whole *w); /* closes and removes */
 /* An array of 1 to 4 axes; type "<f4", "<i4" or "|u1". "-": stdout. Exit code after saying why. */
 int cli_write_npy(const char *path, const char *type, const int *shape, int rank, const void *data);
+/* guard.c: both are there and one file, by another name or through a link. */
+bool cli_same_file(const char *a, const char *b);
+/* A file of ours, of any name, can be written there ("-", devices and pipes too): 0, or an exit
+ * code after saying why. */
+int cli_check_place(const char *path);
 bool cli_is_regular(const char *path); /* or not there; devices and pipes can be read once only */
 /* One "key value" line a leaf, nested names joined by dots. */
 void cli_print_plain(const struct cJSON *node, const char *prefix);

@@ -96,6 +96,8 @@ int cmd_extend(const cli_args *a)
     if (!code)
         code = cli_job_name(&j, 1);
     if (!code)
+        code = cli_job_check_pictures(&j);
+    if (!code)
         code = cli_job_inputs(&j);
     if (!code && cli_job_open(&j, &err))
         code = cli_error(&err);

@@ -33,6 +33,8 @@ static int generate_one(cli_job *j, const cli_args *item, int number)
         return EXIT_DONE;
     }
     code = cli_job_inputs(j);
+    if (!code)
+        code = cli_job_check_pictures(j);
     if (code)
         return code;
     if (cli_job_open(j, &err))

@@ -96,6 +96,19 @@ static int search(const cli_args *a, const rlm_engine *engine, const rlm_want *w
     return code;
 }
 
+/* -o of encode: a token file, where it can be written, and not over a film. */
+static int check_output(const cli_args *a)
+{
+    int code = cli_check_place(a->output);
+    if (!code && !rlm_media_writable(a->output, NULL, NULL))
+        code = cli_usage("encode: -o %s would be a token file with the name of a media file; name "
+                         "it FILE.rtok",
+                         a->output);
+    if (!code && cli_same_file(a->output, a->inputs[0]))
+        code = cli_usage("encode: -o %s is the input; give another name", a->output);
+    return code;
+}
+
 int cmd_encode(const cli_args *a)
 {
     rlm_engine *engine = NULL;
@@ -109,6 +122,9 @@ int cmd_encode(const cli_args *a)
         return cli_usage("encode: --search reads its input twice, - only once");
     if (a->perceptual && !a->search)
         return cli_usage("encode: --perceptual is of --search");
+    int wrong = check_output(a);
+    if (wrong)
+        return wrong;
     rlm_want_defaults(&want);
     want.start_s = a->start;
     want.want_audio = !a->no_audio;

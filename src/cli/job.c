@@ -165,11 +165,7 @@ int cli_job_name(cli_job *j, int number)
         j->request.frames = 1;
         j->request.audio = 0;
     }
-    rlm_error err = {0};
-    rlm_write_options w = {.format = a->format};
-    rlm_clip shape = {.video.count = j->request.frames, .audio.count = j->request.audio};
-    const rlm_clip *known = a->verb & CLI_GENERATE ? &shape : NULL;
-    return rlm_media_writable(j->output, &w, known, &err) ? cli_error(&err) : 0;
+    return cli_job_check_files(j);
 }
 
 /* ---- Model and input ------------------------------------------------------------------------- */

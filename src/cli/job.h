@@ -65,6 +65,12 @@ typedef struct cli_job {
 int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed);
 /* Names of output and token file. number: of the clip in a batch, from 1. */
 int cli_job_name(cli_job *j, int number);
+/* ---- guard.c: what can be known before anything is sampled. 0, or an exit code after saying why.
+ */
+/* Named outputs: none is an input, all can be written, and hold what is made. */
+int cli_job_check_files(const cli_job *j);
+/* After the inputs were read: one picture, or a name with a number in it. */
+int cli_job_check_pictures(const cli_job *j);
 /* Load the model once; later calls do nothing. */
 int cli_job_open(cli_job *j, rlm_error *err);
 /* Read the file a request builds on. max_frames 0: all of it, with its sound. */

@@ -1,0 +1,188 @@
+/* What can be known of a job's files before anything is read or sampled: no output is one of the
+ * inputs, and all can be written. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "src/cli/job.h"
+
+enum { INPUTS_MOST = 8 + 2 * CLI_MAX_LIST, PICTURES_MOST = 4096 };
+
+/* The first `length` bytes of path. */
+typedef struct named {
+    const char *path;
+    int length;
+} named;
+
+/* ---- No output is an input ------------------------------------------------------------------- */
+
+static int add(named *to, int n, const char *path, const char *end)
+{
+    if (path)
+        to[n] = (named){path, end ? (int)(end - path) : (int)strlen(path)};
+    return n + (path != NULL);
+}
+
+static int list_inputs(const cli_args *a, named *to)
+{
+    const char *const single[] = {
+        a->init_img,     a->init_video,   a->input_count ? a->inputs[0] : NULL,
+        a->end_img,      a->mask,         a->prompt_file,
+        a->prompts_file, a->from_metadata};
+    int n = 0;
+    for (size_t i = 0; i < sizeof single / sizeof single[0]; i++)
+        n = add(to, n, single[i], NULL);
+    for (int i = 0; i < a->keyframes.count; i++)
+        n = add(to, n, a->keyframes.items[i], strrchr(a->keyframes.items[i], '@'));
+    for (int i = 0; i < a->control_files.count; i++) {
+        const char *equal = strchr(a->control_files.items[i], '=');
+        n = add(to, n, equal ? equal + 1 : NULL, NULL);
+    }
+    return n;
+}
+
+bool cli_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+/* what: how to call the file that would be written. */
+static int not_an_input(const cli_args *a, const char *what, const char *path)
+{
+    named inputs[INPUTS_MOST];
+    char name[CLI_PATH_ROOM];
+    struct stat st;
+    if (!strcmp(path, "-") || stat(path, &st))
+        return 0;
+    int count = list_inputs(a, inputs);
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%.*s", inputs[i].length, inputs[i].path);
+        if (cli_same_file(path, name))
+            return cli_usage("%s: %s is the same file as the input %s; give another name", what,
+                             path, name);
+    }
+    return 0;
+}
+
+/* ---- Names of pictures ----------------------------------------------------------------------- */
+
+static bool is_png(const cli_job *j)
+{
+    size_t n = strlen(j->output);
+    return j->args->format ? !strcmp(j->args->format, "png")
+                           : n > 4 && !strcasecmp(j->output + n - 4, ".png");
+}
+
+/* Whether a name holds exactly one %d or %05d, as rlm_media_write wants of a sequence; then the
+ * name of its number-th picture. */
+static bool number_name(const char *path, int number, char *to)
+{
+    int found = 0;
+    size_t n = 0;
+    for (const char *p = path; *p && n + 16 < CLI_PATH_ROOM; p++) {
+        int width = 0, used = 0;
+        if (*p != '%' || p[1] == '%') {
+            p += *p == '%';
+            to[n++] = *p;
+            continue;
+        }
+        bool wide = p[1] >= '0' && p[1] <= '9' && sscanf(p + 1, "%d%n", &width, &used) == 1;
+        if (p[1 + used] != 'd' || (wide && width > 9) || found++)
+            return false;
+        n += (size_t)snprintf(to + n, 16, p[1] == '0' ? "%0*d" : "%*d", width, number);
+        p += 1 + used;
+    }
+    to[n] = 0;
+    return found == 1;
+}
+
+static int check_sequence(const cli_job *j)
+{
+    char name[CLI_PATH_ROOM];
+    if (!number_name(j->output, 0, name))
+        return cli_usage("--output: %s: exactly one %%d (or %%05d) is expected in the name",
+                         j->output);
+    int code = 0;
+    for (int i = 0; i < PICTURES_MOST && !code; i++) {
+        number_name(j->output, i, name);
+        code = not_an_input(j->args, "--output", name);
+    }
+    return code;
+}
+
+/* ---- What can be written --------------------------------------------------------------------- */
+
+int cli_check_place(const char *path)
+{
+    rlm_error err = {0};
+    rlm_write_options w = {.format = "mp4"};
+    return rlm_media_writable(path, &w, &err) ? cli_error(&err) : 0;
+}
+
+/* wav flac ogg oga m4a */
+static bool is_sound_only(const cli_job *j)
+{
+    static const char *const names[] = {"wav", "flac", "ogg", "oga", "m4a"};
+    const char *dot = strrchr(j->output, '.');
+    const char *name = j->args->format ? j->args->format : dot ? dot + 1 : "";
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcasecmp(name, names[i]))
+            return true;
+    return false;
+}
+
+int cli_job_check_files(const cli_job *j)
+{
+    const cli_args *a = j->args;
+    rlm_error err = {0};
+    rlm_write_options w = {.format = a->format};
+    int code = not_an_input(a, "--output", j->output);
+    if (!code && a->resume_tokens && cli_same_file(j->output, a->resume_tokens))
+        code = cli_usage("--output: %s is the file to go on from; give another name", j->output);
+    if (!code && a->save_tokens)
+        code = not_an_input(a, "--save-tokens", j->tokens);
+    if (!code && a->save_tokens && !strcmp(j->tokens, j->output))
+        code = cli_usage("--save-tokens and --output: %s cannot be both", j->output);
+    if (!code && a->preview_path)
+        code = not_an_input(a, "--preview-path", a->preview_path);
+    if (!code && is_png(j) && strchr(j->output, '%'))
+        code = check_sequence(j);
+    if (!code && !j->request.audio && is_sound_only(j))
+        code = cli_usage("%s holds sound alone, and --no-audio leaves it out", j->output);
+    if (!code && rlm_media_writable(j->output, &w, &err))
+        code = cli_error(&err);
+    if (!code && a->save_tokens)
+        code = cli_check_place(j->tokens);
+    if (!code && a->preview_path && rlm_media_writable(a->preview_path, NULL, &err))
+        code = cli_error(&err);
+    return code;
+}
+
+/* Pictures that will be made; INT_MAX: several. */
+static int pictures_of(const cli_job *j)
+{
+    switch (j->args->verb) {
+    case CLI_EXTEND:
+        return INT_MAX;
+    case CLI_EDIT:
+    case CLI_SOUND:
+        return j->condition.video.count;
+    default:
+        return j->request.frames;
+    }
+}
+
+int cli_job_check_pictures(const cli_job *j)
+{
+    if (!is_png(j) || strchr(j->output, '%') || pictures_of(j) <= 1)
+        return 0;
+    if (!strcmp(j->output, "-"))
+        return cli_usage("-o -: PNG on stdout is one picture, and several are made");
+    return cli_usage("--output: %s holds one picture, and several are made; put %%d (or %%05d) "
+                     "where their number goes",
+                     j->output);
+}
