@@ -88,7 +88,7 @@ int cmd_extend(const cli_args *a)
         code = cli_usage("usage: reelm extend VIDEO --seconds S [-p PROMPT] -o FILE");
     if (!code)
         code = cli_batch_open(&lines, &own);
-    cli_job j = {.args = &own};
+    cli_job j = {.args = &own, .recorded = saved};
     if (!code)
         code = cli_job_fill(&j, &own, lines.seed);
     if (!code)
@@ -99,6 +99,8 @@ int cmd_extend(const cli_args *a)
         code = cli_job_check_pictures(&j);
     if (!code)
         code = cli_job_inputs(&j);
+    if (!code)
+        code = cli_settings_match(&j);
     if (!code && cli_job_open(&j, &err))
         code = cli_error(&err);
     cli_make make = j.in_file ? make_in_file : make_longer;

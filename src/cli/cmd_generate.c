@@ -35,6 +35,8 @@ static int generate_one(cli_job *j, const cli_args *item, int number)
     code = cli_job_inputs(j);
     if (!code)
         code = cli_job_check_pictures(j);
+    if (!code && number == 1)
+        code = cli_settings_match(j);
     if (code)
         return code;
     if (cli_job_open(j, &err))
@@ -55,7 +57,7 @@ int cmd_generate(const cli_args *a)
     if (!code)
         code = cli_batch_open(&batch, &own);
     int count = code ? 0 : cli_batch_count(&batch), failed = 0;
-    cli_job j = {.args = &own, .many = count > 1};
+    cli_job j = {.args = &own, .many = count > 1, .recorded = saved};
     if (count > 1 && own.output && !strcmp(own.output, "-"))
         code = cli_usage("-o -: stdout takes one clip, not %d", count);
     else if (count > 1 && own.resume_tokens)

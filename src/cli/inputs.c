@@ -106,6 +106,8 @@ static int add_key(cli_job *j, const char *path, int frame)
     j->extra->keys[i] = (rlm_keyframe){&j->extra->images[i], frame};
     j->request.keyframe_count = i + 1;
     j->request.keyframes = j->extra->keys;
+    if (!cli_is_regular(path) || rlm_file_sha256(path, j->extra->key_sha[i], NULL))
+        j->extra->key_sha[i][0] = 0;
     return read_image(j, path, &j->extra->images[i]);
 }
 

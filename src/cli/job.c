@@ -213,6 +213,7 @@ void cli_job_clear(cli_job *j)
                    .engine = j->engine,
                    .session = j->session,
                    .many = j->many,
+                   .recorded = j->recorded,
                    .load_s = j->load_s};
 }
 
@@ -346,6 +347,8 @@ static int finish(cli_job *j, rlm_clip *clip, const rlm_report *report, double p
     int code = write_clip(j, clip, full);
     if (!code)
         describe(j, clip, report, full, cli_now() - start, preview_s, partial);
+    if (!code && !partial)
+        cli_settings_compare(j, full);
     cJSON_Delete(full);
     bool saved = j->tokens[0] && !access(j->tokens, R_OK);
     if (code)

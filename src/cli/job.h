@@ -25,6 +25,7 @@ typedef struct cli_inputs {
     rlm_clip mask, depth, flow;
     rlm_clip images[CLI_MAX_LIST]; /* of the keyframes */
     rlm_keyframe keys[CLI_MAX_LIST];
+    char key_sha[CLI_MAX_LIST][65]; /* of their files, or "" */
     rlm_box boxes[CLI_MAX_LIST];
     rlm_span spans[CLI_MAX_LIST];
 } cli_inputs;
@@ -49,10 +50,11 @@ typedef struct cli_job {
     rlm_session *session;
     rlm_request request;
     rlm_clip condition;
-    cli_inputs *extra;   /* heap, or NULL */
-    char source_sha[65]; /* of the file the condition came from, or "" */
-    char *prompt;        /* owned copy of a prompt file */
-    char *settings;      /* owned; request.settings points to it */
+    cli_inputs *extra;            /* heap, or NULL */
+    char source_sha[65];          /* of the file the condition came from, or "" */
+    const struct cJSON *recorded; /* settings that --from-metadata or --resume brought, or NULL */
+    char *prompt;                 /* owned copy of a prompt file */
+    char *settings;               /* owned; request.settings points to it */
     char output[CLI_PATH_ROOM], tokens[CLI_PATH_ROOM + 8];
     bool keep_tokens, many; /* many: one of a batch */
     double load_s;          /* seconds that opening the model took */
@@ -97,6 +99,11 @@ struct cJSON *cli_settings(const cli_job *j);
 /* --from-metadata and --resume: what no flag gave is taken from the file they name. *saved owns the
  * texts among it (or is NULL); the caller deletes it when a is no longer needed, failed or not. */
 int cli_settings_recall(cli_args *a, struct cJSON **saved);
+/* After the inputs were read: they are those of the recorded settings. --resume refuses others,
+ * --from-metadata says so (with --strict: refuses). 0 or an exit code. */
+int cli_settings_match(const cli_job *j);
+/* Say when the same wishes gave other tokens. made: what cli_job_outcome returned. */
+void cli_settings_compare(const cli_job *j, const struct cJSON *made);
 /* The settings in a media, token or sidecar file: heap (free), or NULL after saying why. */
 char *cli_settings_read(const char *path, int *exit_code);
 

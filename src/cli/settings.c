@@ -11,6 +11,37 @@
 
 enum { SETTINGS_LIMIT = 1 << 20 };
 
+/* What decides between tokens that are equal and tokens that are nearly so. */
+static void add_machine(cJSON *o, const cli_job *j)
+{
+    char *text = NULL;
+    const cli_args *a = j->args;
+    cJSON_AddStringToObject(o, "weights", a->weights ? a->weights : "auto");
+    cJSON_AddStringToObject(o, "cache_type", a->cache ? a->cache : "bf16");
+    if (j->engine)
+        (void)rlm_engine_info(j->engine, &text, NULL);
+    cJSON *info = text ? cJSON_Parse(text) : NULL;
+    cJSON *level = cJSON_DetachItemFromObject(info, "kernels");
+    if (level)
+        cJSON_AddItemToObject(o, "kernels", level);
+    cJSON_Delete(info);
+    rlm_string_free(&text);
+}
+
+/* Where pictures stand and which: the files are the user's to give again. */
+static void add_keyframes(cJSON *o, const cli_job *j)
+{
+    int count = j->extra ? j->request.keyframe_count : 0;
+    cJSON *list = count ? cJSON_AddArrayToObject(o, "keyframes") : NULL;
+    for (int i = 0; i < count && list; i++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddNumberToObject(one, "frame", j->extra->keys[i].frame);
+        if (j->extra->key_sha[i][0])
+            cJSON_AddStringToObject(one, "sha256", j->extra->key_sha[i]);
+        cJSON_AddItemToArray(list, one);
+    }
+}
+
 cJSON *cli_settings(const cli_job *j)
 {
     const cli_args *a = j->args;
@@ -31,6 +62,8 @@ cJSON *cli_settings(const cli_job *j)
         cJSON_AddBoolToObject(o, a->longest ? "longest" : "shortest", 1);
     if (j->source_sha[0])
         cJSON_AddStringToObject(o, "source_sha256", j->source_sha);
+    add_keyframes(o, j);
+    add_machine(o, j);
     return o;
 }
 
@@ -125,6 +158,8 @@ static const struct {
             {"audio_cfg_scale", "audio-cfg-scale", false},
             {"source", "source", false},
             {"deterministic", "deterministic", false},
+            {"weights", "weights", false},
+            {"cache_type", "cache-type", false},
             {"backward", "backward", false},
             {"prompts", "prompts", false},
             {"overlap", "overlap", false},
@@ -198,4 +233,89 @@ int cli_settings_recall(cli_args *a, cJSON **saved)
     if (a->resume_tokens)
         return recall(a, a->resume_tokens, "resume", saved);
     return a->from_metadata ? recall(a, a->from_metadata, "from-metadata", saved) : 0;
+}
+
+/* ---- Against what is given now --------------------------------------------------------------- */
+
+/* To go on with other inputs would give neither clip: refused. To make a clip again from others may
+ * be meant: said. */
+static int mismatch(const cli_job *j, const char *text)
+{
+    const cli_args *a = j->args;
+    const char *file = a->resume_tokens ? a->resume_tokens : a->from_metadata;
+    if (!a->resume_tokens && a->strict)
+        return cli_usage("--strict: %s: %s", file, text);
+    if (a->resume_tokens || !a->quiet)
+        fprintf(stderr, "reelm: %s: %s\n", file, text);
+    return a->resume_tokens ? EXIT_DATA : EXIT_DONE;
+}
+
+static bool has_source(const cli_args *a)
+{
+    return a->input_count || a->init_img || a->init_video;
+}
+
+int cli_settings_match(const cli_job *j)
+{
+    int code = EXIT_DONE;
+    const cJSON *saved = j->recorded;
+    const char *source = cJSON_GetStringValue(cJSON_GetObjectItem(saved, "source_sha256"));
+    const cJSON *keys = cJSON_GetObjectItem(saved, "keyframes");
+    if (!saved)
+        return EXIT_DONE;
+    if (source && !has_source(j->args))
+        code = mismatch(j, "was made from a file, and none is given");
+    else if (source && j->source_sha[0] && strcmp(source, j->source_sha))
+        code = mismatch(j, "was made from another file than the one given (its sha256 differs)");
+    cJSON *now = cJSON_CreateObject();
+    add_keyframes(now, j);
+    const cJSON *given = cJSON_GetObjectItem(now, "keyframes");
+    if (!code && keys && !given)
+        code = mismatch(j, "was made with keyframes, and none is given");
+    else if (!code && keys && !cJSON_Compare(keys, given, 1))
+        code = mismatch(j, "was made with other keyframes than those given");
+    cJSON_Delete(now);
+    return code;
+}
+
+/* Every wish that the recorded settings name is in force. */
+static bool same_wishes(const cJSON *saved, const cJSON *made)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const cJSON *then = cJSON_GetObjectItem(saved, keys[i].key);
+        const cJSON *now = cJSON_GetObjectItem(made, keys[i].key);
+        if (then && !cJSON_Compare(then, now, 1))
+            return false;
+    }
+    return true;
+}
+
+/* made: parsed, so that numbers are numbers. */
+static void say_other_tokens(const cli_job *j, const cJSON *saved, const cJSON *made)
+{
+    const cJSON *model = cJSON_GetObjectItem(saved, "model");
+    const char *before = cJSON_GetStringValue(cJSON_GetObjectItem(saved, "kernels"));
+    const char *after = cJSON_GetStringValue(cJSON_GetObjectItem(made, "kernels"));
+    if (!same_wishes(saved, made))
+        return;
+    fprintf(stderr, "reelm: %s: not the tokens that %s records", j->output, j->args->from_metadata);
+    if (model && !cJSON_Compare(model, cJSON_GetObjectItem(made, "model"), 1))
+        fputs(", which another model made", stderr);
+    else if (before && after && strcmp(before, after))
+        fprintf(stderr, ", made with kernels %s, these with %s", before, after);
+    fputc('\n', stderr);
+}
+
+void cli_settings_compare(const cli_job *j, const cJSON *made)
+{
+    const char *then = cJSON_GetStringValue(cJSON_GetObjectItem(j->recorded, "token_sha256"));
+    const char *now = cJSON_GetStringValue(cJSON_GetObjectItem(made, "token_sha256"));
+    if (!j->args->from_metadata || j->args->quiet || !then || !now || !strcmp(then, now))
+        return;
+    char *text = cJSON_PrintUnformatted(made);
+    cJSON *parsed = text ? cJSON_Parse(text) : NULL;
+    if (parsed)
+        say_other_tokens(j, j->recorded, parsed);
+    cJSON_Delete(parsed);
+    free(text);
 }
