@@ -72,7 +72,8 @@ int cli_batch_open(cli_batch *b, const cli_args *a)
     b->seed = a->seed >= 0 ? (uint64_t)a->seed : random_seed();
     if (!a->prompts_file)
         return 0;
-    if (a->prompt || a->prompt_file)
+    int from = cli_from(a, "prompt"), other = cli_from(a, "prompt-file");
+    if ((from > other ? from : other) >= cli_from(a, "prompts-file"))
         return cli_usage("%s: --prompts-file brings the prompts; leave --prompt out", a->verb_name);
     int code = cli_read_text(a->prompts_file, &b->text);
     return code ? code : split(b);
@@ -125,7 +126,9 @@ static int override(cli_args *item, const cJSON *field, const char *path, int nu
         return cli_usage("%s:%d: the value of '%s' is neither text, number nor truth", path, number,
                          field->string);
     snprintf(label, sizeof label, "%s:%d: %s", path, number, o->name);
-    return cli_store(item, o, value, label, CLI_FROM_FLAG);
+    if (!strcmp(o->name, "init-img")) /* instead of the one for all */
+        item->input_count = 0;
+    return cli_store(item, o, value, label, CLI_FROM_LINE);
 }
 
 int cli_batch_item(const cli_batch *b, int i, cli_args *item)
@@ -142,6 +145,7 @@ int cli_batch_item(const cli_batch *b, int i, cli_args *item)
             code = cli_settle(item);
     } else if (a->prompts_file) {
         item->prompt = b->line[line];
+        item->prompt_file = NULL;
     }
     item->seed = item->seed >= 0 ? item->seed + i % copies : (int64_t)(b->seed + (uint64_t)i);
     return code;

@@ -163,7 +163,8 @@ static void print_value(const cli_args *a, const cli_option *o)
 
 void cli_print_config(const cli_args *a)
 {
-    static const char *const sources[] = {"default", "file", "environment", "metadata", "flag"};
+    static const char *const sources[] = {"default",  "file", "environment",
+                                          "metadata", "flag", "line"};
     int count;
     const cli_option *o = cli_options(&count);
     printf("[%s]\n", a->verb_name);

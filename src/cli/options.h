@@ -30,15 +30,12 @@ enum {
     CLI_STYLIZE = 1 << 13,
     CLI_SOUND = 1 << 14,
     CLI_VISUALIZE = 1 << 15,
-    CLI_UPSCALE = 1 << 16,
-    CLI_DATASET = 1 << 17,
-    CLI_EVAL = 1 << 18,
-    CLI_JUDGE = 1 << 19,
-    CLI_CONVERT = 1 << 20,
-    CLI_SERVE = 1 << 21,
-    CLI_METADATA = 1 << 22,
-    CLI_COMPLETION = 1 << 23,
-    CLI_MANUAL = 1 << 24
+    CLI_EVAL = 1 << 16,
+    CLI_CONVERT = 1 << 17,
+    CLI_SERVE = 1 << 18,
+    CLI_METADATA = 1 << 19,
+    CLI_COMPLETION = 1 << 20,
+    CLI_MANUAL = 1 << 21
 };
 
 /* An option that may be repeated. */
@@ -47,8 +44,15 @@ typedef struct cli_list {
     int count;
 } cli_list;
 
-/* Where a value comes from; the weaker gives way. */
-enum { CLI_FROM_DEFAULT, CLI_FROM_FILE, CLI_FROM_ENVIRONMENT, CLI_FROM_METADATA, CLI_FROM_FLAG };
+/* Where a value comes from; the weaker gives way. LINE: of a file of many clips. */
+enum {
+    CLI_FROM_DEFAULT,
+    CLI_FROM_FILE,
+    CLI_FROM_ENVIRONMENT,
+    CLI_FROM_METADATA,
+    CLI_FROM_FLAG,
+    CLI_FROM_LINE
+};
 
 /* Every option's value; defaults in cli_args_defaults. Strings are borrowed from argv, the
  * environment or the configuration file's text, which live as long as the process. */

@@ -10,7 +10,7 @@
 
 enum { MOST_LETTERS = 31, NEAR = 4 };
 
-/* Levenshtein distance, names up to 31 letters. */
+/* Slips between two names of up to 31 letters: letters wrong, missing, too many, or two swapped. */
 static int edit_distance(const char *a, const char *b)
 {
     int la = (int)strnlen(a, MOST_LETTERS), lb = (int)strnlen(b, MOST_LETTERS);
@@ -24,6 +24,9 @@ static int edit_distance(const char *a, const char *b)
             int swap = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
             int other = 1 + (d[i - 1][j] < d[i][j - 1] ? d[i - 1][j] : d[i][j - 1]);
             d[i][j] = swap < other ? swap : other;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                d[i - 2][j - 2] + 1 < d[i][j])
+                d[i][j] = d[i - 2][j - 2] + 1;
         }
     return d[la][lb];
 }
@@ -198,6 +201,8 @@ int cli_store(cli_args *a, const cli_option *o, const char *value, const char *l
         break;
     case LIST: {
         cli_list *list = at;
+        if (a->from[o - cli_options(&count)] < from) /* a stronger source replaces */
+            list->count = 0;
         if (list->count == CLI_MAX_LIST)
             return cli_usage("%s: given more than %d times", label, CLI_MAX_LIST);
         list->items[list->count++] = value;
@@ -271,11 +276,31 @@ static int parse_size(cli_args *a)
         return cli_usage("--size: '%s' is not WxH, e.g. 128x224", a->size);
     if (w < 16 || h < 16 || w > 1024 || h > 1024)
         return cli_usage("--size: %s is outside 16x16 to 1024x1024", a->size);
-    if (from >= cli_from(a, "width"))
+    if (from == cli_from(a, "width") || from == cli_from(a, "height"))
+        return cli_usage("--size and --%s both say how large; give one",
+                         from == cli_from(a, "width") ? "width" : "height");
+    if (from > cli_from(a, "width"))
         a->width = w;
-    if (from >= cli_from(a, "height"))
+    if (from > cli_from(a, "height"))
         a->height = h;
     return 0;
+}
+
+/* Prompts for all, one a window, one a clip: what is weaker gives way. A prompt for all stays as
+ * what lines of many clips begin with. */
+static void settle_prompts(cli_args *a)
+{
+    int one = cli_from(a, "prompt"), file = cli_from(a, "prompt-file");
+    int windows = cli_from(a, "prompts"), lines = cli_from(a, "prompts-file");
+    one = file > one ? file : one;
+    if (one == CLI_FROM_LINE)
+        return;
+    if (lines < one || lines < windows)
+        a->prompts_file = NULL;
+    if (windows < one || windows < lines)
+        a->prompts.count = 0;
+    if (a->verb == CLI_EXTEND && (one < windows || one < lines))
+        a->prompt = a->prompt_file = NULL;
 }
 
 /* Where two options speak of one thing the stronger source wins. */
@@ -292,6 +317,7 @@ int cli_settle(cli_args *a)
         return cli_usage("%s: --prompt and --prompt-file are two prompts; give one", a->verb_name);
     if (cli_from(a, "prompt") > cli_from(a, "prompt-file"))
         a->prompt_file = NULL;
+    settle_prompts(a);
     return parse_size(a);
 }
 

@@ -176,7 +176,7 @@ static int recall_one(cli_args *a, const cJSON *item, const char *option, bool n
     char label[CLI_PATH_ROOM + 64], number[40];
     const cli_option *o = cli_find(option, strlen(option), a->verb);
     const char *value = number;
-    if (!o || cli_from(a, option) == CLI_FROM_FLAG)
+    if (!o || cli_from(a, option) >= CLI_FROM_FLAG)
         return 0;
     snprintf(label, sizeof label, "%s: %s", path, option);
     if (cJSON_IsArray(item)) {
@@ -250,11 +250,6 @@ static int mismatch(const cli_job *j, const char *text)
     return a->resume_tokens ? EXIT_DATA : EXIT_DONE;
 }
 
-static bool has_source(const cli_args *a)
-{
-    return a->input_count || a->init_img || a->init_video;
-}
-
 int cli_settings_match(const cli_job *j)
 {
     int code = EXIT_DONE;
@@ -263,7 +258,7 @@ int cli_settings_match(const cli_job *j)
     const cJSON *keys = cJSON_GetObjectItem(saved, "keyframes");
     if (!saved)
         return EXIT_DONE;
-    if (source && !has_source(j->args))
+    if (source && !j->args->input_count && !j->args->init_img && !j->args->init_video)
         code = mismatch(j, "was made from a file, and none is given");
     else if (source && j->source_sha[0] && strcmp(source, j->source_sha))
         code = mismatch(j, "was made from another file than the one given (its sha256 differs)");
