@@ -55,9 +55,8 @@ static int make_in_file(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error
     rlm_extend_hooks hooks = {.part = seen, .settings = settings, .cookie = &g};
     rlm_write_options w;
     cli_write_options(a, &w);
-    const char *source = a->init_video ? a->init_video : a->inputs[0];
-    int code = rlm_extend_file(j->session, &j->request, source, a->seconds, j->output, &w, &hooks,
-                               report, err);
+    int code = rlm_extend_file(j->session, &j->request, cli_job_source(a), a->seconds, j->output,
+                               &w, &hooks, report, err);
     *out = g.shape;
     return code;
 }

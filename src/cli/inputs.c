@@ -1,4 +1,5 @@
 /* What a clip is made from: the file of the verb, masks, keyframes and controls. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 enum {
     AREA_MOST = 128 * 224,
     AREA_FIT = 128 * 128,
+    SIDE_SHORT = 128,
     GRID = 8,
     FRAMES_MOST = 256,
     BORDER_MOST = 4096
@@ -25,7 +27,8 @@ static int parse_box(const char *text, rlm_box *b)
         used = -1;
     if (used > 0 && text[used] == '@') {
         int more = 0;
-        if (sscanf(text + used, "@%d-%d%n", &b->from, &last, &more) != 2 || last < b->from)
+        if (sscanf(text + used, "@%d-%d%n", &b->from, &last, &more) != 2 || last < b->from ||
+            last == INT_MAX)
             more = -1 - used;
         b->to = last + 1;
         used += more;
@@ -160,33 +163,69 @@ static int round_side(double side)
     return cells * GRID;
 }
 
+/* The side that is not given keeps the shape w:h. Returns false when neither is. */
+static bool follow_side(cli_job *j, int w, int h)
+{
+    rlm_request *r = &j->request;
+    bool wide = j->args->width, high = j->args->height;
+    if (wide && !high)
+        r->height = round_side((double)r->width * h / w);
+    if (high && !wide)
+        r->width = round_side((double)r->height * w / h);
+    return wide || high;
+}
+
+/* In the shape of what it is made from: 128 on the short side, as training had it, unless that is
+ * beyond the model. */
+static void size_like(cli_job *j, const rlm_frames *v)
+{
+    double w = v->width, h = v->height, scale = SIDE_SHORT / (w < h ? w : h);
+    if (!v->count || follow_side(j, v->width, v->height))
+        return;
+    if (w * h * scale * scale > AREA_MOST)
+        scale = sqrt(AREA_MOST / (w * h));
+    j->request.width = round_side(w * scale);
+    j->request.height = round_side(h * scale);
+}
+
+/* An edit is made whole: only what rounding to the grid takes may be lost at the rim. */
+static int check_shape(const cli_job *j, int w, int h)
+{
+    const rlm_request *r = &j->request;
+    double half = GRID / 2, least = fmax((r->width - half) / w, (r->height - half) / h);
+    double most = fmin((r->width + half) / w, (r->height + half) / h);
+    if (least <= most)
+        return 0;
+    double scale = sqrt((double)r->width * r->height / ((double)w * h));
+    return cli_usage("--size %dx%d: another shape than %dx%d, of which it would cut the rim off; "
+                     "--size %dx%d has it",
+                     r->width, r->height, w, h, round_side(w * scale), round_side(h * scale));
+}
+
 /* An edit is as large as what it edits, unless that is beyond the model: then it is made to fit. */
 static int size_of_edit(cli_job *j)
 {
     rlm_request *r = &j->request;
     int w = j->condition.video.width + r->outpaint[0] + r->outpaint[1];
     int h = j->condition.video.height + r->outpaint[2] + r->outpaint[3];
-    bool wide = j->args->width, high = j->args->height;
-    if (wide && high)
+    if (j->args->width && j->args->height && j->args->verb == CLI_EDIT)
+        return check_shape(j, w, h);
+    if (follow_side(j, w, h))
         return 0;
-    if (wide) {
-        r->height = round_side((double)r->width * h / w);
-    } else if (high) {
-        r->width = round_side((double)r->height * w / h);
-    } else if ((int64_t)w * h <= AREA_MOST && w >= 16 && h >= 16) {
+    if ((int64_t)w * h <= AREA_MOST && w >= 16 && h >= 16) {
         r->width = w;
         r->height = h;
-    } else {
-        double scale = sqrt((double)AREA_FIT / ((double)w * h));
-        r->width = round_side(w * scale);
-        r->height = round_side(h * scale);
-        if (j->args->strict)
-            return cli_usage("--strict: %dx%d is not what the model sees at once; --size %dx%d is",
-                             w, h, r->width, r->height);
-        if (!j->args->quiet)
-            fprintf(stderr, "reelm: %dx%d is more than the model sees at once: made at %dx%d\n", w,
-                    h, r->width, r->height);
+        return 0;
     }
+    double scale = sqrt((double)AREA_FIT / ((double)w * h));
+    r->width = round_side(w * scale);
+    r->height = round_side(h * scale);
+    if (j->args->strict)
+        return cli_usage("--strict: %dx%d is not what the model sees at once; --size %dx%d is", w,
+                         h, r->width, r->height);
+    if (!j->args->quiet)
+        fprintf(stderr, "reelm: %dx%d is more than the model sees at once: made at %dx%d\n", w, h,
+                r->width, r->height);
     return 0;
 }
 
@@ -269,6 +308,36 @@ static int extend_inputs(cli_job *j, const char *path)
     return code ? code : size_of_edit(j);
 }
 
+/* generate, animate: the first picture. What can be read once only is kept as it came, else it is
+ * read again at the size of the result. */
+static int animate_inputs(cli_job *j, const char *path)
+{
+    const cli_args *a = j->args;
+    rlm_request *r = &j->request;
+    rlm_clip first = {0};
+    rlm_want want;
+    if (!path || (a->width && a->height))
+        return read_input(j, path, 1);
+    if (!strcmp(path, "-") || !cli_is_regular(path)) {
+        int width = r->width, height = r->height;
+        r->width = r->height = 0;
+        int code = read_input(j, path, 1);
+        r->width = width;
+        r->height = height;
+        size_like(j, &j->condition.video);
+        return code;
+    }
+    rlm_want_defaults(&want);
+    want.max_frames = 1;
+    want.want_audio = 0;
+    int code = read_clip(path, &want, &first);
+    if (code)
+        return code;
+    size_like(j, &first.video);
+    rlm_clip_free(&first);
+    return read_input(j, path, 1);
+}
+
 static int stylize_inputs(cli_job *j, const char *path)
 {
     const cli_args *a = j->args;
@@ -284,6 +353,8 @@ static int stylize_inputs(cli_job *j, const char *path)
     const rlm_frames *v = r->depth  ? &j->extra->depth.video
                           : r->flow ? &j->extra->flow.video
                                     : &j->condition.video;
+    if (!code)
+        size_like(j, v);
     if (code || !v->count || a->frames || a->seconds > 0)
         return code;
     double frames = (double)v->count * v->fps_den / v->fps_num * r->fps_num / r->fps_den;
@@ -344,14 +415,32 @@ void cli_job_inputs_free(cli_job *j)
     j->extra = NULL;
 }
 
+const char *cli_job_source(const cli_args *a)
+{
+    return a->input_count  ? a->inputs[0]
+           : a->init_img   ? a->init_img
+           : a->init_video ? a->init_video
+                           : NULL;
+}
+
+/* What stands on the command line is meant; a standing wish gives way to it. */
+static int one_source(const cli_args *a)
+{
+    bool image = a->init_img && cli_from(a, "init-img") >= CLI_FROM_FLAG;
+    bool video = a->init_video && cli_from(a, "init-video") >= CLI_FROM_FLAG;
+    if (a->input_count && (image || video))
+        return cli_usage("%s: %s and --%s %s are two inputs; give one", a->verb_name, a->inputs[0],
+                         image ? "init-img" : "init-video", image ? a->init_img : a->init_video);
+    return 0;
+}
+
 int cli_job_inputs(cli_job *j)
 {
     const cli_args *a = j->args;
-    const char *path = a->init_img      ? a->init_img
-                       : a->init_video  ? a->init_video
-                       : a->input_count ? a->inputs[0]
-                                        : NULL;
-    int code;
+    const char *path = cli_job_source(a);
+    int code = one_source(a);
+    if (code)
+        return code;
     if (!path && a->verb != CLI_GENERATE && a->verb != CLI_STYLIZE)
         return cli_usage("%s: a file to work on is missing; see reelm %s --help", a->verb_name,
                          a->verb_name);
@@ -375,7 +464,7 @@ int cli_job_inputs(cli_job *j)
         code = extend_inputs(j, path);
         break;
     default:
-        code = read_input(j, path, 1);
+        code = animate_inputs(j, path);
     }
     return code ? code : read_keyframes(j);
 }

@@ -340,6 +340,9 @@ static int finish(cli_job *j, rlm_clip *clip, const rlm_report *report, double p
     bool partial = made == RLM_E_CANCELLED;
     if (made && !(partial && (clip->video.count || clip->audio.count)))
         return j->in_file && made == RLM_E_IO ? write_error(j, err) : cli_error(err);
+    if (j->args->verb == CLI_EDIT && !partial && !report->video_tokens && !j->args->resume_tokens)
+        return cli_usage("edit: nothing was masked: at %dx%d there is nothing to make anew",
+                         clip->video.width, clip->video.height);
     if (j->args->shortest)
         cut_to_sound(clip);
     cJSON *full = cli_job_outcome(j, clip, report);

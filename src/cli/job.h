@@ -80,6 +80,8 @@ int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *e
 /* Read all that the verb and its options name: the condition, masks, keyframes, controls. Sizes and
  * lengths that follow from them go into the request. 0 or an exit code after saying why. */
 int cli_job_inputs(cli_job *j);
+/* The file that the verb works on, or NULL: the argument, else --init-img or --init-video. */
+const char *cli_job_source(const cli_args *a);
 void cli_job_inputs_free(cli_job *j);
 /* Sample. `make` calls the library (extend: seconds apply). Writes what came out; exit code. */
 typedef int (*cli_make)(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err);
