@@ -161,6 +161,17 @@ static void print_value(const cli_args *a, const cli_option *o)
     }
 }
 
+/* What holds where nothing was said, as help has it; else it is left to the verb. */
+static void print_default(const cli_option *o)
+{
+    size_t n = strlen(o->help);
+    const char *open = n && o->help[n - 1] == ')' ? strrchr(o->help, '(') : NULL;
+    if (open)
+        printf("# %s = %.*s\n", o->name, (int)(o->help + n - 2 - open), open + 1);
+    else
+        printf(o->kind == FLAG ? "# %s = no\n" : "# %s is not set\n", o->name);
+}
+
 void cli_print_config(const cli_args *a)
 {
     static const char *const sources[] = {"default",  "file", "environment",
@@ -171,8 +182,8 @@ void cli_print_config(const cli_args *a)
     for (int i = 0; i < count; i++) {
         if (!o[i].name || !(o[i].verbs & a->verb) || is_momentary(&o[i]))
             continue;
-        if (a->from[i] == CLI_FROM_DEFAULT) { /* left to the verb or to the model */
-            printf("# %s is not set\n", o[i].name);
+        if (a->from[i] == CLI_FROM_DEFAULT) {
+            print_default(&o[i]);
             continue;
         }
         printf("# %s\n", sources[a->from[i]]);

@@ -70,11 +70,21 @@ static int not_an_input(const cli_args *a, const char *what, const char *path)
 
 /* ---- Names of pictures ----------------------------------------------------------------------- */
 
+/* The output's format, by option or name, is one of `count` names. */
+static bool is_one_of(const cli_job *j, const char *const *names, size_t count)
+{
+    const char *dot = strrchr(j->output, '.');
+    const char *name = j->args->format ? j->args->format : dot ? dot + 1 : "";
+    for (size_t i = 0; i < count; i++)
+        if (!strcasecmp(name, names[i]))
+            return true;
+    return false;
+}
+
 static bool is_png(const cli_job *j)
 {
-    size_t n = strlen(j->output);
-    return j->args->format ? !strcmp(j->args->format, "png")
-                           : n > 4 && !strcasecmp(j->output + n - 4, ".png");
+    static const char *const names[] = {"png"};
+    return is_one_of(j, names, 1);
 }
 
 /* Whether a name holds exactly one %d or %05d, as rlm_media_write wants of a sequence; then the
@@ -123,16 +133,16 @@ int cli_check_place(const char *path)
     return rlm_media_writable(path, &w, &err) ? cli_error(&err) : 0;
 }
 
-/* wav flac ogg oga m4a */
 static bool is_sound_only(const cli_job *j)
 {
     static const char *const names[] = {"wav", "flac", "ogg", "oga", "m4a"};
-    const char *dot = strrchr(j->output, '.');
-    const char *name = j->args->format ? j->args->format : dot ? dot + 1 : "";
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (!strcasecmp(name, names[i]))
-            return true;
-    return false;
+    return is_one_of(j, names, sizeof names / sizeof names[0]);
+}
+
+bool cli_job_holds_sound(const cli_job *j)
+{
+    static const char *const names[] = {"gif", "y4m", "png"};
+    return !is_one_of(j, names, sizeof names / sizeof names[0]);
 }
 
 int cli_job_check_files(const cli_job *j)

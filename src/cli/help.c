@@ -250,6 +250,20 @@ static void bash_words(const cli_verb *v)
     puts("\" ;;");
 }
 
+/* A verb whose first argument is one of some words: "video|audio DIR". */
+static void bash_kinds(const cli_verb *v)
+{
+    size_t n = strcspn(v->arguments, " ");
+    if (!memchr(v->arguments, '|', n) && v->bit != CLI_COMPLETION)
+        return;
+    printf("    elif [[ $verb == %s && $COMP_CWORD -eq 2 ]]; then\n"
+           "        COMPREPLY=($(compgen -W \"",
+           v->name);
+    for (size_t i = 0; i < n; i++)
+        putchar(v->arguments[i] == '|' ? ' ' : v->arguments[i]);
+    puts("\" -- \"$cur\"))");
+}
+
 int cmd_completion(const cli_args *a)
 {
     int count, rows;
@@ -269,11 +283,10 @@ int cmd_completion(const cli_args *a)
     for (int i = 0; i < count; i++)
         bash_words(&v[i]);
     puts("    esac\n    if [[ $cur == -* ]]; then\n"
-         "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-         "    elif [[ $verb == train && $COMP_CWORD -eq 2 ]]; then\n"
-         "        COMPREPLY=($(compgen -W \"video audio lm text\" -- \"$cur\"))\n"
-         "    elif [[ $verb == completion ]]; then\n"
-         "        COMPREPLY=($(compgen -W bash -- \"$cur\"))\n    else\n"
+         "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))");
+    for (int i = 0; i < count; i++)
+        bash_kinds(&v[i]);
+    puts("    else\n"
          "        COMPREPLY=($(compgen -f -- \"$cur\"))\n    fi\n}\n"
          "complete -o filenames -F _reelm reelm");
     return EXIT_DONE;

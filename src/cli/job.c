@@ -143,7 +143,7 @@ int cli_job_name(cli_job *j, int number)
     char name[CLI_PATH_ROOM];
     const char *out = a->output ? a->output : "out.mp4";
     bool png = ends_with(out, ".png") || (a->format && !strcmp(a->format, "png"));
-    int found = expand(out, j->request.seed, number, png || !j->many, name);
+    int found = expand(out, j->request.seed, number, png, name);
     const char *dot = strrchr(name, '.'), *slash = strrchr(name, '/');
     if (found < 0 || strlen(name) + 16 >= sizeof j->output)
         return cli_usage("--output: the name is longer than %d bytes", CLI_PATH_ROOM - 16);
@@ -271,9 +271,9 @@ static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t
                "decoded in %.1f s\n",
                j->output, v->width, v->height, v->count,
                v->fps_den ? (double)v->fps_num / v->fps_den : 0, seconds,
-               clip->audio.count ? " with sound" : "", (unsigned long long)j->request.seed,
-               (long long)(t->video_tokens + t->audio_tokens), t->prefill_s + t->sample_s,
-               t->decode_s);
+               clip->audio.count && cli_job_holds_sound(j) ? " with sound" : "",
+               (unsigned long long)j->request.seed, (long long)(t->video_tokens + t->audio_tokens),
+               t->prefill_s + t->sample_s, t->decode_s);
         if (j->args->verb == CLI_EXTEND)
             cli_drift_report(&j->drift, NULL, stdout);
     } else if (!j->args->quiet) {
@@ -400,9 +400,9 @@ int cli_job_run(cli_job *j, cli_make make)
 
 /* What writing adds to the peak: the encoder's look-ahead in 4:2:0, twice, and the coded file, of
  * which memory holds 4 MiB where it is written piece by piece. */
-static double writer_bytes(const cli_job *j, double frames)
+static double writer_bytes(const cli_job *j, int width, int height, double frames)
 {
-    double one = (double)j->request.width * j->request.height * 1.5, coded = frames * one / 20;
+    double one = (double)width * height * 1.5, coded = frames * one / 20;
     if (j->in_file && coded > 4 << 20)
         coded = 4 << 20;
     return one * 2 * (frames < 50 ? frames : 50) + coded;
@@ -420,12 +420,18 @@ int cli_job_dry_run(cli_job *j, cli_make make)
     rlm_clip_free(&none);
     if (code)
         return cli_error(&err);
+    const rlm_frames *v = &j->condition.video; /* of sound: they stay as they are */
+    bool as_is = j->args->verb == CLI_SOUND && v->count;
+    int width = as_is ? v->width : j->request.width, height = as_is ? v->height : j->request.height;
+    int frames = as_is ? v->count : t.frames;
+    double rate =
+        as_is ? (double)v->fps_num / v->fps_den : (double)j->request.fps_num / j->request.fps_den;
     double seconds = j->load_s + t.prefill_s + t.sample_s + t.decode_s;
-    double bytes = (double)t.peak_bytes + writer_bytes(j, t.frames);
+    double bytes = (double)t.peak_bytes + writer_bytes(j, width, height, frames);
     if (j->args->json) {
         cJSON *o = cli_settings(j);
         cJSON_AddStringToObject(o, "output", j->output);
-        cJSON_AddNumberToObject(o, "effective_frames", t.frames);
+        cJSON_AddNumberToObject(o, "effective_frames", frames);
         cJSON_AddNumberToObject(o, "video_tokens", (double)t.video_tokens);
         cJSON_AddNumberToObject(o, "audio_tokens", (double)t.audio_tokens);
         cJSON_AddNumberToObject(o, "estimated_s", seconds);
@@ -435,8 +441,7 @@ int cli_job_dry_run(cli_job *j, cli_make make)
     } else {
         printf("%s: %dx%d, %d frames at %g/s; %lld video and %lld audio tokens; about %.1f s and "
                "%.0f MB on this machine\n",
-               j->output, j->request.width, j->request.height, t.frames,
-               (double)j->request.fps_num / j->request.fps_den, (long long)t.video_tokens,
+               j->output, width, height, frames, rate, (long long)t.video_tokens,
                (long long)t.audio_tokens, seconds, bytes / 1e6);
     }
     return EXIT_DONE;

@@ -13,6 +13,7 @@ enum { CLI_PATH_ROOM = 4096 };
 typedef struct cli_preview {
     const char *path;          /* NULL: none */
     rlm_clip clip;             /* the pictures so far */
+    int base;                  /* number of the first picture shown: an extension begins late */
     int every, shown;          /* frames between writes; how many the file shows */
     double begin, spent, last; /* s: when it began; all writes, the last one */
 } cli_preview;
@@ -71,6 +72,8 @@ int cli_job_name(cli_job *j, int number);
  */
 /* Named outputs: none is an input, all can be written, and hold what is made. */
 int cli_job_check_files(const cli_job *j);
+/* What the output is written as can hold sound. */
+bool cli_job_holds_sound(const cli_job *j);
 /* After the inputs were read: one picture, or a name with a number in it. */
 int cli_job_check_pictures(const cli_job *j);
 /* Load the model once; later calls do nothing. */

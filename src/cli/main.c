@@ -49,7 +49,9 @@ double cli_now(void)
 int cli_error(const rlm_error *err)
 {
     fprintf(stderr, "reelm: %s%s\n", err->text[0] ? err->text : rlm_error_name(err->code),
-            err->code == RLM_E_NOMEM ? " (--max-memory 0 tries nevertheless)" : "");
+            err->code == RLM_E_NOMEM && strstr(err->text, "max_memory")
+                ? " (--max-memory 0 tries nevertheless)"
+                : "");
     switch (err->code) {
     case RLM_E_ARG:
     case RLM_E_RANGE:
@@ -219,43 +221,54 @@ static int run(const cli_args *a)
     return v->run(a);
 }
 
+/* Called at the end of every way out: what stdout lost is a failure. */
+static int end(int code)
+{
+    bool lost = ferror(stdout);
+    lost |= fflush(stdout) != 0;
+    if (!lost || code != EXIT_DONE)
+        return code;
+    fputs("reelm: stdout: write failed\n", stderr);
+    return EXIT_IO;
+}
+
+/* --help, --version and their like, which need no verb; false: argv names one. */
+static bool is_about(int argc, char **argv)
+{
+    if (!strcmp(argv[1], "--version"))
+        puts("reelm " RLM_VERSION " (" RLM_BUILD ")");
+    else if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+             (!strcmp(argv[1], "help") && argc == 2))
+        cli_help(0);
+    else
+        return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     cli_args args;
     if (argc < 2)
         return cli_usage("a verb is missing; see reelm --help");
-    if (!strcmp(argv[1], "help") && argc > 2) {
+    if (is_about(argc, argv))
+        return end(EXIT_DONE);
+    if (!strcmp(argv[1], "help")) {
         argv[1] = argv[2]; /* reelm help VERB = reelm VERB --help */
         argv[2] = "--help";
         argc = 3;
-    }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-        cli_help(0);
-        return EXIT_DONE;
-    }
-    if (!strcmp(argv[1], "--version")) {
-        puts("reelm " RLM_VERSION " (" RLM_BUILD ")");
-        return EXIT_DONE;
     }
     if (!strcmp(argv[1], RLM_UPLOAD_VERB)) /* the server's own child */
         return rlm_upload_child(argc - 2, argv + 2);
     int code = cli_parse(&args, argc, argv);
     if (code)
         return code;
-    if (args.help) {
+    if (args.help)
         cli_help(args.verb);
-        return EXIT_DONE;
-    }
-    if (args.print_config) {
+    else if (args.print_config)
         cli_print_config(&args);
-        return EXIT_DONE;
-    }
-    code = run(&args);
+    else
+        code = run(&args);
     if (code == EXIT_INTERRUPTED && last_signal == SIGTERM)
         code = EXIT_TERMINATED;
-    if (fflush(stdout) && code == EXIT_DONE) {
-        fputs("reelm: stdout: write failed\n", stderr);
-        code = EXIT_IO;
-    }
-    return code;
+    return end(code);
 }

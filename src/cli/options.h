@@ -111,7 +111,8 @@ typedef struct cli_option {
     size_t at; /* offset in cli_args */
     unsigned verbs;
     double min, max;
-    const char *arg, *help; /* arg FILE, DIR or PATH: completed by the shell as such */
+    const char *arg;  /* FILE, DIR or PATH: completed by the shell as such */
+    const char *help; /* parentheses at its end hold the default */
 } cli_option;
 
 const cli_verb *cli_verbs(int *count);

@@ -12,7 +12,8 @@ static bool keep(cli_preview *p, const rlm_frames *shown, int first)
 {
     rlm_frames *v = &p->clip.video;
     size_t one = (size_t)shown->height * (size_t)shown->width * 3;
-    if (first > v->count || (v->count && (v->height != shown->height || v->width != shown->width)))
+    if (first < 0 || first > v->count ||
+        (v->count && (v->height != shown->height || v->width != shown->width)))
         return false;
     uint8_t *grown = realloc(v->rgb, (size_t)(first + shown->count) * one);
     if (!grown)
@@ -34,9 +35,11 @@ static bool too_soon(const cli_preview *p, double now)
 static void show(void *cookie, const rlm_frames *pictures, int first)
 {
     cli_preview *p = cookie;
+    if (!p->clip.video.count)
+        p->base = first;
     double start = cli_now();
     rlm_error err = {0};
-    if (!p->path || !keep(p, pictures, first) || too_soon(p, start))
+    if (!p->path || !keep(p, pictures, first - p->base) || too_soon(p, start))
         return;
     rlm_clip part = p->clip;
     size_t n = strlen(p->path);

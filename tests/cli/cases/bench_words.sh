@@ -8,7 +8,8 @@ mkfifo rows && { "$reelm" bench --quick -t 1 gemm >rows & } && exec 3<rows
 for _ in 1 2 3 4 5; do read -r line <&3; done
 [[ "$line" == gemm* ]] && kill $! 2>/dev/null || { echo "no row yet: $line"; exit 1; }
 exec 3<&-
-"$reelm" bench --quick -t 1 audio default no-such-row >none.txt || exit 1
+"$reelm" bench --quick -t 1 audio default no-such-row >none.txt 2>err
+[ $? -eq 2 ] && grep -q 'no row has all' err || exit 1
 python3 - <<'P'
 import json
 gemm = json.load(open("gemm.json"))
