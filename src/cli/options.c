@@ -54,8 +54,8 @@ enum {
     BATCHED = MAKES & ~CLI_EXTEND,
     MODELS =
         MAKES | CLI_ENCODE | CLI_DECODE | CLI_INFO | CLI_BENCH | CLI_TRAIN | CLI_SERVE | CLI_EVAL,
-    SIZED = (MAKES & ~CLI_SOUND) | CLI_WORLD, /* sound keeps the pictures as they are */
-    COUNTED = MAKES & ~CLI_EDIT & ~CLI_SOUND, /* an edit is as long as what it edits */
+    SHAPED = (MAKES & ~CLI_SOUND) | CLI_WORLD, /* sound keeps the pictures as they are */
+    COUNTED = MAKES & ~CLI_EDIT & ~CLI_SOUND,  /* an edit is as long as what it edits */
     ALL = -1
 };
 
@@ -101,15 +101,21 @@ static const cli_option rows[] = {
      "end with the shorter of picture and given sound (the picture decides)"},
     {"longest", NULL, 0, FLAG, AT(longest), CLI_STYLIZE | CLI_VISUALIZE, 0, 0, NULL,
      "keep the given sound to its end, though the picture ends before"},
-    {"width", NULL, 'W', INTEGER, AT(width), SIZED, 16, 1024, "PX",
+    {"width", NULL, 'W', INTEGER, AT(width), SHAPED, 16, 1024, "PX",
      "picture width (128; in the shape of what it is made from)"},
-    {"height", NULL, 'H', INTEGER, AT(height), SIZED, 16, 1024, "PX",
+    {"height", NULL, 'H', INTEGER, AT(height), SHAPED, 16, 1024, "PX",
      "picture height (128; in the shape of what it is made from)"},
-    {"size", NULL, 0, STRING, AT(size), SIZED, 0, 0, "WxH", "both at once"},
+    {"size", NULL, 0, STRING, AT(size), SHAPED, 0, 0, "WxH", "both at once"},
+    {"width", NULL, 'W', INTEGER, AT(width), CLI_SOUND, 16, 1024, "PX",
+     "width at which the model looks at the pictures, which stay as they are (128)"},
+    {"height", NULL, 'H', INTEGER, AT(height), CLI_SOUND, 16, 1024, "PX", "the same (128)"},
+    {"size", NULL, 0, STRING, AT(size), CLI_SOUND, 0, 0, "WxH", "both at once"},
+    {"fps", NULL, 0, NUMBER, AT(fps), CLI_SOUND, 0.1, 240, "N",
+     "pictures a second that it looks at (8)"},
     {"frames", "video-frames", 0, INTEGER, AT(frames), COUNTED & ~CLI_EXTEND, 1, 256, "N",
      "frames (17)"},
     {"frames", NULL, 0, INTEGER, AT(frames), CLI_WORLD, 1, 4096, "N", "frames (17)"},
-    {"fps", NULL, 0, NUMBER, AT(fps), SIZED, 0.1, 240, "N", "frames a second (8)"},
+    {"fps", NULL, 0, NUMBER, AT(fps), SHAPED, 0.1, 240, "N", "frames a second (8)"},
     {"seconds", "duration", 0, NUMBER, AT(seconds), COUNTED | CLI_WORLD, 0.01, 600, "S",
      "length instead of --frames; for extend: what to add"},
     {"seed", NULL, 's', INTEGER, AT(seed), MAKES | CLI_TRAIN, -1, 9e15, "N",
@@ -128,7 +134,7 @@ static const cli_option rows[] = {
      "leave depth, flow and mask out"},
     {"start", NULL, 0, NUMBER, AT(start), CLI_ENCODE, 0, 1e6, "S", "skip that much of the input"},
     {"cut", NULL, 0, STRING, AT(cut), CLI_TOKENS, 0, 0, "A:B", "code frames A to B-1 to --output"},
-    {"no-audio", NULL, 0, FLAG, AT(no_audio), SIZED | CLI_ENCODE | CLI_DECODE, 0, 0, NULL,
+    {"no-audio", NULL, 0, FLAG, AT(no_audio), SHAPED | CLI_ENCODE | CLI_DECODE, 0, 0, NULL,
      "leave the sound out"},
     {"no-video", NULL, 0, FLAG, AT(no_video), CLI_ENCODE | CLI_DECODE, 0, 0, NULL,
      "leave the picture out"},

@@ -44,7 +44,6 @@ static void add_keyframes(cJSON *o, const cli_job *j)
 
 cJSON *cli_settings(const cli_job *j)
 {
-    static const char *const shape[] = {"width", "height", "frames", "fps"};
     const cli_args *a = j->args;
     char *text = NULL, seed[24];
     (void)rlm_request_settings(j->engine, &j->request, &text, NULL);
@@ -59,9 +58,8 @@ cJSON *cli_settings(const cli_job *j)
         cJSON_DeleteItemFromObject(o, "frames");
         cJSON_AddNumberToObject(o, "seconds", a->seconds);
     }
-    if (a->verb == CLI_SOUND) /* the video's own: nothing is asked for */
-        for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++)
-            cJSON_DeleteItemFromObject(o, shape[i]);
+    if (a->verb & (CLI_EDIT | CLI_SOUND)) /* as long as what they are made from */
+        cJSON_DeleteItemFromObject(o, "frames");
     if (a->shortest || a->longest)
         cJSON_AddBoolToObject(o, a->longest ? "longest" : "shortest", 1);
     if (j->source_sha[0])

@@ -1,6 +1,6 @@
 # stdout: nothing
 # An option that a verb could not follow is not one of its options; settings that hold it still serve.
-for line in "edit --frames" "edit --seconds" "sound --size" "sound -W" "sound --frames" "sound --fps" "sound --seconds" "sound --no-audio" "extend --frames"; do
+for line in "edit --frames" "edit --seconds" "sound --frames" "sound --seconds" "sound --no-audio" "extend --frames"; do
   # shellcheck disable=SC2086
   $reelm $line 3 >out 2>err
   [ $? -eq 2 ] && grep -qE 'belongs to|unknown option' err || echo "reelm $line: $(cat err)"

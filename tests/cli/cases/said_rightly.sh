@@ -2,6 +2,8 @@
 # Numbers and words that are said are those of what is made.
 $reelm world -c 1 --size 48x32 --frames 12 --fps 12 --no-truth -q -o w && mv w/000000.mp4 film.mp4 || exit 99
 $reelm sound film.mp4 --dry-run -o s.mp4 | grep -q 's.mp4: 48x32, 12 frames at 12/s' || exit 98
+$reelm sound film.mp4 --size 32x32 -s 1 -q -o s.mp4 && $reelm sound film.mp4 --from-metadata s.mp4 -q -o t.mp4 || exit 88
+[ "$($reelm metadata s.mp4 | grep -E '^(width|frames) ' | xargs)" = "width 32" ] || exit 87
 one="--frames 2 --size 16x16 -s 1"
 $reelm generate $one -o 'c-%d.gif' >said || exit 97
 grep -q '^c-1.gif: ' said && ! grep -q 'with sound' said && [ -s c-1.gif ] || exit 96
