@@ -17,7 +17,7 @@ static void add_machine(cJSON *o, const cli_job *j)
     char *text = NULL;
     const cli_args *a = j->args;
     cJSON_AddStringToObject(o, "weights", a->weights ? a->weights : "auto");
-    cJSON_AddStringToObject(o, "cache_type", a->cache ? a->cache : "bf16");
+    cJSON_AddStringToObject(o, "cache_type", a->cache ? a->cache : "auto");
     if (j->engine)
         (void)rlm_engine_info(j->engine, &text, NULL);
     cJSON *info = text ? cJSON_Parse(text) : NULL;
