@@ -30,6 +30,8 @@ int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_library_options(const cli_args *a, rlm_options *o);
 /* How an output is written, as the command line says; warnings go to stderr. */
 void cli_write_options(const cli_args *a, rlm_write_options *w);
+/* How an input is read: all of it; warnings go to stderr. */
+void cli_read_options(const cli_args *a, rlm_want *w);
 /* What an output made with these settings (JSON; NULL: none) carries: all, the mark, or NULL. */
 const char *cli_embedded(const cli_args *a, const char *settings);
 /* Where the model is: --model, beside the program, or the installed place. Static buffer. */

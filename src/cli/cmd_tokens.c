@@ -102,7 +102,7 @@ static int search(const cli_args *a, const rlm_engine *engine, const rlm_want *w
 static int check_output(const cli_args *a)
 {
     int code = cli_check_place(a->output);
-    if (!code && !rlm_media_writable(a->output, NULL, NULL))
+    if (!code && !rlm_media_writable(a->output, NULL, NULL, NULL))
         code = cli_usage("encode: -o %s would be a token file with the name of a media file; name "
                          "it FILE.rtok",
                          a->output);

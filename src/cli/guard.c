@@ -130,7 +130,7 @@ int cli_check_place(const char *path)
 {
     rlm_error err = {0};
     rlm_write_options w = {.format = "mp4"};
-    return rlm_media_writable(path, &w, &err) ? cli_error(&err) : 0;
+    return rlm_media_writable(path, &w, NULL, &err) ? cli_error(&err) : 0;
 }
 
 static bool is_sound_only(const cli_job *j)
@@ -163,11 +163,11 @@ int cli_job_check_files(const cli_job *j)
         code = check_sequence(j);
     if (!code && !j->request.audio && is_sound_only(j))
         code = cli_usage("%s holds sound alone, and --no-audio leaves it out", j->output);
-    if (!code && rlm_media_writable(j->output, &w, &err))
+    if (!code && rlm_media_writable(j->output, &w, NULL, &err))
         code = cli_error(&err);
     if (!code && a->save_tokens)
         code = cli_check_place(j->tokens);
-    if (!code && a->preview_path && rlm_media_writable(a->preview_path, NULL, &err))
+    if (!code && a->preview_path && rlm_media_writable(a->preview_path, NULL, NULL, &err))
         code = cli_error(&err);
     return code;
 }

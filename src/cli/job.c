@@ -187,7 +187,7 @@ int cli_job_open(cli_job *j, rlm_error *err)
 int cli_job_condition(cli_job *j, const char *path, int max_frames, rlm_error *err)
 {
     rlm_want want;
-    rlm_want_defaults(&want);
+    cli_read_options(j->args, &want);
     if (max_frames) {
         want.max_frames = max_frames;
         want.want_audio = 0;

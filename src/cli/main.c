@@ -169,6 +169,12 @@ void cli_write_options(const cli_args *a, rlm_write_options *w)
     w->warn = a->quiet ? NULL : warn_line;
 }
 
+void cli_read_options(const cli_args *a, rlm_want *w)
+{
+    rlm_want_defaults(w);
+    w->warn = a->quiet ? NULL : warn_line;
+}
+
 const char *cli_embedded(const cli_args *a, const char *settings)
 {
     if (!settings || !a->no_metadata)
