@@ -236,7 +236,8 @@ static int write_clips(job *j)
     rlm_world_truth truths[AT_ONCE] = {{0}};
     rlm_error err = {0};
     rlm_write_options o = {.format = extension(j)};
-    if (rlm_media_writable("/dev/null", &o, NULL, &err)) /* the format alone, before there is a folder */
+    /* the format alone, before there is a folder */
+    if (rlm_media_writable("/dev/null", &o, NULL, &err))
         return cli_usage("--format: %s", strchr(err.text, ':') + 2);
     int code = make_folder(j->args->output);
     if (!code)
