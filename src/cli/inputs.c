@@ -11,6 +11,7 @@ enum {
     AREA_MOST = 128 * 224,
     AREA_FIT = 128 * 128,
     SIDE_SHORT = 128,
+    SIDE_TALL = 224,
     GRID = 8,
     FRAMES_MOST = 256,
     BORDER_MOST = 4096
@@ -175,17 +176,25 @@ static bool follow_side(cli_job *j, int w, int h)
     return wide || high;
 }
 
-/* In the shape of what it is made from: 128 on the short side, as training had it, unless that is
- * beyond the model. */
+/* Square, or 128x224 where the source is tall: the shapes that training had. In others bodies fall
+ * apart, so the rim goes instead, which is said. */
 static void size_like(cli_job *j, const rlm_frames *v)
 {
-    double w = v->width, h = v->height, scale = SIDE_SHORT / (w < h ? w : h);
+    rlm_request *r = &j->request;
+    double w = v->width, h = v->height;
     if (!v->count || follow_side(j, v->width, v->height))
         return;
-    if (w * h * scale * scale > AREA_MOST)
-        scale = sqrt(AREA_MOST / (w * h));
-    j->request.width = round_side(w * scale);
-    j->request.height = round_side(h * scale);
+    r->width = SIDE_SHORT;
+    r->height = h >= 1.5 * w ? SIDE_TALL : SIDE_SHORT;
+    double scale = fmax(r->width / w, r->height / h), whole = SIDE_SHORT / fmin(w, h);
+    bool crops = w * scale - r->width >= GRID || h * scale - r->height >= GRID;
+    whole = fmin(whole, sqrt(AREA_MOST / (w * h)));
+    if (crops && !j->args->quiet)
+        fprintf(stderr,
+                "reelm: %dx%d is cropped to %dx%d, a shape that the model was trained on; "
+                "--size %dx%d keeps all of it\n",
+                v->width, v->height, r->width, r->height, round_side(w * whole),
+                round_side(h * whole));
 }
 
 /* An edit is made whole: only what rounding to the grid takes may be lost at the rim. */
