@@ -127,6 +127,11 @@ RLM_INLINE v_f32 gn_dz(rlm_act act, const float *table, int c, int i, v_mask m, 
 
 /* What is bf16: nothing, dy, or x, dy and dx. */
 typedef enum { GN_F32, GN_DY16, GN_ALL16 } gn_form;
+#ifdef RLM_BF16
+enum { GN_HALVES = 1 };
+#else
+enum { GN_HALVES = 0 }; /* nobody calls norm_back with bf16 */
+#endif
 
 enum { SUM_ROWS = 32 }; /* rows that stay in the L1 cache while their channels are summed */
 
@@ -239,12 +244,18 @@ static void gn_kept(const gn_rows *g)
 RLM_INLINE void gn_rows_as(rlm_act act, void *ctx)
 {
     const gn_rows *g = ctx;
-    if (g->form == GN_ALL16)
+    if (GN_HALVES && g->form == GN_ALL16)
         gn_rows_of(act, GN_ALL16, g);
-    else if (g->form == GN_DY16)
+    else if (GN_HALVES && g->form == GN_DY16)
         gn_rows_of(act, GN_DY16, g);
     else
         gn_rows_of(act, GN_F32, g);
+}
+
+/* All activations and forms in one place, once: two copies took minutes to compile. */
+static __attribute__((noinline)) void gn_run(rlm_act act, gn_rows *g)
+{
+    v_by_act(act, gn_rows_as, g);
 }
 
 static float *gn_table(const norm_back *j, int64_t frame, int worker)
@@ -302,7 +313,7 @@ static void gn_slice(const norm_back *j, int64_t frame, int64_t slice, const flo
         g.dx = NULL;
     g.keep = keep ? keep + row * c : NULL;
     g.part = j->part + (frame * j->cut.slices + slice) * 2 * c;
-    v_by_act(j->s.act, gn_rows_as, &g);
+    gn_run(j->s.act, &g);
 }
 
 /* A whole frame stays in the L2 cache; dz, if not NULL, is kept there instead of being computed
@@ -318,7 +329,7 @@ static void gn_frame(const norm_back *j, int64_t frame, float *dz, int worker)
         g.dy = dz;
         gn_kept(&g);
     } else if (g.dx) {
-        v_by_act(j->s.act, gn_rows_as, &g);
+        gn_run(j->s.act, &g);
     }
 }
 
