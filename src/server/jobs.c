@@ -147,12 +147,18 @@ static void set_error(job *j, const char *code, const char *text)
     rlm_paths_hide(j->error_text);
 }
 
-/* An end that no work led to; not saved yet. */
-static void end_early(rlm_jobs *q, job *j, const char *code, const char *text)
+/* Not saved yet. */
+static void end(rlm_jobs *q, job *j, int status)
 {
-    j->status = RLM_JOB_FAILED;
+    j->status = status;
     j->completed = rlm_serve_clock();
     j->expires = q->options.ttl > 0 ? j->completed + q->options.ttl : 0;
+}
+
+/* An end that no work led to. */
+static void end_early(rlm_jobs *q, job *j, const char *code, const char *text)
+{
+    end(q, j, RLM_JOB_FAILED);
     set_error(j, code, text);
 }
 
@@ -169,9 +175,7 @@ static void finish(rlm_jobs *q, job *j, const rlm_work *work, int code, const rl
     }
     j->result = work->result;
     j->result.total_s = took;
-    j->completed = rlm_serve_clock();
-    j->expires = q->options.ttl > 0 ? j->completed + q->options.ttl : 0;
-    j->status = code ? RLM_JOB_FAILED : RLM_JOB_COMPLETED;
+    end(q, j, code ? RLM_JOB_FAILED : RLM_JOB_COMPLETED);
     j->eta = 0;
     free_previews(j);
     q->counts.job_seconds += took;
