@@ -153,7 +153,7 @@ typedef struct rlm_bench_options {
     void *write_cookie;
 } rlm_bench_options;
 /* model_dir: also text to video by stage, or NULL; of the options threads, cpu_mask and what
- * opening that model uses. */
+ * opening that model uses. ARG when no row has all words. */
 int rlm_bench(const char *model_dir, const rlm_options *options, const rlm_bench_options *wish,
               rlm_error *err);
 

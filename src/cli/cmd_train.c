@@ -107,29 +107,22 @@ int cmd_assemble(const cli_args *a)
     return EXIT_DONE;
 }
 
-/* Whether a row was among what is told. */
 static void write_text(void *cookie, const char *text)
 {
-    bool *any = cookie;
-    size_t n = strlen(text);
-    *any |= strstr(text, "\"name\":") || (n > 4 && !strcmp(text + n - 4, " MB\n"));
-    fputs(text, stdout);
-    fflush(stdout);
+    fputs(text, cookie);
+    fflush(cookie);
 }
 
 int cmd_bench(const cli_args *a)
 {
     rlm_options o;
     rlm_error err = {0};
-    bool any = false;
     rlm_bench_options wish = {.json = a->json,
                               .quick = a->quick,
                               .words = a->inputs,
                               .word_count = a->input_count,
                               .write = write_text,
-                              .write_cookie = &any};
+                              .write_cookie = stdout};
     cli_library_options(a, &o);
-    if (rlm_bench(cli_model_dir(a), &o, &wish, &err))
-        return cli_error(&err);
-    return any ? EXIT_DONE : cli_usage("bench: no row has all of these words");
+    return rlm_bench(cli_model_dir(a), &o, &wish, &err) ? cli_error(&err) : EXIT_DONE;
 }

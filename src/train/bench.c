@@ -83,9 +83,10 @@ void rlm_bench_add(rlm_bench_state *b, const rlm_bench_row *r)
     double memory = (double)(more + b->run.arena->peak);
     const char *unit = r->unit ? r->unit : "";
     char units[32] = "";
+    bool first = b->count++ == 0;
     if (b->json) {
         say(b, "%s\n{\"name\":\"%s\",\"seconds\":%.6g,\"flops\":%.6g,\"bytes\":%.6g,",
-            b->count++ ? "," : "", r->name, r->seconds, r->flops, r->bytes);
+            first ? "" : ",", r->name, r->seconds, r->flops, r->bytes);
         say(b, "\"unit\":\"%s\",\"units\":%.6g,\"of_peak\":%.4g,\"memory\":%.6g}", unit, r->units,
             fraction(b, r), memory);
         return;
@@ -273,7 +274,7 @@ static int measure(rlm_bench_state *b, const char *model_dir, const rlm_options 
         RLM_TRY(rlm_bench_generate(b, model_dir, options, err));
     if (b->json)
         say(b, "\n]}\n");
-    return 0;
+    return b->count ? 0 : rlm_fail(err, RLM_E_ARG, "bench: no row has all of these words");
 }
 
 int rlm_bench(const char *model_dir, const rlm_options *options, const rlm_bench_options *wish,
