@@ -1,8 +1,6 @@
 /* encode, decode, tokens. */
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
@@ -194,61 +192,12 @@ int cmd_decode(const cli_args *a)
 
 /* ---- Cutting and joining --------------------------------------------------------------------- */
 
-enum { SOUND_PER_S = 50, PICTURES_A_CODE = 4 };
-
-static const char NO_PLACE[] = "it was made in windows, or not at 50 codes a second";
-
-/* Sound codes before code frame t. Alone it is one picture, the last of those that it stands for
- * behind others; so what was cut apart is joined again without a gap. */
-static int sound_before(const rlm_codes *video, int t)
-{
-    return (int)lround((double)PICTURES_A_CODE * t * video->fps_den / video->fps_num * SOUND_PER_S);
-}
-
-/* Neither windows nor a codec of another rate: then the codes say where they belong. */
-static bool is_plain(const rlm_codes *s)
-{
-    int64_t hop = s->rate / SOUND_PER_S, twice = 2 * s->true_samples; /* half a hop is no code */
-    return !s->windows && hop > 0 && s->dims[1] == (twice <= hop ? 1 : (twice + hop - 1) / 2 / hop);
-}
-
-static void drop_sound(const cli_args *a, rlm_codes *sound, const char *why)
+/* Sound that has no place beside the pictures is left out, and that is said. */
+static void drop_sound(const cli_args *a, rlm_codes *sound, const rlm_error *why)
 {
     if (!a->quiet)
-        fprintf(stderr, "reelm: tokens: the sound is left out: %s\n", why);
+        fprintf(stderr, "reelm: tokens: the sound is left out: %s\n", why->text);
     rlm_codes_free(sound);
-}
-
-/* Keep codes [from, to) of each level, which are so many samples. */
-static void keep_sound(rlm_codes *s, int from, int to, int64_t samples)
-{
-    size_t all = (size_t)s->dims[1], n = (size_t)(to - from);
-    for (int level = 0; level < s->dims[0]; level++)
-        memmove(s->ids + (size_t)level * n, s->ids + (size_t)level * all + (size_t)from,
-                n * sizeof *s->ids);
-    s->dims[1] = to - from;
-    s->count = (int64_t)s->dims[0] * s->dims[1];
-    s->true_samples = samples;
-}
-
-/* The sound of code frames [from, to), up to where the next code frame would begin: it goes on
- * without a gap when they are joined again; behind the pictures' end it is not written. video:
- * before the cut. */
-static void cut_sound(const cli_args *a, const rlm_codes *video, int from, int to, rlm_codes *s)
-{
-    if (!s->count || (from == 0 && to == video->dims[0]))
-        return;
-    int hop = s->rate / SOUND_PER_S, first = sound_before(video, from);
-    int end = to == video->dims[0] ? s->dims[1] : sound_before(video, to);
-    end = end < s->dims[1] ? end : s->dims[1];
-    int64_t from_there = s->true_samples - (int64_t)first * hop;
-    int64_t samples = end == s->dims[1] ? from_there : (int64_t)(end - first) * hop;
-    if (!is_plain(s))
-        drop_sound(a, s, NO_PLACE);
-    else if (samples < 1 || end <= first)
-        drop_sound(a, s, "it ends before");
-    else
-        keep_sound(s, first, end, samples);
 }
 
 static int cut(const cli_args *a, rlm_codes *v, rlm_codes *sound)
@@ -260,41 +209,9 @@ static int cut(const cli_args *a, rlm_codes *v, rlm_codes *sound)
         return cli_usage("--cut: '%s' is not A:B", a->cut);
     if (rlm_codes_cut(v, from, to, &err))
         return cli_error(&err);
-    cut_sound(a, &whole, from, to, sound);
+    if (rlm_codes_cut_sound(sound, &whole, from, to, &err))
+        drop_sound(a, sound, &err);
     return EXIT_DONE;
-}
-
-/* more behind a's sound, from where the pictures behind code frame t begin. */
-static void join_sound(const cli_args *args, const rlm_codes *video, int t, rlm_codes *a,
-                       const rlm_codes *more)
-{
-    int start = sound_before(video, t), levels = a->dims[0];
-    if (!a->count && !more->count)
-        return;
-    start = a->dims[1] == start - 1 ? start - 1 : start; /* rounding */
-    const char *why =
-        !a->count || !more->count         ? "not all files have one"
-        : !is_plain(a) || !is_plain(more) ? NO_PLACE
-        : levels != more->dims[0] || a->rate != more->rate || strcmp(a->tokenizer, more->tokenizer)
-            ? "the codes are of different codecs"
-        : a->dims[1] < start ? "it does not reach to where the next begins"
-                             : NULL;
-    size_t n = (size_t)start, m = (size_t)more->dims[1];
-    int32_t *ids = why ? NULL : malloc((n + m) * (size_t)levels * sizeof *ids);
-    if (!ids) {
-        drop_sound(args, a, why ? why : "no memory");
-        return;
-    }
-    for (size_t level = 0; level < (size_t)levels; level++) {
-        memcpy(ids + level * (n + m), a->ids + level * (size_t)a->dims[1], n * sizeof *ids);
-        memcpy(ids + level * (n + m) + n, more->ids + level * m, m * sizeof *ids);
-    }
-    rlm_codes old = {.ids = a->ids};
-    rlm_codes_free(&old);
-    a->ids = ids;
-    a->dims[1] = (int)(n + m);
-    a->count = (int64_t)levels * a->dims[1];
-    a->true_samples = (int64_t)start * (a->rate / SOUND_PER_S) + more->true_samples;
 }
 
 static int join(const cli_args *args, const char *name, rlm_codes *video, rlm_codes *sound,
@@ -313,7 +230,8 @@ static int join(const cli_args *args, const char *name, rlm_codes *video, rlm_co
     }
     if (rlm_codes_join(video, more, &err))
         return cli_error(&err);
-    join_sound(args, video, t, sound, more_sound);
+    if (rlm_codes_join_sound(sound, more_sound, video, t, &err))
+        drop_sound(args, sound, &err);
     return EXIT_DONE;
 }
 
