@@ -1,4 +1,4 @@
-/* Private to model_dir.c and model_config.c: the table of a model's parts. */
+/* Private to model_dir.c, model_config.c and model_convert.c: the table of a model's parts. */
 #ifndef RLM_MODEL_CONFIG_H
 #define RLM_MODEL_CONFIG_H
 
@@ -19,6 +19,17 @@ typedef struct rlm_part {
     int (*preset)(void *config, const char *name); /* 0 if the name is known */
 } rlm_part;
 extern const rlm_part RLM_PART_TABLE[RLM_PARTS]; /* video, audio, lm, text */
+
+/* One part's entry in config.json: where its file is, what its sha256 may be. */
+typedef struct rlm_entry {
+    const cJSON *config;
+    const char *sha, *before, *file; /* live with the JSON */
+    char *path;                      /* of the file, which is there; heap */
+} rlm_entry;
+/* MODEL when the entry is none or its file is not a plain name in dir; the caller frees e->path. */
+int rlm_entry_read(rlm_entry *e, const rlm_part *part, const cJSON *o, const char *dir,
+                   rlm_error *err);
+int rlm_entry_check(const rlm_entry *e, const char *found, rlm_error *err); /* its sha256 */
 
 /* Refuse members whose names are not listed. */
 int rlm_json_known_keys(const cJSON *o, const char *const *names, int count, const char *where,

@@ -14,49 +14,46 @@ static int no_memory(const char *what, rlm_error *err)
     return rlm_fail(err, RLM_E_NOMEM, "%s: no memory", what);
 }
 
-/* name of `from` into `to`, byte for byte. sha, before: what its sha256 may be, each may be NULL;
- * both NULL: anything. A missing or wrong file is the model's fault. */
-static int copy_file(const char *from, const char *to, const char *name, const char *sha,
-                     const char *before, rlm_error *err)
+static int copy_bytes(const rlm_map *map, const char *to, const char *name, rlm_error *err)
 {
-    rlm_map map = {0};
-    char found[65], *source = rlm_path_join(from, name), *target = rlm_path_join(to, name);
-    int code = source && target ? 0 : no_memory(name, err);
-    if (!code && access(source, F_OK))
-        code = rlm_fail(err, RLM_E_MODEL, "%s: missing, config.json names it", source);
-    if (!code)
-        code = rlm_map_open(&map, source, err);
-    if (!code && sha) {
-        rlm_sha256_hex(map.data, map.bytes, found);
-        if (strcmp(found, sha) && (!before || strcmp(found, before)))
-            code = rlm_fail(err, RLM_E_MODEL, "%s: sha256 is %.16s..., config.json says %.16s...",
-                            source, found, sha);
-    }
-    if (!code)
-        code = rlm_file_write(target, map.data, map.bytes, err);
-    rlm_map_close(&map);
-    rlm_free(source);
+    char *target = rlm_path_join(to, name);
+    int code = target ? rlm_file_write(target, map->data, map->bytes, err) : no_memory(name, err);
     rlm_free(target);
     return code;
 }
 
-static const char *text_of(const cJSON *o, const char *key)
+/* name of `from` into `to`, byte for byte. */
+static int copy_file(const char *from, const char *to, const char *name, rlm_error *err)
 {
-    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
+    rlm_map map;
+    char *source = rlm_path_join(from, name);
+    int code = source ? rlm_map_open(&map, source, err) : no_memory(name, err);
+    rlm_free(source);
+    if (code)
+        return code;
+    code = copy_bytes(&map, to, name, err);
+    rlm_map_close(&map);
+    return code;
 }
 
 /* A part that no one has opened, so that nobody has looked at what its entry says. */
-static int copy_part(const char *from, const char *to, const char *part, const cJSON *entry,
+static int copy_part(const char *from, const char *to, const rlm_part *part, const cJSON *o,
                      rlm_error *err)
 {
-    const char *file = text_of(entry, "file"), *sha = text_of(entry, "sha256");
-    if (!file || !*file || *file == '.' || strchr(file, '/') || strlen(file) > 128)
-        return rlm_fail(err, RLM_E_MODEL, "%s/config.json: %s: \"file\" is not a plain file name",
-                        from, part);
-    if (!sha || strlen(sha) != 64)
-        return rlm_fail(err, RLM_E_MODEL,
-                        "%s/config.json: %s: \"sha256\" is not 64 hexadecimal digits", from, part);
-    return copy_file(from, to, file, sha, text_of(entry, "sha256_before"), err);
+    rlm_entry e;
+    rlm_map map;
+    char found[65];
+    RLM_TRY(rlm_entry_read(&e, part, o, from, err));
+    int code = rlm_map_open(&map, e.path, err);
+    if (!code) {
+        rlm_sha256_hex(map.data, map.bytes, found);
+        code = rlm_entry_check(&e, found, err);
+        if (!code)
+            code = copy_bytes(&map, to, e.file, err);
+        rlm_map_close(&map);
+    }
+    rlm_free(e.path);
+    return code;
 }
 
 /* Every file that config.json names except those of `parts`, then config.json and the model card,
@@ -70,12 +67,12 @@ static int copy_but(const char *from, const char *to, unsigned parts, rlm_error 
         const rlm_part *part = &RLM_PART_TABLE[i];
         const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, part->name);
         if (o && !(part->bit & parts))
-            code = copy_part(from, to, part->name, o, err);
+            code = copy_part(from, to, part, o, err);
     }
     if (!code)
-        code = copy_file(from, to, "config.json", NULL, NULL, err);
+        code = copy_file(from, to, "config.json", err);
     if (!code && !access(card, F_OK))
-        code = copy_file(from, to, "README.md", NULL, NULL, err);
+        code = copy_file(from, to, "README.md", err);
     rlm_json_free(root);
     rlm_free(path);
     rlm_free(card);
@@ -161,8 +158,53 @@ static int write_folder(const char *from, const char *to, const rlm_model *m, un
     return code;
 }
 
+/* How a file's matrices are stored. The scales of int8 are F32, and the heads of q4 int8, so the
+ * first of these types that is there decides; AUTO: none, or no such file. */
+static rlm_weights stored_as(const char *path)
+{
+    static const struct {
+        rlm_dtype type;
+        rlm_weights as;
+    } order[] = {{RLM_U8, RLM_WEIGHTS_Q4},
+                 {RLM_I8, RLM_WEIGHTS_INT8},
+                 {RLM_F32, RLM_WEIGHTS_F32},
+                 {RLM_BF16, RLM_WEIGHTS_BF16}};
+    rlm_weights found = RLM_WEIGHTS_AUTO;
+    rlm_safetensors st;
+    if (rlm_st_open(&st, path, NULL))
+        return found;
+    for (size_t i = 0; i < sizeof order / sizeof *order && found == RLM_WEIGHTS_AUTO; i++)
+        for (int t = 0; t < st.count; t++)
+            if (st.entries[t].tensor.dtype == order[i].type)
+                found = order[i].as;
+    rlm_st_close(&st);
+    return found;
+}
+
+/* Of the parts those that are of the wished type already: copied rather than rounded once more. */
+static unsigned kept_parts(const char *from, unsigned parts, const rlm_weights as[2])
+{
+    unsigned kept = 0, tokenizers = RLM_PART_VIDEO | RLM_PART_AUDIO;
+    void *root = NULL;
+    char *path = rlm_path_join(from, "config.json");
+    int code = path ? rlm_json_read(path, &root, NULL) : RLM_E_NOMEM;
+    for (int i = 0; i < RLM_PARTS && !code; i++) {
+        const rlm_part *part = &RLM_PART_TABLE[i];
+        rlm_entry e;
+        if (!(part->bit & parts) ||
+            rlm_entry_read(&e, part, cJSON_GetObjectItemCaseSensitive(root, part->name), from,
+                           NULL))
+            continue;
+        kept |= stored_as(e.path) == as[part->bit != RLM_PART_LM] ? part->bit : 0;
+        rlm_free(e.path);
+    }
+    rlm_json_free(root);
+    rlm_free(path);
+    return (kept & tokenizers) == tokenizers ? kept : kept & ~tokenizers; /* both or none */
+}
+
 int rlm_convert(const char *from, const char *to, const char *weights, const char *decoders,
-                rlm_error *err)
+                unsigned *kept, rlm_error *err)
 {
     rlm_weights as[2];
     rlm_model m;
@@ -173,6 +215,11 @@ int rlm_convert(const char *from, const char *to, const char *weights, const cha
     RLM_TRY(read_types(weights, decoders, as, err));
     if (!strcmp(from, to))
         return rlm_fail(err, RLM_E_ARG, "%s: cannot be converted into itself", from);
+    unsigned same = kept_parts(from, parts, as);
+    if (kept)
+        *kept = (same & RLM_PART_LM ? RLM_KEPT_WEIGHTS : 0) |
+                (same & tokenizers ? RLM_KEPT_DECODERS : 0);
+    parts &= ~same;
     RLM_TRY(rlm_kernels_init(&k, "ref", err));
     RLM_TRY(rlm_par_open(&par, 0, err));
     int code = rlm_model_open(&m, from, parts | (decoders ? RLM_PART_OPTIONAL : 0), &k, par, err);

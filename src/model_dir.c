@@ -22,20 +22,13 @@ static const rlm_part *part_of(unsigned bit)
 
 /* ---- Open ---- */
 
-/* One part's entry: where its file is, what its sha256 may be. Pointers live with the JSON. */
-typedef struct entry {
-    const cJSON *config;
-    const char *sha, *before;
-    char *path;
-} entry;
-
 static const char *text_of(const cJSON *o, const char *key)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
 }
 
-static int read_entry(entry *e, const rlm_part *part, const cJSON *o, const char *dir,
-                      rlm_error *err)
+int rlm_entry_read(rlm_entry *e, const rlm_part *part, const cJSON *o, const char *dir,
+                   rlm_error *err)
 {
     static const char *const KEYS[] = {"config", "file", "sha256", "sha256_before"};
     char where[320];
@@ -44,19 +37,27 @@ static int read_entry(entry *e, const rlm_part *part, const cJSON *o, const char
         return rlm_fail(err, RLM_E_MODEL, "%s: not an object", where);
     RLM_TRY(rlm_json_known_keys(o, KEYS, sizeof KEYS / sizeof *KEYS, where, err));
     const char *file = text_of(o, "file");
-    *e = (entry){cJSON_GetObjectItemCaseSensitive(o, "config"), text_of(o, "sha256"),
-                 text_of(o, "sha256_before"), NULL};
+    *e = (rlm_entry){cJSON_GetObjectItemCaseSensitive(o, "config"), text_of(o, "sha256"),
+                     text_of(o, "sha256_before"), NULL, NULL};
     if (!file || !*file || *file == '.' || strchr(file, '/') || strlen(file) > 128)
         return rlm_fail(err, RLM_E_MODEL, "%s: \"file\" is not a plain file name", where);
     if (!e->sha || strlen(e->sha) != 64 || (e->before && strlen(e->before) != 64))
         return rlm_fail(err, RLM_E_MODEL, "%s: \"sha256\" is not 64 hexadecimal digits", where);
     if (part->fields && !e->config)
         return rlm_fail(err, RLM_E_MODEL, "%s: no \"config\"", where);
+    e->file = file;
     e->path = rlm_path_join(dir, file);
-    return e->path ? 0 : rlm_fail(err, RLM_E_NOMEM, "%s: no memory", where);
+    if (!e->path)
+        return rlm_fail(err, RLM_E_NOMEM, "%s: no memory", where);
+    int code = access(e->path, F_OK)
+                   ? rlm_fail(err, RLM_E_MODEL, "%s: missing, config.json names it", e->path)
+                   : 0;
+    if (code)
+        rlm_free(e->path);
+    return code;
 }
 
-static int check_sha(const entry *e, const char *found, rlm_error *err)
+int rlm_entry_check(const rlm_entry *e, const char *found, rlm_error *err)
 {
     if (!strcmp(found, e->sha) || (e->before && !strcmp(found, e->before)))
         return 0;
@@ -65,14 +66,14 @@ static int check_sha(const entry *e, const char *found, rlm_error *err)
 }
 
 /* weights: how a language model's are kept; RLM_WEIGHTS: in f32 beside the packing. */
-static int load_weights(const entry *e, rlm_params *params, char sha[65], rlm_weights weights,
+static int load_weights(const rlm_entry *e, rlm_params *params, char sha[65], rlm_weights weights,
                         const rlm_kernels *k, rlm_par *par, rlm_error *err)
 {
     rlm_safetensors st;
     RLM_TRY(rlm_st_open(&st, e->path, err));
     const char *found = rlm_st_hash(&st);
     memcpy(sha, found, 65);
-    int code = check_sha(e, found, err);
+    int code = rlm_entry_check(e, found, err);
     if (weights != RLM_WEIGHTS) {
         code = code ? code : rlm_params_open(params, &st, k, par, weights, err);
         rlm_st_close(&st);
@@ -86,18 +87,18 @@ static int load_weights(const entry *e, rlm_params *params, char sha[65], rlm_we
     return code ? code : rlm_params_pack(params, k, par, false, err);
 }
 
-static int load_text(rlm_model *m, const entry *e, rlm_error *err)
+static int load_text(rlm_model *m, const rlm_entry *e, rlm_error *err)
 {
     rlm_map map;
     char found[65];
     RLM_TRY(rlm_map_open(&map, e->path, err));
     rlm_sha256_hex(map.data, map.bytes, found);
     rlm_map_close(&map);
-    RLM_TRY(check_sha(e, found, err));
+    RLM_TRY(rlm_entry_check(e, found, err));
     return rlm_text_open(&m->text, e->path, err);
 }
 
-static int load_part(rlm_model *m, const rlm_part *part, const entry *e, const rlm_kernels *k,
+static int load_part(rlm_model *m, const rlm_part *part, const rlm_entry *e, const rlm_kernels *k,
                      rlm_par *par, rlm_error *err)
 {
     void *config = part->bit == RLM_PART_VIDEO   ? (void *)&m->video_config
@@ -155,11 +156,9 @@ static int open_parts(rlm_model *m, const cJSON *root, unsigned parts, const rlm
         if (!o)
             return rlm_fail(err, RLM_E_MODEL, "%s: the model has no \"%s\" part", m->dir,
                             part->name);
-        entry e;
-        RLM_TRY(read_entry(&e, part, o, m->dir, err));
-        int code = access(e.path, F_OK)
-                       ? rlm_fail(err, RLM_E_MODEL, "%s: missing, config.json names it", e.path)
-                       : load_part(m, part, &e, k, par, err);
+        rlm_entry e;
+        RLM_TRY(rlm_entry_read(&e, part, o, m->dir, err));
+        int code = load_part(m, part, &e, k, par, err);
         rlm_free(e.path);
         RLM_TRY(code);
     }
