@@ -77,16 +77,22 @@ static int read_clip(const char *path, const rlm_want *want, rlm_clip *out)
     return rlm_media_read(path, want, out, &err) ? cli_error(&err) : 0;
 }
 
-/* First picture of a file, as large as the result. */
-static int read_image(const cli_job *j, const char *path, rlm_clip *out)
+/* First picture of a file; width, height 0: as it is. */
+static int read_first(const char *path, int width, int height, rlm_clip *out)
 {
     rlm_want want;
     rlm_want_defaults(&want);
     want.max_frames = 1;
     want.want_audio = 0;
-    want.width = j->request.width;
-    want.height = j->request.height;
-    int code = read_clip(path, &want, out);
+    want.width = width;
+    want.height = height;
+    return read_clip(path, &want, out);
+}
+
+/* The same, which there must be, as large as the result. */
+static int read_image(const cli_job *j, const char *path, rlm_clip *out)
+{
+    int code = read_first(path, j->request.width, j->request.height, out);
     if (!code && !out->video.count) {
         fprintf(stderr, "reelm: %s: no picture in it\n", path);
         code = EXIT_DATA;
@@ -275,15 +281,11 @@ static int edit_inputs(cli_job *j, const char *path)
 }
 
 /* Its first picture says how large a video is. */
-static int read_first(cli_job *j, const char *path)
+static int look_at(cli_job *j, const char *path)
 {
-    rlm_want want;
-    rlm_want_defaults(&want);
-    want.max_frames = 1;
-    want.want_audio = 0;
     if (rlm_file_sha256(path, j->source_sha, NULL))
         j->source_sha[0] = 0;
-    return read_clip(path, &want, &j->condition);
+    return read_first(path, 0, 0, &j->condition);
 }
 
 /* An extension is as large as the video, at the model's rate unless another is wanted. */
@@ -296,7 +298,7 @@ static int extend_inputs(cli_job *j, const char *path)
     r->reencode = a->reencode;
     j->in_file = strcmp(path, "-") && cli_is_regular(path) && !a->backward && !a->end_img &&
                  !a->keyframes.count && rlm_media_grows(j->output, a->format);
-    int code = j->in_file ? read_first(j, path) : read_input(j, path, 0);
+    int code = j->in_file ? look_at(j, path) : read_input(j, path, 0);
     if (!code && !v->count) {
         fprintf(stderr, "reelm: %s: no picture in it\n", path);
         code = EXIT_DATA;
@@ -324,7 +326,6 @@ static int animate_inputs(cli_job *j, const char *path)
     const cli_args *a = j->args;
     rlm_request *r = &j->request;
     rlm_clip first = {0};
-    rlm_want want;
     if (!path || (a->width && a->height))
         return read_input(j, path, 1);
     if (!strcmp(path, "-") || !cli_is_regular(path)) {
@@ -336,10 +337,7 @@ static int animate_inputs(cli_job *j, const char *path)
         size_like(j, &j->condition.video);
         return code;
     }
-    rlm_want_defaults(&want);
-    want.max_frames = 1;
-    want.want_audio = 0;
-    int code = read_clip(path, &want, &first);
+    int code = read_first(path, 0, 0, &first);
     if (code)
         return code;
     size_like(j, &first.video);
