@@ -95,7 +95,7 @@ int cmd_extend(const cli_args *a)
     if (!code)
         code = cli_job_name(&j, 1);
     if (!code)
-        code = cli_job_check_pictures(&j);
+        code = cli_job_check_shape(&j);
     if (!code)
         code = cli_job_inputs(&j);
     if (!code)

@@ -34,7 +34,7 @@ static int generate_one(cli_job *j, const cli_args *item, int number)
     }
     code = cli_job_inputs(j);
     if (!code)
-        code = cli_job_check_pictures(j);
+        code = cli_job_check_shape(j);
     if (!code && number == 1)
         code = cli_settings_match(j);
     if (code)

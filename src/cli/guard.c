@@ -1,6 +1,5 @@
 /* What can be known of a job's files before anything is read or sampled: no output is one of the
  * inputs, and all can be written. */
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -70,52 +69,34 @@ static int not_an_input(const cli_args *a, const char *what, const char *path)
 
 /* ---- Names of pictures ----------------------------------------------------------------------- */
 
-/* The output's format, by option or name, is one of `count` names. */
-static bool is_one_of(const cli_job *j, const char *const *names, size_t count)
-{
-    const char *dot = strrchr(j->output, '.');
-    const char *name = j->args->format ? j->args->format : dot ? dot + 1 : "";
-    for (size_t i = 0; i < count; i++)
-        if (!strcasecmp(name, names[i]))
-            return true;
-    return false;
-}
-
 static bool is_png(const cli_job *j)
 {
-    static const char *const names[] = {"png"};
-    return is_one_of(j, names, 1);
+    size_t n = strlen(j->output);
+    return j->args->format ? !strcasecmp(j->args->format, "png")
+                           : n > 4 && !strcasecmp(j->output + n - 4, ".png");
 }
 
-/* Whether a name holds exactly one %d or %05d, as rlm_media_write wants of a sequence; then the
- * name of its number-th picture. */
-static bool number_name(const char *path, int number, char *to)
+/* The number-th name of a sequence, whose pattern rlm_media_writable found good. */
+static void number_name(const char *path, int number, char *to)
 {
-    int found = 0;
     size_t n = 0;
     for (const char *p = path; *p && n + 16 < CLI_PATH_ROOM; p++) {
-        int width = 0, used = 0;
+        int width = 0, used = 1;
         if (*p != '%' || p[1] == '%') {
             p += *p == '%';
             to[n++] = *p;
             continue;
         }
-        bool wide = p[1] >= '0' && p[1] <= '9' && sscanf(p + 1, "%d%n", &width, &used) == 1;
-        if (p[1 + used] != 'd' || (wide && width > 9) || found++)
-            return false;
+        (void)sscanf(p, "%%%d%n", &width, &used);
         n += (size_t)snprintf(to + n, 16, p[1] == '0' ? "%0*d" : "%*d", width, number);
-        p += 1 + used;
+        p += used;
     }
     to[n] = 0;
-    return found == 1;
 }
 
 static int check_sequence(const cli_job *j)
 {
     char name[CLI_PATH_ROOM];
-    if (!number_name(j->output, 0, name))
-        return cli_usage("--output: %s: exactly one %%d (or %%05d) is expected in the name",
-                         j->output);
     int code = 0;
     for (int i = 0; i < PICTURES_MOST && !code; i++) {
         number_name(j->output, i, name);
@@ -133,23 +114,24 @@ int cli_check_place(const char *path)
     return rlm_media_writable(path, &w, NULL, &err) ? cli_error(&err) : 0;
 }
 
-static bool is_sound_only(const cli_job *j)
+static int check_output(const cli_job *j, const rlm_clip *shape)
 {
-    static const char *const names[] = {"wav", "flac", "ogg", "oga", "m4a"};
-    return is_one_of(j, names, sizeof names / sizeof names[0]);
+    rlm_error err = {0};
+    rlm_write_options w = {.format = j->args->format};
+    return rlm_media_writable(j->output, &w, shape, &err) ? cli_error(&err) : 0;
 }
 
 bool cli_job_holds_sound(const cli_job *j)
 {
-    static const char *const names[] = {"gif", "y4m", "png"};
-    return !is_one_of(j, names, sizeof names / sizeof names[0]);
+    rlm_clip sound = {.audio.count = 1};
+    rlm_write_options w = {.format = j->args->format};
+    return !rlm_media_writable(j->output, &w, &sound, NULL);
 }
 
 int cli_job_check_files(const cli_job *j)
 {
     const cli_args *a = j->args;
     rlm_error err = {0};
-    rlm_write_options w = {.format = a->format};
     int code = not_an_input(a, "--output", j->output);
     if (!code && a->resume_tokens && cli_same_file(j->output, a->resume_tokens))
         code = cli_usage("--output: %s is the file to go on from; give another name", j->output);
@@ -159,12 +141,10 @@ int cli_job_check_files(const cli_job *j)
         code = cli_usage("--save-tokens and --output: %s cannot be both", j->output);
     if (!code && a->preview_path)
         code = not_an_input(a, "--preview-path", a->preview_path);
+    if (!code)
+        code = check_output(j, NULL);
     if (!code && is_png(j) && strchr(j->output, '%'))
         code = check_sequence(j);
-    if (!code && !j->request.audio && is_sound_only(j))
-        code = cli_usage("%s holds sound alone, and --no-audio leaves it out", j->output);
-    if (!code && rlm_media_writable(j->output, &w, NULL, &err))
-        code = cli_error(&err);
     if (!code && a->save_tokens)
         code = cli_check_place(j->tokens);
     if (!code && a->preview_path && rlm_media_writable(a->preview_path, NULL, NULL, &err))
@@ -172,12 +152,12 @@ int cli_job_check_files(const cli_job *j)
     return code;
 }
 
-/* Pictures that will be made; INT_MAX: several. */
+/* Pictures that will be made; of an extension, those behind the first of its source. */
 static int pictures_of(const cli_job *j)
 {
     switch (j->args->verb) {
     case CLI_EXTEND:
-        return INT_MAX;
+        return 2 + (int)(j->args->seconds * j->request.fps_num / j->request.fps_den);
     case CLI_EDIT:
     case CLI_SOUND:
         return j->condition.video.count;
@@ -186,13 +166,8 @@ static int pictures_of(const cli_job *j)
     }
 }
 
-int cli_job_check_pictures(const cli_job *j)
+int cli_job_check_shape(const cli_job *j)
 {
-    if (!is_png(j) || strchr(j->output, '%') || pictures_of(j) <= 1)
-        return 0;
-    if (!strcmp(j->output, "-"))
-        return cli_usage("-o -: PNG on stdout is one picture, and several are made");
-    return cli_usage("--output: %s holds one picture, and several are made; put %%d (or %%05d) "
-                     "where their number goes",
-                     j->output);
+    rlm_clip shape = {.video.count = pictures_of(j), .audio.count = j->request.audio};
+    return check_output(j, &shape);
 }

@@ -74,8 +74,8 @@ int cli_job_name(cli_job *j, int number);
 int cli_job_check_files(const cli_job *j);
 /* What the output is written as can hold sound. */
 bool cli_job_holds_sound(const cli_job *j);
-/* After the inputs were read: one picture, or a name with a number in it. */
-int cli_job_check_pictures(const cli_job *j);
+/* After the inputs were read: the output can hold as many pictures, and sound or none. */
+int cli_job_check_shape(const cli_job *j);
 /* Load the model once; later calls do nothing. */
 int cli_job_open(cli_job *j, rlm_error *err);
 /* Read the file a request builds on. max_frames 0: all of it, with its sound. */

@@ -98,10 +98,10 @@ static int holds_check(const char *path, const rlm_clip *clip, const format_row 
     if (((row->holds & HOLDS_VIDEO) && clip->video.count > 0) ||
         ((row->holds & HOLDS_AUDIO) && clip->audio.count > 0))
         return 0;
+    if (row->holds == HOLDS_AUDIO)
+        return rlm_fail(err, RLM_E_ARG, "%s: holds sound alone, and the clip has none", path);
     return rlm_fail(err, RLM_E_ARG, "%s: the clip has no %s to write", path,
-                    row->holds == HOLDS_AUDIO   ? "sound"
-                    : row->holds == HOLDS_VIDEO ? "picture"
-                                                : "picture and no sound");
+                    row->holds == HOLDS_VIDEO ? "picture" : "picture and no sound");
 }
 
 /* A name for so many pictures, 0: any number. */
@@ -113,7 +113,8 @@ static int sequence_check(const char *path, int count, rlm_error *err)
                         path);
     if (!strchr(path, '%') && count > 1)
         return rlm_fail(err, RLM_E_ARG,
-                        "%s: the clip has %d frames; put %%d (or %%05d) where their number goes",
+                        "%s: holds one picture, and several are made (%d frames); put %%d (or "
+                        "%%05d) where their number goes",
                         path, count);
     return 0;
 }
