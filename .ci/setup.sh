@@ -27,13 +27,14 @@ reelm_install() {
   $line >/dev/null
 }
 
-# Configure (once) and compile a build folder: reelm_build DIR [meson options...]
+# Configure (once) and compile a build folder, all of it (TARGET all) or what is asked for:
+# reelm_build DIR TARGET [meson options...]
 reelm_build() {
-  local dir=$1
-  shift
+  local dir=$1 target=$2
+  shift 2
   if [ ! -f "$dir/build.ninja" ]; then
     meson setup "$dir" --buildtype=release -Dhardening=true "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; exit 1; }
     rm -f "$dir.log"
   fi
-  ninja -C "$dir" --quiet >"$dir/compile.log" 2>&1 || { tail -40 "$dir/compile.log"; exit 1; }
+  ninja -C "$dir" --quiet "$target" >"$dir/compile.log" 2>&1 || { tail -40 "$dir/compile.log"; exit 1; }
 }
