@@ -142,6 +142,37 @@ void rlm_eval_world_defaults(rlm_eval_world_options *o);
  * it was right in 97 of 100 answers on renders, and in 90 of 100 about every single fact. */
 int rlm_eval_world(const rlm_eval_world_options *o, char **json, rlm_error *err);
 
+/* ---- The judge asked about clips in memory: which of several shows what was asked for ----------
+ */
+typedef struct rlm_judge rlm_judge;
+/* A judge that may judge (above); else, and where the file is no judge's, MODEL. */
+int rlm_judge_open(rlm_judge **out, const char *path, int threads, const char *cpu_mask,
+                   rlm_error *err);
+void rlm_judge_close(rlm_judge **judge);
+/* How many facts of the playground a prompt names; 0: a judge has nothing to ask. */
+int rlm_judge_asks(const char *prompt);
+typedef struct rlm_verdict {
+    int asked, holds;      /* facts; a contact's sound is one where a contact is seen */
+    int extra;             /* bodies beyond those named; 0 where none is */
+    double log_likelihood; /* ln p of what was said, summed over what was asked */
+} rlm_verdict;
+/* The clip's first two seconds, of any size and rate. ARG when the prompt names nothing. */
+int rlm_judge_clip(rlm_judge *judge, const rlm_clip *clip, const char *prompt, rlm_verdict *out,
+                   rlm_error *err);
+/* Fewer facts missed, then fewer extra bodies, then likelier. */
+int rlm_verdict_better(const rlm_verdict *a, const rlm_verdict *b);
+/* rlm_generate for `count` seeds from request->seed up (side by side, rlm_session_batch); the clip
+ * of the best verdict comes out as that seed alone makes it, with its token file and the seed in
+ * its settings. Times in the report are of all. RLM_E_CANCELLED: out holds the best so far, or what
+ * is there of the first. ARG: the prompt names nothing, tokens to resume, a dry run. */
+typedef struct rlm_choice {
+    uint64_t seed; /* of the clip that is kept */
+    int tried;     /* clips that were judged */
+    rlm_verdict verdict;
+} rlm_choice;
+int rlm_generate_best(rlm_session *session, rlm_judge *judge, const rlm_request *request, int count,
+                      rlm_clip *out, rlm_report *report, rlm_choice *choice, rlm_error *err);
+
 /* Kernel and step benchmarks as text or one JSON object, given to `write` piece by piece as rows
  * are measured: those whose names contain all of `words`. Each says its share of the ceiling that
  * binds it and the memory that its work holds. */

@@ -39,11 +39,16 @@ static int generate_one(cli_job *j, const cli_args *item, int number)
         code = cli_settings_match(j);
     if (code)
         return code;
-    if (cli_job_open(j, &err))
+    code = cli_best_check(j);
+    if (code)
+        return code;
+    if (cli_job_open(j, &err) || cli_best_open(j, &err))
         return cli_error(&err);
     if (number == 1 && !item->prompts_file)
         rlm_session_batch(j->session, (int)item->batch_count);
-    return item->dry_run ? cli_job_dry_run(j, make_clip) : cli_job_run(j, make_clip);
+    if (item->dry_run)
+        return cli_job_dry_run(j, make_clip);
+    return cli_job_run(j, item->best_of > 1 ? cli_best_make : make_clip);
 }
 
 int cmd_generate(const cli_args *a)

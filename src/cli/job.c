@@ -212,6 +212,7 @@ void cli_job_clear(cli_job *j)
     *j = (cli_job){.args = j->args,
                    .engine = j->engine,
                    .session = j->session,
+                   .judge = j->judge,
                    .many = j->many,
                    .recorded = j->recorded,
                    .load_s = j->load_s};
@@ -220,6 +221,7 @@ void cli_job_clear(cli_job *j)
 void cli_job_close(cli_job *j)
 {
     cli_job_clear(j);
+    rlm_judge_close(&j->judge);
     rlm_session_close(&j->session);
     rlm_close(&j->engine);
 }
@@ -241,6 +243,7 @@ cJSON *cli_job_outcome(const cli_job *j, const rlm_clip *clip, const rlm_report 
     cJSON_AddNumberToObject(o, "audio_tokens", (double)t->audio_tokens);
     if (j->tokens[0] && cli_is_regular(j->tokens) && !rlm_file_sha256(j->tokens, sha, NULL))
         cJSON_AddStringToObject(o, "token_sha256", sha);
+    cli_best_add(j, o);
     return o;
 }
 
@@ -274,6 +277,7 @@ static void describe(const cli_job *j, const rlm_clip *clip, const rlm_report *t
                clip->audio.count && cli_job_holds_sound(j) ? " with sound" : "",
                (unsigned long long)j->request.seed, (long long)(t->video_tokens + t->audio_tokens),
                t->prefill_s + t->sample_s, t->decode_s);
+        cli_best_say(j);
         if (j->args->verb == CLI_EXTEND)
             cli_drift_report(&j->drift, NULL, stdout);
     } else if (!j->args->quiet) {
@@ -426,7 +430,7 @@ int cli_job_dry_run(cli_job *j, cli_make make)
     int frames = as_is ? v->count : t.frames;
     double rate =
         as_is ? (double)v->fps_num / v->fps_den : (double)j->request.fps_num / j->request.fps_den;
-    double seconds = j->load_s + t.prefill_s + t.sample_s + t.decode_s;
+    double seconds = j->load_s + (t.prefill_s + t.sample_s + t.decode_s) * (double)j->args->best_of;
     double bytes = (double)t.peak_bytes + writer_bytes(j, width, height, frames);
     if (j->args->json) {
         cJSON *o = cli_settings(j);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "src/cli/cli.h"
+#include "src/reelm_train.h"
 
 enum { CLI_PATH_ROOM = 4096 };
 
@@ -49,6 +50,7 @@ typedef struct cli_job {
     const cli_args *args;
     rlm_engine *engine;
     rlm_session *session;
+    rlm_judge *judge; /* of --best-of, or NULL; shared like the engine */
     rlm_request request;
     rlm_clip condition;
     cli_inputs *extra;            /* heap, or NULL */
@@ -61,7 +63,9 @@ typedef struct cli_job {
     double load_s;          /* seconds that opening the model took */
     bool in_file;           /* the library writes the output while it makes it: extend */
     cli_drift drift;        /* of an extension */
-    char *final;            /* its settings, as the file has them; owned */
+    uint64_t first_seed;    /* of --best-of, and what it chose; nothing tried: not asked for */
+    rlm_choice choice;
+    char *final; /* its settings, as the file has them; owned */
 } cli_job;
 
 /* Check the options and fill j->request; 0 or an exit code. seed: where none is given. */
@@ -96,6 +100,18 @@ int cli_job_dry_run(cli_job *j, cli_make make);
 /* Free what belongs to one job, not the engine. */
 void cli_job_clear(cli_job *j);
 void cli_job_close(cli_job *j);
+
+/* ---- best.c: --best-of. Where it is not given, all but cli_best_make do nothing. --------------
+ */
+
+/* After names and prompt are known: usage, or 0. */
+int cli_best_check(const cli_job *j);
+/* The judge, opened once. */
+int cli_best_open(cli_job *j, rlm_error *err);
+int cli_best_make(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err);
+/* What was chosen, into an outcome; it is no setting, the seed alone makes the clip again. */
+void cli_best_add(const cli_job *j, struct cJSON *outcome);
+void cli_best_say(const cli_job *j); /* on stdout */
 
 /* ---- settings.c: what was asked, as JSON and back -------------------------------------------- */
 

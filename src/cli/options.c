@@ -141,6 +141,8 @@ static const cli_option rows[] = {
      "the sound's codes to FILE.npy, not the picture's"},
     {"batch-count", NULL, 'b', INTEGER, AT(batch_count), BATCHED, 1, 1000, "N",
      "that many clips, seeds counted up; %d and {seed} in the name, else -1, -2 (1)"},
+    {"best-of", NULL, 0, INTEGER, AT(best_of), CLI_GENERATE | CLI_ANIMATE, 1, 16, "N",
+     "try N seeds from --seed up, keep the clip that shows most of what the prompt names (1)"},
     {"skip-existing", NULL, 0, FLAG, AT(skip_existing), CLI_GENERATE | CLI_ANIMATE, 0, 0, NULL,
      "leave clips alone whose output is there"},
     {"from-metadata", NULL, 0, STRING, AT(from_metadata), MAKES, 0, 0, "FILE",
@@ -345,7 +347,7 @@ void cli_args_defaults(cli_args *a)
     a->temp = a->motion_temp = a->audio_temp = -1; /* negative: the library's default */
     a->cfg_scale = a->motion_cfg_scale = a->audio_cfg_scale = a->top_p = a->min_p = -1;
     a->top_k = -1;
-    a->batch_count = 1;
+    a->batch_count = a->best_of = 1;
     a->preview_interval = 4;
     a->max_memory = -1;
     a->playground = -1;

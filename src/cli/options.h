@@ -72,7 +72,8 @@ typedef struct cli_args {
     const char *prompts_file, *from_metadata, *preview_path, *resume_tokens;
     const char *end_img, *mask, *outpaint;
     cli_list data, keyframes, mask_boxes, control_files, spans, prompts;
-    int64_t width, height, frames, threads, seed, top_k, batch_count, preview_interval, overlap;
+    int64_t width, height, frames, threads, seed, top_k, batch_count, best_of, preview_interval;
+    int64_t overlap;
     int64_t count, steps, batch, checkpoint_every, sample_every, validate_every;
     double fps, seconds, temp, motion_temp, audio_temp, top_p, min_p, cfg_scale, motion_cfg_scale,
         audio_cfg_scale, lr, max_seconds, playground, start, max_memory;

@@ -169,24 +169,13 @@ static int score_renders(job *j, rlm_error *err)
 
 /* ---- Clips ----------------------------------------------------------------------------------- */
 
-/* As the judge wants it: size, rate, 17 frames, the last one held when there are fewer. */
-static int fit_clip(const char *path, rlm_clip *clip, rlm_error *err)
+/* As the judge wants it. */
+static int read_clip(const char *path, rlm_clip *clip, rlm_error *err)
 {
     rlm_want want;
-    rlm_want_defaults(&want);
-    want.width = want.height = JUDGE_SIDE;
-    want.fps_num = JUDGE_FPS;
-    want.fps_den = 1;
-    want.max_frames = JUDGE_FRAMES;
-    want.max_seconds = 3;
-    want.rate = SOUND_RATE;
-    want.channels = 1;
+    rlm_judge_want(&want);
     RLM_TRY(rlm_media_read(path, &want, clip, err));
-    int code = clip->video.count ? rlm_frames_hold(&clip->video, JUDGE_FRAMES, err)
-                                 : rlm_fail(err, RLM_E_MEDIA, "%s: has no picture to judge", path);
-    if (code)
-        rlm_clip_free(clip);
-    return code;
+    return rlm_judge_fit(clip, path, err);
 }
 
 static int judge_clip(job *j, const char *path, const char *name, const cJSON *facts,
@@ -197,7 +186,7 @@ static int judge_clip(job *j, const char *path, const char *name, const cJSON *f
     rlm_judge_view view;
     if (!rlm_judge_claim(facts, prompt, &claim))
         return rlm_fail(err, RLM_E_ARG, "%s: nothing of the playground is said of it", name);
-    RLM_TRY(fit_clip(path, &clip, err));
+    RLM_TRY(read_clip(path, &clip, err));
     int code = j->session ? round_trip(j, &clip, err) : 0;
     if (!code) {
         cJSON *row = cJSON_CreateObject();
@@ -277,17 +266,9 @@ static int judge_inputs(job *j, rlm_error *err)
 /* What the judge's file says of its own score; a judge without is no judge. */
 static int check_licence(const job *j, rlm_error *err)
 {
-    cJSON *note = cJSON_Parse(j->judge->note);
-    const cJSON *may = cJSON_GetObjectItemCaseSensitive(note, "may_judge");
-    int code = cJSON_IsTrue(may) ? 0
-                                 : rlm_fail(err, RLM_E_MODEL,
-                                            "%s: this judge has not been shown to be right: score "
-                                            "it on renders first, with --certify",
-                                            j->o->judge);
-    if (!code)
-        cJSON_AddItemToObject(j->root, "judge", cJSON_Duplicate(note, 1));
-    cJSON_Delete(note);
-    return code;
+    RLM_TRY(rlm_judge_licensed(j->judge, j->o->judge, err));
+    cJSON_AddItemToObject(j->root, "judge", cJSON_Parse(j->judge->note));
+    return 0;
 }
 
 /* Write the score into the judge's file. */
@@ -315,7 +296,7 @@ static int open_all(job *j, rlm_error *err)
     if (!o->input_count && (o->count < 1 || o->split < 0 || o->split >= RLM_SPLITS || o->first < 0))
         return rlm_fail(err, RLM_E_RANGE, "eval world: %lld clips of split %d from %lld",
                         (long long)o->count, o->split, (long long)o->first);
-    RLM_TRY(rlm_judge_open(&j->judge, o->judge, o->threads, o->cpu_mask, err));
+    RLM_TRY(rlm_judge_load(&j->judge, o->judge, o->threads, o->cpu_mask, err));
     if (o->input_count)
         RLM_TRY(check_licence(j, err));
     if (!o->round_trip)

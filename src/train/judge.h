@@ -174,7 +174,7 @@ void rlm_judge_merge(rlm_judge_view *a, const rlm_judge_view *mirrored);
 /* Count and contacts from the probabilities. */
 void rlm_judge_settle(rlm_judge_view *view);
 
-typedef struct rlm_judge {
+struct rlm_judge {
     rlm_judge_config config;
     rlm_params params;
     rlm_judge_net *net;
@@ -185,10 +185,12 @@ typedef struct rlm_judge {
     rlm_run run;
     float *pixels, *bands;
     char *note; /* of the file: what was measured of it, JSON; or "" */
-} rlm_judge;
-int rlm_judge_open(rlm_judge **out, const char *path, int threads, const char *cpu_mask,
+};
+/* Any judge, rlm_judge_open one that may judge; close it with rlm_judge_close. */
+int rlm_judge_load(rlm_judge **out, const char *path, int threads, const char *cpu_mask,
                    rlm_error *err);
-void rlm_judge_close(rlm_judge **judge);
+/* MODEL unless the file says what rlm_judge_open asks for. path: for the error. */
+int rlm_judge_licensed(const rlm_judge *judge, const char *path, rlm_error *err);
 /* The clip and its mirror image, taken together. A clip of JUDGE_FRAMES x JUDGE_SIDE x JUDGE_SIDE
  * at JUDGE_FPS, sound at 16 kHz or none. */
 void rlm_judge_look(rlm_judge *judge, const rlm_clip *clip, rlm_judge_view *view);
@@ -223,6 +225,7 @@ enum {
 extern const char *const rlm_judge_score_names[SCORES];
 typedef struct rlm_judge_score {
     int64_t right[SCORES], asked[SCORES];
+    double log_likelihood; /* of rlm_judge_answer: sum over its answers, ln p of what was said */
 } rlm_judge_score;
 /* Is a body of this colour there? Which of those there acts (-1: none is there)? */
 bool rlm_judge_there(const rlm_judge_view *v, int colour);
@@ -236,9 +239,16 @@ struct cJSON;
 /* What a clip's facts (the object that `reelm world` writes; NULL: none) or its prompt say. Returns
  * how many facts. */
 int rlm_judge_claim(const struct cJSON *facts, const char *prompt, rlm_claim *claim);
-/* One row of `rows` and one count of `score` for each fact asked. sound: ask whether it is in step.
- */
+/* One row of `rows` (NULL: none) and one count of `score` for each fact asked. sound: ask whether
+ * it is in step. */
 void rlm_judge_answer(const rlm_claim *claim, const rlm_judge_view *view, bool sound,
                       struct cJSON *rows, rlm_judge_score *score);
+
+/* ---- judge_verdict.c ------------------------------------------------------------------------- */
+/* How the judge wants a clip: size, rates, at most so many frames. */
+void rlm_judge_want(rlm_want *want);
+/* What was read or converted so, brought to JUDGE_FRAMES: the last picture is held. name: for the
+ * error, MEDIA where there is no picture. A failure frees the clip. */
+int rlm_judge_fit(rlm_clip *clip, const char *name, rlm_error *err);
 
 #endif

@@ -1,8 +1,11 @@
 /* Which of the facts that are asked of a clip hold, as JSON. */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <string.h>
 
 #include "src/train/judge.h"
+
+static const double LEAST_P = 1e-3; /* no answer is surer than the judge has been shown to be */
 
 /* ---- What is asked --------------------------------------------------------------------------- */
 
@@ -53,20 +56,39 @@ int rlm_judge_claim(const cJSON *facts, const char *prompt, rlm_claim *c)
 
 /* ---- Answers --------------------------------------------------------------------------------- */
 
-/* One row: {"fact", "of" (a body's colour), "said", "seen", "holds"}. */
-static void answer(cJSON *rows, rlm_judge_score *score, int what, const char *of, const char *said,
-                   const char *seen, bool holds)
+/* Where answers go: rows may be NULL. */
+typedef struct answers {
+    cJSON *rows;
+    rlm_judge_score *score;
+} answers;
+
+/* One row: {"fact", "of" (a body's colour), "said", "seen", "holds"}. p: how likely the judge finds
+ * what was said. */
+static void answer(const answers *to, int what, const char *of, const char *said, const char *seen,
+                   bool holds, double p)
 {
-    cJSON *row = cJSON_CreateObject();
-    cJSON_AddStringToObject(row, "fact", rlm_judge_score_names[what]);
-    if (of)
-        cJSON_AddStringToObject(row, "of", of);
-    cJSON_AddStringToObject(row, "said", said);
-    cJSON_AddStringToObject(row, "seen", seen);
-    cJSON_AddBoolToObject(row, "holds", holds);
-    cJSON_AddItemToArray(rows, row);
-    score->asked[what]++;
-    score->right[what] += holds;
+    cJSON *row = to->rows ? cJSON_CreateObject() : NULL;
+    if (row) {
+        cJSON_AddStringToObject(row, "fact", rlm_judge_score_names[what]);
+        if (of)
+            cJSON_AddStringToObject(row, "of", of);
+        cJSON_AddStringToObject(row, "said", said);
+        cJSON_AddStringToObject(row, "seen", seen);
+        cJSON_AddBoolToObject(row, "holds", holds);
+        cJSON_AddItemToArray(to->rows, row);
+    }
+    to->score->asked[what]++;
+    to->score->right[what] += holds;
+    to->score->log_likelihood += log(p > LEAST_P ? p : LEAST_P);
+}
+
+/* That exactly the colours that seem to be there are. */
+static double count_likelihood(const rlm_judge_view *v)
+{
+    double p = 1;
+    for (int c = 0; c < COLOURS; c++)
+        p *= rlm_judge_there(v, c) ? v->body[c].p[BODY_COLOUR][1] : v->body[c].p[BODY_COLOUR][0];
+    return p;
 }
 
 /* How well a body that is there fits its shape. */
@@ -87,8 +109,7 @@ static int find_body(const rlm_judge_view *v, const int *said)
     return best;
 }
 
-static void answer_body(cJSON *rows, rlm_judge_score *score, const rlm_judge_view *v,
-                        const int *said, int role)
+static void answer_body(const answers *to, const rlm_judge_view *v, const int *said, int role)
 {
     static const int whats[] = {SCORE_COLOUR, SCORE_SHAPE, SCORE_MATERIAL, SCORE_SIZE};
     int c = find_body(v, said);
@@ -96,18 +117,20 @@ static void answer_body(cJSON *rows, rlm_judge_score *score, const rlm_judge_vie
     const rlm_judge_body *b = &v->body[c < 0 ? 0 : c];
     const char *of = c < 0 ? NULL : rlm_fact_name(FACT_COLOUR, c);
     if (said[FACT_COLOUR] >= 0)
-        answer(rows, score, SCORE_COLOUR, NULL, of, there ? of : "none", there);
+        answer(to, SCORE_COLOUR, NULL, of, there ? of : "none", there, b->p[BODY_COLOUR][1]);
     bool drawn = rlm_judge_best(v->clip[CLIP_STYLE], STYLES) != PHOTO;
     for (int k = FACT_SHAPE; k <= FACT_SIZE; k++) {
         if (said[k] < 0 || (k == FACT_MATERIAL && drawn))
             continue;
         int seen = there ? rlm_judge_best(b->p[k], rlm_fact_values(k)) : -1;
-        answer(rows, score, whats[k], of, rlm_fact_name(k, said[k]),
-               seen < 0 ? "none" : rlm_fact_name(k, seen), seen == said[k]);
+        answer(to, whats[k], of, rlm_fact_name(k, said[k]),
+               seen < 0 ? "none" : rlm_fact_name(k, seen), seen == said[k],
+               there ? (double)b->p[k][said[k]] : 0);
     }
     if (role == ACTOR && there) {
         int actor = rlm_judge_actor(v);
-        answer(rows, score, SCORE_ACTOR, NULL, of, rlm_fact_name(FACT_COLOUR, actor), actor == c);
+        answer(to, SCORE_ACTOR, NULL, of, rlm_fact_name(FACT_COLOUR, actor), actor == c,
+               b->p[BODY_ROLE][ACTOR]);
     }
 }
 
@@ -115,19 +138,21 @@ void rlm_judge_answer(const rlm_claim *c, const rlm_judge_view *v, bool sound, c
                       rlm_judge_score *score)
 {
     static const char *const numbers[] = {"none", "1", "2", "3", "4", "5", "6", "7", "8"};
+    const answers to = {rows, score};
+    double p = count_likelihood(v);
     if (c->count > 0 && c->count <= COLOURS)
-        answer(rows, score, SCORE_COUNT, NULL, numbers[c->count], numbers[v->count],
-               v->count == c->count);
+        answer(&to, SCORE_COUNT, NULL, numbers[c->count], numbers[v->count], v->count == c->count,
+               v->count == c->count ? p : 1 - p);
     for (int i = 0; i < c->bodies; i++)
-        answer_body(rows, score, v, c->body[i], c->role[i]);
+        answer_body(&to, v, c->body[i], c->role[i]);
     for (int k = 0; k < CLIP_KINDS; k++) {
         int fact = rlm_judge_clip_fact(k), said = c->fact[fact];
         int seen = rlm_judge_best(v->clip[k], rlm_judge_clip_classes(k));
         if (said >= 0)
-            answer(rows, score, rlm_judge_clip_score(k), NULL, rlm_fact_name(fact, said),
-                   rlm_fact_name(fact, seen), seen == said);
+            answer(&to, rlm_judge_clip_score(k), NULL, rlm_fact_name(fact, said),
+                   rlm_fact_name(fact, seen), seen == said, v->clip[k][said]);
     }
     int step = rlm_judge_in_step(v);
     if (sound && step >= 0)
-        answer(rows, score, SCORE_SOUND, NULL, "in step", step ? "in step" : "not in step", step);
+        answer(&to, SCORE_SOUND, NULL, "in step", step ? "in step" : "not in step", step, step);
 }

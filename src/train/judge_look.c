@@ -444,7 +444,7 @@ static int open_all(rlm_judge *j, const rlm_safetensors *st, const char *path, i
     return plan(j, err);
 }
 
-int rlm_judge_open(rlm_judge **out, const char *path, int threads, const char *cpu_mask,
+int rlm_judge_load(rlm_judge **out, const char *path, int threads, const char *cpu_mask,
                    rlm_error *err)
 {
     rlm_safetensors st;

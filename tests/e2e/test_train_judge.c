@@ -55,7 +55,7 @@ static void case_train_and_resume(void)
     snprintf(b, sizeof b, "%s/model/judge.safetensors", part);
     CHECK(same_file(a, b));
     rlm_judge *judge = NULL;
-    CHECK(rlm_judge_open(&judge, a, 1, NULL, &err) == 0);
+    CHECK(rlm_judge_load(&judge, a, 1, NULL, &err) == 0);
     CHECK(judge && judge->config.width[0] == 16 && judge->config.sound == 8);
     rlm_judge_close(&judge);
     /* What it says is worth nothing yet, and it is not asked. */

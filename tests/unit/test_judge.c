@@ -1,6 +1,7 @@
 /* The judge: what it is taught, what it is fed, how its answers are read, and how right the bundled
  * one is. */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -160,6 +161,14 @@ static void case_answers(void)
         right += (int)score.right[i];
     }
     CHECK(asked == 8 && right == 8); /* and that it is the actor, and in step */
+    CHECK(cJSON_GetArraySize(rows) == 8);
+    CHECK(fabs(score.log_likelihood - 7 * log(0.9)) < 1e-6);
+    memset(&score, 0, sizeof score);
+    v.body[RED].p[BODY_SIZE][SMALL] = 0.4f;
+    v.clip[CLIP_FLOOR][GRASS] = 0;
+    rlm_judge_answer(&c, &v, false, NULL, &score);
+    CHECK(fabs(score.log_likelihood - (5 * log(0.9) + log(0.4f) + log(1e-3))) < 1e-6);
+    v.clip[CLIP_FLOOR][GRASS] = v.body[RED].p[BODY_SIZE][SMALL] = 0.9f;
     memset(&score, 0, sizeof score);
     v.onset_s[1] = 1.07f;
     rlm_judge_claim(NULL, "a big blue ball rolls on grass", &c);
@@ -288,6 +297,8 @@ static void case_folder(void)
     o.input_count = 1;
     CHECK(random_judge(judge, "step 3", &err) == 0);
     CHECK(rlm_eval_world(&o, &json, &err) == RLM_E_MODEL);
+    rlm_judge *none = NULL;
+    CHECK(rlm_judge_open(&none, judge, 1, NULL, &err) == RLM_E_MODEL && !none);
     CHECK(random_judge(judge, "{\"may_judge\":true}", &err) == 0);
     CHECK(rlm_eval_world(&o, &json, &err) == 0);
     cJSON *root = cJSON_Parse(json ? json : "{}");
@@ -308,6 +319,56 @@ static void case_folder(void)
     CHECK(rlm_eval_world(&o, &json, &err) == RLM_E_IO && !json);
     snprintf(command, sizeof command, "rm -rf %s", dir);
     CHECK(system(command) == 0);
+}
+
+/* Of a render the words that are true of it are found, words that are not are missed; a clip of
+ * another size and rate is looked at too. */
+static void case_verdict(void)
+{
+    static const char true_words[] = "a big purple metal ring falls on floor tiles indoors";
+    static const char other_words[] =
+        "a small green wooden ball rolls to the left on grass at night";
+    rlm_world_want want;
+    rlm_world *world = NULL;
+    rlm_judge *judge = NULL;
+    rlm_clip clip = {0};
+    rlm_verdict as_said, other;
+    rlm_error err = {0};
+    if (access(bundled, R_OK))
+        TEST_SKIP("no judge is bundled");
+    CHECK(rlm_judge_open(&judge, bundled, 1, NULL, &err) == 0);
+    CHECK(rlm_world_open(&world, 1, NULL) == 0);
+    for (int big = 0; big < 2; big++) {
+        rlm_world_want_defaults(&want);
+        want.width = big ? 256 : 128;
+        want.height = big ? 192 : 128;
+        want.fps_num = big ? 12 : 8;
+        want.frames = big ? 30 : 17;
+        CHECK(rlm_world_clip(world, 7, &want, &clip, NULL, NULL) == 0);
+        CHECK(rlm_judge_asks(true_words) == 7);
+        CHECK(rlm_judge_clip(judge, &clip, true_words, &as_said, &err) == 0);
+        CHECK(as_said.asked >= 7 && as_said.holds == as_said.asked && as_said.log_likelihood < 0);
+        CHECK(rlm_judge_clip(judge, &clip, other_words, &other, &err) == 0);
+        CHECK(other.asked >= 7 && other.holds <= 1) /* the sound is in step */;
+        CHECK(rlm_verdict_better(&as_said, &other) && !rlm_verdict_better(&other, &as_said));
+        CHECK(rlm_judge_clip(judge, &clip, "waves", &other, &err) == RLM_E_ARG);
+        rlm_clip_free(&clip);
+    }
+    rlm_clip none = {0};
+    CHECK(rlm_judge_asks("waves") == 0 && rlm_judge_asks(NULL) == 0);
+    CHECK(rlm_judge_clip(judge, &none, true_words, &other, &err) == RLM_E_MEDIA);
+    rlm_world_close(&world);
+    rlm_judge_close(&judge);
+}
+
+/* Facts first, whatever was asked; then no bodies that were not asked for; then likelihood. */
+static void case_better(void)
+{
+    static const rlm_verdict order[] = {{8, 8, 0, -0.5}, {8, 8, 0, -3}, {8, 8, 1, -0.1},
+                                        {7, 6, 0, -1},   {8, 7, 2, -1}, {8, 6, 0, -1}};
+    for (int i = 0; i < 6; i++)
+        for (int k = 0; k < 6; k++)
+            CHECK(rlm_verdict_better(&order[i], &order[k]) == (i < k));
 }
 
 /* It must be right in 97 of 100 answers, 90 of 100 about each fact; on so few renders, a little
@@ -358,6 +419,8 @@ int main(int argc, char **argv)
     TEST_CASE(case_contacts);
     TEST_CASE(case_facts);
     TEST_CASE(case_folder);
+    TEST_CASE(case_verdict);
+    TEST_CASE(case_better);
     TEST_CASE(case_bundled);
     return TEST_END();
 }
