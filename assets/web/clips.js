@@ -114,8 +114,9 @@ function showText(card) {
     parts.push(card.bar, card.state, acts(["Cancel", () => act(v.id, "cancel")]));
   } else {
     if (v.status === "completed") {
-      const secs = Number(v.seconds).toFixed(1);
-      parts.push(make("p", { className: "facts", textContent: `${(v.size || "").replace("x", " × ")}, ${secs} s, made in ${Number(v.inference_time_s).toFixed(1)} s, seed ${v.seed}` }));
+      const secs = Number(v.seconds).toFixed(1), c = v.chosen;
+      const best = c ? `, best of ${c.of}: shows ${c.facts_shown} of ${c.facts_asked} facts` : "";
+      parts.push(make("p", { className: "facts", textContent: `${(v.size || "").replace("x", " × ")}, ${secs} s, made in ${Number(v.inference_time_s).toFixed(1)} s, seed ${v.seed}${best}` }));
     } else if (v.error && v.error.code !== "cancelled") {
       parts.push(make("p", { className: "warn", textContent: v.error.message }));
     }

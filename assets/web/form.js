@@ -157,7 +157,7 @@ async function readSettings(file) {
 
 /* ---- The form ---- */
 
-const NUMBERS = ["temperature", "top_k", "top_p", "min_p", "fps"];
+const NUMBERS = ["temperature", "top_k", "top_p", "min_p", "best_of", "fps"];
 const EDITS = ["mask_box", "outpaint", "sound_spans"];
 const STEPS = { seconds: 0.125, guidance: 0.1 };
 

@@ -131,6 +131,8 @@ function showProps() {
   // What Clear goes back to; what somebody has set meanwhile stays.
   if (d.guidance_scale) $("guidance").defaultValue = d.guidance_scale;
   if (d.num_frames && d.fps) $("seconds").defaultValue = d.num_frames / d.fps;
+  $("best_of").max = props.limits.max_best_of;
+  $("best_of").parentElement.hidden = !(props.limits.max_best_of > 1);
   $("sound").defaultChecked = props.has_sound;
   $("sound").parentElement.hidden = !props.has_sound;
   $("about").textContent = `${props.model} · ${props.build}`;

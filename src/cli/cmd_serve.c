@@ -1,6 +1,7 @@
 /* serve. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/server/server.h"
@@ -27,7 +28,7 @@ int cmd_serve(const cli_args *a)
 {
     rlm_serve_options o;
     rlm_error err = {0};
-    char keys[16384] = "";
+    char keys[16384] = "", judge[4096];
     rlm_serve_options_defaults(&o);
     cli_library_options(a, &o.library);
     if (a->api_key) {
@@ -39,6 +40,8 @@ int cmd_serve(const cli_args *a)
     }
     o.api_key_file = a->api_key_file;
     o.model_dir = cli_model_dir(a);
+    cli_asset("world/judge.safetensors", judge, sizeof judge);
+    o.judge = access(judge, R_OK) ? NULL : judge;
     o.state_dir = a->state_dir;
     o.allow_hosts = a->allow_host;
     o.cors_origins = a->cors_origins;

@@ -181,6 +181,10 @@ static void finish(rlm_jobs *q, job *j, const rlm_work *work, int code, const rl
     q->counts.job_seconds += took;
     if (!code) {
         const rlm_job_result *t = &j->result;
+        if (t->tried) { /* that seed alone makes the clip again */
+            j->wish.seed = t->seed;
+            j->wish.best_of = 0;
+        }
         j->progress = 100;
         q->average_s = q->average_s > 0 ? 0.7 * q->average_s + 0.3 * took : took;
         q->counts.completed++;

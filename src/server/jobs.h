@@ -19,8 +19,11 @@ typedef struct rlm_job_result {
     double prefill_s, sample_s, decode_s, total_s;
     int64_t bytes; /* of the output file */
     int task;
-    char token_sha256[65]; /* of the token file, or "" */
-    char note[160];        /* a warning that arose during the work, or "" */
+    int64_t seed;                        /* of the clip */
+    int64_t first_seed;                  /* where it was chosen: the first that was tried, */
+    int tried, facts_asked, facts_shown; /* how many (0: no choice), what the judge saw of it */
+    char token_sha256[65];               /* of the token file, or "" */
+    char note[160];                      /* a warning that arose during the work, or "" */
 } rlm_job_result;
 
 /* A job in the hands of the worker. */

@@ -67,6 +67,13 @@ static void add_result(cJSON *o, const job *j)
     cJSON_AddNumberToObject(o, "bytes", (double)t->bytes);
     if (t->token_sha256[0])
         cJSON_AddStringToObject(o, "token_sha256", t->token_sha256);
+    if (!t->tried)
+        return;
+    cJSON *chosen = cJSON_AddObjectToObject(o, "chosen");
+    cJSON_AddNumberToObject(chosen, "of", t->tried);
+    rlm_json_integer(chosen, "first_seed", t->first_seed);
+    cJSON_AddNumberToObject(chosen, "facts_asked", t->facts_asked);
+    cJSON_AddNumberToObject(chosen, "facts_shown", t->facts_shown);
 }
 
 static void add_warnings(cJSON *o, const job *j)
@@ -160,6 +167,11 @@ static const number_row numbers[] = {
     {"height", AT(height), 0},
     {"frames", AT(frames), 0},
     {"task", AT(task), 0},
+    {"tried", AT(tried), 0},
+    {"facts_asked", AT(facts_asked), 0},
+    {"facts_shown", AT(facts_shown), 0},
+    {"seed", AT(seed), 1},
+    {"first_seed", AT(first_seed), 1},
     {"fps", AT(fps), 2},
     {"seconds", AT(seconds), 2},
     {"prefix_tokens", AT(prefix_tokens), 1},

@@ -44,7 +44,7 @@ static char *settings_text(const rlm_work *work, const rlm_worker *worker, const
     cJSON *o = cJSON_Parse(text);
     rlm_string_free(&text);
     cJSON_DeleteItemFromObject(o, "seed"); /* as a number it may lose digits */
-    rlm_json_integer(o, "seed", w->seed);
+    rlm_json_integer(o, "seed", (int64_t)r->seed);
     cJSON_AddBoolToObject(o, "ai_generated", 1);
     cJSON_AddStringToObject(o, "mode", mode_of(w));
     if (w->kind == RLM_WISH_EXTEND) { /* as long as the source and so much */

@@ -221,6 +221,7 @@ enum MHD_Result rlm_route_props(rlm_exchange *x, const char *id)
     cJSON_AddNumberToObject(m, "max_prompts", RLM_WISH_PROMPTS);
     cJSON_AddNumberToObject(m, "max_overlap", l->overlap_most);
     cJSON_AddNumberToObject(m, "overlap_step", l->overlap_step);
+    cJSON_AddNumberToObject(m, "max_best_of", l->asks ? RLM_BATCH_MAX : 1);
     cJSON_AddBoolToObject(o, "has_sound", l->has_sound);
     cJSON_AddBoolToObject(o, "needs_key", x->server->keys.count > 0);
     return rlm_reply_json(x, MHD_HTTP_OK, o);

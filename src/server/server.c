@@ -375,7 +375,8 @@ static int serve_open(rlm_server *s, int *port, rlm_error *err)
     }
     code = start_http(s, fd, err); /* answers 503 until the model is there */
     if (!code)
-        code = rlm_worker_open(&s->worker, o->model_dir, &o->library, o->max_seconds, err);
+        code =
+            rlm_worker_open(&s->worker, o->model_dir, o->judge, &o->library, o->max_seconds, err);
     if (!code)
         code = rlm_jobs_start(s->jobs, err);
     return code;

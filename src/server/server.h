@@ -9,6 +9,7 @@ typedef struct rlm_serve_options {
     const char *host;         /* address to bind; default "127.0.0.1" */
     int port;                 /* default 8080; 0: any free one */
     const char *model_dir;    /* needed */
+    const char *judge;        /* weights of the judge that best_of asks; NULL: none */
     rlm_options library;      /* for rlm_open */
     const char *api_keys;     /* accepted keys, separated by commas; NULL: none */
     const char *api_key_file; /* one key a line, '#' starts a comment; NULL: none */

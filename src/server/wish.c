@@ -39,6 +39,7 @@ static const row rows[] = {
     {"seconds", NULL, NUMBER, AT(seconds), 0.01, 600},
     {"fps", NULL, NUMBER, AT(fps), 1, 120},
     {"seed", NULL, SEED, AT(seed), -1, 9007199254740991.0},
+    {"best_of", NULL, INTEGER, AT(best_of), 1, RLM_BATCH_MAX},
     {"temperature", NULL, NUMBER, AT(sampling.temperature), 0, 10},
     {"motion_temperature", NULL, NUMBER, AT(sampling.motion_temperature), 0, 10},
     {"audio_temperature", NULL, NUMBER, AT(sampling.audio_temperature), 0, 10},

@@ -61,6 +61,7 @@ typedef struct rlm_wish {
     int width, height, frames;
     double fps, seconds;
     int64_t seed; /* < 0: random */
+    int best_of;  /* seeds that are tried, from that one up; the judge keeps one. 0: no choice */
     rlm_sampling_wish sampling;
     int sound;        /* -1: default */
     int strict;       /* 1: refuse instead of warn */
@@ -86,7 +87,8 @@ typedef struct rlm_wish_limits {
     double fps, seconds;       /* default rate; longest clip */
     int64_t max_cells;         /* 8 x 8 pixel cells of one picture */
     int has_sound;
-    int overlap_step, overlap_most; /* frames that windows may share: 1, 1 + step .. most */
+    int overlap_step, overlap_most;  /* frames that windows may share: 1, 1 + step .. most */
+    int (*asks)(const char *prompt); /* facts that the judge can look for; NULL: there is none */
 } rlm_wish_limits;
 
 /* Fill wish from a form. wish must be rlm_wish_free'd in any case; it borrows from the form. */

@@ -100,6 +100,23 @@ static int settle_windows(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
     return 0;
 }
 
+/* A judge chooses only where it can see what is named. */
+static void settle_choice(rlm_wish *w, const rlm_wish_limits *l)
+{
+    w->best_of = w->best_of > 1 ? w->best_of : 0;
+    if (!w->best_of)
+        return;
+    const char *why = !l->asks                     ? "this server has no judge"
+                      : w->kind == RLM_WISH_EXTEND ? "an extension is made once"
+                      : !w->prompt || !l->asks(w->prompt)
+                          ? "the prompt names nothing that the judge knows"
+                          : NULL;
+    if (!why)
+        return;
+    rlm_wish_warn(w, "'best_of' has no effect: %s", why);
+    w->best_of = 0;
+}
+
 int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
 {
     if (w->seed < 0) {
@@ -132,6 +149,7 @@ int rlm_wish_settle(rlm_wish *w, const rlm_wish_limits *l, rlm_refusal *r)
     }
     if (w->sound < 0)
         w->sound = 1;
+    settle_choice(w, l);
     if (settle_task(w, r) || settle_windows(w, l, r) || settle_size(w, l, r))
         return -1;
     return rlm_wish_strict(w, "conflicting_parameters", r);

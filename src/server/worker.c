@@ -38,12 +38,13 @@ static int64_t cells_of(int positions)
     return cells < 4 ? 4 : cells > 16384 ? 16384 : cells;
 }
 
-int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *options,
-                    double max_seconds, rlm_error *err)
+int rlm_worker_open(rlm_worker *w, const char *model_dir, const char *judge,
+                    const rlm_options *options, double max_seconds, rlm_error *err)
 {
     rlm_request plain;
     char *json = NULL;
-    *w = (rlm_worker){0};
+    *w = (rlm_worker){
+        .judge_path = judge, .threads = options->threads, .cpu_mask = options->cpu_mask};
     rlm_request_defaults(&plain);
     base_name(model_dir, w->name, sizeof w->name);
     int code = rlm_open(&w->engine, model_dir, options, err);
@@ -68,7 +69,8 @@ int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *opt
         .max_cells = cells_of(cJSON_IsNumber(positions) ? (int)positions->valuedouble : 4096),
         .has_sound = cJSON_HasObjectItem(info, "audio"),
         .overlap_step = cJSON_IsNumber(step) && step->valueint > 0 ? step->valueint : 1,
-        .overlap_most = cJSON_IsNumber(most) ? most->valueint : 1};
+        .overlap_most = cJSON_IsNumber(most) ? most->valueint : 1,
+        .asks = judge ? rlm_judge_asks : NULL};
     if (!code && !lm)
         code = rlm_serve_fail(err, RLM_E_MODEL, "%s: this model has no language model to serve",
                               model_dir);
@@ -83,6 +85,7 @@ int rlm_worker_open(rlm_worker *w, const char *model_dir, const rlm_options *opt
 
 void rlm_worker_close(rlm_worker *w)
 {
+    rlm_judge_close(&w->judge);
     rlm_session_close(&w->session);
     rlm_close(&w->engine);
     cJSON_free(w->info);
@@ -275,7 +278,8 @@ static void fill_request(making *m)
     r->progress_cookie = r->preview_cookie = m;
     rlm_store_file_path(m->work->store, m->work->id, "tokens.rtok", m->tokens);
     r->save_tokens = m->tokens;
-    r->resume_tokens = access(m->tokens, R_OK) ? NULL : m->tokens;
+    if (w->best_of < 2 && !access(m->tokens, R_OK))
+        r->resume_tokens = m->tokens;
 }
 
 /* A mask of sound: what is loud is made anew; shorter silences belong to what is around them. */
@@ -355,6 +359,39 @@ static void fill_result(making *m, const rlm_clip *clip, const rlm_report *t)
     r->task = t->task;
 }
 
+/* Clips of several seeds; the request's seed becomes that of the one kept. */
+static int make_best(making *m, rlm_clip *clip, rlm_report *report, rlm_error *err)
+{
+    rlm_worker *w = m->worker;
+    rlm_job_result *r = &m->work->result;
+    rlm_choice choice;
+    int code =
+        w->judge ? 0 : rlm_judge_open(&w->judge, w->judge_path, w->threads, w->cpu_mask, err);
+    if (!code)
+        code = rlm_generate_best(w->session, w->judge, &m->request, m->work->wish->best_of, clip,
+                                 report, &choice, err);
+    if (code)
+        return code;
+    r->first_seed = (int64_t)m->request.seed;
+    m->request.seed = choice.seed;
+    r->seed = (int64_t)choice.seed;
+    r->tried = choice.tried;
+    r->facts_asked = choice.verdict.asked;
+    r->facts_shown = choice.verdict.holds;
+    return 0;
+}
+
+static int make_clip(making *m, rlm_clip *clip, rlm_report *report, rlm_error *err)
+{
+    const rlm_wish *w = m->work->wish;
+    if (w->kind == RLM_WISH_EXTEND)
+        return rlm_extend(m->worker->session, &m->request, &m->condition, w->seconds, clip, report,
+                          err);
+    if (w->best_of > 1)
+        return make_best(m, clip, report, err);
+    return rlm_generate(m->worker->session, &m->request, clip, report, err);
+}
+
 int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err)
 {
     making *m = calloc(1, sizeof *m);
@@ -368,13 +405,8 @@ int rlm_worker_make(void *cookie, rlm_work *work, rlm_error *err)
     int code = read_inputs(m, err);
     if (!code)
         code = attach_inputs(m, err);
-    if (!code) {
-        if (work->wish->kind == RLM_WISH_EXTEND)
-            code = rlm_extend(m->worker->session, &m->request, &m->condition, work->wish->seconds,
-                              &clip, &report, err);
-        else
-            code = rlm_generate(m->worker->session, &m->request, &clip, &report, err);
-    }
+    if (!code)
+        code = make_clip(m, &clip, &report, err);
     if (!code)
         code = rlm_outputs_write(work, m->worker, &m->request, &clip, err);
     if (!code)

@@ -3,18 +3,24 @@
 #ifndef RLM_SERVER_WORKER_H
 #define RLM_SERVER_WORKER_H
 
+#include "src/reelm_train.h"
 #include "src/server/jobs.h"
 
 typedef struct rlm_worker {
     rlm_engine *engine;
     rlm_session *session;
-    char name[80]; /* of the model: the last part of its folder */
-    char *info;    /* rlm_engine_info's JSON without the folder; heap */
+    const char *judge_path; /* borrowed; NULL: no judge */
+    rlm_judge *judge;       /* opened by the first job that needs it */
+    int threads;
+    const char *cpu_mask; /* of the judge */
+    char name[80];        /* of the model: the last part of its folder */
+    char *info;           /* rlm_engine_info's JSON without the folder; heap */
     rlm_wish_limits limits;
 } rlm_worker;
 
-int rlm_worker_open(rlm_worker *worker, const char *model_dir, const rlm_options *options,
-                    double max_seconds, rlm_error *err);
+/* judge: its weights, or NULL; the strings outlive the worker. */
+int rlm_worker_open(rlm_worker *worker, const char *model_dir, const char *judge,
+                    const rlm_options *options, double max_seconds, rlm_error *err);
 void rlm_worker_close(rlm_worker *worker);
 
 /* For rlm_jobs_options.make; cookie: the rlm_worker. Writes output.*, thumbnail.png and, for more

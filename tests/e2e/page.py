@@ -75,6 +75,32 @@ def case_prompt_to_clip(b, base, shots):
     b.shot(shots, "2-clip")
 
 
+def case_best_of(b, base, shots):
+    """The one that is kept says of how many; made again it is one seed, and the same clip."""
+    b.js("document.getElementById('clear').click(); document.getElementById('more').open = true;"
+         "document.getElementById('seconds').value = 0.125; document.getElementById('sound').checked = false")
+    b.keys("#prompt", "a red ball on grass")
+    b.keys("#best_of", "3")
+    b.click("#go")
+    finished(b, 2)
+    v = request(base + "/v1/videos")["data"][0]
+    of, shown = v["chosen"]["of"], v["chosen"]["facts_shown"]
+    assert of == 3 and 0 <= v["seed"] - v["chosen"]["first_seed"] < 3, v
+    facts = b.js("return document.querySelector('#gallery .facts').textContent")
+    assert f"best of 3: shows {shown} of" in facts, facts
+    b.shot(shots, "10-best")
+    click_in(b, v["id"], "Again with this seed")
+    assert value(b, "best_of") == ""
+    b.click("#go")
+    finished(b, 3)
+    again = request(base + "/v1/videos")["data"][0]
+    assert again["token_sha256"] == v["token_sha256"] and "chosen" not in again, again
+    for job in (v["id"], again["id"]):
+        click_in(b, job, "Delete")
+    wait("one card", lambda: count(b) == 1)
+    b.js("document.getElementById('clear').click()")
+
+
 def case_again_with_seed(b, base, shots):
     b.click_text("Again with this seed")
     assert b.js("return document.getElementById('seed').value") == "7"
@@ -407,7 +433,7 @@ def case_quiet_console(b, base, shots):
     assert not loud, f"console: {loud}"
 
 
-CASES = [case_first_look, case_labels, case_prompt_to_clip, case_again_with_seed,
+CASES = [case_first_look, case_labels, case_prompt_to_clip, case_best_of, case_again_with_seed,
          case_preview_and_cancel, case_again_is_the_same, case_long_again, case_picture,
          case_extend, case_sound_spans, case_settings_from_file, case_many_jobs, case_keyboard,
          case_drag, case_small_window, case_phone, case_dark, case_quiet_console, case_lost,

@@ -328,6 +328,23 @@ def n2_same_seed_same_bytes():
     s.wait(v)
 
 
+def n2_best_of_keeps_a_seed():
+    s = shared.get()
+    v = s.make(prompt="a red ball", seed=11, best_of=3)
+    chosen = v["chosen"]
+    check(chosen["of"] == 3 and chosen["first_seed"] == 11 and 11 <= v["seed"] < 14, str(v))
+    check(0 <= chosen["facts_shown"] <= chosen["facts_asked"] and chosen["facts_asked"] >= 2, str(v))
+    check("best_of" not in v["settings"] and v["settings"]["seed"] == v["seed"], str(v["settings"]))
+    alone = s.make(prompt="a red ball", seed=v["seed"])
+    check(alone["token_sha256"] == v["token_sha256"] and "chosen" not in alone, str(alone))
+    check(s.content(alone)[1] == s.content(v)[1], "other bytes")
+    v = s.make(prompt="waves", seed=11, best_of=2)
+    check(v["seed"] == 11 and "chosen" not in v, str(v))
+    check(any("names nothing" in w for w in v["warnings"]), str(v["warnings"]))
+    error = s.json("POST", "/v1/videos", {**TINY, "prompt": "waves", "best_of": 2, "strict": True}, want=400)["error"]
+    check("names nothing" in error["message"], str(error))
+
+
 def n5_sizes_are_exact_or_said():
     s = shared.get()
     v = s.make(size="37x53", num_frames=7)

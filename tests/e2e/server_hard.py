@@ -344,7 +344,7 @@ def n19_numbers_out_of_range_are_refused():
         "width": (16, 8192), "height": (16, 8192), "num_frames": (1, 4096), "seconds": (0.01, 600), "fps": (1, 120),
         "seed": (-1, 2**53 - 1), "temperature": (0, 10), "motion_temperature": (0, 10), "audio_temperature": (0, 10), "top_k": (0, 262144),
         "top_p": (0.01, 1), "min_p": (0, 1), "guidance_scale": (0, 30),
-        "motion_guidance_scale": (0, 30), "audio_guidance_scale": (0, 30),
+        "best_of": (1, 16), "motion_guidance_scale": (0, 30), "audio_guidance_scale": (0, 30),
     }
     for name, (low, high) in ranges.items():
         for value in (low - 1, high + 1 if high < 2**53 - 1 else 2.0**60, 1e308, -1e308, "NaN", "inf", "", "abc", "0x10z", [1], {"a": 1}, True):

@@ -318,7 +318,7 @@ static int do_serve(rlm_error *e, digest *d)
 /* From the body of a request to the job's file and back. */
 static int do_wish(rlm_error *e, digest *d)
 {
-    static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1, 4, 13};
+    static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1, 4, 13, NULL};
     char body[] =
         "{\"prompt\":\"a ball\",\"seconds\":\"2\",\"size\":\"64x64\",\"keyframes\":[{\"frame\":3,"
         "\"image_url\":\"data:image/png;base64,iVBORw0KGgoAAAAA\"}]} ";

@@ -39,7 +39,7 @@ static rlm_server *open_server(void)
     FUZZ_CHECK(!rlm_jobs_open(&s->jobs, &jobs, NULL) && !rlm_jobs_start(s->jobs, NULL));
     strcpy(s->worker.name, "none");
     s->worker.info = strdup("{}");
-    s->worker.limits = (rlm_wish_limits){128, 128, 17, 8, 60, 1458, 1, 4, 13};
+    s->worker.limits = (rlm_wish_limits){128, 128, 17, 8, 60, 1458, 1, 4, 13, NULL};
     s->daemon =
         MHD_start_daemon(MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, s,
                          MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,

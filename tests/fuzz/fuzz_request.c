@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void wish(const rlm_form *form, int kind)
 {
-    static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1, 4, 13};
+    static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1, 4, 13, NULL};
     rlm_wish *w = calloc(2, sizeof *w);
     rlm_refusal r;
     if (!rlm_wish_parse(w, kind, form, &r) && !rlm_wish_settle(w, &limits, &r)) {

@@ -7,7 +7,7 @@
 #include "src/server/wish.h"
 #include "tests/test.h"
 
-static const rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1, 4, 13};
+static rlm_wish_limits limits = {128, 128, 17, 8, 60, 1458, 1, 4, 13, NULL};
 static const char png[] = "\x89PNG\r\n\x1a\n....";
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
@@ -244,6 +244,39 @@ static void case_wish_defaults_and_ranges(void)
     }
 }
 
+static int asks_of_red(const char *prompt)
+{
+    return strstr(prompt, "red") != NULL;
+}
+
+/* The wish to choose stands where a judge can see what is named; else it is said why not. */
+static void case_wish_choice(void)
+{
+    static const struct {
+        const char *json, *why;
+        int kind, judge, left;
+    } rows[] = {
+        {"{\"prompt\":\"red\",\"best_of\":4}", NULL, RLM_WISH_CREATE, 1, 4},
+        {"{\"prompt\":\"red\",\"best_of\":1}", NULL, RLM_WISH_CREATE, 0, 0},
+        {"{\"prompt\":\"red\",\"best_of\":4}", "no judge", RLM_WISH_CREATE, 0, 0},
+        {"{\"prompt\":\"sea\",\"best_of\":4}", "names nothing", RLM_WISH_CREATE, 1, 0},
+        {"{\"prompt\":\"red\",\"best_of\":4,\"seconds\":1,"
+         "\"video\":{\"id\":\"video_00112233445566778899aabbccddeeff\"}}",
+         "an extension", RLM_WISH_EXTEND, 1, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rlm_wish w;
+        rlm_refusal r = {0};
+        limits.asks = rows[i].judge ? asks_of_red : NULL;
+        CHECK(!wish_of(&w, rows[i].kind, rows[i].json, &r));
+        CHECK(w.best_of == rows[i].left && w.warning_count == (rows[i].why != NULL));
+        if (rows[i].why)
+            CHECK_HAS(w.warnings[0], rows[i].why);
+        rlm_wish_free(&w);
+    }
+    limits.asks = NULL;
+}
+
 static void case_wish_saves_and_loads(void)
 {
     static const char json[] = "{\"prompt\":\"p\\u00e4\",\"negative_prompt\":\"n\",\"width\":48,"
@@ -420,6 +453,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_json_is_flattened);
     TEST_CASE(case_forms_refuse);
     TEST_CASE(case_wish_defaults_and_ranges);
+    TEST_CASE(case_wish_choice);
     TEST_CASE(case_wish_saves_and_loads);
     TEST_CASE(case_wish_keeps_its_seed);
     TEST_CASE(case_wish_keeps_its_spans);
