@@ -153,13 +153,14 @@ void rlm_judge_close(rlm_judge **judge);
 int rlm_judge_asks(const char *prompt);
 typedef struct rlm_verdict {
     int asked, holds;      /* facts; a contact's sound is one where a contact is seen */
-    int extra;             /* bodies beyond those named; 0 where none is */
+    double extra;          /* bodies beyond those named, 0 where none is named; and those that are
+                            * in two places, as a share of the clip's moments */
     double log_likelihood; /* ln p of what was said, summed over what was asked */
 } rlm_verdict;
 /* The clip's first two seconds, of any size and rate. ARG when the prompt names nothing. */
 int rlm_judge_clip(rlm_judge *judge, const rlm_clip *clip, const char *prompt, rlm_verdict *out,
                    rlm_error *err);
-/* Fewer facts missed, then fewer extra bodies, then likelier. */
+/* Fewer facts missed and extra bodies together, then likelier. */
 int rlm_verdict_better(const rlm_verdict *a, const rlm_verdict *b);
 /* rlm_generate for `count` seeds from request->seed up (side by side, rlm_session_batch); the clip
  * of the best verdict comes out as that seed alone makes it, with its token file and the seed in

@@ -109,6 +109,8 @@ void rlm_judge_cut(int look, const float *pixels, int moment, const rlm_judge_sq
 void rlm_judge_tremble(uint64_t seed, uint64_t index, rlm_judge_square *s);
 /* Where a colour is: p [16][16] probabilities, `stride` floats apart. 0: nowhere. */
 int rlm_judge_find(const float *p, int stride, rlm_judge_square *s);
+/* In how many pieces it is that are larger than a cell: bodies that do not touch. */
+int rlm_judge_pieces(const float *p, int stride);
 /* Bytes that rlm_judge_look_again takes of the arena besides the network. */
 enum { JUDGE_CROP_SCRATCH = 12 << 20 };
 
@@ -156,6 +158,7 @@ typedef struct rlm_judge_view {
     rlm_judge_body body[COLOURS];
     float span[JUDGE_SPANS][1 + JUDGE_SPAN_PARTS]; /* of each gap: no contact, or in which part */
     int count;                                     /* bodies there */
+    float pieces[COLOURS]; /* in how many a colour is, the mean over the moments where it is seen */
     float clip[CLIP_KINDS][8];
     int contacts, onsets;
     float contact_s[JUDGE_SPANS], onset_s[JUDGE_TICKS / 4];

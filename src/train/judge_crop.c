@@ -253,3 +253,40 @@ int rlm_judge_find(const float *p, int stride, rlm_judge_square *s)
         (rlm_judge_square){(float)x, (float)y, (float)(1.3 * sqrt(12 * (spread > 8 ? spread : 8)))};
     return 1;
 }
+
+enum { CELLS = JUDGE_GRID * JUDGE_GRID };
+
+/* The probability of a connected piece, cells that touch by a corner included; its cells are
+ * emptied. */
+static double take_piece(float *w, int start)
+{
+    int stack[CELLS], depth = 0;
+    double sum = 0;
+    stack[depth++] = start;
+    sum += (double)w[start];
+    w[start] = 0;
+    while (depth) {
+        int at = stack[--depth], row = at / JUDGE_GRID, column = at % JUDGE_GRID;
+        for (int r = row - 1; r <= row + 1; r++)
+            for (int c = column - 1; c <= column + 1; c++) {
+                int to = r * JUDGE_GRID + c;
+                if (r < 0 || r >= JUDGE_GRID || c < 0 || c >= JUDGE_GRID || w[to] <= 0)
+                    continue;
+                sum += (double)w[to];
+                w[to] = 0;
+                stack[depth++] = to;
+            }
+    }
+    return sum;
+}
+
+int rlm_judge_pieces(const float *p, int stride)
+{
+    float w[CELLS];
+    int pieces = 0;
+    for (int i = 0; i < CELLS; i++)
+        w[i] = p[i * stride] > 0.5f ? p[i * stride] : 0;
+    for (int i = 0; i < CELLS; i++)
+        pieces += w[i] > 0 && take_piece(w, i) > 1.2;
+    return pieces;
+}

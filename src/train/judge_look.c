@@ -62,21 +62,29 @@ typedef struct closer {
     int count, owner[COLOURS * CROP_MOMENTS], moment[COLOURS * CROP_MOMENTS]; /* of a crop */
 } closer;
 
-/* Where the colours that are there are, moment by moment of the trunk; side 0: nowhere. */
-static void find_all(rlm_run *run, const rlm_judge_logits *l, int index, const rlm_judge_view *v,
+/* Where the colours that are there are, moment by moment of the trunk; side 0: nowhere. And in how
+ * many pieces. */
+static void find_all(rlm_run *run, const rlm_judge_logits *l, int index, rlm_judge_view *v,
                      rlm_judge_square at[JUDGE_GROUPS][COLOURS])
 {
     enum { CELLS = JUDGE_GRID * JUDGE_GRID };
     float *p = rlm_arena_alloc(run->arena, sizeof(float) * CELLS * (1 + COLOURS));
+    int seen[COLOURS] = {0};
     memset(at, 0, sizeof(rlm_judge_square) * JUDGE_GROUPS * COLOURS);
     for (int g = 0; g < JUDGE_GROUPS; g++) {
         int64_t row = (int64_t)index * JUDGE_CELLS + g * CELLS;
         for (int i = 0; i < CELLS; i++)
             softmax(rows_of(&l->cell[BODY_COLOUR], row + i), 1 + COLOURS, p + i * (1 + COLOURS));
-        for (int k = 0; k < COLOURS; k++)
+        for (int k = 0; k < COLOURS; k++) {
+            int pieces = rlm_judge_pieces(p + 1 + k, 1 + COLOURS);
+            v->pieces[k] += (float)pieces;
+            seen[k] += pieces > 0;
             if (rlm_judge_there(v, k))
                 rlm_judge_find(p + 1 + k, 1 + COLOURS, &at[g][k]);
+        }
     }
+    for (int k = 0; k < COLOURS; k++)
+        v->pieces[k] /= (float)(seen[k] ? seen[k] : 1);
 }
 
 /* The square around both. */
@@ -236,6 +244,8 @@ static int mirrored_class(int kind, int i)
 
 void rlm_judge_merge(rlm_judge_view *a, const rlm_judge_view *m)
 {
+    for (int c = 0; c < COLOURS; c++)
+        a->pieces[c] = 0.5f * (a->pieces[c] + m->pieces[c]);
     for (int c = 0; c < COLOURS; c++)
         for (int k = 0; k < BODY_KINDS; k++)
             for (int i = 0; i < 8; i++)

@@ -54,6 +54,17 @@ int rlm_judge_asks(const char *prompt)
     return rlm_judge_claim(NULL, prompt, &claim);
 }
 
+/* Bodies of other colours than those named, and those that stand there twice. */
+static double extra_bodies(const rlm_claim *c, const rlm_judge_view *v)
+{
+    int named = c->count > c->bodies ? c->count : c->bodies;
+    double extra = named && v->count > named ? v->count - named : 0;
+    for (int i = 0; i < COLOURS; i++)
+        if (rlm_judge_there(v, i) && v->pieces[i] > 1)
+            extra += v->pieces[i] - 1;
+    return extra;
+}
+
 int rlm_judge_clip(rlm_judge *judge, const rlm_clip *clip, const char *prompt, rlm_verdict *out,
                    rlm_error *err)
 {
@@ -75,17 +86,15 @@ int rlm_judge_clip(rlm_judge *judge, const rlm_clip *clip, const char *prompt, r
         out->asked += (int)score.asked[i];
         out->holds += (int)score.right[i];
     }
-    out->extra = view.count > claim.bodies && claim.bodies ? view.count - claim.bodies : 0;
+    out->extra = extra_bodies(&claim, &view);
     out->log_likelihood = score.log_likelihood;
     return 0;
 }
 
 int rlm_verdict_better(const rlm_verdict *a, const rlm_verdict *b)
 {
-    int missed_a = a->asked - a->holds, missed_b = b->asked - b->holds;
-    if (missed_a != missed_b)
-        return missed_a < missed_b;
-    if (a->extra != b->extra)
-        return a->extra < b->extra;
+    double wrong_a = a->asked - a->holds + a->extra, wrong_b = b->asked - b->holds + b->extra;
+    if (wrong_a != wrong_b)
+        return wrong_a < wrong_b;
     return a->log_likelihood > b->log_likelihood;
 }

@@ -132,6 +132,26 @@ static void case_bands(void)
     free(bands);
 }
 
+/* Pieces of a colour: what touches by a corner is one, half a cell is none. */
+static void case_pieces(void)
+{
+    float p[JUDGE_GRID * JUDGE_GRID][3] = {{0}};
+    CHECK(rlm_judge_pieces(&p[0][1], 3) == 0);
+    p[0][1] = p[JUDGE_GRID + 1][1] = 0.9f; /* a corner */
+    CHECK(rlm_judge_pieces(&p[0][1], 3) == 1);
+    p[JUDGE_GRID - 1][1] = p[2 * JUDGE_GRID - 1][1] = 0.9f; /* the other end of the row */
+    p[2 * JUDGE_GRID][1] = 0.9f; /* next in memory, not in the picture: below the first two */
+    CHECK(rlm_judge_pieces(&p[0][1], 3) == 2);
+    p[15 * JUDGE_GRID + 8][1] = 0.9f; /* one cell alone */
+    p[15 * JUDGE_GRID + 9][1] = 0.45f;
+    CHECK(rlm_judge_pieces(&p[0][1], 3) == 2);
+    p[15 * JUDGE_GRID + 9][1] = 0.55f;
+    CHECK(rlm_judge_pieces(&p[0][1], 3) == 3);
+    for (int i = 0; i < JUDGE_GRID * JUDGE_GRID; i++)
+        p[i][1] = 1;
+    CHECK(rlm_judge_pieces(&p[0][1], 3) == 1);
+}
+
 /* A view in which a small red metal ball bounces on grass, told from what it is asked. */
 static void case_answers(void)
 {
@@ -348,6 +368,7 @@ static void case_verdict(void)
         CHECK(rlm_judge_asks(true_words) == 7);
         CHECK(rlm_judge_clip(judge, &clip, true_words, &as_said, &err) == 0);
         CHECK(as_said.asked >= 7 && as_said.holds == as_said.asked && as_said.log_likelihood < 0);
+        CHECK(fabs(as_said.extra - 1) < 0.3); /* a yellow cube lies nearby */
         CHECK(rlm_judge_clip(judge, &clip, other_words, &other, &err) == 0);
         CHECK(other.asked >= 7 && other.holds <= 1) /* the sound is in step */;
         CHECK(rlm_verdict_better(&as_said, &other) && !rlm_verdict_better(&other, &as_said));
@@ -361,11 +382,11 @@ static void case_verdict(void)
     rlm_judge_close(&judge);
 }
 
-/* Facts first, whatever was asked; then no bodies that were not asked for; then likelihood. */
+/* What is missed, whatever was asked, and bodies that were not asked for; then likelihood. */
 static void case_better(void)
 {
-    static const rlm_verdict order[] = {{8, 8, 0, -0.5}, {8, 8, 0, -3}, {8, 8, 1, -0.1},
-                                        {7, 6, 0, -1},   {8, 7, 2, -1}, {8, 6, 0, -1}};
+    static const rlm_verdict order[] = {{8, 8, 0, -0.5}, {8, 8, 0, -3}, {8, 8, 0.4, -0.1},
+                                        {7, 6, 0, -1},   {8, 8, 1, -2}, {8, 7, 2, -1}};
     for (int i = 0; i < 6; i++)
         for (int k = 0; k < 6; k++)
             CHECK(rlm_verdict_better(&order[i], &order[k]) == (i < k));
@@ -415,6 +436,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_mirror);
     TEST_CASE(case_merge);
     TEST_CASE(case_bands);
+    TEST_CASE(case_pieces);
     TEST_CASE(case_answers);
     TEST_CASE(case_contacts);
     TEST_CASE(case_facts);
