@@ -31,6 +31,7 @@ check "defaults" 'test -s x-reelm/etc/default/reelm'
 check "library" 'ls x-libreelm0/usr/lib/*/libreelm.so.0.1.0'
 check "header" 'test -s x-libreelm-dev/usr/include/reelm/reelm.h'
 check "model" 'test -s x-reelm-model/usr/share/reelm/models/default/config.json'
+check "judge" 'test -s x-reelm-model/usr/share/reelm/world/judge.safetensors'
 mkdir all && for d in x-*; do cp -r $d/. all/; done
 check "the packaged program runs" 'all/usr/bin/reelm info | grep -q share/reelm/models/default'
 check "hardened" 'bash "$root/tests/install/hardening.sh" all/usr/bin/reelm'

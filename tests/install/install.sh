@@ -29,6 +29,7 @@ export PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$stage/root XDG_CON
 unset REELM_MODEL
 for file in bin/reelm include/reelm/reelm.h share/man/man1/reelm.1 share/man/man3/reelm.3 \
   share/bash-completion/completions/reelm share/reelm/models/default/config.json \
+  share/reelm/configs/lm-tiny.json \
   lib/systemd/system/reelm.service; do
   check "$file is there" "test -s '$at/$file'"
 done
@@ -45,6 +46,8 @@ check "the example runs" "LD_LIBRARY_PATH='$lib' '$stage/minimal' '$at/share/ree
   'a red ball' '$stage/out.mp4' 1 && test -s '$stage/out.mp4'"
 check "the example complains" "! LD_LIBRARY_PATH='$lib' '$stage/minimal' /nowhere x '$stage/x.mp4'"
 check "the program finds its model" "cd / && '$at/bin/reelm' info | grep -q 'share/reelm/models/default'"
+check "the program finds its judge" "cd '$stage' && '$at/bin/reelm' generate -p 'a red ball' --frames 1 \
+  --no-audio --best-of 2 -o best.mp4 && '$at/bin/reelm' eval world best.mp4 -p 'a red ball'"
 check "the completion is sound" "bash -n '$at/share/bash-completion/completions/reelm'"
 check "the service calls the installed program" \
   "grep -q 'ExecStart=$prefix/bin/reelm serve' '$at/lib/systemd/system/reelm.service'"
