@@ -6,17 +6,25 @@
 
 #include "src/cli/job.h"
 
-int cli_best_check(const cli_job *j)
+int cli_best_check(cli_job *j)
 {
     const cli_args *a = j->args;
-    if (a->best_of < 2)
+    j->tries = (int)a->best_of;
+    if (j->tries < 2)
         return 0;
     if (a->resume_tokens)
         return cli_usage("--best-of makes several clips, --resume goes on with one");
-    if (!rlm_judge_asks(j->request.prompt))
-        return cli_usage("--best-of: the prompt names nothing that the judge knows: bodies with "
-                         "colours and shapes, what they do, the floor, the sky, the weather");
-    if (j->tokens[0] && !cli_is_regular(j->tokens))
+    if (!rlm_judge_asks(j->request.prompt)) {
+        static const char why[] =
+            "--best-of has no effect: the prompt names nothing that the judge "
+            "knows (bodies, what they do, the floor, the sky, the weather)";
+        if (a->strict)
+            return cli_usage("%s", why);
+        if (!a->quiet)
+            fprintf(stderr, "reelm: %s\n", why);
+        j->tries = 1;
+    }
+    if (j->tries > 1 && j->tokens[0] && !cli_is_regular(j->tokens))
         return cli_usage("--best-of: tokens go to a file, not to %s", j->tokens);
     return 0;
 }
@@ -25,7 +33,7 @@ int cli_best_open(cli_job *j, rlm_error *err)
 {
     char path[CLI_PATH_ROOM];
     const cli_args *a = j->args;
-    if (a->best_of < 2 || j->judge)
+    if (j->tries < 2 || j->judge)
         return 0;
     return rlm_judge_open(&j->judge, cli_asset("world/judge.safetensors", path, sizeof path),
                           (int)a->threads, a->cpu_mask, err);
@@ -34,8 +42,8 @@ int cli_best_open(cli_job *j, rlm_error *err)
 int cli_best_make(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err)
 {
     j->first_seed = j->request.seed;
-    int code = rlm_generate_best(j->session, j->judge, &j->request, (int)j->args->best_of, out,
-                                 report, &j->choice, err);
+    int code = rlm_generate_best(j->session, j->judge, &j->request, j->tries, out, report,
+                                 &j->choice, err);
     j->request.seed = j->choice.seed; /* what is said of the clip is said of this seed */
     return code;
 }

@@ -48,7 +48,7 @@ static int generate_one(cli_job *j, const cli_args *item, int number)
         rlm_session_batch(j->session, (int)item->batch_count);
     if (item->dry_run)
         return cli_job_dry_run(j, make_clip);
-    return cli_job_run(j, item->best_of > 1 ? cli_best_make : make_clip);
+    return cli_job_run(j, j->tries > 1 ? cli_best_make : make_clip);
 }
 
 int cmd_generate(const cli_args *a)

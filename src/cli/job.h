@@ -63,7 +63,8 @@ typedef struct cli_job {
     double load_s;          /* seconds that opening the model took */
     bool in_file;           /* the library writes the output while it makes it: extend */
     cli_drift drift;        /* of an extension */
-    uint64_t first_seed;    /* of --best-of, and what it chose; nothing tried: not asked for */
+    int tries;              /* --best-of, where the judge can choose; else 1 */
+    uint64_t first_seed;    /* of the tries, and what was chosen; nothing tried: not asked for */
     rlm_choice choice;
     char *final; /* its settings, as the file has them; owned */
 } cli_job;
@@ -104,8 +105,8 @@ void cli_job_close(cli_job *j);
 /* ---- best.c: --best-of. Where it is not given, all but cli_best_make do nothing. --------------
  */
 
-/* After names and prompt are known: usage, or 0. */
-int cli_best_check(const cli_job *j);
+/* After names and prompt are known: how many tries there are, or usage. */
+int cli_best_check(cli_job *j);
 /* The judge, opened once. */
 int cli_best_open(cli_job *j, rlm_error *err);
 int cli_best_make(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err);
