@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 enum { LINE_EVERY = 20, PATH_ROOM = 4096 };
+static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
 int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name, rlm_error *err)
 {
@@ -13,23 +14,43 @@ int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name,
     return rlm_st_open(st, path, err);
 }
 
-int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error *err)
+int rlm_train_weights(rlm_trainer *t, const char *name, rlm_error *err)
 {
     rlm_safetensors st;
-    RLM_TRY(rlm_train_init_open(&st, init, name, err));
-    int code = rlm_params_load(p, &st, "", err);
+    RLM_TRY(rlm_params_allocate(&t->params, true, err));
+    rlm_params_initialise(&t->params, t->recipe.seed);
+    if (!t->o->init)
+        return 0;
+    RLM_TRY(rlm_train_init_open(&st, t->o->init, name, err));
+    int code = rlm_params_load(&t->params, &st, "", err);
     rlm_st_close(&st);
     return code;
 }
 
-int rlm_train_freeze(rlm_params *p, const rlm_recipe *r, const rlm_train_options *o, rlm_error *err)
+int rlm_train_freeze(rlm_trainer *t, rlm_error *err)
 {
-    if (!r->decoder_only)
+    if (!t->recipe.decoder_only)
         return 0;
-    if (!o->init && !o->resume)
+    if (!t->o->init && !t->o->resume)
         return rlm_fail(err, RLM_E_ARG, "train: decoder_only needs --init or --resume");
-    rlm_params_freeze(p, "decoder.");
+    rlm_params_freeze(&t->params, "decoder.");
     return 0;
+}
+
+int rlm_train_plan(rlm_trainer *t, int (*step)(void *trainer, rlm_error *err), rlm_error *err)
+{
+    rlm_kernels empty;
+    rlm_kernels_empty_training(&empty, &t->k);
+    RLM_TRY(rlm_arena_reserve(&t->arena, ARENA_RESERVE, err));
+    t->run =
+        (rlm_run){.k = &empty, .arena = &t->arena, .par = t->par, .tape = &t->tape, .lazy = true};
+    int code = step(t, err);
+    t->run.k = &t->k;
+    RLM_TRY(code);
+    RLM_TRY(rlm_tape_check(&t->tape, err));
+    rlm_tape_clear(&t->tape);
+    rlm_arena_rewind(&t->arena, 0);
+    return rlm_arena_commit(&t->arena, t->arena.peak, err);
 }
 
 static void name_model(char dir[PATH_ROOM], const rlm_train_options *o)
@@ -62,6 +83,11 @@ int rlm_train_repack(rlm_trainer *t, rlm_error *err)
     for (int i = 0; i < c->optim_count; i++)
         RLM_TRY(rlm_params_pack(c->optims[i]->params, &t->k, t->par, true, err));
     return 0;
+}
+
+double rlm_train_rate(const rlm_trainer *t)
+{
+    return t->recipe.lr * rlm_schedule(&t->recipe, t->step);
 }
 
 static bool due(int64_t step, int every)

@@ -245,14 +245,6 @@ const char *rlm_journal_line(rlm_journal *j, int64_t total);
 void rlm_journal_close(rlm_journal **j);
 
 /* ---- rhythm.c -------------------------------------------------------------------------------- */
-/* The weights a run starts from: the file `init`, or the file `name` of the folder `init`. */
-int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name, rlm_error *err);
-/* The decoder alone learns, where the recipe says so; between declaring p and rlm_optim_new. ARG
- * without weights to begin with. */
-int rlm_train_freeze(rlm_params *p, const rlm_recipe *r, const rlm_train_options *o,
-                     rlm_error *err);
-/* Every parameter of p from there. */
-int rlm_train_init(rlm_params *p, const char *init, const char *name, rlm_error *err);
 /* What every training loop has; a loop's own state begins with it. */
 typedef struct rlm_trainer {
     const rlm_train_options *o;
@@ -270,11 +262,24 @@ typedef struct rlm_trainer {
     int64_t step; /* taken; advanced by `advance` */
     bool done;    /* open did all that was asked for */
 } rlm_trainer;
+/* The weights a run starts from: the file `init`, or the file `name` of the folder `init`. */
+int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name, rlm_error *err);
+/* Memory for all that is declared in t->params, its first values by the recipe's seed; with the
+ * option `init` every parameter from there. */
+int rlm_train_weights(rlm_trainer *t, const char *name, rlm_error *err);
+/* The decoder alone learns, where the recipe says so; before rlm_optim_new. ARG without weights to
+ * begin with. */
+int rlm_train_freeze(rlm_trainer *t, rlm_error *err);
+/* Scratch of a step: t->run on an arena that holds what `step`, the same forward and backward with
+ * t->run's kernels empty, takes. It may use further tapes: those it checks and clears itself. */
+int rlm_train_plan(rlm_trainer *t, int (*step)(void *trainer, rlm_error *err), rlm_error *err);
 /* The checkpoint, when the options resume one (else step is 0), the run directory and its journal.
  * t->checkpoint names all that learns. */
 int rlm_train_begin(rlm_trainer *t, rlm_error *err);
 /* The packings of all that learns, when its weights have become others. */
 int rlm_train_repack(rlm_trainer *t, rlm_error *err);
+/* The learning rate of step t->step. */
+double rlm_train_rate(const rlm_trainer *t);
 enum { RLM_LOOK_SCORE = 1, RLM_LOOK_SAMPLE = 2 };
 /* What a loop is; `trainer` is its state, zeroed but for o, log, recipe, k and par. */
 typedef struct rlm_loop {

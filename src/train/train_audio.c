@@ -22,7 +22,6 @@ static const double CROP_SECONDS = 1.04, VAL_SECONDS = 2.0;
  * with a phase of its own. */
 static const float WAVE_WEIGHT[2] = {2.0f, 8.0f};
 static const int START_STEPS = 300; /* before the quantiser joins; less in short runs */
-static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
 typedef struct losses {
     double mel, stft, wave, commit, norm;
@@ -85,26 +84,16 @@ static int open_networks(trainer *t, rlm_error *err)
     if (t->base.o->config)
         RLM_TRY(rlm_config_read(t->base.o->config, NULL, &t->config, NULL, err));
     RLM_TRY(rlm_audio_new(&t->audio, &t->config, &t->base.params, err));
-    RLM_TRY(rlm_params_allocate(&t->base.params, true, err));
-    rlm_params_initialise(&t->base.params, t->base.recipe.seed);
-    if (t->base.o->init)
-        RLM_TRY(rlm_train_init(&t->base.params, t->base.o->init, "audio.safetensors", err));
+    RLM_TRY(rlm_train_weights(&t->base, "audio.safetensors", err));
     rlm_audio_fill(t->audio); /* files may hold it rounded */
-    RLM_TRY(rlm_train_freeze(&t->base.params, &t->base.recipe, t->base.o, err));
+    RLM_TRY(rlm_train_freeze(&t->base, err));
     return rlm_optim_new(&t->base.optim, &t->base.params, &t->base.recipe, err);
 }
 
-/* Scratch of a step: the same forward and backward with empty kernels. */
-static int plan_scratch(trainer *t, rlm_error *err)
+static int dry_step(void *cookie, rlm_error *err)
 {
-    rlm_kernels empty;
-    rlm_kernels_empty_training(&empty, &t->base.k);
-    RLM_TRY(rlm_arena_reserve(&t->base.arena, ARENA_RESERVE, err));
-    t->base.run = (rlm_run){.k = &empty,
-                            .arena = &t->base.arena,
-                            .par = t->base.par,
-                            .tape = &t->encoder_tape,
-                            .lazy = true};
+    trainer *t = cookie;
+    t->base.run.tape = &t->encoder_tape;
     rlm_tensor wave = rlm_tensor_new5(&t->base.run, t->base.recipe.batch, 1, 1, t->crop, 1);
     rlm_tensor z = rlm_audio_encode_forward(&t->base.run, t->audio, &wave);
     rlm_tensor q = rlm_tensor_like(&t->base.run, &z);
@@ -117,11 +106,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
     y.shape[0] = (y.shape[0] + 1) / 2;
     rlm_adversary_plan(&t->adversary, &t->base.run, y.shape);
     RLM_TRY(rlm_tape_check(&t->encoder_tape, err));
-    RLM_TRY(rlm_tape_check(&t->base.tape, err));
-    RLM_TRY(rlm_tape_check(&t->adversary.tape, err));
-    rlm_arena_rewind(&t->base.arena, 0);
-    t->base.run.k = &t->base.k;
-    return rlm_arena_commit(&t->base.arena, t->base.arena.peak, err);
+    return rlm_tape_check(&t->adversary.tape, err);
 }
 
 static void list_state(trainer *t)
@@ -171,7 +156,7 @@ static int open_all(void *cookie, rlm_error *err)
         RLM_TRY(rlm_mel_new(&t->stft, RLM_MEL_BINS, t->config.rate, t->crop, t->base.recipe.batch,
                             err));
     RLM_TRY(rlm_mel_new(&t->val_mel, RLM_MEL_SCORE, t->config.rate, t->val_length, 1, err));
-    RLM_TRY(plan_scratch(t, err));
+    RLM_TRY(rlm_train_plan(&t->base, dry_step, err));
     list_state(t);
     RLM_TRY(rlm_train_begin(&t->base, err));
     if (o->resume && t->adversary.critics)
@@ -409,13 +394,13 @@ static int advance(void *cookie, rlm_error *err)
     trainer *t = cookie;
     losses now, *l = &now;
     RLM_TRY(train_step(t, l, err));
-    rlm_journal_put(
-        t->base.journal, t->base.step, "loss",
-        l->mel + t->base.recipe.stft * l->stft + WAVE_WEIGHT[t->rvq.started > 0] * l->wave, "mel",
-        l->mel, "stft", l->stft, "wave", l->wave, "commit", l->commit, "grad", l->norm, "adv",
-        l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic, "codes",
-        rlm_rvq_used(&t->rvq, 0), "replaced", (double)t->rvq.replaced, "lr",
-        t->base.recipe.lr * rlm_schedule(&t->base.recipe, t->base.step), NULL);
+    rlm_journal_put(t->base.journal, t->base.step, "loss",
+                    l->mel + t->base.recipe.stft * l->stft +
+                        WAVE_WEIGHT[t->rvq.started > 0] * l->wave,
+                    "mel", l->mel, "stft", l->stft, "wave", l->wave, "commit", l->commit, "grad",
+                    l->norm, "adv", l->critic.adversarial, "feature", l->critic.feature, "critic",
+                    l->critic.critic, "codes", rlm_rvq_used(&t->rvq, 0), "replaced",
+                    (double)t->rvq.replaced, "lr", rlm_train_rate(&t->base), NULL);
     return 0;
 }
 

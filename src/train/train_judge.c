@@ -17,7 +17,6 @@
 
 enum { LOADER_DEPTH = 3, LOADER_THREADS = 1, VALIDATION = 48, REPLAY = 16, JUDGE_STREAM = 0x10d6e };
 static const uint64_t TEST_FROM = 1u << 20; /* test seeds of the judge's training start here */
-static const size_t ARENA_RESERVE = (size_t)1 << 38;
 static const double HEADS = 2 + 2 * BODY_KINDS + CLIP_KINDS + CROP_KINDS; /* gaps are one */
 
 /* A batch; in a loader's slot pixels, bands and truth lie behind each other. */
@@ -162,25 +161,19 @@ static int crops_of(const trainer *t, int look)
     return most > COLOURS * moments ? most : COLOURS * moments;
 }
 
-static int plan_scratch(trainer *t, rlm_error *err)
+static int dry_step(void *cookie, rlm_error *err)
 {
-    rlm_kernels empty;
+    trainer *t = cookie;
     rlm_judge_logits l;
     rlm_tensor out[CROP_KINDS];
-    rlm_kernels_empty_training(&empty, &t->base.k);
-    RLM_TRY(rlm_arena_reserve(&t->base.arena, ARENA_RESERVE, err));
-    t->base.run =
-        (rlm_run){.k = &empty, .arena = &t->base.arena, .par = t->base.par, .tape = &t->base.tape};
+    (void)err;
+    t->base.run.lazy = false; /* losses write gradients past rlm_grad */
     rlm_judge_forward(&t->base.run, t->net, t->base.recipe.batch, NULL, NULL, &l);
     for (int i = 0; i < LOOKS; i++)
         rlm_judge_crop_forward(&t->base.run, t->looks[i], crops_of(t, i), NULL, out);
     rlm_arena_alloc(&t->base.arena, JUDGE_CROP_SCRATCH);
     rlm_backward_plan(&t->base.run, &t->base.tape);
-    RLM_TRY(rlm_tape_check(&t->base.tape, err));
-    rlm_tape_clear(&t->base.tape);
-    rlm_arena_rewind(&t->base.arena, 0);
-    t->base.run.k = &t->base.k;
-    return rlm_arena_commit(&t->base.arena, t->base.arena.peak, err);
+    return 0;
 }
 
 static int open_sources(trainer *t, rlm_error *err)
@@ -238,7 +231,7 @@ static int open_all(void *cookie, rlm_error *err)
     trainer *t = cookie;
     const rlm_train_options *o = t->base.o;
     RLM_TRY(open_network(t, err));
-    RLM_TRY(plan_scratch(t, err));
+    RLM_TRY(rlm_train_plan(&t->base, dry_step, err));
     RLM_TRY(open_sources(t, err));
     RLM_TRY(open_memory(t, err));
     t->base.checkpoint =
@@ -443,8 +436,8 @@ static int advance(void *cookie, rlm_error *err)
                     c[BODY_COLOUR], "shape", d[CLIP_KINDS + CROP_SHAPE], "material",
                     d[CLIP_KINDS + CROP_MATERIAL], "size", c[BODY_SIZE], "role", c[BODY_ROLE],
                     "floor", d[CLIP_FLOOR], "camera", d[CLIP_CAMERA], "event", d[CLIP_EVENT],
-                    "direction", d[CLIP_DIRECTION], "grad", norm, "lr",
-                    t->base.recipe.lr * rlm_schedule(&t->base.recipe, t->base.step), NULL);
+                    "direction", d[CLIP_DIRECTION], "grad", norm, "lr", rlm_train_rate(&t->base),
+                    NULL);
     return 0;
 }
 

@@ -76,10 +76,7 @@ static int open_network(trainer *t, rlm_error *err)
                         t->config.specials, t->config.video_bits, t->config.audio_levels,
                         t->config.audio_codes);
     RLM_TRY(rlm_lm_new(&t->lm, &t->config, &t->base.params, err));
-    RLM_TRY(rlm_params_allocate(&t->base.params, true, err));
-    rlm_params_initialise(&t->base.params, t->base.recipe.seed);
-    if (t->base.o->init)
-        RLM_TRY(rlm_train_init(&t->base.params, t->base.o->init, "lm.safetensors", err));
+    RLM_TRY(rlm_train_weights(&t->base, "lm.safetensors", err));
     RLM_TRY(rlm_optim_new(&t->base.optim, &t->base.params, &t->base.recipe, err));
     return rlm_params_pack(&t->base.params, &t->base.k, t->base.par, true,
                            err); /* fused kernels need it */
@@ -356,7 +353,7 @@ static figures figures_of(const tally *s)
 static void put_figures(trainer *t, const tally *sum, double norm, double speed)
 {
     figures f = figures_of(sum);
-    double lr = t->base.recipe.lr * rlm_schedule(&t->base.recipe, t->base.step);
+    double lr = rlm_train_rate(&t->base);
     const char *sound = isnan(f.sound) ? NULL : "sound";
     if (!isnan(t->apart))
         rlm_journal_put(t->base.journal, t->base.step, "loss", f.loss, "norm", norm, "lr", lr,

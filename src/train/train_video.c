@@ -23,7 +23,6 @@ static const float L1_WEIGHT = 0.5f, L2_WEIGHT = 5.0f;
  * starts three times as heavy, so that no bit falls asleep before it has learnt anything. */
 static const float ENTROPY_WEIGHT = 0.05f, ENTROPY_TAU = 1.0f, COMMIT_WEIGHT = 0.1f;
 static const double ENTROPY_ANNEAL = 300; /* steps */
-static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
 typedef struct losses {
     double l1, l2, l2_image, perceptual, norm;
@@ -74,11 +73,8 @@ static int open_network(trainer *t, rlm_error *err)
                         "frames and %d pixels",
                         st, ss, RLM_CROP_FRAMES - 1, RLM_CROP_SIDE);
     RLM_TRY(rlm_video_new(&t->video, &t->config, &t->base.params, err));
-    RLM_TRY(rlm_params_allocate(&t->base.params, true, err));
-    rlm_params_initialise(&t->base.params, t->base.recipe.seed);
-    if (t->base.o->init)
-        RLM_TRY(rlm_train_init(&t->base.params, t->base.o->init, "video.safetensors", err));
-    RLM_TRY(rlm_train_freeze(&t->base.params, &t->base.recipe, t->base.o, err));
+    RLM_TRY(rlm_train_weights(&t->base, "video.safetensors", err));
+    RLM_TRY(rlm_train_freeze(&t->base, err));
     return rlm_optim_new(&t->base.optim, &t->base.params, &t->base.recipe, err);
 }
 
@@ -101,18 +97,10 @@ static rlm_tensor batch_view(const float *data, int count, int frames)
     return rlm_tensor_view((void *)data, RLM_F32, 5, shape);
 }
 
-/* Scratch of a step: the same forward and backward with empty kernels. */
-static int plan_scratch(trainer *t, rlm_error *err)
+static int dry_step(void *cookie, rlm_error *err)
 {
-    rlm_kernels empty;
+    trainer *t = cookie;
     rlm_tensor z;
-    rlm_kernels_empty_training(&empty, &t->base.k);
-    RLM_TRY(rlm_arena_reserve(&t->base.arena, ARENA_RESERVE, err));
-    t->base.run = (rlm_run){.k = &empty,
-                            .arena = &t->base.arena,
-                            .par = t->base.par,
-                            .tape = &t->base.tape,
-                            .lazy = true};
     rlm_tensor clips = batch_view(NULL, t->clip_batch, RLM_CROP_FRAMES);
     rlm_tensor y = forward(t, &clips, &z);
     if (t->ruler)
@@ -126,12 +114,7 @@ static int plan_scratch(trainer *t, rlm_error *err)
     int64_t pair[5] = {t->clip_batch, 1, RLM_CROP_SIDE, RLM_CROP_SIDE, RLM_CRITIC_PAIR};
     rlm_adversary_plan(&t->adversary, &t->base.run, pair);
     rlm_backward_plan(&t->base.run, &t->base.tape);
-    RLM_TRY(rlm_tape_check(&t->base.tape, err));
-    RLM_TRY(rlm_tape_check(&t->adversary.tape, err));
-    rlm_tape_clear(&t->base.tape);
-    rlm_arena_rewind(&t->base.arena, 0);
-    t->base.run.k = &t->base.k;
-    return rlm_arena_commit(&t->base.arena, t->base.arena.peak, err);
+    return rlm_tape_check(&t->adversary.tape, err);
 }
 
 static int open_critics(trainer *t, rlm_error *err)
@@ -161,7 +144,7 @@ static int open_all(void *cookie, rlm_error *err)
     RLM_TRY(open_critics(t, err));
     RLM_TRY(rlm_clips_open(&t->clips, o, t->base.recipe.playground, &t->base.log, err));
     RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));
-    RLM_TRY(plan_scratch(t, err));
+    RLM_TRY(rlm_train_plan(&t->base, dry_step, err));
     t->base.checkpoint =
         (rlm_checkpoint){.optims = {&t->base.optim, &t->adversary.optim},
                          .names = {"model", "critic"},
@@ -335,8 +318,7 @@ static int advance(void *cookie, rlm_error *err)
                     "perceptual", l->perceptual, "bit_entropy", l->bits.token_entropy,
                     "use_entropy", l->bits.batch_entropy, "commit", l->bits.commitment, "adv",
                     l->critic.adversarial, "feature", l->critic.feature, "critic", l->critic.critic,
-                    "grad", l->norm, "lr",
-                    t->base.recipe.lr * rlm_schedule(&t->base.recipe, t->base.step), NULL);
+                    "grad", l->norm, "lr", rlm_train_rate(&t->base), NULL);
     return 0;
 }
 
