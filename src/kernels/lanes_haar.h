@@ -1,6 +1,7 @@
 /* The Haar transform of one 4x4x4x3 block in 16 rows: row (a, b) holds the 12 floats (column,
  * channel) of frame a, row b, in a register where one is wide enough. The 4-point matrix is
- * symmetric, so the transform and its inverse are the same code with another scale. */
+ * symmetric, so the transform and its inverse are the same code with another scale, and the
+ * transpose of each goes the other's way with its own scale. */
 #ifndef RLM_KERNELS_LANES_HAAR_H
 #define RLM_KERNELS_LANES_HAAR_H
 
@@ -144,23 +145,72 @@ RLM_INLINE haar_cell haar_cell_at(const rlm_haar_shape *s, int64_t cell)
     return c;
 }
 
-RLM_INLINE void haar_read_pixels(const haar_cell *c, const float *in, haar_row x[16])
-{
-    for (int i = 0; i < 16; i++)
-        x[i] = haar_load(in + c->at + (c->first ? 0 : i / 4 * c->frame) + i % 4 * c->row);
-}
-
 typedef struct haar_job {
     rlm_haar_shape s;
     const float *in;
     float *out;
-    bool add; /* of adjoints: to out */
+    const float *scale; /* HAAR_FORWARD or HAAR_INVERSE */
+    bool add;           /* to out */
 } haar_job;
 
-RLM_INLINE void haar_run(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
-                         bool add, rlm_par_fn fn)
+/* A quarter of the orthonormal transform, and four times its inverse, where a group of one frame is
+ * the mean of its four: of unnormalised sums. [1]: of the cells of that group. */
+static const float HAAR_FORWARD[2] = {1.0f / 32, 1.0f / 32}, HAAR_INVERSE[2] = {0.5f, 0.125f};
+
+/* `add` is a constant where these two are called. */
+RLM_INLINE void haar_analyse(const haar_job *j, int64_t begin, int64_t end, bool add)
 {
-    haar_job j = {*s, in, out, add};
+    for (int64_t cell = begin; cell < end; cell++) {
+        haar_cell c = haar_cell_at(&j->s, cell);
+        haar_row x[16];
+        for (int i = 0; i < 16; i++)
+            x[i] = haar_load(j->in + c.at + (c.first ? 0 : i / 4 * c.frame) + i % 4 * c.row);
+        haar_block(x, j->scale[c.first]);
+        for (int i = 0; i < 16; i++)
+            haar_store(j->out + cell * 192 + i * 12, x[i], add);
+    }
+}
+RLM_INLINE void haar_synthesise(const haar_job *j, int64_t begin, int64_t end, bool add)
+{
+    for (int64_t cell = begin; cell < end; cell++) {
+        haar_cell c = haar_cell_at(&j->s, cell);
+        haar_row x[16];
+        for (int i = 0; i < 16; i++)
+            x[i] = haar_load(j->in + cell * 192 + i * 12);
+        haar_block(x, j->scale[c.first]);
+        for (int i = 0; i < (c.first ? 4 : 16); i++) {
+            float *y = j->out + c.at + i / 4 * c.frame + i % 4 * c.row;
+            haar_store(y, c.first ? haar_frames(x, i) : x[i], add);
+        }
+    }
+}
+
+/* Pixels -> coefficients. */
+static void haar_to_cells(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const haar_job j = *(const haar_job *)ctx;
+    (void)worker;
+    if (j.add)
+        haar_analyse(&j, begin, end, true);
+    else
+        haar_analyse(&j, begin, end, false);
+}
+
+/* Coefficients -> pixels. */
+static void haar_to_pixels(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const haar_job j = *(const haar_job *)ctx;
+    (void)worker;
+    if (j.add)
+        haar_synthesise(&j, begin, end, true);
+    else
+        haar_synthesise(&j, begin, end, false);
+}
+
+RLM_INLINE void haar_run(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
+                         const float scale[2], bool add, rlm_par_fn fn)
+{
+    haar_job j = {*s, in, out, scale, add};
     rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, v_row_grain(192), fn, &j);
 }
 

@@ -108,47 +108,14 @@ static void upsample_forward(rlm_par *par, const rlm_shuffle_shape *s, const flo
 
 /* ---- Haar ---------------------------------------------------------------------------------- */
 
-static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job j = *(const haar_job *)ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        haar_cell c = haar_cell_at(&j.s, cell);
-        haar_row x[16];
-        haar_read_pixels(&c, j.in, x);
-        haar_block(x, 1.0f / 32);
-        for (int i = 0; i < 16; i++)
-            haar_store(j.out + cell * 192 + i * 12, x[i], false);
-    }
-}
 static void haar_forward(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
 {
-    haar_run(par, s, in, out, false, haar_forward_fn);
+    haar_run(par, s, in, out, HAAR_FORWARD, false, haar_to_cells);
 }
 
-static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job j = *(const haar_job *)ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        haar_cell c = haar_cell_at(&j.s, cell);
-        haar_row x[16];
-        for (int i = 0; i < 16; i++)
-            x[i] = haar_load(j.in + cell * 192 + i * 12);
-        haar_block(x, 0.5f);
-        for (int i = 0; i < 16; i++) {
-            float *y = j.out + c.at + i / 4 * c.frame + i % 4 * c.row;
-            if (c.first && i >= 4)
-                break;
-            if (c.first)
-                x[i] = haar_scale(haar_frames(x, i), 0.25f);
-            haar_store(y, x[i], false);
-        }
-    }
-}
 static void haar_inverse(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
 {
-    haar_run(par, s, in, out, false, haar_inverse_fn);
+    haar_run(par, s, in, out, HAAR_INVERSE, false, haar_to_pixels);
 }
 
 void V_NAME(shuffle)(rlm_kernels *k)

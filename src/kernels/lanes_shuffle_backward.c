@@ -1,47 +1,16 @@
 /* Lanes: transposes of the Haar transform and of nearest upsampling. */
 #include "src/kernels/lanes_haar.h"
 
-static void haar_forward_fn(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job j = *(const haar_job *)ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        haar_cell c = haar_cell_at(&j.s, cell);
-        haar_row x[16];
-        for (int i = 0; i < 16; i++)
-            x[i] = haar_load(j.in + cell * 192 + i * 12);
-        haar_block(x, 1.0f / 32);
-        for (int i = 0; i < (c.first ? 4 : 16); i++) {
-            float *y = j.out + c.at + i / 4 * c.frame + i % 4 * c.row;
-            haar_store(y, c.first ? haar_frames(x, i) : x[i], j.add);
-        }
-    }
-}
 static void haar_forward_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
                                  bool add)
 {
-    haar_run(par, s, in, out, add, haar_forward_fn);
+    haar_run(par, s, in, out, HAAR_FORWARD, add, haar_to_pixels);
 }
 
-static void haar_inverse_fn(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job j = *(const haar_job *)ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        haar_cell c = haar_cell_at(&j.s, cell);
-        haar_row x[16];
-        haar_read_pixels(&c, j.in, x);
-        haar_block(x, c.first ? 0.125f : 0.5f);
-        for (int i = 0; i < 16; i++) {
-            float *y = j.out + cell * 192 + i * 12;
-            haar_store(y, x[i], j.add);
-        }
-    }
-}
 static void haar_inverse_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
                                  bool add)
 {
-    haar_run(par, s, in, out, add, haar_inverse_fn);
+    haar_run(par, s, in, out, HAAR_INVERSE, add, haar_to_cells);
 }
 
 /* ---- Upsampling ---------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-#include "src/kernels/ref_common.h"
+#include "src/kernels/ref_haar.h"
 
 /* ---- Rearrangement ------------------------------------------------------------------------- */
 
@@ -44,64 +44,16 @@ static void upsample_backward(rlm_par *par, const rlm_shuffle_shape *s, const fl
     rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 64, upsample_positions, &j);
 }
 
-typedef struct haar_job {
-    const rlm_haar_shape *s;
-    const float *in;
-    float *out;
-    bool add;
-} haar_job;
-
-static void haar_forward_cells(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job *j = ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        bool first = ref_haar_first(j->s, cell);
-        for (int ch = 0; ch < 3; ch++) {
-            double block[64];
-            for (int i = 0; i < 64; i++)
-                block[i] = 0.25 * j->in[cell * 192 + i * 3 + ch];
-            ref_haar_block(block, true);
-            for (int i = 0; i < (first ? 16 : 64); i++) {
-                double v = block[i];
-                if (first)
-                    v += block[16 + i] + block[32 + i] + block[48 + i];
-                ref_add(j->out + ref_haar_pixel(j->s, cell, i / 16, i / 4 % 4, i % 4) + ch, v,
-                        j->add);
-            }
-        }
-    }
-}
-
 static void haar_forward_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
                                  bool add)
 {
-    haar_job j = {s, in, out, add};
-    rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 8, haar_forward_cells, &j);
-}
-
-static void haar_inverse_cells(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job *j = ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        double scale = ref_haar_first(j->s, cell) ? 1.0 : 4.0;
-        for (int ch = 0; ch < 3; ch++) {
-            double block[64];
-            for (int i = 0; i < 64; i++)
-                block[i] = scale * j->in[ref_haar_pixel(j->s, cell, i / 16, i / 4 % 4, i % 4) + ch];
-            ref_haar_block(block, false);
-            for (int i = 0; i < 64; i++)
-                ref_add(j->out + cell * 192 + i * 3 + ch, block[i], j->add);
-        }
-    }
+    ref_haar(par, s, in, out, REF_HAAR_FORWARD, add, ref_haar_to_pixels);
 }
 
 static void haar_inverse_adjoint(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out,
                                  bool add)
 {
-    haar_job j = {s, in, out, add};
-    rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 8, haar_inverse_cells, &j);
+    ref_haar(par, s, in, out, REF_HAAR_INVERSE, add, ref_haar_to_cells);
 }
 
 /* ---- Sequences ----------------------------------------------------------------------------- */

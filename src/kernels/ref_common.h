@@ -1,5 +1,5 @@
-/* What the definitions of forward and backward share: activations and their slopes, the Haar
- * transform of one block, and the cut of work into slices. Private to ref_*.c. */
+/* What the definitions of forward and backward share: activations and their slopes, and the cut of
+ * work into slices. Private to ref_*.c. */
 #ifndef RLM_KERNELS_REF_COMMON_H
 #define RLM_KERNELS_REF_COMMON_H
 
@@ -74,58 +74,6 @@ static inline double ref_act_slope(rlm_act act, double x)
         break;
     }
     return 1.0;
-}
-
-/* Rows LL, LH, HL, HH of the orthonormal 4-point transform; symmetric rows make it its own
- * inverse after transposition. */
-static inline double ref_haar_tap(int band, int i)
-{
-    static const signed char sign[4][4] = {
-        {1, 1, 1, 1}, {1, 1, -1, -1}, {1, -1, 1, -1}, {1, -1, -1, 1}};
-    return 0.5 * sign[band][i];
-}
-
-/* One 4x4x4 block b[a][b][c], in place: every axis by the transform (inverse: transposed). */
-static inline void ref_haar_block(double block[64], bool inverse)
-{
-    static const int stride[3] = {16, 4, 1};
-    for (int axis = 0; axis < 3; axis++) {
-        int step = stride[axis];
-        for (int line = 0; line < 64; line++) {
-            if ((line / step) % 4)
-                continue;
-            double in[4], *p = block + line;
-            for (int i = 0; i < 4; i++)
-                in[i] = p[i * step];
-            for (int i = 0; i < 4; i++) {
-                double sum = 0;
-                for (int j = 0; j < 4; j++)
-                    sum += in[j] * (inverse ? ref_haar_tap(j, i) : ref_haar_tap(i, j));
-                p[i * step] = sum;
-            }
-        }
-    }
-}
-
-/* Frame of a clip of 1 + 4 (t - 1) frames that group g holds at place a. */
-static inline int ref_haar_frame(int g, int a)
-{
-    return g == 0 ? 0 : 1 + 4 * (g - 1) + a;
-}
-
-/* Offset of channel 0 of pixel (a, b, c) of the block at coefficient cell `cell`. */
-static inline int64_t ref_haar_pixel(const rlm_haar_shape *s, int64_t cell, int a, int b, int c)
-{
-    int w = (int)(cell % s->w), h = (int)(cell / s->w % s->h);
-    int t = (int)(cell / s->w / s->h % s->t);
-    int64_t n = cell / s->w / s->h / s->t, frames = 1 + 4 * (s->t - 1);
-    int64_t row = (n * frames + ref_haar_frame(t, a)) * 4 * s->h + 4 * h + b;
-    return (row * 4 * s->w + 4 * w + c) * 3;
-}
-
-static inline bool ref_haar_first(const rlm_haar_shape *s, int64_t cell)
-{
-    return cell / s->w / s->h % s->t == 0;
 }
 
 /* Position i of a sequence of `length` real positions sees j. */

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#include "src/kernels/ref_common.h"
+#include "src/kernels/ref_haar.h"
 #include "src/kernels/rvq.h"
 
 /* ---- Rearrangement ------------------------------------------------------------------------- */
@@ -102,59 +102,14 @@ static void upsample_forward(rlm_par *par, const rlm_shuffle_shape *s, const flo
     rlm_par_for(par, deep_count(s), 64, upsample_positions, &j);
 }
 
-typedef struct haar_job {
-    const rlm_haar_shape *s;
-    const float *in;
-    float *out;
-} haar_job;
-
-static void haar_cells(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job *j = ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        for (int ch = 0; ch < 3; ch++) {
-            double block[64];
-            for (int i = 0; i < 64; i++)
-                block[i] = j->in[ref_haar_pixel(j->s, cell, i / 16, i / 4 % 4, i % 4) + ch];
-            ref_haar_block(block, false);
-            for (int i = 0; i < 64; i++)
-                j->out[cell * 192 + i * 3 + ch] = (float)(block[i] * 0.25);
-        }
-    }
-}
-
 static void haar_forward(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
 {
-    haar_job j = {s, in, out};
-    rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 8, haar_cells, &j);
-}
-
-static void haar_inverse_cells(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const haar_job *j = ctx;
-    (void)worker;
-    for (int64_t cell = begin; cell < end; cell++) {
-        bool first = ref_haar_first(j->s, cell);
-        for (int ch = 0; ch < 3; ch++) {
-            double block[64];
-            for (int i = 0; i < 64; i++)
-                block[i] = 4.0 * j->in[cell * 192 + i * 3 + ch];
-            ref_haar_block(block, true);
-            for (int i = 0; i < (first ? 16 : 64); i++) {
-                double v = block[i];
-                if (first)
-                    v = 0.25 * (block[i] + block[16 + i] + block[32 + i] + block[48 + i]);
-                j->out[ref_haar_pixel(j->s, cell, i / 16, i / 4 % 4, i % 4) + ch] = (float)v;
-            }
-        }
-    }
+    ref_haar(par, s, in, out, REF_HAAR_FORWARD, false, ref_haar_to_cells);
 }
 
 static void haar_inverse(rlm_par *par, const rlm_haar_shape *s, const float *in, float *out)
 {
-    haar_job j = {s, in, out};
-    rlm_par_for(par, (int64_t)s->n * s->t * s->h * s->w, 8, haar_inverse_cells, &j);
+    ref_haar(par, s, in, out, REF_HAAR_INVERSE, false, ref_haar_to_pixels);
 }
 
 /* ---- Quantisers ---------------------------------------------------------------------------- */
