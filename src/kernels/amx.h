@@ -238,10 +238,6 @@ void rlm_amx_prepared_forward(rlm_par *par, const rlm_conv_shape *s, const rlm_p
                               const float *residual, float *y, void *saved);
 /* saved: x as seen, [n][t][h][w][cin] bf16. */
 size_t rlm_amx_prepared_saved(const rlm_conv_shape *s);
-void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
-                                    const rlm_prepare *prepare, const float *x, const float *dy,
-                                    const rlm_weight *w, float *dx, float *dgain, float *dbias,
-                                    bool add, float *room);
 void rlm_amx_prepared_backward_weight(rlm_par *par, const rlm_conv_shape *s, const void *saved,
                                       const float *dy, float *dw, float *dbias);
 /* The same; half: of x, half_y: of dy: bf16, else f32. */
@@ -249,16 +245,10 @@ void rlm_amx_backward_weight(rlm_par *par, const rlm_conv_shape *s, bool half, c
                              bool half_y, const void *dy, float *dw, float *dbias);
 /* conv_backward_data on AMX alone: c has x (dy), half, pack and where the product goes. */
 void rlm_amx_data_run(rlm_par *par, const rlm_conv_shape *s, rlm_amx_conv *c);
-void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                const rlm_weight *w, float *dx, bool add);
 void rlm_amx_conv_backward_weight(rlm_par *par, const rlm_conv_shape *s, const float *x,
                                   const float *dy, float *dw, float *dbias);
 void rlm_amx_linear_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                             const float *bias, const float *residual, float *y);
-void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                  const rlm_weight *w, float *dx, bool add);
-void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
-                                    const float *dy, float *dw, float *dbias);
 /* amx_rows.c: linear_forward of 1 to 32 rows without tiles; more rows go to the above. */
 void rlm_amx_rows_forward(rlm_par *par, int m, int n, int k, const float *x, const rlm_weight *w,
                           const float *bias, const float *residual, float *y);

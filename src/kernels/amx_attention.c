@@ -193,7 +193,7 @@ static void query_block(const fwd_job *j, fwd_work *w, int64_t batch, int head, 
         memset(w->out, 0, sizeof(float) * QUERIES * (size_t)w->dim);
     int step = bounded ? SPAN : PIECE;
     for (int k0 = 0; k0 < last; k0 += step)
-        span(w, j->unit, bounded, k0, last - k0 < step ? (int)att_round(last - k0, 32) : step,
+        span(w, j->unit, bounded, k0, last - k0 < step ? (int)v_round_up(last - k0, 32) : step,
              first);
     finish(j, w, batch, head, q0);
 }
@@ -219,11 +219,11 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const fwd_job *j = ctx;
     const rlm_attention_shape *s = &j->s;
-    size_t panel = (size_t)att_round(s->len, 32) * (size_t)s->dim;
+    size_t panel = (size_t)v_round_up(s->len, 32) * (size_t)s->dim;
     uint8_t *scratch =
-        rlm_par_scratch(j->par, worker, 0, att_round(sizeof(fwd_work), 64) + panel * 4);
+        rlm_par_scratch(j->par, worker, 0, v_round_up(sizeof(fwd_work), 64) + panel * 4);
     fwd_work *w = (fwd_work *)scratch;
-    uint16_t *k = (uint16_t *)(scratch + att_round(sizeof(fwd_work), 64)), *v = k + panel;
+    uint16_t *k = (uint16_t *)(scratch + v_round_up(sizeof(fwd_work), 64)), *v = k + panel;
     unsigned csr = rlm_flush_begin();
     rlm_amx_begin();
     for (int64_t item = begin; item < end; item++) {
@@ -231,7 +231,7 @@ static void fwd_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t batch = item / j->parts / s->heads, width = (int64_t)s->heads * s->dim;
         att_rows rows = att_behind(&j->qkv, batch * s->len * 3 * width + width + head * s->dim);
         rows.rows = rlm_attention_seen(s, batch, s->len - 1);
-        rows.n = (int)att_round(rows.rows, 32);
+        rows.n = (int)v_round_up(rows.rows, 32);
         w->dim = s->dim;
         w->k = k;
         w->v = v;

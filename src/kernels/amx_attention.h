@@ -18,10 +18,6 @@ static inline bool att_dim_ok(int dim)
 {
     return dim == 32 || dim == 64 || dim == 128;
 }
-static inline int64_t att_round(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 /* The compiler may not move plain stores past tile loads: gcc's tile loads name no memory. */
 RLM_INLINE void att_fence(void)

@@ -64,16 +64,17 @@ static int mixed_query(int i)
 
 static size_t work_bytes(int len, int dim)
 {
-    size_t padded = (size_t)att_round(len, 32), panel = padded * (size_t)dim;
-    return (size_t)att_round(sizeof(bwd_work), 64) + panel * (4 * 2 + 4) + padded * 12 + padded / 8;
+    size_t padded = (size_t)v_round_up(len, 32), panel = padded * (size_t)dim;
+    return (size_t)v_round_up(sizeof(bwd_work), 64) + panel * (4 * 2 + 4) + padded * 12 +
+           padded / 8;
 }
 
 static bwd_work *work_open(const bwd_job *j, int worker)
 {
     uint8_t *at = rlm_par_scratch(j->par, worker, 0, work_bytes(j->s.len, j->s.dim));
     bwd_work *w = (bwd_work *)at;
-    size_t padded = (size_t)att_round(j->s.len, 32), panel = padded * (size_t)j->s.dim;
-    at += att_round(sizeof *w, 64);
+    size_t padded = (size_t)v_round_up(j->s.len, 32), panel = padded * (size_t)j->s.dim;
+    at += v_round_up(sizeof *w, 64);
     w->dim = j->s.dim;
     w->padded = (int)padded;
     w->q_pairs = (uint16_t *)at;
@@ -236,7 +237,7 @@ static void key_block(const bwd_job *j, bwd_work *w, int64_t batch, int head, in
 {
     const rlm_attention_shape *s = &j->s;
     int64_t width = (int64_t)s->heads * s->dim, base = (batch * s->len + k0) * 3 * width;
-    int kn = keys - k0 < KEYS ? (int)att_round(keys - k0, 32) : KEYS;
+    int kn = keys - k0 < KEYS ? (int)v_round_up(keys - k0, 32) : KEYS;
     att_rows rows = att_behind(&j->qkv, base + width + head * s->dim);
     rows.rows = keys - k0;
     rows.n = kn;

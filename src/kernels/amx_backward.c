@@ -35,8 +35,8 @@ void rlm_amx_data_run(rlm_par *par, const rlm_conv_shape *m, rlm_amx_conv *c)
     rlm_amx_conv_run(par, &b, c);
 }
 
-void rlm_amx_conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
-                                const rlm_weight *w, float *dx, bool add)
+static void conv_backward_data(rlm_par *par, const rlm_conv_shape *s, const float *dy,
+                               const rlm_weight *w, float *dx, bool add)
 {
     const float *residual = add ? dx : NULL;
     rlm_amx_conv c = {.x = dy, .pack = w->pack_t, .residual = residual, .y = dx};
@@ -63,10 +63,10 @@ static void norm_data(const rlm_conv_shape *s, norm_back *j, const float *dy, co
     rlm_bf16_norm_back(j, dgain, dbias);
 }
 
-void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
-                                    const rlm_prepare *prepare, const float *x, const float *dy,
-                                    const rlm_weight *w, float *dx, float *dgain, float *dbias,
-                                    bool add, float *room)
+static void prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
+                                   const rlm_prepare *prepare, const float *x, const float *dy,
+                                   const rlm_weight *w, float *dx, float *dgain, float *dbias,
+                                   bool add, float *room)
 {
     if (prepare->stats) {
         norm_back j = {.s = prepare->norm,
@@ -101,8 +101,8 @@ void rlm_amx_prepared_backward_data(rlm_par *par, const rlm_conv_shape *s,
     }
 }
 
-void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
-                                  const rlm_weight *w, float *dx, bool add)
+static void linear_backward_data(rlm_par *par, int m, int n, int k, const float *dy,
+                                 const rlm_weight *w, float *dx, bool add)
 {
     if (w->pack_t)
         rlm_amx_gemm(par, m, k, n, dy, w->pack_t, NULL, add ? dx : NULL, dx);
@@ -110,23 +110,17 @@ void rlm_amx_linear_backward_data(rlm_par *par, int m, int n, int k, const float
         rlm_blas_linear_backward_data(par, m, n, k, dy, w, dx, add);
 }
 
-void rlm_amx_linear_backward_weight(rlm_par *par, int m, int n, int k, const float *x,
-                                    const float *dy, float *dw, float *dbias)
-{
-    rlm_amx_dense_backward_weight(par, m, n, k, x, dy, dw, dbias);
-}
-
 bool rlm_kernels_amx_backward(rlm_kernels *k)
 {
     rlm_cpu cpu = rlm_cpu_detect();
     if (!cpu.amx_bf16 || !cpu.avx512_bf16 || k->pack != rlm_amx_pack)
         return false;
-    k->conv_backward_data = rlm_amx_conv_backward_data;
+    k->conv_backward_data = conv_backward_data;
     k->conv_backward_weight = rlm_amx_conv_backward_weight;
-    k->prepared_backward_data = rlm_amx_prepared_backward_data;
+    k->prepared_backward_data = prepared_backward_data;
     k->prepared_backward_weight = rlm_amx_prepared_backward_weight;
-    k->linear_backward_data = rlm_amx_linear_backward_data;
-    k->linear_backward_weight = rlm_amx_linear_backward_weight;
+    k->linear_backward_data = linear_backward_data;
+    k->linear_backward_weight = rlm_amx_dense_backward_weight;
     rlm_kernels_amx_attention_backward(k);
     rlm_kernels_amx_block_backward(k);
     rlm_kernels_amx_muon(k);

@@ -1,5 +1,6 @@
 /* AMX overlay: a pair of prepared convolutions where a gradient is wanted. What lies between them,
  * the tensor as well as its gradient, is bf16. */
+#include "src/base/mem.h"
 #include "src/kernels/amx_prepare.h"
 #include "src/kernels/lanes_norm_backward.h"
 
@@ -10,15 +11,10 @@ typedef struct pair_saved {
     size_t bytes;
 } pair_saved;
 
-static size_t lines(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static void *take(pair_saved *p, void *base, size_t bytes)
 {
     void *at = base ? (uint8_t *)base + p->bytes : NULL;
-    p->bytes += lines(bytes);
+    p->bytes += rlm_size_align(bytes, RLM_ALIGN);
     return at;
 }
 
@@ -67,7 +63,7 @@ static void save(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l
 static size_t room_bytes(const rlm_pair_shape *s)
 {
     size_t x = rlm_amx_prepared_saved(&s->conv[0]), h = rlm_amx_prepared_saved(&s->conv[1]);
-    return lines(h) + (x > h ? x : h);
+    return rlm_size_align(h, RLM_ALIGN) + (x > h ? x : h);
 }
 
 static void backward(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layers *l,
@@ -75,7 +71,7 @@ static void backward(rlm_par *par, const rlm_pair_shape *s, const rlm_pair_layer
                      void *room)
 {
     pair_saved p = saved_at(s, (void *)(uintptr_t)saved);
-    size_t h = lines(rlm_amx_prepared_saved(&s->conv[1]));
+    size_t h = rlm_size_align(rlm_amx_prepared_saved(&s->conv[1]), RLM_ALIGN);
     void *dh = room, *seen = (uint8_t *)room + h; /* gradients of h; of what a convolution saw */
     for (int i = 1; i >= 0; i--) {
         const void *by = i ? dy : dh;

@@ -33,7 +33,7 @@ uint16_t *rlm_dnn_rounded(rlm_par *par, int64_t n, const float *x, int64_t room)
 
 /* ---- Weights ------------------------------------------------------------------------------- */
 
-size_t rlm_dnn_pack_bytes(const rlm_weight_geom *g, bool transposed)
+static size_t pack_bytes(const rlm_weight_geom *g, bool transposed)
 {
     int taps = g->kt * g->kh * g->kw;
     size_t rows = (size_t)(transposed ? g->cin : g->cout);
@@ -237,7 +237,7 @@ bool rlm_kernels_dnn(rlm_kernels *k)
     rlm_par_close(&par);
     if (!good)
         return false;
-    k->pack_bytes = rlm_dnn_pack_bytes;
+    k->pack_bytes = pack_bytes;
     k->pack = rlm_dnn_pack;
     k->linear_forward = linear_forward;
     k->conv_forward = conv_forward;

@@ -8,7 +8,7 @@
 
 #include "src/kernels/blas.h"
 
-enum { DNN_ROWS = 256, DNN_COLS = 256, DNN_DEPTH = 2048 }; /* of one product; depth: gathered */
+enum { DNN_ROWS = 256, DNN_COLS = 256 }; /* of one product */
 
 static inline int rlm_dnn_pad(int64_t k)
 {
@@ -25,7 +25,6 @@ typedef struct rlm_dnn_product {
 } rlm_dnn_product;
 void rlm_dnn_multiply(rlm_par *par, int worker, const rlm_dnn_product *p);
 
-size_t rlm_dnn_pack_bytes(const rlm_weight_geom *g, bool transposed);
 void rlm_dnn_pack(rlm_par *par, const rlm_weight_geom *g, const float *w, bool transposed,
                   void *out);
 

@@ -41,6 +41,11 @@
 #include "src/kernels/lanes4.h"
 #endif
 
+static inline int64_t v_round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
 /* Elements a slice of work: about 20 us of streaming, so that waking a worker pays. */
 #define RLM_GRAIN 32768
 

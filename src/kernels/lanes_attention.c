@@ -52,7 +52,7 @@ RLM_INLINE void soften(att_work *w, int q, int first, int n, bool all)
 static void key_block(att_work *w, int first, int n, int least)
 {
     int64_t at = (int64_t)first * w->wide;
-    att_product((int)att_up(n, ATT_TILE), ATT_QUERIES, w->s->dim,
+    att_product((int)v_round_up(n, ATT_TILE), ATT_QUERIES, w->s->dim,
                 (att_left){w->keys + at, w->wide, 1}, w->q, ATT_QUERIES, w->score, ATT_QUERIES,
                 false);
     for (int q = 0; q < ATT_QUERIES; q += V_LANES)
@@ -101,7 +101,8 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
     const att_job *j = ctx;
     const rlm_attention_shape *s = &j->s;
     int64_t width = (int64_t)s->heads * s->dim;
-    att_work w = {.s = s, .ld = att_up(s->len, ATT_KEYS), .wide = (int)att_up(s->dim, V_LANES)};
+    att_work w = {
+        .s = s, .ld = v_round_up(s->len, ATT_KEYS), .wide = (int)v_round_up(s->dim, V_LANES)};
     size_t rows = (size_t)(w.ld * w.wide), block = (size_t)(ATT_QUERIES * w.wide);
     w.keys = rlm_par_scratch(j->par, worker, 0,
                              (2 * rows + 2 * block + ATT_KEYS * ATT_QUERIES) * sizeof(float));
@@ -117,7 +118,7 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         w.batch = row / s->heads;
         const float *q = j->qkv + w.batch * s->len * 3 * width + head * s->dim;
         float *y = j->y + w.batch * s->len * width + head * s->dim;
-        int keys = rlm_attention_seen(s, w.batch, to - 1), whole = (int)att_up(keys, ATT_TILE);
+        int keys = rlm_attention_seen(s, w.batch, to - 1), whole = (int)v_round_up(keys, ATT_TILE);
         att_pack(q + width, 3 * width, keys, whole, s->dim, w.wide, w.keys);
         att_pack(q + 2 * width, 3 * width, keys, whole, s->dim, w.wide, w.values);
         for (int i = from; i < to; i += ATT_QUERIES)

@@ -11,11 +11,6 @@ enum { ATT_TILE = V_REGISTERS == 32 ? 12 : 6 };
  * [keys][queries], so that a lane is a query and no sum goes across lanes. */
 enum { ATT_QUERIES = 96, ATT_KEYS = 96 };
 
-static inline int64_t att_up(int64_t n, int to)
-{
-    return (n + to - 1) / to * to;
-}
-
 /* Rows [n][dim] of x, `stride` apart -> out [rows][wide]; the rest is 0. */
 static inline void att_pack(const float *x, int64_t stride, int n, int rows, int dim, int wide,
                             float *out)

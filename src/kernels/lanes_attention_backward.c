@@ -25,8 +25,8 @@ typedef struct att_work {
 static void work_begin(const att_job *j, int worker, att_work *w)
 {
     const rlm_attention_shape *s = &j->s;
-    w->ld = att_up(s->len, ATT_KEYS);
-    w->wide = (int)att_up(s->dim, V_LANES);
+    w->ld = v_round_up(s->len, ATT_KEYS);
+    w->wide = (int)v_round_up(s->dim, V_LANES);
     int64_t rows = w->ld * w->wide, block = ATT_QUERIES * w->wide, scores = ATT_QUERIES * ATT_KEYS;
     w->k = rlm_par_scratch(j->par, worker, 0,
                            (size_t)(4 * rows + 5 * block + 2 * scores) * sizeof(float));
@@ -64,7 +64,7 @@ RLM_INLINE void weigh(att_work *w, int q, int first, int rows, bool all)
 static void key_block(att_work *w, int dim, int first, int n, int least)
 {
     int64_t at = (int64_t)first * w->wide;
-    int rows = (int)att_up(n, ATT_TILE), wide = w->wide;
+    int rows = (int)v_round_up(n, ATT_TILE), wide = w->wide;
     att_left k = {w->k + at, wide, 1}, v = {w->v + at, wide, 1};
     att_product(rows, ATT_QUERIES, dim, k, w->q_turned, ATT_QUERIES, w->p, ATT_QUERIES, false);
     att_product(rows, ATT_QUERIES, dim, v, w->dy_turned, ATT_QUERIES, w->ds, ATT_QUERIES, false);
@@ -140,7 +140,8 @@ static void att_fn(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t base = batch * s->len * 3 * width + head * s->dim;
         int64_t out = batch * s->len * width + head * s->dim;
         const float *k = j->qkv + base + width;
-        int keys = rlm_attention_seen(s, batch, s->len - 1), whole = (int)att_up(keys, ATT_TILE);
+        int keys = rlm_attention_seen(s, batch, s->len - 1),
+            whole = (int)v_round_up(keys, ATT_TILE);
         att_pack(k, 3 * width, keys, whole, s->dim, w.wide, w.k);
         att_pack(k + width, 3 * width, keys, whole, s->dim, w.wide, w.v);
         memset(w.dk, 0, (size_t)(2 * w.ld * w.wide) * sizeof *w.dk);

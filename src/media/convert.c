@@ -38,7 +38,8 @@ int rlm_turn_of_frame(const AVFrame *frame, int stream_turn)
 
 /* ---- Pictures -------------------------------------------------------------------------------- */
 
-int rlm_colour_space(int tagged, int width, int height)
+/* SWS_CS_* of a picture. */
+static int colour_space(int tagged, int width, int height)
 {
     switch (tagged) {
     case AVCOL_SPC_BT709:
@@ -209,7 +210,7 @@ static int scaler_flatten(rlm_scaler *s, const AVFrame *f, int alpha, const char
     if (!s->flat || !s->flat_sws)
         return rlm_fail(err, RLM_E_NOMEM, "%s: no memory for a %dx%d picture", name, f->width,
                         f->height);
-    rlm_colour_details(s->flat_sws, rlm_colour_space(f->colorspace, f->width, f->height),
+    rlm_colour_details(s->flat_sws, colour_space(f->colorspace, f->width, f->height),
                        frame_is_full_range(f), 1, 0);
     int done = sws_scale(s->flat_sws, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
                          s->flat->data, s->flat->linesize);
@@ -268,7 +269,7 @@ int rlm_scaler_run(rlm_scaler *s, int fit, const AVFrame *frame, AVRational sar,
     if (!s->sws)
         return rlm_fail(err, RLM_E_MEDIA, "%s: %dx%d %s cannot be scaled to %dx%d", name,
                         frame->width, frame->height, desc->name, store_w, store_h);
-    rlm_colour_details(s->sws, rlm_colour_space(frame->colorspace, frame->width, frame->height),
+    rlm_colour_details(s->sws, colour_space(frame->colorspace, frame->width, frame->height),
                        frame_is_full_range(frame), 1, 0);
     uint8_t *planes[4] = {s->pixels};
     int strides[4] = {stride};

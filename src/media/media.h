@@ -113,7 +113,6 @@ void rlm_frame_fill(AVFrame *to, const rlm_frames *v, int index);
 
 /* Rec. 601 or 709 and the range of a picture, from its tags or by its size. */
 void rlm_colour_details(struct SwsContext *sws, int space, int full_in, int full_out, int to_yuv);
-int rlm_colour_space(int tagged, int width, int height); /* SWS_CS_* */
 
 /* Samples of any format in, float at one rate and channel count out, cut to a window. */
 typedef struct rlm_sound {

@@ -100,9 +100,5 @@ int rlm_params_load_one(rlm_param *item, const rlm_safetensors *st, const char *
 bool rlm_params_is_quantised(const rlm_safetensors *st, const char *name);
 int rlm_params_dequantise(const rlm_param *item, const rlm_safetensors *st, const char *name,
                           float *out, rlm_error *err);
-/* q [out][in], scale [out][groups] of a quantised tensor; a convolution's inputs are those of all
- * taps of its kernel. */
-int rlm_params_load_quant(const rlm_param *item, const rlm_safetensors *st, const char *name,
-                          int8_t *q, float *scale, rlm_error *err);
 
 #endif

@@ -68,8 +68,10 @@ static const rlm_tensor *find_scale(const rlm_safetensors *st, const rlm_param *
     return fits ? s : NULL;
 }
 
-int rlm_params_load_quant(const rlm_param *item, const rlm_safetensors *st, const char *name,
-                          int8_t *q, float *scale, rlm_error *err)
+/* q [out][in], scale [out][groups] of a quantised tensor; a convolution's inputs are those of all
+ * taps of its kernel. */
+static int load_quant(const rlm_param *item, const rlm_safetensors *st, const char *name, int8_t *q,
+                      float *scale, rlm_error *err)
 {
     const rlm_tensor *t = rlm_st_find(st, name);
     int bits = t ? stored_bits(t) : 0;
@@ -107,7 +109,7 @@ int rlm_params_dequantise(const rlm_param *item, const rlm_safetensors *st, cons
                         st->path, name);
     int8_t *q = rlm_alloc((size_t)item->count);
     float *scale = rlm_alloc(rlm_size_mul(groups_of(bits, item), sizeof *scale));
-    int code = q && scale ? rlm_params_load_quant(item, st, name, q, scale, err)
+    int code = q && scale ? load_quant(item, st, name, q, scale, err)
                           : rlm_fail(err, RLM_E_NOMEM, "%s: no memory for %s", st->path, name);
     int64_t groups = rlm_quant_groups(bits, (int)k), rows = code ? 0 : item->shape[0];
     for (int64_t g = 0; g < rows * groups; g++) {
@@ -171,7 +173,7 @@ static int pack_quantised(const opening *o, rlm_param *item, int bits, void *out
     const rlm_tensor *t = rlm_st_find(o->st, item->name);
     int code = q && scale ? 0 : rlm_fail(err, RLM_E_NOMEM, "%s: no memory", item->name);
     if (!code && t && stored_bits(t) == bits)
-        code = rlm_params_load_quant(item, o->st, item->name, q, scale, err);
+        code = load_quant(item, o->st, item->name, q, scale, err);
     else if (!code)
         rlm_quantise(o->par, bits, n, k, item->data, q, scale);
     if (!code) {

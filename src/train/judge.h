@@ -46,8 +46,7 @@ enum {
     CLIP_DIRECTION,
     CLIP_KINDS
 };
-int rlm_judge_cell_classes(int kind);
-int rlm_judge_body_classes(int kind); /* the same but for the colour: 2 */
+int rlm_judge_body_classes(int kind); /* of the colour: 2 */
 int rlm_judge_clip_classes(int kind);
 int rlm_judge_clip_fact(int kind); /* FACT_* */
 

@@ -101,15 +101,16 @@ int rlm_judge_config_check(const rlm_judge_config *c, rlm_error *err)
     return 0;
 }
 
-int rlm_judge_cell_classes(int kind)
-{
-    return kind == BODY_COLOUR ? 1 + COLOURS : rlm_judge_body_classes(kind);
-}
-
 int rlm_judge_body_classes(int kind)
 {
     static const int classes[BODY_KINDS] = {2, SHAPES, MATERIALS, SIZES, 3};
     return classes[kind];
+}
+
+/* A cell says which colour, or that nobody is there. */
+static int cell_classes(int kind)
+{
+    return kind == BODY_COLOUR ? 1 + COLOURS : rlm_judge_body_classes(kind);
 }
 
 int rlm_judge_clip_classes(int kind)
@@ -430,5 +431,5 @@ void rlm_judge_forward(rlm_run *run, const rlm_judge_net *n, int batch, const fl
     h = up_forward(run, &n->up, &h, &middle);
     h = rlm_groupnorm_forward(run, &n->cell_norm, &h);
     h = rlm_conv_forward(run, &n->cells, &h);
-    split(run, &h, BODY_KINDS, rlm_judge_cell_classes, 0, out->cell);
+    split(run, &h, BODY_KINDS, cell_classes, 0, out->cell);
 }
