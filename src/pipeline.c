@@ -300,7 +300,7 @@ int rlm_session_allow(const rlm_session *s, size_t bytes, rlm_error *err)
 {
     int64_t most = s->engine->options.max_memory;
     if (most > 0 && (bytes > (size_t)most || s->arena.committed > (size_t)most - bytes))
-        return rlm_fail(err, RLM_E_NOMEM, "%zu bytes are needed, max_memory allows %lld",
+        return rlm_fail(err, RLM_E_LIMIT, "%zu bytes are needed, max_memory allows %lld",
                         rlm_size_add(bytes, s->arena.committed), (long long)most);
     return 0;
 }

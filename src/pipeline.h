@@ -29,7 +29,7 @@ struct rlm_session {
 
 /* MODEL error naming the part that the model directory lacks. parts: RLM_PART_* */
 int rlm_session_need(const rlm_session *s, unsigned parts, rlm_error *err);
-/* NOMEM when the session's scratch and cache would pass options.max_memory. */
+/* LIMIT when the session's scratch and cache would pass options.max_memory. */
 int rlm_session_allow(const rlm_session *s, size_t bytes, rlm_error *err);
 
 /* rlm_want.warn: to the log of the engine that the cookie is. */

@@ -47,6 +47,7 @@ enum {
     RLM_E_MODEL = -40,       /* model directory: missing, inconsistent or wrong weights */
     RLM_E_TOKENS = -42,      /* token file: wrong tokenizer, ids out of range           */
     RLM_E_NOMEM = -50,       /* memory, or a limit set on it                            */
+    RLM_E_LIMIT = -52,       /* more memory than rlm_options.max_memory allows          */
     RLM_E_CANCELLED = -60,   /* the progress callback asked to stop                     */
     RLM_E_BUSY = -62,        /* a bounded queue is full                                 */
     RLM_E_UNSUPPORTED = -70, /* a valid wish that this build or model cannot fulfil     */

@@ -31,6 +31,8 @@ const char *rlm_error_name(int code)
         return "TOKENS";
     case RLM_E_NOMEM:
         return "NOMEM";
+    case RLM_E_LIMIT:
+        return "LIMIT";
     case RLM_E_CANCELLED:
         return "CANCELLED";
     case RLM_E_BUSY:

@@ -49,9 +49,7 @@ double cli_now(void)
 int cli_error(const rlm_error *err)
 {
     fprintf(stderr, "reelm: %s%s\n", err->text[0] ? err->text : rlm_error_name(err->code),
-            err->code == RLM_E_NOMEM && strstr(err->text, "max_memory")
-                ? " (--max-memory 0 tries nevertheless)"
-                : "");
+            err->code == RLM_E_LIMIT ? " (--max-memory 0 tries nevertheless)" : "");
     switch (err->code) {
     case RLM_E_ARG:
     case RLM_E_RANGE:
@@ -64,6 +62,7 @@ int cli_error(const rlm_error *err)
     case RLM_E_MODEL:
         return EXIT_MODEL;
     case RLM_E_NOMEM:
+    case RLM_E_LIMIT:
         return EXIT_MEMORY;
     case RLM_E_IO:
         return EXIT_IO;

@@ -203,7 +203,7 @@ static void finish(rlm_jobs *q, job *j, const rlm_work *work, int code, const rl
             set_error(j, "timeout", "The job took longer than the server allows.");
         else
             set_error(j,
-                      code == RLM_E_NOMEM                        ? "out_of_memory"
+                      code == RLM_E_NOMEM || code == RLM_E_LIMIT ? "out_of_memory"
                       : code == RLM_E_MEDIA                      ? "invalid_media"
                       : code == RLM_E_UNSUPPORTED                ? "not_supported"
                       : code == RLM_E_ARG || code == RLM_E_RANGE ? "invalid_request"

@@ -533,7 +533,7 @@ static void case_max_memory(void)
     plain_request();
     CHECK(!rlm_open(&small, root, &o, &err));
     CHECK(!rlm_session_open(&s, small, &err));
-    CHECK(rlm_generate(s, &request, &clip, NULL, &err) == RLM_E_NOMEM);
+    CHECK(rlm_generate(s, &request, &clip, NULL, &err) == RLM_E_LIMIT);
     rlm_session_close(&s);
     rlm_close(&small);
     CHECK(!s && !small);
