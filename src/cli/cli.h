@@ -76,10 +76,16 @@ bool cli_same_file(const char *a, const char *b);
  * code after saying why. */
 int cli_check_place(const char *path);
 bool cli_is_regular(const char *path); /* or not there; devices and pipes can be read once only */
-/* One "key value" line a leaf, nested names joined by dots. */
-void cli_print_plain(const struct cJSON *node, const char *prefix);
-/* Print a cJSON object on stdout and delete it. */
+
+/* show.c: print on stdout and delete. */
 void cli_print_json(struct cJSON *object);
+/* As JSON with --json, else by `print` (NULL: a "key value" line a leaf). Deletes the object; NULL
+ * is a failure. */
+int cli_show(const cli_args *a, struct cJSON *object,
+             void (*print)(const cli_args *a, const struct cJSON *o));
+/* Text of the library, parsed; it is freed and set to NULL. */
+struct cJSON *cli_json_take(char **json);
+double cli_json_number(const struct cJSON *o, const char *key); /* 0 without */
 
 int cmd_generate(const cli_args *a); /* generate, animate */
 int cmd_extend(const cli_args *a);

@@ -37,12 +37,6 @@ static void print_row(const char *name, int files, const cJSON *values, const cJ
     putchar('\n');
 }
 
-static double number(const cJSON *o, const char *key)
-{
-    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
-    return cJSON_IsNumber(v) ? v->valuedouble : 0;
-}
-
 static void print_bits(const cJSON *bits)
 {
     const cJSON *pair = cJSON_GetObjectItemCaseSensitive(bits, "max_correlation_bits");
@@ -50,9 +44,10 @@ static void print_bits(const cJSON *bits)
         return;
     printf("bits: each is 1 in %.4f to %.4f of the codes; largest correlation %.4f (bits %d and "
            "%d); %.0f of %.0f codes differ\n",
-           number(bits, "least_mean"), number(bits, "most_mean"), number(bits, "max_correlation"),
-           cJSON_GetArrayItem(pair, 0)->valueint, cJSON_GetArrayItem(pair, 1)->valueint,
-           number(bits, "different_codes"), number(bits, "codes"));
+           cli_json_number(bits, "least_mean"), cli_json_number(bits, "most_mean"),
+           cli_json_number(bits, "max_correlation"), cJSON_GetArrayItem(pair, 0)->valueint,
+           cJSON_GetArrayItem(pair, 1)->valueint, cli_json_number(bits, "different_codes"),
+           cli_json_number(bits, "codes"));
 }
 
 static void print_codes(const cJSON *codes)
@@ -75,13 +70,21 @@ static void print_report(const cli_args *a, const cJSON *root)
         cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "items"))
             print_row(cJSON_GetObjectItemCaseSensitive(item, "name")->valuestring, -1, item, mean);
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "groups"))
-        print_row(item->string, (int)number(item, "files"), item, mean);
+        print_row(item->string, (int)cli_json_number(item, "files"), item, mean);
     item = cJSON_GetObjectItemCaseSensitive(root, "mean_of_groups");
     if (item)
         print_row("mean of groups", -1, item, mean);
-    print_row("all files", (int)number(root, "measured"), mean, mean);
+    print_row("all files", (int)cli_json_number(root, "measured"), mean, mean);
     print_bits(cJSON_GetObjectItemCaseSensitive(root, "bits"));
     print_codes(cJSON_GetObjectItemCaseSensitive(root, "codes"));
+}
+
+static void print_list(const cli_args *a, const cJSON *root)
+{
+    const cJSON *file;
+    (void)a;
+    cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(root, "files"))
+        puts(file->valuestring);
 }
 
 /* ---- Tokenizers ---- */
@@ -135,22 +138,8 @@ static int evaluate(const cli_args *a, int what)
     o.progress_cookie = &progress;
     int code = rlm_eval(&o, &json, &err);
     cli_progress_end(&progress);
-    if (code)
-        return cli_error(&err);
-    cJSON *root = cJSON_Parse(json);
-    rlm_string_free(&json);
-    if (a->json) {
-        cli_print_json(root);
-        return EXIT_DONE;
-    }
-    const cJSON *file;
-    if (a->list)
-        cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(root, "files"))
-            puts(file->valuestring);
-    else
-        print_report(a, root);
-    cJSON_Delete(root);
-    return EXIT_DONE;
+    return code ? cli_error(&err)
+                : cli_show(a, cli_json_take(&json), a->list ? print_list : print_report);
 }
 
 static int eval_video(const cli_args *a)

@@ -7,12 +7,6 @@
 #include "src/cli/cli.h"
 #include "src/reelm_train.h"
 
-static double number(const cJSON *o, const char *key)
-{
-    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
-    return cJSON_IsNumber(v) ? v->valuedouble : 0;
-}
-
 static const char *word(const cJSON *o, const char *key)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
@@ -44,9 +38,10 @@ static void print_report(const cli_args *a, const cJSON *root)
     if (cJSON_IsArray(clips))
         print_answers(a, clips);
     printf("%-12s %8s %9s\n", "fact", "asked", rate);
-    cJSON_ArrayForEach(fact, cJSON_GetObjectItemCaseSensitive(root, "facts")) printf(
-        "%-12s %8.0f %8.2f%%\n", fact->string, number(fact, "asked"), 100 * number(fact, rate));
-    printf("%-12s %8s %8.2f%%\n", "mean", "", 100 * number(root, "mean"));
+    cJSON_ArrayForEach(fact, cJSON_GetObjectItemCaseSensitive(root, "facts"))
+        printf("%-12s %8.0f %8.2f%%\n", fact->string, cli_json_number(fact, "asked"),
+               100 * cli_json_number(fact, rate));
+    printf("%-12s %8s %8.2f%%\n", "mean", "", 100 * cli_json_number(root, "mean"));
     const cJSON *may = cJSON_GetObjectItemCaseSensitive(root, "may_judge");
     if (may)
         puts(cJSON_IsTrue(may) ? "it may judge" : "it may not judge");
@@ -102,15 +97,5 @@ int cmd_eval_world(const cli_args *a)
     o.progress_cookie = &progress;
     int code = rlm_eval_world(&o, &json, &err);
     cli_progress_end(&progress);
-    if (code)
-        return cli_error(&err);
-    cJSON *root = cJSON_Parse(json);
-    rlm_string_free(&json);
-    if (a->json) {
-        cli_print_json(root);
-    } else {
-        print_report(a, root);
-        cJSON_Delete(root);
-    }
-    return EXIT_DONE;
+    return code ? cli_error(&err) : cli_show(a, cli_json_take(&json), print_report);
 }

@@ -14,11 +14,5 @@ int cmd_metadata(const cli_args *a)
     free(text);
     if (code)
         return code;
-    if (a->json)
-        cli_print_json(o);
-    else {
-        cli_print_plain(o, "");
-        cJSON_Delete(o);
-    }
-    return EXIT_DONE;
+    return cli_show(a, o, NULL);
 }

@@ -9,8 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
 #include "src/cli/cli.h"
 #include "src/server/upload.h"
 
@@ -206,15 +204,6 @@ const char *cli_model_dir(const cli_args *a)
 {
     static char path[4096];
     return a->model ? a->model : cli_asset("models/default", path, sizeof path);
-}
-
-void cli_print_json(cJSON *object)
-{
-    char *text = cJSON_Print(object);
-    if (text)
-        puts(text);
-    free(text);
-    cJSON_Delete(object);
 }
 
 static int run(const cli_args *a)
