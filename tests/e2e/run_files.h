@@ -1,10 +1,56 @@
-/* Comparing what runs wrote. */
+/* What runs wrote: their journals, checkpoints and weights. */
 #ifndef RLM_TESTS_E2E_RUN_FILES_H
 #define RLM_TESTS_E2E_RUN_FILES_H
 
 #include "src/nn/safetensors.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* `key` in the first and last line of a run's journal that have it; 0: none has. */
+static inline void read_journal(const char *run, const char *key, double *first, double *last)
+{
+    char path[300], line[1024], quoted[64];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", run);
+    snprintf(quoted, sizeof quoted, "\"%s\":", key);
+    FILE *f = fopen(path, "r");
+    *first = *last = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        const char *at = strstr(line, quoted);
+        if (!at)
+            continue;
+        *last = atof(at + strlen(quoted));
+        if (*first == 0)
+            *first = *last;
+    }
+    if (f)
+        fclose(f);
+}
+
+/* A run folder `part` that holds only the checkpoint of `step` of the run `whole`. */
+static inline bool copy_checkpoint(const char *whole, const char *part, int step)
+{
+    rlm_error err;
+    char *text = NULL, *file = NULL, name[64], list[256], from[300], to[300];
+    size_t bytes, length;
+    snprintf(from, sizeof from, "%s/latest", whole);
+    snprintf(name, sizeof name, "step_%07d", step);
+    const char *line = rlm_file_read(from, 4096, &text, &length, &err) ? NULL : strstr(text, name);
+    if (line)
+        snprintf(list, sizeof list, "%.*s\n", (int)strcspn(line, "\n"), line);
+    snprintf(to, sizeof to, "%s/checkpoints", part);
+    bool ok = line && !rlm_mkdirs(to, &err);
+    snprintf(from, sizeof from, "%s/checkpoints/%s.safetensors", whole, name);
+    snprintf(to, sizeof to, "%s/checkpoints/%s.safetensors", part, name);
+    ok = ok && !rlm_file_read(from, 1 << 28, &file, &bytes, &err) &&
+         !rlm_file_write(to, file, bytes, &err);
+    snprintf(to, sizeof to, "%s/latest", part);
+    ok = ok && !rlm_file_write(to, list, strlen(list), &err);
+    rlm_free(text);
+    rlm_free(file);
+    return ok;
+}
 
 static inline bool same_file(const char *a, const char *b)
 {

@@ -3,6 +3,7 @@
 #include "src/model_dir.h"
 #include "src/reelm_train.h"
 #include "tests/e2e/run_files.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 #include <stdio.h>
@@ -10,17 +11,6 @@
 #include <unistd.h>
 
 enum { FILES = 24, RATE = 16000, SECONDS = 2 };
-
-static char root[64];
-
-static const char *at(const char *name)
-{
-    static char path[4][256];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
 
 static bool write_tones(void)
 {
@@ -34,7 +24,8 @@ static bool write_tones(void)
         snprintf(name, sizeof name, "data/tone%02d.wav", f);
         rlm_clip clip = {
             .audio = {.count = RATE * SECONDS, .channels = 1, .rate = RATE, .samples = wave}};
-        if (rlm_mkdirs(at("data"), &err) || rlm_media_write(at(name), &clip, NULL, &err))
+        if (rlm_mkdirs(in_folder("data"), &err) ||
+            rlm_media_write(in_folder(name), &clip, NULL, &err))
             return false;
     }
     return true;
@@ -42,10 +33,10 @@ static bool write_tones(void)
 
 static int train(const char *run, int64_t steps, int resume, const char *init, rlm_error *err)
 {
-    const char *data = at("data");
+    const char *data = in_folder("data");
     rlm_train_options o;
     rlm_train_defaults(&o, RLM_TRAIN_AUDIO);
-    o.config = at("config.json");
+    o.config = in_folder("config.json");
     o.data = &data;
     o.data_count = 1;
     o.run_dir = run;
@@ -55,25 +46,6 @@ static int train(const char *run, int64_t steps, int resume, const char *init, r
     o.threads = 2;
     o.deterministic = 1;
     return rlm_train(&o, err);
-}
-
-/* "mel" of the first and last line of a run's journal that have one. */
-static void read_journal(const char *run, double *first, double *last)
-{
-    char path[300], line[1024];
-    snprintf(path, sizeof path, "%s/metrics.jsonl", run);
-    FILE *f = fopen(path, "r");
-    *first = *last = 0;
-    while (f && fgets(line, sizeof line, f)) {
-        const char *mel = strstr(line, "\"mel\":");
-        if (!mel)
-            continue;
-        *last = atof(mel + 6);
-        if (*first == 0)
-            *first = *last;
-    }
-    if (f)
-        fclose(f);
 }
 
 static const char CONFIG[] =
@@ -88,53 +60,34 @@ static void case_train_and_resume(void)
     rlm_model m = {0};
     rlm_kernels k;
     CHECK(write_tones());
-    CHECK(rlm_file_write(at("config.json"), CONFIG, sizeof CONFIG - 1, &err) == 0);
-    char whole[128], part[128];
-    snprintf(whole, sizeof whole, "%s/whole", root);
-    snprintf(part, sizeof part, "%s/part", root);
+    CHECK(rlm_file_write(in_folder("config.json"), CONFIG, sizeof CONFIG - 1, &err) == 0);
+    const char *whole = in_folder("whole");
+    const char *part = in_folder("part");
     CHECK(train(whole, 0, 0, NULL, &err) == 0);
     CHECK_STR(err.text, "");
-    read_journal(whole, &first, &last);
+    read_journal(whole, "mel", &first, &last);
     CHECK(first > 0 && last < 0.75 * first);
     CHECK(rlm_kernels_init(&k, NULL, &err) == 0);
-    CHECK(rlm_model_open(&m, at("whole/model"), RLM_PART_AUDIO, &k, NULL, &err) == 0);
+    CHECK(rlm_model_open(&m, in_folder("whole/model"), RLM_PART_AUDIO, &k, NULL, &err) == 0);
     CHECK(m.audio != NULL && m.audio_config.codes == 64);
     rlm_model_close(&m);
-    CHECK(access(at("whole/model/audio.safetensors"), R_OK) == 0);
-    /* the checkpoint of step 20 of an equal run, continued */
-    CHECK(rlm_mkdirs(at("part/checkpoints"), &err) == 0);
-    char *text = NULL, *file = NULL, list[256];
-    size_t bytes, length;
-    CHECK(rlm_file_read(at("whole/latest"), 4096, &text, &length, &err) == 0);
-    const char *older = text ? strstr(text, "step_0000020") : NULL;
-    CHECK(older != NULL);
-    if (older) {
-        snprintf(list, sizeof list, "%.*s\n", (int)strcspn(older, "\n"), older);
-        const char *name = "checkpoints/step_0000020.safetensors";
-        char from[256], to[256];
-        snprintf(from, sizeof from, "%s/%s", whole, name);
-        snprintf(to, sizeof to, "%s/%s", part, name);
-        CHECK(rlm_file_read(from, 1 << 28, &file, &bytes, &err) == 0);
-        CHECK(rlm_file_write(to, file, bytes, &err) == 0);
-        CHECK(rlm_file_write(at("part/latest"), list, strlen(list), &err) == 0);
-        CHECK(train(part, 0, 1, NULL, &err) == 0);
-        CHECK(same_file(at("whole/model/audio.safetensors"), at("part/model/audio.safetensors")));
-    }
-    rlm_free(text);
-    rlm_free(file);
+    CHECK(access(in_folder("whole/model/audio.safetensors"), R_OK) == 0);
+    CHECK(copy_checkpoint(whole, part, 20));
+    CHECK(train(part, 0, 1, NULL, &err) == 0);
+    CHECK(same_file(in_folder("whole/model/audio.safetensors"),
+                    in_folder("part/model/audio.safetensors")));
 }
 
 /* A run killed behind its last checkpoint has no step left that would write its model. */
 static void case_killed_at_the_end(void)
 {
     rlm_error err = {0};
-    char whole[128];
-    snprintf(whole, sizeof whole, "%s/whole", root);
-    CHECK(rename(at("whole/model/audio.safetensors"), at("old.safetensors")) == 0);
-    CHECK(rlm_file_write(at("whole/latest.tmp.2147483646"), "x", 1, &err) == 0);
+    const char *whole = in_folder("whole");
+    CHECK(rename(in_folder("whole/model/audio.safetensors"), in_folder("old.safetensors")) == 0);
+    CHECK(rlm_file_write(in_folder("whole/latest.tmp.2147483646"), "x", 1, &err) == 0);
     CHECK(train(whole, 0, 1, NULL, &err) == 0);
-    CHECK(same_file(at("whole/model/audio.safetensors"), at("old.safetensors")));
-    CHECK(access(at("whole/latest.tmp.2147483646"), F_OK) != 0);
+    CHECK(same_file(in_folder("whole/model/audio.safetensors"), in_folder("old.safetensors")));
+    CHECK(access(in_folder("whole/latest.tmp.2147483646"), F_OK) != 0);
 }
 
 /* What keeps a language model's codes valid: encoder and codebooks stay as they were, to the bit.
@@ -145,12 +98,11 @@ static void case_decoder_only(void)
         "{\"what\": \"audio\", \"network\": {\"preset\": \"tiny\"}, \"train\": {\"steps\": 8, "
         "\"batch\": 2, \"warmup\": 2, \"ema\": 0.9, \"weight_decay\": 0.5, \"decoder_only\": 1}}";
     rlm_error err = {0};
-    char run[128], init[128], before[128], after[128];
-    snprintf(run, sizeof run, "%s/only", root);
-    snprintf(init, sizeof init, "%s/whole/model", root);
-    snprintf(before, sizeof before, "%s/whole/model/audio.safetensors", root);
-    snprintf(after, sizeof after, "%s/only/model/audio.safetensors", root);
-    CHECK(rlm_file_write(at("config.json"), ONLY, sizeof ONLY - 1, &err) == 0);
+    const char *run = in_folder("only");
+    const char *init = in_folder("whole/model");
+    const char *before = in_folder("whole/model/audio.safetensors");
+    const char *after = in_folder("only/model/audio.safetensors");
+    CHECK(rlm_file_write(in_folder("config.json"), ONLY, sizeof ONLY - 1, &err) == 0);
     CHECK(train(run, 0, 0, NULL, &err) != 0 && strstr(err.text, "decoder_only"));
     CHECK(train(run, 0, 0, init, &err) == 0);
     CHECK(changed(before, after, "encoder.") == 0);
@@ -161,9 +113,8 @@ static void case_decoder_only(void)
 static void case_nothing_to_hear(void)
 {
     rlm_error err = {0};
-    char run[128];
-    snprintf(run, sizeof run, "%s/none", root);
-    const char *data = at("empty");
+    const char *run = in_folder("none");
+    const char *data = in_folder("empty");
     rlm_train_options o;
     CHECK(rlm_mkdirs(data, &err) == 0);
     rlm_train_defaults(&o, RLM_TRAIN_AUDIO);
@@ -175,17 +126,13 @@ static void case_nothing_to_hear(void)
 
 int main(int argc, char **argv)
 {
-    char remove[128];
-    snprintf(root, sizeof root, "/tmp/reelm-train-audio-XXXXXX");
-    if (!mkdtemp(root))
+    if (!folder_open())
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_train_and_resume);
     TEST_CASE(case_killed_at_the_end);
     TEST_CASE(case_decoder_only);
     TEST_CASE(case_nothing_to_hear);
-    snprintf(remove, sizeof remove, "rm -rf %s", root);
-    if (system(remove))
-        fprintf(stderr, "%s stays behind\n", root);
+    folder_close();
     return TEST_END();
 }

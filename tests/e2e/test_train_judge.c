@@ -5,11 +5,10 @@
 
 #include "src/train/judge.h"
 #include "tests/e2e/run_files.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 enum { STEPS = 22, STOP = 19 }; /* replays begin with the 17th batch */
-
-static char root[64];
 
 static const char CONFIG[] =
     "{\"what\": \"judge\", \"network\": {\"width\": [16, 16, 16], \"blocks\": [1, 1, 1], "
@@ -25,11 +24,9 @@ static int stop_at(void *cookie, const char *line)
 
 static int train(const char *run, int resume, int stop, rlm_error *err)
 {
-    char config[128];
     rlm_train_options o;
-    snprintf(config, sizeof config, "%s/config.json", root);
     rlm_train_defaults(&o, RLM_TRAIN_JUDGE);
-    o.config = config;
+    o.config = in_folder("config.json");
     o.run_dir = run;
     o.resume = resume;
     o.threads = 1;
@@ -42,20 +39,16 @@ static int train(const char *run, int resume, int stop, rlm_error *err)
 static void case_train_and_resume(void)
 {
     rlm_error err = {0};
-    char config[128], whole[128], part[128], a[192], b[192];
-    snprintf(config, sizeof config, "%s/config.json", root);
-    snprintf(whole, sizeof whole, "%s/whole", root);
-    snprintf(part, sizeof part, "%s/part", root);
-    CHECK(rlm_file_write(config, CONFIG, sizeof CONFIG - 1, &err) == 0);
+    const char *whole = in_folder("whole"), *part = in_folder("part");
+    const char *weights = in_folder("whole/model/judge.safetensors");
+    CHECK(rlm_file_write(in_folder("config.json"), CONFIG, sizeof CONFIG - 1, &err) == 0);
     CHECK(train(whole, 0, 1000, &err) == 0);
     CHECK(train(part, 0, STOP, &err) == 0);
     CHECK(train(part, 1, 1000, &err) == 0);
     CHECK_STR(err.text, "");
-    snprintf(a, sizeof a, "%s/model/judge.safetensors", whole);
-    snprintf(b, sizeof b, "%s/model/judge.safetensors", part);
-    CHECK(same_file(a, b));
+    CHECK(same_file(weights, in_folder("part/model/judge.safetensors")));
     rlm_judge *judge = NULL;
-    CHECK(rlm_judge_load(&judge, a, 1, NULL, &err) == 0);
+    CHECK(rlm_judge_load(&judge, weights, 1, NULL, &err) == 0);
     CHECK(judge && judge->config.width[0] == 16 && judge->config.sound == 8);
     rlm_judge_close(&judge);
     /* What it says is worth nothing yet, and it is not asked. */
@@ -63,7 +56,7 @@ static void case_train_and_resume(void)
     char *json = NULL;
     rlm_eval_world_options o;
     rlm_eval_world_defaults(&o);
-    o.judge = a;
+    o.judge = weights;
     o.inputs = &input;
     o.input_count = 1;
     CHECK(rlm_eval_world(&o, &json, &err) == RLM_E_MODEL && !json);
@@ -78,13 +71,9 @@ static void case_train_and_resume(void)
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
-    snprintf(root, sizeof root, "/tmp/reelm-train-judge-XXXXXX");
-    if (!mkdtemp(root))
+    if (!folder_open())
         return 1;
     TEST_CASE(case_train_and_resume);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", root);
-    if (system(command) != 0)
-        fprintf(stderr, "%s stays\n", root);
+    folder_close();
     return TEST_END();
 }

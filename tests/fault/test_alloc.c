@@ -45,7 +45,7 @@ static const char *file_in(const char *name)
     static char path[8][128];
     static int turn;
     char *to = path[turn++ % 8];
-    snprintf(to, 128, "%s/%s", root, name);
+    snprintf(to, 128, "%s/%s", folder, name);
     return to;
 }
 
@@ -63,7 +63,7 @@ static int do_open(rlm_error *e, digest *d)
     rlm_engine *mine = NULL;
     rlm_session *s = NULL;
     char *json = NULL;
-    int code = rlm_open(&mine, root, NULL, e);
+    int code = rlm_open(&mine, folder, NULL, e);
     if (!code)
         code = rlm_session_open(&s, mine, e);
     if (!code)
@@ -251,7 +251,7 @@ static int do_settings(rlm_error *e, digest *d)
 static int do_convert(rlm_error *e, digest *d)
 {
     (void)d;
-    return rlm_convert(root, fresh("int8"), "int8", "int8", NULL, e);
+    return rlm_convert(folder, fresh("int8"), "int8", "int8", NULL, e);
 }
 
 static int do_world(rlm_error *e, digest *d)
@@ -306,7 +306,7 @@ static int do_serve(rlm_error *e, digest *d)
     rlm_serve_options o;
     rlm_serve_options_defaults(&o);
     o.port = 0;
-    o.model_dir = root;
+    o.model_dir = folder;
     o.api_keys = "one-of-them,two-of-them";
     o.state_dir = file_in("state");
     o.library.threads = 1;

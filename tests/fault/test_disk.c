@@ -19,7 +19,7 @@ static char target[160];
 
 static const char *at(const char *name)
 {
-    snprintf(target, sizeof target, "%s/%s", root, name);
+    snprintf(target, sizeof target, "%s/%s", folder, name);
     return target;
 }
 
@@ -61,9 +61,7 @@ static int put_job(rlm_error *e)
     static const char *const texts[2] = {"{\"status\":\"queued\"}",
                                          "{\"status\":\"failed\",\"x\":1}"};
     rlm_store store;
-    char folder[160];
-    snprintf(folder, sizeof folder, "%s/out", root);
-    int code = rlm_store_open(&store, folder, e);
+    int code = rlm_store_open(&store, in_folder("out"), e);
     if (code) {
         rlm_store_close(&store);
         return code;
@@ -94,9 +92,9 @@ static char *content(size_t *n)
 /* Files beside the target, "jobs" and its lock apart. */
 static int strangers(void)
 {
-    char folder[200];
-    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(target, '/') - target), target);
-    DIR *d = opendir(folder);
+    char dir[200];
+    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(target, '/') - target), target);
+    DIR *d = opendir(dir);
     int count = 0;
     for (struct dirent *f; d && (f = readdir(d));)
         count += f->d_name[0] != '.' && strcmp(f->d_name, strrchr(target, '/') + 1) &&
@@ -188,7 +186,7 @@ static void case_checkpoint(void)
     for (int64_t n = -1; n < calls; n++)
         for (int rest = 0; rest < 2; rest++) {
             rlm_error e = {0};
-            snprintf(run, sizeof run, "%s/run%lld.%d", root, (long long)n, rest);
+            snprintf(run, sizeof run, "%s/run%lld.%d", folder, (long long)n, rest);
             p.data[0] = value[0];
             c.step = 1;
             CHECK(!rlm_checkpoint_save(&c, run, 1, &e));
@@ -227,7 +225,7 @@ static void case_model(void)
         for (int rest = 0; rest < 2; rest++) {
             rlm_model m;
             rlm_error e = {0};
-            snprintf(dir, sizeof dir, "%s/model%lld.%d", root, (long long)n, rest);
+            snprintf(dir, sizeof dir, "%s/model%lld.%d", folder, (long long)n, rest);
             rlm_params_initialise(&p, 7);
             CHECK(!rlm_model_save_part(dir, RLM_PART_AUDIO, &c, &p, NULL, &e));
             rlm_params_initialise(&p, 8);
@@ -261,7 +259,7 @@ int main(int argc, char **argv)
             continue;
         test_state.bad_checks = 0;
         char clean[200];
-        snprintf(clean, sizeof clean, "rm -rf %s/out/*", root);
+        snprintf(clean, sizeof clean, "rm -rf %s/out/*", folder);
         CHECK(!system(clean));
         for (int old_files = 0; old_files < 2; old_files++)
             scene_run((int)i, old_files);

@@ -59,7 +59,7 @@ static int open_at(const char *mask, int threads, rlm_engine **e, rlm_session **
     o.threads = threads;
     o.cpu_mask = mask;
     o.deterministic = 1;
-    if (rlm_open(e, root, &o, &why) || rlm_session_open(s, *e, &why)) {
+    if (rlm_open(e, folder, &o, &why) || rlm_session_open(s, *e, &why)) {
         TEST_FAILED("%s: %s", mask ? mask : "best", why.text);
         return 0;
     }
@@ -150,7 +150,7 @@ int main(int argc, char **argv)
     TEST_BEGIN(argc, argv);
     if (rig_open())
         return 1;
-    snprintf(path, sizeof path, "%s/made.rtok", root);
+    snprintf(path, sizeof path, "%s/made.rtok", folder);
     TEST_CASE(case_threads_and_sessions);
     TEST_CASE(case_reference_anywhere);
     TEST_CASE(case_twenty_runs);

@@ -145,7 +145,7 @@ static void case_refusals(void)
     request.task = RLM_TASK_STYLIZE;
     refuse(RLM_E_ARG, "needs depth, flow or a video");
     plain_request();
-    request.resume_tokens = in_root("none.rtok");
+    request.resume_tokens = in_folder("none.rtok");
     refuse(RLM_E_IO, "none.rtok");
     rlm_clip_free(&film);
     rlm_clip_free(&mask);
@@ -195,10 +195,9 @@ static void case_visualize(void)
 /* The film comes back as it came; its sound is that of the token file. */
 static void case_soundtrack(void)
 {
-    char path[128];
     rlm_codes codes = {0};
     rlm_clip film = make_clip(31, 24, 20, 8, 0, 0), back = {0};
-    snprintf(path, sizeof path, "%s/sound.rtok", root);
+    const char *path = in_folder("sound.rtok");
     plain_request();
     request.task = RLM_TASK_VIDEO_TO_AUDIO;
     request.condition = &film;
@@ -271,8 +270,7 @@ static void count_shown(void *cookie, const rlm_frames *pictures, int first)
 static void case_untouched_window(void)
 {
     static const int spans[][2] = {{20, 25}, {2, 6}};
-    char path[128];
-    snprintf(path, sizeof path, "%s/painted.rtok", root);
+    const char *path = in_folder("painted.rtok");
     rlm_clip film = make_clip(29, 40, 32, 8, 0, 0);
     for (int i = 0; i < 2; i++) {
         rlm_box box = {9, 5, 16, 15, spans[i][0], spans[i][1]};

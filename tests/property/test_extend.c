@@ -66,7 +66,6 @@ static void check_stills(const char *path, const rlm_clip *clip, int from, int c
 static void case_keyframes(void)
 {
     static const int frames[] = {0, 7, 24};
-    char path[128];
     int32_t want[20];
     rlm_codes v = {0};
     rlm_clip image = make_clip(1, 40, 32, 8, 0, 0), other = make_clip(2, 40, 32, 8, 0, 0);
@@ -74,7 +73,7 @@ static void case_keyframes(void)
     other.video.count = 1;
     rlm_keyframe keys[3] = {{&other, 7}, {&image, -1}, {&image, 0}};
     plain_request();
-    snprintf(path, sizeof path, "%s/keys.rtok", root);
+    const char *path = in_folder("keys.rtok");
     request.save_tokens = path;
     request.keyframes = keys;
     request.keyframe_count = 3;
@@ -119,11 +118,10 @@ static void case_keyframes(void)
 static void case_keyframe_behind(void)
 {
     static const int frames[] = {1, 9};
-    char path[128];
     rlm_clip film = make_clip(9, 32, 32, 8, 0, 0), image = make_clip(1, 32, 32, 8, 0, 0), out = {0};
     rlm_keyframe keys[2] = {{&image, -1}, {&image, 10}};
     memset(image.video.rgb, 200, pixels(&image.video) / 2);
-    snprintf(path, sizeof path, "%s/behind.rtok", root);
+    const char *path = in_folder("behind.rtok");
     plain_request();
     request.width = request.height = 32;
     request.keyframes = keys;
@@ -285,9 +283,8 @@ static void check_file(const char *path, const rlm_clip *clip)
 static void case_resume(void)
 {
     static const int64_t stops[] = {10, 70, 104, 160, 500};
-    char whole[128], part[128];
-    snprintf(whole, sizeof whole, "%s/whole.rtok", root);
-    snprintf(part, sizeof part, "%s/part.rtok", root);
+    const char *whole = in_folder("whole.rtok");
+    const char *part = in_folder("part.rtok");
     plain_request();
     request.width = request.height = 32;
     request.frames = 30;
@@ -334,10 +331,9 @@ static void case_resume(void)
 /* What an extension of one window leaves shows a part of it: cut or joined it would not be read. */
 static void case_one_window(void)
 {
-    char path[128];
     rlm_codes v = {0}, other = {0};
     rlm_clip film = make_clip(9, 32, 32, 8, 0, 0), out = {0};
-    snprintf(path, sizeof path, "%s/one.rtok", root);
+    const char *path = in_folder("one.rtok");
     edit_request(&film);
     request.condition = NULL;
     request.save_tokens = path;
@@ -357,11 +353,10 @@ static void case_one_window(void)
 /* Nothing keeps more than its codes come to, whatever the file says: memory follows the file. */
 static void case_windows_lie(void)
 {
-    char path[128];
     rlm_codes v = {0}, a = {0}, back = {0};
     rlm_clip film = make_clip(9, 32, 32, 8, 18000, 16000), out = {0};
     rlm_window whole = {0};
-    snprintf(path, sizeof path, "%s/lie.rtok", root);
+    const char *path = in_folder("lie.rtok");
     CHECK(!rlm_encode(session, &film, &v, &a, &err));
     CHECK(a.dims[1] == 56 && v.dims[0] == 3); /* of 56.25 frames of sound */
     rlm_codes *const grids[2] = {&v, &a};

@@ -7,9 +7,8 @@
 #include "src/model_dir.h"
 #include "src/train/eval.h"
 #include "src/train/search.h"
+#include "tests/folder.h"
 #include "tests/test.h"
-
-static char root[64];
 
 typedef struct rig {
     rlm_kernels k;
@@ -19,7 +18,7 @@ typedef struct rig {
     rlm_run run;
 } rig;
 
-/* A small tokenizer of random weights in `root`. */
+/* A small tokenizer of random weights in `folder`. */
 static int save_tokenizer(rlm_error *err)
 {
     rlm_video_config c = {.bits = 6,
@@ -37,7 +36,7 @@ static int save_tokenizer(rlm_error *err)
     code = code ? code : rlm_params_allocate(&p, false, err);
     if (!code) {
         rlm_params_initialise(&p, 7);
-        code = rlm_model_save_part(root, RLM_PART_VIDEO, &c, &p, p.data, err);
+        code = rlm_model_save_part(folder, RLM_PART_VIDEO, &c, &p, p.data, err);
     }
     rlm_video_free(&v);
     rlm_params_free(&p);
@@ -117,11 +116,11 @@ static void check_valid(const rlm_codes *c, const rlm_codes *like)
 static void case_closer(void)
 {
     rig r;
-    CHECK(rig_open(&r, root) == 0);
+    CHECK(rig_open(&r, folder) == 0);
     rlm_error err = {0};
     rlm_frames f = film(14, 37, 45);
     rlm_codes plain = {0}, one = {0}, two = {0};
-    rlm_search_options o = {.model_dir = root, .steps = 15, .threads = 2};
+    rlm_search_options o = {.model_dir = folder, .steps = 15, .threads = 2};
     CHECK(rlm_video_encode(&r.run, r.model.video, &f, &plain, NULL) == 0);
     CHECK(searched(&r, &o, &f, &one, &err) == 0);
     CHECK(searched(&r, &o, &f, &two, &err) == 0);
@@ -153,12 +152,12 @@ static int stop_in_time(void *cookie, const rlm_progress *p)
 static void case_windows(void)
 {
     rig r;
-    CHECK(rig_open(&r, root) == 0);
+    CHECK(rig_open(&r, folder) == 0);
     rlm_error err = {0};
     int told = 0;
     rlm_frames f = film(25, 128, 128);
     rlm_codes plain = {0}, whole = {0}, part = {0};
-    rlm_search_options o = {.model_dir = root, .steps = 6, .threads = 2};
+    rlm_search_options o = {.model_dir = folder, .steps = 6, .threads = 2};
     CHECK(rlm_video_encode(&r.run, r.model.video, &f, &plain, NULL) == 0);
     CHECK(plain.dims[0] == 7);
     CHECK(searched(&r, &o, &f, &whole, &err) == 0);
@@ -282,15 +281,15 @@ static void case_sound(void)
 static void case_refusals(void)
 {
     rig r;
-    CHECK(rig_open(&r, root) == 0);
+    CHECK(rig_open(&r, folder) == 0);
     rlm_error err = {0};
     rlm_search *s = NULL;
-    rlm_search_options o = {.model_dir = root, .threads = 1};
+    rlm_search_options o = {.model_dir = folder, .threads = 1};
     CHECK(rlm_search_open(&s, &o, &err) == RLM_E_ARG && !s);
     o.steps = 2;
     o.model_dir = "no/such/model";
     CHECK(rlm_search_open(&s, &o, &err) != 0 && !s);
-    o.model_dir = root;
+    o.model_dir = folder;
     o.perceptual = "no/such/file";
     CHECK(rlm_search_open(&s, &o, &err) != 0 && !s);
     CHECK_HAS(err.text, "no/such/file");
@@ -319,9 +318,8 @@ static void case_refusals(void)
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
-    snprintf(root, sizeof root, "/tmp/reelm-search-XXXXXX");
     rlm_error err = {0};
-    if (!mkdtemp(root) || save_tokenizer(&err)) {
+    if (!folder_open() || save_tokenizer(&err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
@@ -330,9 +328,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_perceptual);
     TEST_CASE(case_sound);
     TEST_CASE(case_refusals);
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", root);
-    if (system(command))
-        return 1;
+    folder_close();
     return TEST_END();
 }

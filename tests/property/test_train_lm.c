@@ -11,15 +11,14 @@
 #include "src/model_dir.h"
 #include "src/reelm_train.h"
 #include "src/train/train.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 enum { SIDE = 144, FRAMES = 9, RATE = 16000, CLIPS = 6 };
 
-static char root[256];
-
 static void join(char out[512], const char *name)
 {
-    snprintf(out, 512, "%s/%s", root, name);
+    snprintf(out, 512, "%s/%s", folder, name);
 }
 
 /* A square that moves with the clip's own speed; every second clip has a tone. */
@@ -50,7 +49,7 @@ static void write_data(void)
     join(path, "data");
     CHECK(rlm_mkdirs(path, NULL) == 0);
     for (int i = 0; i < CLIPS; i++) {
-        snprintf(path, sizeof path, "%s/data/clip%d.mp4", root, i);
+        snprintf(path, sizeof path, "%s/data/clip%d.mp4", folder, i);
         write_clip(path, i);
         size_t n = strlen(text);
         snprintf(text + n, sizeof text - n,
@@ -152,7 +151,7 @@ static void ends_of(const char *run, const char *key, double *first, double *las
 {
     char path[512], name[64], *text;
     size_t bytes;
-    snprintf(path, sizeof path, "%s/%s/metrics.jsonl", root, run);
+    snprintf(path, sizeof path, "%s/%s/metrics.jsonl", folder, run);
     snprintf(name, sizeof name, "\"%s\":", key);
     *first = *last = NAN;
     CHECK(rlm_file_read(path, 1 << 20, &text, &bytes, NULL) == 0);
@@ -245,8 +244,8 @@ static void test_cache(void)
     if (d)
         closedir(d);
     CHECK(files == CLIPS);
-    snprintf(name, sizeof name, "rm -rf %s/again && mkdir %s/again && cp -r %s %s/again/", root,
-             root, path, root);
+    snprintf(name, sizeof name, "rm -rf %s/again && mkdir %s/again && cp -r %s %s/again/", folder,
+             folder, path, folder);
     CHECK(system(name) == 0);
     run_lm("again", 40, 0, 0);
     hash_of("whole/model/lm.safetensors", whole);
@@ -371,11 +370,8 @@ static void test_first_scene(void)
 
 int main(int argc, char **argv)
 {
-    const char *dir = getenv("TMPDIR");
-    char clean[512];
-    snprintf(root, sizeof root, "%s/reelm-train-lm-XXXXXX", dir && *dir ? dir : "/tmp");
     TEST_BEGIN(argc, argv);
-    if (!mkdtemp(root))
+    if (!folder_open())
         return 1;
     write_data();
     write_tokenizers();
@@ -386,7 +382,6 @@ int main(int argc, char **argv)
     TEST_CASE(test_playground);
     TEST_CASE(test_dump);
     TEST_CASE(test_first_scene);
-    snprintf(clean, sizeof clean, "rm -rf %s", root);
-    int removed = system(clean);
-    return TEST_END() || removed;
+    folder_close();
+    return TEST_END();
 }

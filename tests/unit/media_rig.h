@@ -11,18 +11,8 @@
 #include "src/base/diag.h"
 #include "src/base/file.h"
 #include "src/base/mem.h"
+#include "tests/folder.h"
 #include "tests/test.h"
-
-static char folder[] = "/tmp/reelm-test-media-XXXXXX";
-
-static inline const char *in_folder(const char *name)
-{
-    static char path[4][512];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
 
 static inline int have_ffmpeg(void)
 {
@@ -133,19 +123,6 @@ static inline void must_refuse(const char *path, const rlm_want *want, int expec
     CHECK(err.code == code);
     CHECK(!clip.video.rgb && !clip.audio.samples);
     rlm_clip_free(&clip);
-}
-
-static inline int folder_make(void)
-{
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static inline void folder_remove(void)
-{
-    char line[600];
-    snprintf(line, sizeof line, "rm -rf %s", folder);
-    if (system(line))
-        printf("%s was left behind\n", folder);
 }
 
 #endif

@@ -7,20 +7,13 @@
 
 #include "src/base/rng.h"
 #include "src/model_dir.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
-static char root[] = "/tmp/reelm-test-pipeline-XXXXXX";
 static rlm_engine *engine;
 static rlm_session *session;
 static rlm_request request;
 static rlm_error err;
-
-static inline const char *in_root(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    return path;
-}
 
 static void tiny_video(rlm_video_config *c)
 {
@@ -46,7 +39,7 @@ static int save_model(void)
     rlm_audio_config_defaults(&a);
     a.channels = 4;
     a.dim = 32;
-    int code = rlm_model_add_text(root, "assets/models/default/text.model", &err);
+    int code = rlm_model_add_text(folder, "assets/models/default/text.model", &err);
     rlm_text *text = NULL;
     if (!code)
         code = rlm_text_open(&text, "assets/models/default/text.model", &err);
@@ -66,7 +59,7 @@ static int save_model(void)
         if (!code)
             rlm_params_initialise(&p[i], 5 + (uint64_t)i);
         if (!code)
-            code = rlm_model_save_part(root, parts[i], configs[i], &p[i], NULL, &err);
+            code = rlm_model_save_part(folder, parts[i], configs[i], &p[i], NULL, &err);
         rlm_params_free(&p[i]);
     }
     rlm_video_free(&video);
@@ -153,7 +146,7 @@ static inline void refuse(int expected, const char *part)
 /* 0, or 1 after saying why. */
 static int rig_open(void)
 {
-    if (mkdtemp(root) && !save_model() && !rlm_open(&engine, root, NULL, &err) &&
+    if (folder_open() && !save_model() && !rlm_open(&engine, folder, NULL, &err) &&
         !rlm_session_open(&session, engine, &err))
         return 0;
     fprintf(stderr, "%s\n", err.text);
@@ -162,12 +155,9 @@ static int rig_open(void)
 
 static void rig_close(void)
 {
-    char line[200];
     rlm_session_close(&session);
     rlm_close(&engine);
-    snprintf(line, sizeof line, "rm -rf %s", root);
-    if (system(line))
-        printf("%s was left behind\n", root);
+    folder_close();
 }
 
 #endif

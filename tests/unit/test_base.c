@@ -1,5 +1,6 @@
 /* src/base: errors, sizes, memory, threads, random numbers, files. */
 #define _GNU_SOURCE
+#include "tests/folder.h"
 #include "tests/test.h"
 
 #include <signal.h>
@@ -14,16 +15,6 @@
 #include "src/base/mem.h"
 #include "src/base/par.h"
 #include "src/base/rng.h"
-
-/* A directory of this program's own; every case names its own files in it. */
-static char scratch_dir[256];
-
-static const char *in_scratch(const char *name)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", scratch_dir, name);
-    return path;
-}
 
 /* ---- Errors --------------------------------------------------------------------------------- */
 
@@ -376,7 +367,7 @@ static int files_in(const char *dir)
 static void files_round_trip(void)
 {
     rlm_error err;
-    char *dir = rlm_path_join(scratch_dir, "a/b/c");
+    char *dir = rlm_path_join(folder, "a/b/c");
     CHECK(rlm_mkdirs(dir, &err) == 0 && rlm_is_dir(dir));
     CHECK(rlm_mkdirs(dir, &err) == 0);
     char *path = rlm_path_join(dir, "x.txt");
@@ -403,7 +394,7 @@ static void reading_is_bounded(void)
     rlm_error err;
     char *text;
     size_t bytes;
-    const char *path = in_scratch("bounded");
+    const char *path = in_folder("bounded");
     static char data[200000];
     memset(data, 'x', sizeof data);
     CHECK(rlm_file_write(path, data, sizeof data, &err) == 0);
@@ -413,16 +404,16 @@ static void reading_is_bounded(void)
     CHECK(rlm_file_read(path, sizeof data - 1, &text, &bytes, &err) == RLM_E_RANGE && !text);
     CHECK_HAS(err.text, path);
     CHECK(rlm_file_read("/dev/zero", 100000, &text, &bytes, &err) == RLM_E_RANGE);
-    CHECK(rlm_file_read(in_scratch("absent"), 10, &text, &bytes, &err) == RLM_E_IO);
-    CHECK(rlm_file_read(scratch_dir, 10, &text, &bytes, &err) == RLM_E_IO);
+    CHECK(rlm_file_read(in_folder("absent"), 10, &text, &bytes, &err) == RLM_E_IO);
+    CHECK(rlm_file_read(folder, 10, &text, &bytes, &err) == RLM_E_IO);
     CHECK_HAS(err.text, "directory");
     rlm_map m;
-    CHECK(rlm_map_open(&m, scratch_dir, &err) == RLM_E_IO && !m.data);
+    CHECK(rlm_map_open(&m, folder, &err) == RLM_E_IO && !m.data);
     CHECK(rlm_map_open(&m, "/dev/null", &err) == RLM_E_IO);
-    CHECK(rlm_map_open(&m, in_scratch("absent"), &err) == RLM_E_IO);
+    CHECK(rlm_map_open(&m, in_folder("absent"), &err) == RLM_E_IO);
     for (int i = 0; i < 3; i++) {
         rlm_alloc_fail_after(i);
-        int code = rlm_file_read(in_scratch("bounded"), sizeof data, &text, &bytes, &err);
+        int code = rlm_file_read(in_folder("bounded"), sizeof data, &text, &bytes, &err);
         rlm_alloc_fail_after(-1);
         CHECK(code == RLM_E_NOMEM && !text);
     }
@@ -433,8 +424,8 @@ static void reading_is_bounded(void)
 static void killed_writers_leave_nothing(void)
 {
     rlm_error err;
-    char dir[300], path[400], left[440];
-    snprintf(dir, sizeof dir, "%s/killed", scratch_dir);
+    char path[400], left[440];
+    const char *dir = in_folder("killed");
     snprintf(path, sizeof path, "%s/file", dir);
     CHECK(rlm_mkdirs(dir, &err) == 0);
     CHECK(rlm_file_write(path, "old", 3, &err) == 0);
@@ -469,8 +460,8 @@ static void failed_writes_keep_the_old_file(void)
 {
     rlm_error err;
     rlm_writer w;
-    char dir[300], path[400];
-    snprintf(dir, sizeof dir, "%s/keep", scratch_dir);
+    char path[400];
+    const char *dir = in_folder("keep");
     snprintf(path, sizeof path, "%s/file", dir);
     CHECK(rlm_mkdirs(dir, &err) == 0);
     CHECK(rlm_file_write(path, "old", 3, &err) == 0);
@@ -546,9 +537,7 @@ static void sha256_vectors(void)
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
-    const char *tmp = getenv("TMPDIR");
-    snprintf(scratch_dir, sizeof scratch_dir, "%s/reelm-test-base-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(scratch_dir))
+    if (!folder_open())
         return 1;
     TEST_CASE(errors_carry_code_and_sentence);
     TEST_CASE(log_lines_reach_the_callback);
@@ -570,9 +559,6 @@ int main(int argc, char **argv)
     TEST_CASE(failed_writes_keep_the_old_file);
     TEST_CASE(paths_have_extensions);
     TEST_CASE(sha256_vectors);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch_dir);
-    if (system(command))
-        return 1;
+    folder_close();
     return TEST_END();
 }

@@ -412,7 +412,7 @@ static void case_real_clips(void)
 
 int main(int argc, char **argv)
 {
-    if (folder_make())
+    if (!folder_open())
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_round_trips);
@@ -428,6 +428,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_faststart);
     TEST_CASE(case_page_end);
     TEST_CASE(case_real_clips);
-    folder_remove();
+    folder_close();
     return TEST_END();
 }

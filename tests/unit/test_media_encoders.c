@@ -83,10 +83,10 @@ static void case_no_h264(void)
 
 int main(int argc, char **argv)
 {
-    if (folder_make())
+    if (!folder_open())
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_no_h264);
-    folder_remove();
+    folder_close();
     return TEST_END();
 }

@@ -524,7 +524,7 @@ static void case_tables_lie(void)
 
 int main(int argc, char **argv)
 {
-    if (folder_make())
+    if (!folder_open())
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_rotated);
@@ -541,6 +541,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_cut_off);
     TEST_CASE(case_tables_lie);
     TEST_CASE(case_damaged);
-    folder_remove();
+    folder_close();
     return TEST_END();
 }

@@ -207,7 +207,7 @@ static void case_stdin_stdout(void)
 
 int main(int argc, char **argv)
 {
-    if (folder_make())
+    if (!folder_open())
         return 1;
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_fast_gif);
@@ -218,6 +218,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_png_sequence_fails);
     TEST_CASE(case_write_refusals);
     TEST_CASE(case_stdin_stdout);
-    folder_remove();
+    folder_close();
     return TEST_END();
 }

@@ -3,36 +3,30 @@
 #include "src/json_fields.h"
 #include "src/model_config.h"
 #include "src/model_dir.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 static rlm_kernels kernels;
-static char root[64];
-
-static char *path_in(const char *name)
-{
-    return rlm_path_join(root, name);
-}
 
 static void write_text(const char *name, const char *text)
 {
-    char *path = path_in(name);
+    const char *path = in_folder(name);
     CHECK(rlm_file_write(path, text, strlen(text), NULL) == 0);
-    rlm_free(path);
 }
 
 static char *read_text(const char *name)
 {
-    char *path = path_in(name), *text = NULL;
+    const char *path = in_folder(name);
+    char *text = NULL;
     size_t bytes;
     CHECK(rlm_file_read(path, 1 << 20, &text, &bytes, NULL) == 0);
-    rlm_free(path);
     return text;
 }
 
-/* Replace the first `from` in root/name; false when it is not there. */
+/* Replace the first `from` in folder/name; false when it is not there. */
 static bool edit(const char *name, const char *from, const char *to)
 {
     char *text = read_text(name), *at = strstr(text, from);
@@ -54,7 +48,7 @@ static void save_audio(const char *name, uint64_t seed)
     rlm_params p = {0};
     rlm_audio *a = NULL;
     rlm_error err = {0};
-    char *dir = path_in(name);
+    const char *dir = in_folder(name);
     rlm_audio_config_tiny(&c);
     CHECK(rlm_audio_new(&a, &c, &p, &err) == 0);
     CHECK(rlm_params_allocate(&p, false, &err) == 0);
@@ -63,14 +57,12 @@ static void save_audio(const char *name, uint64_t seed)
         TEST_FAILED("%s", err.text);
     rlm_audio_free(&a);
     rlm_params_free(&p);
-    rlm_free(dir);
 }
 
 static int open_dir(rlm_model *m, const char *name, unsigned parts, rlm_error *err)
 {
-    char *dir = path_in(name);
+    const char *dir = in_folder(name);
     int code = rlm_model_open(m, dir, parts, &kernels, NULL, err);
-    rlm_free(dir);
     return code;
 }
 
@@ -112,7 +104,7 @@ static void case_parts(void)
     rlm_lm_config c;
     rlm_params p = {0};
     rlm_lm *lm;
-    char *dir = path_in("m2");
+    const char *dir = in_folder("m2");
     CHECK(rlm_lm_config_preset(&c, "tiny") == 0);
     rlm_audio_config tiny;
     rlm_audio_config_tiny(&tiny);
@@ -133,7 +125,6 @@ static void case_parts(void)
     CHECK_HAS(err.text, "audio codes");
     rlm_lm_free(&lm);
     rlm_params_free(&p);
-    rlm_free(dir);
 }
 
 static void case_save_again(void)
@@ -186,9 +177,8 @@ static void case_refused(void)
         int code = open_dir(&m, "m4", RLM_PART_AUDIO, &err);
         if (code != EDITS[i].code || !strstr(err.text, EDITS[i].says))
             TEST_FAILED("%s: code %d, \"%s\"", EDITS[i].to, code, err.text);
-        char *path = path_in("m4/config.json");
+        const char *path = in_folder("m4/config.json");
         unlink(path);
-        rlm_free(path);
     }
 }
 
@@ -197,7 +187,8 @@ static void case_damaged_weights(void)
     rlm_model m;
     rlm_error err = {0};
     save_audio("m5", 1);
-    char *path = path_in("m5/audio.safetensors"), *data;
+    const char *path = in_folder("m5/audio.safetensors");
+    char *data;
     size_t bytes;
     CHECK(rlm_file_read(path, 1 << 26, &data, &bytes, NULL) == 0);
     data[bytes - 9] ^= 4;
@@ -205,7 +196,6 @@ static void case_damaged_weights(void)
     CHECK(open_dir(&m, "m5", RLM_PART_AUDIO, &err) == RLM_E_MODEL);
     CHECK_HAS(err.text, "sha256");
     rlm_free(data);
-    rlm_free(path);
     /* right sum, another network */
     save_audio("m6", 1);
     CHECK(edit("m6/config.json", "\"dim\":\t", "\"dim\":\t1"));
@@ -219,7 +209,9 @@ static void case_any_bit(void)
     rlm_error err = {0};
     save_audio("m7", 1);
     save_audio("m8", 2);
-    char *path = path_in("m7/audio.safetensors"), *other = path_in("m8/audio.safetensors"), *data;
+    const char *path = in_folder("m7/audio.safetensors");
+    const char *other = in_folder("m8/audio.safetensors");
+    char *data;
     size_t bytes, swapped;
     CHECK(rlm_file_read(path, 1 << 26, &data, &bytes, NULL) == 0);
     for (uint64_t i = 0; i < 64; i++) {
@@ -240,15 +232,13 @@ static void case_any_bit(void)
     CHECK(open_dir(&m, "m7", RLM_PART_AUDIO, &err) < 0);
     CHECK_HAS(err.text, "audio.safetensors");
     rlm_free(data);
-    rlm_free(path);
-    rlm_free(other);
 }
 
 static void case_training_config(void)
 {
     rlm_audio_config a, tiny;
     rlm_error err = {0};
-    char *path = path_in("train.json");
+    const char *path = in_folder("train.json");
     rlm_audio_config_tiny(&tiny);
     write_text("train.json", "{\"what\": \"audio\", \"about\": \"x\", \"network\": {\"preset\": "
                              "\"tiny\", \"codes\": 32}, \"train\": {\"anything\": 1}}");
@@ -268,7 +258,6 @@ static void case_training_config(void)
     memset(deep + 6, '[', 100);
     write_text("train.json", deep);
     CHECK(rlm_config_read(path, NULL, &a, NULL, &err) == RLM_E_FORMAT);
-    rlm_free(path);
 }
 
 /* Every int of a config struct has its row: a new field cannot be forgotten in the files. */
@@ -298,9 +287,8 @@ int main(int argc, char **argv)
 {
     rlm_error err = {0};
     TEST_BEGIN(argc, argv);
-    snprintf(root, sizeof root, "/tmp/reelm_test_model_XXXXXX");
-    if (!mkdtemp(root) || rlm_kernels_init(&kernels, "ref", &err)) {
-        fprintf(stderr, "%s %s\n", root, err.text);
+    if (!folder_open() || rlm_kernels_init(&kernels, "ref", &err)) {
+        fprintf(stderr, "%s\n", err.text);
         return 1;
     }
     TEST_CASE(case_round_trip);
@@ -311,9 +299,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_any_bit);
     TEST_CASE(case_training_config);
     TEST_CASE(case_tables_cover);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    if (system(command))
-        fprintf(stderr, "%s is left behind\n", root);
+    folder_close();
     return TEST_END();
 }

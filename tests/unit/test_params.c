@@ -1,4 +1,5 @@
 /* Parameters and the safetensors reader and writer. */
+#include "tests/folder.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -7,15 +8,6 @@
 
 #include "src/base/rng.h"
 #include "src/nn/params.h"
-
-static char scratch_dir[256];
-
-static const char *in_scratch(const char *name)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", scratch_dir, name);
-    return path;
-}
 
 /* ---- safetensors: what is written is read ---------------------------------------------------- */
 
@@ -46,7 +38,7 @@ static void written_tensors_are_read(void)
     rlm_st_add(&w, "empty", &te, RLM_F32);
     rlm_st_add_meta(&w, "format", "pt");
     rlm_st_add_meta(&w, "k", "v \"x\"\n");
-    const char *path = in_scratch("round.safetensors");
+    const char *path = in_folder("round.safetensors");
     CHECK(rlm_st_commit(&w, path, &err) == 0);
     CHECK_STR(err.text, "");
     rlm_st_writer_free(&w);
@@ -93,7 +85,7 @@ static int open_made(const char *header, size_t bytes, uint64_t length, rlm_erro
     memcpy(file, &stated, 8);
     memcpy(file + 8, header, n);
     memset(file + 8 + n, 0, bytes);
-    const char *path = in_scratch("made.safetensors");
+    const char *path = in_folder("made.safetensors");
     if (rlm_file_write(path, file, 8 + n + bytes, err))
         return 1;
     rlm_safetensors st;
@@ -157,11 +149,11 @@ static void damaged_files_are_refused(void)
     rlm_error err = {0};
     CHECK(open_made("{\"a\":" T("F32", "[]", "0", "4") "}   ", 4, UINT64_MAX, &err) == 0);
     CHECK(open_made("{}", 0, UINT64_MAX, &err) == 0);
-    const char *name = in_scratch("short");
+    const char *name = in_folder("short");
     CHECK(rlm_file_write(name, "\1\0\0", 3, &err) == 0);
     rlm_safetensors st;
     CHECK(rlm_st_open(&st, name, &err) == RLM_E_FORMAT);
-    CHECK(rlm_st_open(&st, in_scratch("absent"), &err) == RLM_E_IO);
+    CHECK(rlm_st_open(&st, in_folder("absent"), &err) == RLM_E_IO);
 }
 
 /* Without the sync of rlm_file_write: this runs hundreds of times. */
@@ -190,10 +182,10 @@ static void many_tensors_open_at_once(void)
         snprintf(name, sizeof name, "t%d", i * 7919 % MANY);
         rlm_st_add(&w, name, &t, RLM_U8);
     }
-    CHECK(rlm_st_commit(&w, in_scratch("many.safetensors"), &err) == 0);
+    CHECK(rlm_st_commit(&w, in_folder("many.safetensors"), &err) == 0);
     rlm_st_writer_free(&w);
     clock_t begin = clock();
-    CHECK(rlm_st_open(&st, in_scratch("many.safetensors"), &err) == 0);
+    CHECK(rlm_st_open(&st, in_folder("many.safetensors"), &err) == 0);
     CHECK(st.count == MANY && rlm_st_find(&st, "t65535"));
     CHECK(clock() - begin < 5 * CLOCKS_PER_SEC);
     rlm_st_close(&st);
@@ -208,12 +200,12 @@ static void truncations_are_refused(void)
     rlm_st_add(&w, "layer.weight", &t, RLM_F32);
     rlm_st_add(&w, "layer.bias", &t, RLM_BF16);
     rlm_st_add_meta(&w, "format", "pt");
-    CHECK(rlm_st_commit(&w, in_scratch("whole"), NULL) == 0);
+    CHECK(rlm_st_commit(&w, in_folder("whole"), NULL) == 0);
     rlm_st_writer_free(&w);
     char *file;
     size_t bytes;
-    CHECK(rlm_file_read(in_scratch("whole"), 1 << 20, &file, &bytes, NULL) == 0);
-    const char *path = in_scratch("part");
+    CHECK(rlm_file_read(in_folder("whole"), 1 << 20, &file, &bytes, NULL) == 0);
+    const char *path = in_folder("part");
     rlm_safetensors st;
     int refused = 0;
     for (size_t n = 0; n < bytes; n++) {
@@ -244,7 +236,7 @@ static void files_without_memory_fail_cleanly(void)
     int code = RLM_E_NOMEM, i;
     for (i = 0; code == RLM_E_NOMEM && i < 100; i++) {
         rlm_alloc_fail_after(i);
-        code = rlm_st_open(&st, in_scratch("whole"), &err);
+        code = rlm_st_open(&st, in_folder("whole"), &err);
         rlm_alloc_fail_after(-1);
         rlm_st_close(&st);
     }
@@ -258,7 +250,7 @@ static void files_without_memory_fail_cleanly(void)
         rlm_alloc_fail_after(i);
         rlm_st_add(&w, "a", &t, RLM_F32);
         rlm_st_add_meta(&w, "k", "v");
-        code = rlm_st_commit(&w, in_scratch("nomem"), &err);
+        code = rlm_st_commit(&w, in_folder("nomem"), &err);
         rlm_alloc_fail_after(-1);
         rlm_st_writer_free(&w);
     }
@@ -266,7 +258,7 @@ static void files_without_memory_fail_cleanly(void)
     rlm_st_writer w;
     rlm_st_writer_init(&w);
     rlm_st_add(&w, "a", &t, RLM_I8); /* no such conversion */
-    CHECK(w.failed && rlm_st_commit(&w, in_scratch("never"), &err) != 0);
+    CHECK(w.failed && rlm_st_commit(&w, in_folder("never"), &err) != 0);
     rlm_st_writer_free(&w);
 }
 
@@ -349,7 +341,7 @@ static int save(const rlm_params *p, const char *prefix, rlm_dtype dtype, const 
     rlm_st_writer w;
     rlm_st_writer_init(&w);
     int code = rlm_params_save(p, &w, prefix, dtype, data, NULL);
-    code = code ? code : rlm_st_commit(&w, in_scratch(file), NULL);
+    code = code ? code : rlm_st_commit(&w, in_folder(file), NULL);
     rlm_st_writer_free(&w);
     return code;
 }
@@ -357,7 +349,7 @@ static int save(const rlm_params *p, const char *prefix, rlm_dtype dtype, const 
 static int load(rlm_params *p, const char *prefix, const char *file, rlm_error *err)
 {
     rlm_safetensors st;
-    RLM_TRY(rlm_st_open(&st, in_scratch(file), err));
+    RLM_TRY(rlm_st_open(&st, in_folder(file), err));
     int code = rlm_params_load(p, &st, prefix, err);
     rlm_st_close(&st);
     return code;
@@ -401,7 +393,7 @@ static void convolutions_are_stored_in_bytes(void)
     rlm_error err = {0};
     rlm_par *par;
     rlm_safetensors st;
-    const char *path = in_scratch("bytes.safetensors");
+    const char *path = in_folder("bytes.safetensors");
     declare(&p, false);
     declare(&q, true);
     CHECK(rlm_par_open(&par, 1, &err) == 0);
@@ -439,7 +431,7 @@ static void wrong_weights_are_named(void)
     CHECK(rlm_params_allocate(&q, false, &err) == 0);
     CHECK(load(&q, "", "right", &err) == RLM_E_MODEL);
     CHECK_HAS(err.text, "norm.gain is [3,7], the configuration says [7,3]");
-    CHECK_HAS(err.text, in_scratch("right"));
+    CHECK_HAS(err.text, in_folder("right"));
     rlm_params_free(&q);
     rlm_params_add(&q, "extra", 1, (int64_t[]){3}, RLM_INIT_CONST, 1.0f);
     CHECK(rlm_params_allocate(&q, false, &err) == 0);
@@ -450,7 +442,7 @@ static void wrong_weights_are_named(void)
     rlm_st_writer w;
     rlm_st_writer_init(&w);
     rlm_st_add(&w, "extra", &t, RLM_I32);
-    CHECK(rlm_st_commit(&w, in_scratch("integers"), &err) == 0);
+    CHECK(rlm_st_commit(&w, in_folder("integers"), &err) == 0);
     rlm_st_writer_free(&w);
     CHECK(load(&q, "", "integers", &err) == RLM_E_MODEL);
     CHECK_HAS(err.text, "integers");
@@ -500,9 +492,7 @@ static void packings_follow_the_weights(void)
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
-    const char *tmp = getenv("TMPDIR");
-    snprintf(scratch_dir, sizeof scratch_dir, "%s/reelm-test-params-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(scratch_dir))
+    if (!folder_open())
         return 1;
     TEST_CASE(written_tensors_are_read);
     TEST_CASE(damaged_files_are_refused);
@@ -515,9 +505,6 @@ int main(int argc, char **argv)
     TEST_CASE(convolutions_are_stored_in_bytes);
     TEST_CASE(wrong_weights_are_named);
     TEST_CASE(packings_follow_the_weights);
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch_dir);
-    if (system(command))
-        return 1;
+    folder_close();
     return TEST_END();
 }

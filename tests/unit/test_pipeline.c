@@ -186,8 +186,8 @@ static void case_extend_file(void)
     enum { FRAMES = 22, MORE = 20 };
     char in[4096], longer[4096];
     rlm_clip film = make_clip(FRAMES, 32, 32, 8, 2000 * FRAMES, 16000);
-    snprintf(in, sizeof in, "%s", in_root("extend_in.avi"));
-    snprintf(longer, sizeof longer, "%s", in_root("extend_out.avi"));
+    snprintf(in, sizeof in, "%s", in_folder("extend_in.avi"));
+    snprintf(longer, sizeof longer, "%s", in_folder("extend_out.avi"));
     CHECK(!rlm_media_write(in, &film, NULL, &err));
     for (int i = 0; i < 4; i++) {
         rlm_clip whole = {0}, read = {0};
@@ -260,7 +260,7 @@ static void case_cancel(void)
     request.progress_cookie = &t;
     request.width = request.height = 128;
     request.frames = 17;
-    request.save_tokens = in_root("cancel.rtok");
+    request.save_tokens = in_folder("cancel.rtok");
     char path[128];
     snprintf(path, sizeof path, "%s", request.save_tokens);
     request.save_tokens = path;
@@ -383,8 +383,7 @@ static void case_token_files(void)
 {
     rlm_clip film = make_clip(6, 43, 29, 12, 9000, 16000), out = {0};
     rlm_codes v = {0}, a = {0}, v2 = {0}, a2 = {0};
-    char path[128];
-    snprintf(path, sizeof path, "%s/x.rtok", root);
+    const char *path = in_folder("x.rtok");
     CHECK(!rlm_encode(session, &film, &v, &a, &err));
     CHECK(v.dims[0] == 3 && v.dims[1] == 4 && v.dims[2] == 6 && a.dims[0] == 4);
     CHECK(!rlm_tokens_write(engine, path, &v, &a, &err));
@@ -408,9 +407,10 @@ static void case_token_files(void)
     CHECK(!rlm_tokens_write(NULL, path, &v2, NULL, &err));
     rlm_codes_free(&v2);
     CHECK(rlm_tokens_read(NULL, path, &v2, NULL, NULL, &err) == RLM_E_TOKENS);
-    CHECK(rlm_tokens_read(NULL, in_root("lm.safetensors"), &v2, NULL, NULL, &err) == RLM_E_FORMAT);
-    CHECK(rlm_tokens_read(NULL, in_root("none.rtok"), &v2, NULL, NULL, &err) == RLM_E_IO);
-    CHECK(rlm_tokens_write(engine, in_root("y.rtok"), NULL, NULL, &err) == RLM_E_ARG);
+    CHECK(rlm_tokens_read(NULL, in_folder("lm.safetensors"), &v2, NULL, NULL, &err) ==
+          RLM_E_FORMAT);
+    CHECK(rlm_tokens_read(NULL, in_folder("none.rtok"), &v2, NULL, NULL, &err) == RLM_E_IO);
+    CHECK(rlm_tokens_write(engine, in_folder("y.rtok"), NULL, NULL, &err) == RLM_E_ARG);
     rlm_codes_free(&v);
     rlm_codes_free(&a);
     rlm_codes_free(&a2);
@@ -457,11 +457,11 @@ static void case_refusals(void)
         1024; /* one frame has 16,384 codes, the model 4096 positions */
     refuse_once(RLM_E_RANGE, "1024x1024");
     rlm_engine *none = NULL;
-    CHECK(rlm_open(&none, in_root("nowhere"), NULL, &err) != 0 && !none);
+    CHECK(rlm_open(&none, in_folder("nowhere"), NULL, &err) != 0 && !none);
     rlm_options o;
     rlm_options_defaults(&o);
     o.cpu_mask = "abacus";
-    CHECK(rlm_open(&none, root, &o, &err) == RLM_E_ARG && !none);
+    CHECK(rlm_open(&none, folder, &o, &err) == RLM_E_ARG && !none);
 }
 
 /* Clips sampled side by side are those sampled alone. */
@@ -531,7 +531,7 @@ static void case_max_memory(void)
     rlm_options_defaults(&o);
     o.max_memory = 1 << 20;
     plain_request();
-    CHECK(!rlm_open(&small, root, &o, &err));
+    CHECK(!rlm_open(&small, folder, &o, &err));
     CHECK(!rlm_session_open(&s, small, &err));
     CHECK(rlm_generate(s, &request, &clip, NULL, &err) == RLM_E_LIMIT);
     rlm_session_close(&s);

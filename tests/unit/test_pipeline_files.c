@@ -42,9 +42,8 @@ static int gather(void *cookie, const rlm_clip *part, rlm_error *why)
 /* 2.3 s of pictures at 16 a second with sound at 22,050 Hz, as a file. */
 static const char *film(void)
 {
-    static char path[128];
     rlm_clip c = make_clip(37, 44, 30, 16, 22050 * 37 / 16, 22050);
-    snprintf(path, sizeof path, "%s/film.mkv", root);
+    const char *path = in_folder("film.mkv");
     CHECK(!rlm_media_write(path, &c, NULL, &err));
     rlm_clip_free(&c);
     return path;
@@ -130,12 +129,12 @@ static void case_fresh_session(void)
         rlm_codes v = {{0}}, a = {{0}};
         rlm_want want;
         rlm_want_defaults(&want);
-        CHECK(!rlm_media_write(in_root("fresh.mkv"), &c, NULL, &err));
+        CHECK(!rlm_media_write(in_folder("fresh.mkv"), &c, NULL, &err));
         CHECK(!rlm_session_open(&session, engine, &err));
-        CHECK(!rlm_encode_file(session, in_root("fresh.mkv"), &want, &v, &a, &err));
+        CHECK(!rlm_encode_file(session, in_folder("fresh.mkv"), &want, &v, &a, &err));
         rlm_session_close(&session);
         CHECK(!rlm_session_open(&session, engine, &err));
-        CHECK(!rlm_decode_file(session, &v, &a, NULL, in_root("back.mkv"), NULL, &err));
+        CHECK(!rlm_decode_file(session, &v, &a, NULL, in_folder("back.mkv"), NULL, &err));
         rlm_session_close(&session);
         rlm_codes_free(&v);
         rlm_codes_free(&a);
@@ -221,28 +220,29 @@ static void case_codes_to_file(void)
     for (int i = 0; i < 3; i++) {
         rlm_clip whole = {0}, b = {0}, c = {0};
         CHECK(!rlm_decode(session, &v, &a, &whole, &err));
-        CHECK(!rlm_media_write(in_root(names[i]), &whole, NULL, &err));
-        CHECK(!rlm_media_read(in_root(names[i]), &want, &b, &err));
-        CHECK(!rlm_decode_file(session, &v, &a, NULL, in_root(names[i]), NULL, &err));
-        CHECK(!rlm_media_read(in_root(names[i]), &want, &c, &err));
+        CHECK(!rlm_media_write(in_folder(names[i]), &whole, NULL, &err));
+        CHECK(!rlm_media_read(in_folder(names[i]), &want, &b, &err));
+        CHECK(!rlm_decode_file(session, &v, &a, NULL, in_folder(names[i]), NULL, &err));
+        CHECK(!rlm_media_read(in_folder(names[i]), &want, &c, &err));
         CHECK(b.video.count == 37 && b.audio.count > 30000 && same_film(&b, &c));
         rlm_clip_free(&whole);
         rlm_clip_free(&b);
         rlm_clip_free(&c);
     }
     rlm_clip sound = {0};
-    CHECK(!rlm_decode_file(session, NULL, &a, NULL, in_root("a.m4a"), NULL, &err));
-    CHECK(!rlm_media_read(in_root("a.m4a"), &want, &sound, &err));
+    CHECK(!rlm_decode_file(session, NULL, &a, NULL, in_folder("a.m4a"), NULL, &err));
+    CHECK(!rlm_media_read(in_folder("a.m4a"), &want, &sound, &err));
     CHECK(!sound.video.count && llabs(sound.audio.count - a.true_samples) < 2100);
     rlm_clip_free(&sound);
-    CHECK(!rlm_decode_file(session, &v, &a, NULL, in_root("a.wav"), NULL, &err));
-    CHECK(!rlm_media_read(in_root("a.wav"), &want, &sound, &err));
+    CHECK(!rlm_decode_file(session, &v, &a, NULL, in_folder("a.wav"), NULL, &err));
+    CHECK(!rlm_media_read(in_folder("a.wav"), &want, &sound, &err));
     CHECK(sound.audio.count == a.true_samples);
     rlm_clip_free(&sound);
     a.ids[5] = 99999;
-    CHECK(rlm_decode_file(session, &v, &a, NULL, in_root("b.mp4"), NULL, &err) == RLM_E_TOKENS);
-    CHECK(access(in_root("b.mp4"), F_OK) != 0);
-    CHECK(rlm_decode_file(session, NULL, NULL, NULL, in_root("b.mp4"), NULL, &err) == RLM_E_TOKENS);
+    CHECK(rlm_decode_file(session, &v, &a, NULL, in_folder("b.mp4"), NULL, &err) == RLM_E_TOKENS);
+    CHECK(access(in_folder("b.mp4"), F_OK) != 0);
+    CHECK(rlm_decode_file(session, NULL, NULL, NULL, in_folder("b.mp4"), NULL, &err) ==
+          RLM_E_TOKENS);
     rlm_codes_free(&v);
     rlm_codes_free(&a);
 }
@@ -250,9 +250,9 @@ static void case_codes_to_file(void)
 /* A film whose sound has no decoder is made longer without it. */
 static void case_extend_undecodable(void)
 {
-    char line[512], in[128];
+    char line[512];
     rlm_clip out = {0};
-    snprintf(in, sizeof in, "%s/wide.mkv", root);
+    const char *in = in_folder("wide.mkv");
     snprintf(line, sizeof line,
              "ffmpeg -v error -y -f lavfi -i testsrc=s=32x32:r=8:d=2 -f lavfi -i "
              "anullsrc=cl=24c:r=16000:d=2 -c:v ffv1 -c:a pcm_s16le %s </dev/null >/dev/null 2>&1",
@@ -261,9 +261,10 @@ static void case_extend_undecodable(void)
         TEST_SKIP("no ffmpeg program");
     plain_request();
     request.width = request.height = 32;
-    if (rlm_extend_file(session, &request, in, 0.5, in_root("longer.mkv"), NULL, NULL, NULL, &err))
+    if (rlm_extend_file(session, &request, in, 0.5, in_folder("longer.mkv"), NULL, NULL, NULL,
+                        &err))
         TEST_FAILED("extend: %s", err.text);
-    CHECK(!rlm_media_read(in_root("longer.mkv"), NULL, &out, &err));
+    CHECK(!rlm_media_read(in_folder("longer.mkv"), NULL, &out, &err));
     CHECK(out.video.count == 16 + 4 && !out.audio.count);
     rlm_clip_free(&out);
 }
@@ -305,8 +306,8 @@ static void case_list_of_numbers(void)
                                     .high = 9};
     numbers n = {{0}};
     void *json = NULL;
-    CHECK(!rlm_file_write(in_root("list.json"), "{\"at\":[true,2]}", 15, &err));
-    CHECK(!rlm_json_read(in_root("list.json"), &json, &err));
+    CHECK(!rlm_file_write(in_folder("list.json"), "{\"at\":[true,2]}", 15, &err));
+    CHECK(!rlm_json_read(in_folder("list.json"), &json, &err));
     CHECK(rlm_fields_read(json, &field, 1, &n, "list.json", &err) == RLM_E_RANGE);
     CHECK_HAS(err.text, "at");
     rlm_json_free(json);

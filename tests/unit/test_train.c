@@ -2,6 +2,7 @@
 #include "src/train/train.h"
 
 #include "src/base/rng.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 #include <signal.h>
@@ -10,20 +11,13 @@
 #include <unistd.h>
 
 static rlm_kernels kernels;
-static char root[64]; /* scratch directory of this run */
-
-static char *path_in(const char *name)
-{
-    return rlm_path_join(root, name);
-}
 
 static void write_text(const char *name, const char *text)
 {
     rlm_error err = {0};
-    char *path = path_in(name);
+    const char *path = in_folder(name);
     if (rlm_file_write(path, text, strlen(text), &err))
         TEST_FAILED("%s", err.text);
-    rlm_free(path);
 }
 
 static rlm_recipe plain_recipe(void)
@@ -292,7 +286,7 @@ static void case_checkpoint_round_trip(void)
 {
     state a, b;
     rlm_error err = {0};
-    char *run_dir = path_in("run1");
+    const char *run_dir = in_folder("run1");
     state_new(&a);
     state_new(&b);
     CHECK(!rlm_checkpoint_exists(run_dir));
@@ -307,21 +301,20 @@ static void case_checkpoint_round_trip(void)
     CHECK(same_state(&a, &b));
     state_free(&a);
     state_free(&b);
-    rlm_free(run_dir);
 }
 
 static int exists(const char *name)
 {
-    char *path = path_in(name);
+    const char *path = in_folder(name);
     int there = access(path, F_OK) == 0;
-    rlm_free(path);
     return there;
 }
 
 /* Flip one byte in the middle, or cut the file in half. */
 static void damage(const char *name, bool cut)
 {
-    char *path = path_in(name), *data;
+    const char *path = in_folder(name);
+    char *data;
     size_t bytes;
     CHECK(rlm_file_read(path, 1 << 24, &data, &bytes, NULL) == 0);
     data[bytes / 2] ^= 1;
@@ -329,14 +322,13 @@ static void damage(const char *name, bool cut)
     fwrite(data, 1, cut ? bytes / 2 : bytes, f);
     fclose(f);
     rlm_free(data);
-    rlm_free(path);
 }
 
 static void case_checkpoint_damage(void)
 {
     state a, b;
     rlm_error err = {0};
-    char *run_dir = path_in("run2");
+    const char *run_dir = in_folder("run2");
     state_new(&a);
     state_new(&b);
     for (int i = 1; i <= 4; i++) {
@@ -365,14 +357,13 @@ static void case_checkpoint_damage(void)
     CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == 0 && same_state(&a, &b));
     state_free(&a);
     state_free(&b);
-    rlm_free(run_dir);
 }
 
 static void case_checkpoint_shape(void)
 {
     state a;
     rlm_error err = {0};
-    char *run_dir = path_in("run3");
+    const char *run_dir = in_folder("run3");
     state_new(&a);
     state_advance(&a, 1);
     CHECK(rlm_checkpoint_save(&a.c, run_dir, 1, &err) == 0);
@@ -392,7 +383,6 @@ static void case_checkpoint_shape(void)
     rlm_optim_free(&o);
     rlm_params_free(&p);
     state_free(&a);
-    rlm_free(run_dir);
 }
 
 /* Killed between writing the file and naming it: the old one stays the latest. */
@@ -400,7 +390,7 @@ static void case_checkpoint_torn_write(void)
 {
     state a, b;
     rlm_error err = {0};
-    char *run_dir = path_in("run4");
+    const char *run_dir = in_folder("run4");
     state_new(&a);
     state_new(&b);
     state_advance(&a, 2);
@@ -414,14 +404,13 @@ static void case_checkpoint_torn_write(void)
     CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == 0 && same_state(&a, &b));
     state_free(&a);
     state_free(&b);
-    rlm_free(run_dir);
 }
 
 /* A child saves without end and is killed at odd moments: what is left always loads, and holds what
  * its step says. */
 static void case_checkpoint_killed(void)
 {
-    char *run_dir = path_in("run5");
+    const char *run_dir = in_folder("run5");
     int64_t newest = 0;
     for (int turn = 0; turn < 12; turn++) {
         pid_t child = fork();
@@ -458,16 +447,14 @@ static void case_checkpoint_killed(void)
         state_free(&want);
     }
     CHECK(newest > 0);
-    rlm_free(run_dir);
 }
 
 int main(int argc, char **argv)
 {
     rlm_error err = {0};
     TEST_BEGIN(argc, argv);
-    snprintf(root, sizeof root, "/tmp/reelm_test_train_XXXXXX");
-    if (!mkdtemp(root) || rlm_kernels_init_training(&kernels, "ref", &err)) {
-        fprintf(stderr, "%s %s\n", root, err.text);
+    if (!folder_open() || rlm_kernels_init_training(&kernels, "ref", &err)) {
+        fprintf(stderr, "%s\n", err.text);
         return 1;
     }
     TEST_CASE(case_adamw_first_step);
@@ -482,9 +469,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_checkpoint_shape);
     TEST_CASE(case_checkpoint_torn_write);
     TEST_CASE(case_checkpoint_killed);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    if (system(command))
-        fprintf(stderr, "%s is left behind\n", root);
+    folder_close();
     return TEST_END();
 }

@@ -3,33 +3,25 @@
 #include "src/train/video_train.h"
 
 #include "src/base/rng.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 #include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static char root[64]; /* scratch directory of this run */
-
-static char *path_in(const char *name)
-{
-    return rlm_path_join(root, name);
-}
-
 static void write_text(const char *name, const char *text)
 {
     rlm_error err = {0};
-    char *path = path_in(name);
+    const char *path = in_folder(name);
     if (rlm_file_write(path, text, strlen(text), &err))
         TEST_FAILED("%s", err.text);
-    rlm_free(path);
 }
 
 static void make_dir(const char *name)
 {
-    char *path = path_in(name);
+    const char *path = in_folder(name);
     CHECK(rlm_mkdirs(path, NULL) == 0);
-    rlm_free(path);
 }
 
 /* ---- Datasets ---- */
@@ -88,7 +80,7 @@ static void case_dataset_lists(void)
     said s = {0};
     rlm_log log = {listen, &s};
     write_listed();
-    char *dir = path_in("listed");
+    const char *dir = in_folder("listed");
     const char *dirs[2] = {dir, dir};
     CHECK(rlm_dataset_open(&d, dirs, 2, &log, &err) == 0);
     CHECK(d.count == 409 && d.train_count + d.val_count == 409);
@@ -106,13 +98,12 @@ static void case_dataset_lists(void)
     CHECK_STR(dog->text, "a dog");
     CHECK_STR(dog->text_long, "A dog runs.");
     rlm_dataset_free(&d);
-    rlm_free(dir);
 }
 
 static void case_dataset_draws(void)
 {
     rlm_dataset d;
-    char *dir = path_in("listed");
+    const char *dir = in_folder("listed");
     const char *dirs[1] = {dir};
     CHECK(rlm_dataset_open(&d, dirs, 1, NULL, NULL) == 0);
     int seen[409] = {0}, small = 0, twins = 0, total = 20 * d.round_slots;
@@ -137,7 +128,6 @@ static void case_dataset_draws(void)
     CHECK(high - low <= 1); /* every epoch serves each once */
     CHECK(twins < total / 20);
     rlm_dataset_free(&d);
-    rlm_free(dir);
 }
 
 static void case_dataset_walk(void)
@@ -152,7 +142,7 @@ static void case_dataset_walk(void)
     write_text("plain/test/three.wav", "x");
     write_text("plain/train/empty.mp4", "");
     write_text("plain/notes.md", "x");
-    char *dir = path_in("plain");
+    const char *dir = in_folder("plain");
     const char *dirs[1] = {dir};
     CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == 0);
     CHECK(d.count == 3 && d.train_count == 2 && d.val_count == 1 && d.skipped == 1);
@@ -164,7 +154,6 @@ static void case_dataset_walk(void)
     rlm_dataset_free(&d);
     dirs[0] = "/nonexistent";
     CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == RLM_E_IO);
-    rlm_free(dir);
 }
 
 /* Recordings r34, r37 and r39 all hash into the validation split. */
@@ -182,14 +171,13 @@ static void case_dataset_few(void)
     write_text("few/c.mp4", "x");
     write_text("few/d.wav", "x");
     write_text("few/metadata.jsonl", jsonl);
-    char *dir = path_in("few");
+    const char *dir = in_folder("few");
     const char *dirs[1] = {dir};
     CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == 0);
     CHECK(d.train_count == 2 && d.val_count == 2 && item_named(&d, "b.mp4")->split == 0);
     CHECK(rlm_dataset_keep(&d, RLM_MEDIA_AUDIO, false, &err) == 0);
     CHECK(d.train_count == 1 && d.val_count == 0);
     rlm_dataset_free(&d);
-    rlm_free(dir);
 }
 
 /* ---- Loader ---- */
@@ -228,17 +216,17 @@ static void case_loader_order(void)
 
 static char *text_of(const char *name)
 {
-    char *path = path_in(name), *text = NULL;
+    const char *path = in_folder(name);
+    char *text = NULL;
     size_t bytes;
     CHECK(rlm_file_read(path, 1 << 20, &text, &bytes, NULL) == 0);
-    rlm_free(path);
     return text;
 }
 
 static void case_journal(void)
 {
     rlm_journal *j;
-    char *run_dir = path_in("journal");
+    const char *run_dir = in_folder("journal");
     CHECK(rlm_journal_open(&j, run_dir, 0, NULL) == 0);
     for (int s = 1; s <= 10; s++)
         rlm_journal_put(j, s, "loss", 10.0 / s, "lr", 1e-3, NULL);
@@ -250,7 +238,7 @@ static void case_journal(void)
     CHECK_HAS(text, "\"loss\":null");
     rlm_free(text);
     rlm_journal_close(&j);
-    char *path = path_in("journal/metrics.jsonl");
+    const char *path = in_folder("journal/metrics.jsonl");
     FILE *f = fopen(path, "a");
     fputs("{\"step\":5,\"loss", f); /* torn by a kill */
     fclose(f);
@@ -270,8 +258,6 @@ static void case_journal(void)
     CHECK_HAS(text, "polyline");
     CHECK_HAS(text, "</svg>");
     rlm_free(text);
-    rlm_free(path);
-    rlm_free(run_dir);
 }
 
 /* ---- Recipe ---- */
@@ -282,7 +268,7 @@ static void case_recipe(void)
     rlm_error err = {0};
     rlm_train_options o;
     rlm_train_defaults(&o, RLM_TRAIN_LM);
-    char *path = path_in("config.json");
+    const char *path = in_folder("config.json");
     o.config = path;
     write_text("config.json", "{\"train\": {\"lr\": 0.25, \"steps\": 77, \"muon\": false}}");
     o.steps = 5;
@@ -298,7 +284,6 @@ static void case_recipe(void)
     CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_RANGE);
     write_text("config.json", "{\"train\": {\"batch\": ");
     CHECK(rlm_recipe_load(&r, &o, &err) == RLM_E_FORMAT);
-    rlm_free(path);
 }
 
 /* Every configuration that comes with reelm loads: network and recipe. */
@@ -369,11 +354,8 @@ static void case_scenes(void)
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
-    snprintf(root, sizeof root, "/tmp/reelm_test_data_XXXXXX");
-    if (!mkdtemp(root)) {
-        perror(root);
+    if (!folder_open())
         return 1;
-    }
     TEST_CASE(case_dataset_lists);
     TEST_CASE(case_dataset_draws);
     TEST_CASE(case_dataset_walk);
@@ -383,9 +365,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_recipe);
     TEST_CASE(case_shipped_configs);
     TEST_CASE(case_scenes);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    if (system(command))
-        fprintf(stderr, "%s is left behind\n", root);
+    folder_close();
     return TEST_END();
 }
