@@ -116,20 +116,26 @@ static int keep_sound(rlm_job *j, rlm_clip *out, rlm_error *err)
     return 0;
 }
 
+/* Unless something failed already: the pictures, with the sound they keep. Frees the source. */
+static int walk(rlm_walk *w, source *s, int code, rlm_clip *out, rlm_error *err)
+{
+    if (!code)
+        code = rlm_walk_run(w, err);
+    out->video = w->out;
+    if (!code)
+        code = keep_sound(w->j, out, err);
+    rlm_codes_free(&s->codes);
+    rlm_clip_free(&s->clip);
+    return code;
+}
+
 int rlm_stylize(rlm_job *j, rlm_clip *out, rlm_error *err)
 {
     source s = {0};
     rlm_walk w = {.j = j, .task = RLM_TASK_STYLIZE, .open = open_control, .ctx = &s};
     int code = read_control(j, &s, err);
     w.frames = s.clip.video.count < j->r->frames ? s.clip.video.count : j->r->frames;
-    if (!code)
-        code = rlm_walk_run(&w, err);
-    out->video = w.out;
-    if (!code)
-        code = keep_sound(j, out, err);
-    rlm_codes_free(&s.codes);
-    rlm_clip_free(&s.clip);
-    return code;
+    return walk(&w, &s, code, out, err);
 }
 
 /* ---- Sound ----------------------------------------------------------------------------------- */
@@ -171,12 +177,5 @@ int rlm_visualize(rlm_job *j, rlm_clip *out, rlm_error *err)
     int code = rlm_clip_convert(&in, &want, &s.clip, err);
     if (!code)
         code = rlm_fit_sound(&s.clip.audio, rlm_sound_samples(j, w.frames), err);
-    if (!code)
-        code = rlm_walk_run(&w, err);
-    out->video = w.out;
-    if (!code)
-        code = keep_sound(j, out, err);
-    rlm_codes_free(&s.codes);
-    rlm_clip_free(&s.clip);
-    return code;
+    return walk(&w, &s, code, out, err);
 }

@@ -239,70 +239,67 @@ rlm_tensor rlm_conv_stream_residual_forward(rlm_run *run, const rlm_conv *c, con
 
 /* ---- Rearrangement -------------------------------------------------------------------------- */
 
+/* deep: [n][t][h][w] of the grid of fewer places; c: channels of the other. */
+static rlm_shuffle_shape shuffle_of(const int64_t deep[4], int64_t c, int ft, int fh, int fw,
+                                    int drop)
+{
+    return (rlm_shuffle_shape){.n = (int)deep[0],
+                               .t = (int)deep[1],
+                               .h = (int)deep[2],
+                               .w = (int)deep[3],
+                               .c = (int)c,
+                               .ft = ft,
+                               .fh = fh,
+                               .fw = fw,
+                               .drop = drop};
+}
+
+/* The grid of more places. */
+static rlm_tensor new_wide(rlm_run *run, const rlm_shuffle_shape *s)
+{
+    return rlm_tensor_new5(run, s->n, (int64_t)s->t * s->ft - s->drop, (int64_t)s->h * s->fh,
+                           (int64_t)s->w * s->fw, s->c);
+}
+
+static rlm_tensor recorded(rlm_run *run, rlm_op op, const rlm_shuffle_shape *s, const rlm_tensor *x,
+                           rlm_tensor y)
+{
+    if (run->tape) {
+        rlm_record r = {.op = op, .in = {*x}, .out = y, .u.shuffle = *s};
+        rlm_tape_push(run->tape, &r);
+    }
+    return y;
+}
+
 rlm_tensor rlm_depth_to_space_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw,
                                       int drop)
 {
     int f = ft * fh * fw;
     assert(x->rank == 5 && x->shape[4] % f == 0);
-    rlm_shuffle_shape s = {.n = (int)x->shape[0],
-                           .t = (int)x->shape[1],
-                           .h = (int)x->shape[2],
-                           .w = (int)x->shape[3],
-                           .c = (int)(x->shape[4] / f),
-                           .ft = ft,
-                           .fh = fh,
-                           .fw = fw,
-                           .drop = drop};
-    rlm_tensor y = rlm_tensor_new5(run, s.n, (int64_t)s.t * ft - drop, (int64_t)s.h * fh,
-                                   (int64_t)s.w * fw, s.c);
+    rlm_shuffle_shape s = shuffle_of(x->shape, x->shape[4] / f, ft, fh, fw, drop);
+    rlm_tensor y = new_wide(run, &s);
     run->k->depth_to_space(run->par, &s, rlm_f32(x), rlm_f32(&y), false);
-    if (run->tape) {
-        rlm_record r = {.op = RLM_OP_DEPTH_TO_SPACE, .in = {*x}, .out = y, .u.shuffle = s};
-        rlm_tape_push(run->tape, &r);
-    }
-    return y;
+    return recorded(run, RLM_OP_DEPTH_TO_SPACE, &s, x, y);
 }
 
 rlm_tensor rlm_space_to_depth_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw)
 {
-    assert(x->rank == 5 && x->shape[1] % ft == 0 && x->shape[2] % fh == 0 && x->shape[3] % fw == 0);
-    rlm_shuffle_shape s = {.n = (int)x->shape[0],
-                           .t = (int)x->shape[1] / ft,
-                           .h = (int)x->shape[2] / fh,
-                           .w = (int)x->shape[3] / fw,
-                           .c = (int)x->shape[4],
-                           .ft = ft,
-                           .fh = fh,
-                           .fw = fw};
+    const int64_t *wide = x->shape;
+    assert(x->rank == 5 && wide[1] % ft == 0 && wide[2] % fh == 0 && wide[3] % fw == 0);
+    int64_t deep[4] = {wide[0], wide[1] / ft, wide[2] / fh, wide[3] / fw};
+    rlm_shuffle_shape s = shuffle_of(deep, wide[4], ft, fh, fw, 0);
     rlm_tensor y = rlm_tensor_new5(run, s.n, s.t, s.h, s.w, (int64_t)ft * fh * fw * s.c);
     run->k->space_to_depth(run->par, &s, rlm_f32(x), rlm_f32(&y), false);
-    if (run->tape) {
-        rlm_record r = {.op = RLM_OP_SPACE_TO_DEPTH, .in = {*x}, .out = y, .u.shuffle = s};
-        rlm_tape_push(run->tape, &r);
-    }
-    return y;
+    return recorded(run, RLM_OP_SPACE_TO_DEPTH, &s, x, y);
 }
 
 rlm_tensor rlm_upsample_forward(rlm_run *run, const rlm_tensor *x, int ft, int fh, int fw, int drop)
 {
     assert(x->rank == 5);
-    rlm_shuffle_shape s = {.n = (int)x->shape[0],
-                           .t = (int)x->shape[1],
-                           .h = (int)x->shape[2],
-                           .w = (int)x->shape[3],
-                           .c = (int)x->shape[4],
-                           .ft = ft,
-                           .fh = fh,
-                           .fw = fw,
-                           .drop = drop};
-    rlm_tensor y = rlm_tensor_new5(run, s.n, (int64_t)s.t * ft - drop, (int64_t)s.h * fh,
-                                   (int64_t)s.w * fw, s.c);
+    rlm_shuffle_shape s = shuffle_of(x->shape, x->shape[4], ft, fh, fw, drop);
+    rlm_tensor y = new_wide(run, &s);
     run->k->upsample_forward(run->par, &s, rlm_f32(x), rlm_f32(&y));
-    if (run->tape) {
-        rlm_record r = {.op = RLM_OP_UPSAMPLE, .in = {*x}, .out = y, .u.shuffle = s};
-        rlm_tape_push(run->tape, &r);
-    }
-    return y;
+    return recorded(run, RLM_OP_UPSAMPLE, &s, x, y);
 }
 
 /* ---- Wavelet: 1 + 4(t - 1) frames of 4h x 4w x 3 <-> t x h x w x 192 ------------------------- */

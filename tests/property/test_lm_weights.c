@@ -1,11 +1,11 @@
 /* Weights and caches of few bits: files round-trip, and the logits of a random tiny model stay
  * within measured bounds of those in f32, at every level of kernels and for any team. */
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "model/lm_private.h"
 #include "src/base/rng.h"
 #include "src/kernels/quant.h"
+#include "tests/folder.h"
 #include "tests/test.h"
 
 enum { PREFIX = 20, STEPS = 12, BATCH = 2 };
@@ -18,13 +18,6 @@ typedef struct rig {
     rlm_lm *lm;
     rlm_run run;
 } rig;
-
-static const char *in_scratch(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "/tmp/reelm-weights-%d-%s", (int)getpid(), name);
-    return path;
-}
 
 static void rig_begin(rig *r, const char *mask, int threads)
 {
@@ -54,7 +47,7 @@ static void write_files(void)
     CHECK(rlm_params_allocate(&r.params, false, NULL) == 0);
     rlm_params_initialise(&r.params, 5);
     for (int w = RLM_WEIGHTS_F32; w < RLM_WEIGHTS; w++)
-        CHECK(rlm_params_write(&r.params, r.par, w, NULL, in_scratch(rlm_weights_name(w)), NULL) ==
+        CHECK(rlm_params_write(&r.params, r.par, w, NULL, in_folder(rlm_weights_name(w)), NULL) ==
               0);
     rig_end(&r);
 }
@@ -62,7 +55,7 @@ static void write_files(void)
 static int open_file(rig *r, const char *file, rlm_weights as, rlm_error *err)
 {
     rlm_safetensors st;
-    RLM_TRY(rlm_st_open(&st, in_scratch(file), err));
+    RLM_TRY(rlm_st_open(&st, in_folder(file), err));
     int code = rlm_params_open(&r->params, &st, &r->k, r->par, as, err);
     rlm_st_close(&st);
     return code;
@@ -204,7 +197,7 @@ static void damaged_files_are_refused(void)
         rlm_tensor t = rlm_tensor_view(p->data, quant ? RLM_I8 : RLM_F32, p->rank, p->shape);
         rlm_st_add(&w, p->name, &t, t.dtype);
     }
-    CHECK(rlm_st_commit(&w, in_scratch("damaged"), NULL) == 0);
+    CHECK(rlm_st_commit(&w, in_folder("damaged"), NULL) == 0);
     rlm_st_writer_free(&w);
     rig_end(&r);
     rig_begin(&r, "ref", 1);
@@ -239,14 +232,14 @@ static void copies_of_a_sequence_go_on_alike(void)
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
+    if (!folder_open())
+        return 1;
     write_files();
     TEST_CASE(logits_stay_near);
     TEST_CASE(files_hold_what_opening_makes);
     TEST_CASE(halves_serve_in_place_of_f32);
     TEST_CASE(damaged_files_are_refused);
     TEST_CASE(copies_of_a_sequence_go_on_alike);
-    for (int w = RLM_WEIGHTS_F32; w < RLM_WEIGHTS; w++)
-        unlink(in_scratch(rlm_weights_name(w)));
-    unlink(in_scratch("damaged"));
+    folder_close();
     return TEST_END();
 }
