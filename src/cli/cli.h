@@ -22,11 +22,15 @@ enum {
     EXIT_TERMINATED = 143
 };
 
-/* Print "reelm: text" on stderr and return the exit code of a library error. */
+/* say.c: print "reelm: text" on stderr and return the exit code, of a library error or of misuse.
+ */
 int cli_error(const rlm_error *err);
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A text file ("-": stdin) of at most 16 MiB as heap, with a NUL behind; 0, or an exit code after
+ * saying why. */
+int cli_read_text(const char *path, char **out);
 
-/* Options of the library from the command line; the log goes to stderr as -v asks. */
+/* library.c: options of the library from the command line; the log goes to stderr as -v asks. */
 void cli_library_options(const cli_args *a, rlm_options *o);
 /* How an output is written, as the command line says; warnings go to stderr. */
 void cli_write_options(const cli_args *a, rlm_write_options *w);
@@ -48,15 +52,13 @@ typedef struct cli_progress {
 void cli_progress_begin(cli_progress *p, const cli_args *a);
 int cli_progress_step(void *progress, const rlm_progress *p); /* for rlm_request.progress */
 void cli_progress_end(cli_progress *p);
-double cli_now(void);
+double cli_now(void); /* seconds, monotonic */
 
-/* First Ctrl-C asks to stop, the second ends at once. */
+/* interrupt.c: the first Ctrl-C or SIGTERM asks to stop, the second ends at once. */
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
+bool cli_terminated(void); /* the last was SIGTERM */
 
-/* A text file ("-": stdin) of at most 16 MiB as heap, with a NUL behind; 0, or an exit code after
- * saying why. */
-int cli_read_text(const char *path, char **out);
 /* A file that appears whole or not at all: PATH.tmp.PID until it is committed. "-" (stdout),
  * devices and pipes are written in place. Write to `file`; what fails there is said by commit. */
 typedef struct cli_whole {

@@ -2,12 +2,20 @@
  * when asked for, or one JSON object a line. Always on stderr. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/reelm_train.h"
 
 static const double TERMINAL_S = 0.1, FILE_S = 10, JSON_S = 0.5;
+
+double cli_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 void cli_progress_begin(cli_progress *p, const cli_args *a)
 {
