@@ -203,6 +203,12 @@ static void test_generation(void)
     CHECK(l.ids[v] == rlm_vocab_video(m.video[0]) && !l.target[v]);
     CHECK(l.ids[v + 256] == -1 && l.target[v + 256]);
     rlm_layout_free(&l);
+    m.video[256] = -5; /* what is not known is not looked at */
+    CHECK(rlm_layout_build(&l, &vocab, &s, NULL) == 0);
+    rlm_layout_free(&l);
+    known[256] = 1;
+    CHECK(rlm_layout_build(&l, &vocab, &s, NULL) == RLM_E_TOKENS);
+    m.video[256] = 0;
     s = full_spec(&m, RLM_TASK_PAINT, 5, 16, 16);
     m.visual[3] = -1;
     CHECK(rlm_layout_build(&l, &vocab, &s, NULL) == 0);
@@ -279,6 +285,31 @@ static void test_refusals(void)
     CHECK(refused(&bad) == RLM_E_ARG);
 }
 
+/* Each segment of each task, left out where it must stand and given where it may not. */
+static void test_segments(void)
+{
+    static material m;
+    make(&m);
+    for (int task = 1; task < RLM_TASK_COUNT; task++) {
+        const rlm_task_info *info = rlm_task_get(task);
+        const int rules[] = {info->visual_in, info->audio_in, info->video_out, info->audio_out};
+        for (int i = 0; i < 4; i++) {
+            rlm_layout_spec s = full_spec(&m, task, 5, 16, 16);
+            rlm_grid *g[] = {&s.visual_in, &s.audio_in, &s.video_out, &s.audio_out};
+            bool sound = i == 1 || i == 3;
+            if (rules[i] == RLM_SEG_REQUIRED)
+                *g[i] = (rlm_grid){0};
+            else if (rules[i] == RLM_SEG_NONE)
+                *g[i] = sound ? (rlm_grid){4, 30, 1, m.audio, NULL}
+                              : (rlm_grid){1, 16, 16, m.visual, NULL};
+            else
+                continue;
+            if (refused(&s) != RLM_E_ARG)
+                TEST_FAILED("task %s, segment %d", info->name, i);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
@@ -289,5 +320,6 @@ int main(int argc, char **argv)
     TEST_CASE(test_generation);
     TEST_CASE(test_small_codes);
     TEST_CASE(test_refusals);
+    TEST_CASE(test_segments);
     return TEST_END();
 }
