@@ -21,6 +21,14 @@ typedef struct rig {
     char order[16][RLM_ID_BYTES];
 } rig;
 
+/* How the work fails for the seeds from 13 on, and what the client is told. */
+static const struct {
+    int code;
+    const char *said;
+} failures[] = {{RLM_E_MEDIA, "invalid_media"},       {RLM_E_NOMEM, "out_of_memory"},
+                {RLM_E_ARG, "invalid_request"},       {RLM_E_RANGE, "invalid_request"},
+                {RLM_E_UNSUPPORTED, "not_supported"}, {RLM_E_IO, "generation_failed"}};
+
 static int make(void *cookie, rlm_work *work, rlm_error *err)
 {
     rig *g = cookie;
@@ -34,8 +42,8 @@ static int make(void *cookie, rlm_work *work, rlm_error *err)
             break;
         usleep(1000);
     }
-    if (work->wish->seed == 13)
-        return rlm_serve_fail(err, RLM_E_MEDIA, "the file: unlucky");
+    if (work->wish->seed >= 13)
+        return rlm_serve_fail(err, failures[work->wish->seed - 13].code, "/a/file: unlucky");
     work->result =
         (rlm_job_result){.width = 16, .height = 16, .frames = 1, .fps = 8, .seconds = 0.125};
     return rlm_store_write(work->store, work->id, "output.mp4", "clip", 4, err);
@@ -116,15 +124,25 @@ static int submit_with(rig *g, const void *data, size_t bytes, char id[RLM_ID_BY
     return submit_wish(g, 0, data, bytes, id, r);
 }
 
-static void status_of(rig *g, const char *id, char *status, char *code)
+/* The caller frees it. */
+static cJSON *shown(rig *g, const char *id)
 {
     int ms;
     rlm_refusal r;
-    cJSON *o = rlm_jobs_show(g->jobs, id, &ms, &r);
-    const cJSON *s = cJSON_GetObjectItem(o, "status"), *e = cJSON_GetObjectItem(o, "error");
-    const cJSON *c = cJSON_GetObjectItem(e, "code");
-    snprintf(status, 32, "%s", cJSON_IsString(s) ? s->valuestring : "");
-    snprintf(code, 32, "%s", cJSON_IsString(c) ? c->valuestring : "");
+    return rlm_jobs_show(g->jobs, id, &ms, &r);
+}
+
+static const char *text_of(const cJSON *o, const char *name)
+{
+    const cJSON *t = cJSON_GetObjectItem(o, name);
+    return cJSON_IsString(t) ? t->valuestring : "";
+}
+
+static void status_of(rig *g, const char *id, char *status, char *code)
+{
+    cJSON *o = shown(g, id);
+    snprintf(status, 32, "%s", text_of(o, "status"));
+    snprintf(code, 32, "%s", text_of(cJSON_GetObjectItem(o, "error"), "code"));
     cJSON_Delete(o);
 }
 
@@ -160,6 +178,26 @@ static void case_first_come_first_served(void)
     CHECK(fd >= 0 && bytes == 4 && !strcmp(mime, "video/mp4"));
     close(fd);
     CHECK(rlm_jobs_content(g->jobs, id[3], "video", &bytes, &mime, &r) < 0 && r.status == 409);
+    rig_close(g);
+}
+
+static void case_failures_have_codes(void)
+{
+    rig *g = rig_open(8);
+    char id[RLM_ID_BYTES], status[32], code[32];
+    rlm_refusal r;
+    for (int i = 0; i < 6; i++) {
+        CHECK(!submit(g, 13 + i, id, &r) && rlm_jobs_wait(g->jobs, id, 10) == 1);
+        status_of(g, id, status, code);
+        CHECK_STR(status, "failed");
+        CHECK_STR(code, failures[i].said);
+        cJSON *o = shown(g, id); /* no folders of the server's */
+        CHECK_STR(text_of(cJSON_GetObjectItem(o, "error"), "message"), "file: unlucky");
+        cJSON_Delete(o);
+    }
+    rlm_jobs_count count;
+    rlm_jobs_counts(g->jobs, &count);
+    CHECK(count.failed == 6 && count.completed == 0 && count.cancelled == 0);
     rig_close(g);
 }
 
@@ -230,6 +268,12 @@ static void case_inputs_are_not_dropped(void)
     snprintf(w.inputs[0].video_id, sizeof w.inputs[0].video_id, "%s", id[0]);
     CHECK(!rlm_jobs_submit(g->jobs, &w, id[8], &r) && rlm_jobs_wait(g->jobs, id[8], 10) == 1);
     CHECK(rlm_jobs_wait(g->jobs, id[0], 0) == 1 && rlm_jobs_wait(g->jobs, id[1], 0) == -1);
+    char *clip = NULL; /* which is a file of its own then */
+    size_t bytes = 0;
+    CHECK(!rlm_jobs_remove(g->jobs, id[0], &r));
+    CHECK(!rlm_store_read(&g->store, id[8], "input-0", 100, &clip, &bytes, NULL));
+    CHECK(bytes == 4 && !memcmp(clip, "clip", 4));
+    free(clip);
     rig_close(g);
 }
 
@@ -258,6 +302,34 @@ static void case_a_crash_undoes_no_answer(void)
     status_of(g, id[0], status, code);
     CHECK_STR(status, "failed");
     CHECK_STR(code, "cancelled");
+    rig_close(g);
+}
+
+/* A job that is running each time the server goes down is given up at last. */
+static void case_a_job_that_crashes_ends(void)
+{
+    rig *g = rig_open(4);
+    char id[RLM_ID_BYTES], status[32] = "", code[32], path[160], copy[160];
+    rlm_refusal r;
+    int crashes = 0;
+    atomic_store(&g->hold, 2);
+    CHECK(!submit(g, 0, id, &r));
+    snprintf(path, sizeof path, "%s/jobs/%s/job.json", g->path, id);
+    snprintf(copy, sizeof copy, "%s/job.json", g->path);
+    for (; crashes < 9 && strcmp(status, "failed"); crashes++) {
+        wait_running(g, id);
+        CHECK(link(path, copy) == 0);
+        atomic_store(&g->hold, 0);
+        CHECK(rlm_jobs_wait(g->jobs, id, 10) == 1);
+        stop(g);
+        CHECK(!rename(copy, path)); /* as it was when the server went down */
+        atomic_store(&g->hold, 2);
+        start(g, 4);
+        status_of(g, id, status, code);
+    }
+    CHECK(crashes == 3);
+    CHECK_STR(code, "server_restarted");
+    atomic_store(&g->hold, 0);
     rig_close(g);
 }
 
@@ -342,22 +414,41 @@ static void case_store_is_one_servers(void)
     rlm_store other;
     rlm_error err;
     CHECK(rlm_store_open(&other, g->path, &err) == RLM_E_BUSY);
+    CHECK_HAS(err.text, "another server");
     CHECK(rlm_store_open_file(&g->store, "../jobs", "x", &(int64_t){0}) < 0);
     CHECK(rlm_store_open(&other, "/proc/no/such", &err) == RLM_E_IO);
     rig_close(g);
+}
+
+/* A store that was given no folder makes one of its own and leaves nothing; all else stays. */
+static void case_store_of_its_own_goes(void)
+{
+    rlm_store own;
+    rlm_error err = {0};
+    char id[RLM_ID_BYTES];
+    rlm_id_make(id, "video_");
+    CHECK(!rlm_store_open(&own, NULL, &err) && !access(own.path, F_OK));
+    CHECK(!rlm_store_create(&own, id, &err));
+    CHECK(!rlm_store_write(&own, id, "output.mp4", "clip", 4, &err));
+    rlm_store_close(&own);
+    CHECK(access(own.path, F_OK) != 0);
+    rlm_store_close(&own);
 }
 
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_first_come_first_served);
+    TEST_CASE(case_failures_have_codes);
     TEST_CASE(case_bounds);
     TEST_CASE(case_store_is_bounded);
     TEST_CASE(case_inputs_are_not_dropped);
     TEST_CASE(case_cancel_and_remove);
     TEST_CASE(case_a_crash_undoes_no_answer);
+    TEST_CASE(case_a_job_that_crashes_ends);
     TEST_CASE(case_restart_takes_up_what_was_left);
     TEST_CASE(case_events);
     TEST_CASE(case_store_is_one_servers);
+    TEST_CASE(case_store_of_its_own_goes);
     return TEST_END();
 }

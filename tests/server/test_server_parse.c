@@ -45,6 +45,22 @@ static void case_base64_refuses(void)
     }
 }
 
+/* What does not fit in one formatted line is a failure, not a part of it. */
+static void case_long_lines_fail(void)
+{
+    char text[1025];
+    rlm_bytes b = {0};
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    rlm_bytes_printf(&b, "%.1023s", text);
+    CHECK(!b.failed && b.used == 1023);
+    rlm_bytes_printf(&b, "%s", text);
+    CHECK(b.failed && b.used == 1023);
+    rlm_bytes_puts(&b, "more");
+    CHECK(b.used == 1023);
+    rlm_bytes_free(&b);
+}
+
 static void case_utf8(void)
 {
     CHECK(rlm_utf8_valid("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x8e\xac", 10));
@@ -445,6 +461,7 @@ int main(int argc, char **argv)
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_base64_round_trip);
     TEST_CASE(case_base64_refuses);
+    TEST_CASE(case_long_lines_fail);
     TEST_CASE(case_utf8);
     TEST_CASE(case_cut_texts_are_mended);
     TEST_CASE(case_ids);
