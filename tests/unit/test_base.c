@@ -3,6 +3,7 @@
 #include "tests/folder.h"
 #include "tests/test.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -446,6 +447,10 @@ static void killed_writers_leave_nothing(void)
     CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
     close(talk[0]);
     close(talk[1]);
+    int fd = open(dir, O_TMPFILE | O_WRONLY, 0600);
+    CHECK(unnamed == (fd >= 0 && !access("/proc/self/fd", F_OK)));
+    if (fd >= 0)
+        close(fd);
     CHECK(files_in(dir) == 2 - unnamed); /* named from the start where nothing else can be had */
     check_content(path, "old");
     snprintf(left, sizeof left, "%s.tmp.%ld", path, (long)getpid());
