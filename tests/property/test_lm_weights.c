@@ -147,6 +147,8 @@ static void files_hold_what_opening_makes(void)
         for (int threads = 1; threads <= 3; threads += 2) {
             rig_begin(&r, NULL, threads);
             CHECK(open_file(&r, rlm_weights_name(w), RLM_WEIGHTS_AUTO, NULL) == 0);
+            const rlm_weight *kept = &r.lm->blocks[0].up.w->weight; /* in as few bits */
+            CHECK(kept->quant && kept->bits == (w == RLM_WEIGHTS_INT8 ? 8 : 4) && !kept->f32);
             walk(&r, 8, threads == 1 ? got : again);
             rig_end(&r);
         }
