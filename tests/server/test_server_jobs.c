@@ -44,8 +44,20 @@ static int make(void *cookie, rlm_work *work, rlm_error *err)
     }
     if (work->wish->seed >= 13)
         return rlm_serve_fail(err, failures[work->wish->seed - 13].code, "/a/file: unlucky");
-    work->result =
-        (rlm_job_result){.width = 16, .height = 16, .frames = 1, .fps = 8, .seconds = 0.125};
+    work->result = (rlm_job_result){.width = 16,
+                                    .height = 16,
+                                    .frames = 1,
+                                    .fps = 8,
+                                    .seconds = 0.125,
+                                    .prefix_tokens = 5,
+                                    .video_tokens = 6,
+                                    .audio_tokens = 7,
+                                    .prefill_s = 1.5,
+                                    .sample_s = 2.5,
+                                    .decode_s = 3.5,
+                                    .bytes = 4,
+                                    .token_sha256 = "ab12",
+                                    .note = "a note"};
     return rlm_store_write(work->store, work->id, "output.mp4", "clip", 4, err);
 }
 
@@ -214,6 +226,10 @@ static void case_bounds(void)
     CHECK(submit(g, 3, id, &r) && r.status == 429 && r.retry_after > 0);
     rlm_jobs_counts(g->jobs, &count);
     CHECK(count.queued == 2 && count.running == 1 && count.rejected == 1 && count.kept == 3);
+    cJSON *o = shown(g, id);
+    CHECK(cJSON_GetNumberValue(cJSON_GetObjectItem(o, "queue_position")) == 2);
+    CHECK(!cJSON_HasObjectItem(o, "usage") && !cJSON_HasObjectItem(o, "stage"));
+    cJSON_Delete(o);
     atomic_store(&g->hold, 0);
     for (int i = 0; i < 20; i++) { /* beyond max_jobs the oldest finished ones go */
         while (submit(g, i, id, &r))
@@ -362,6 +378,7 @@ static void case_restart_takes_up_what_was_left(void)
     char id[4][RLM_ID_BYTES], status[32], code[32];
     rlm_refusal r;
     CHECK(!submit(g, 0, id[0], &r) && rlm_jobs_wait(g->jobs, id[0], 10) == 1);
+    cJSON *before = shown(g, id[0]), *after;
     atomic_store(&g->hold, 1);
     for (int i = 1; i < 4; i++)
         CHECK(!submit(g, i, id[i], &r));
@@ -376,8 +393,11 @@ static void case_restart_takes_up_what_was_left(void)
         CHECK_STR(status, "completed");
         CHECK_STR(g->order[i - 1], id[i]);
     }
-    status_of(g, id[0], status, code);
-    CHECK_STR(status, "completed");
+    after = shown(g, id[0]);
+    CHECK_STR(text_of(after, "token_sha256"), "ab12");
+    CHECK(cJSON_Compare(before, after, 1)); /* all that was told of it */
+    cJSON_Delete(before);
+    cJSON_Delete(after);
     CHECK(atomic_load(&g->made) == 3);
     rig_close(g);
 }
@@ -402,6 +422,10 @@ static void case_events(void)
     while (rlm_jobs_watch(g->jobs, &w, 5, &all))
         ;
     CHECK_HAS(all.data, "\"status\":\"completed\"");
+    int told = 0; /* its state once when it changes, not with each event */
+    for (const char *at = all.data; (at = strstr(at, "event: status")); at++)
+        told++;
+    CHECK(told == 2);
     CHECK_HAS(all.data, "event: end\ndata: {\"id\":\"video_");
     CHECK(all.used > 2 && !strcmp(all.data + all.used - 2, "\n\n"));
     rlm_bytes_free(&all);
