@@ -260,6 +260,27 @@ static void case_training_config(void)
     CHECK(rlm_config_read(path, NULL, &a, NULL, &err) == RLM_E_FORMAT);
 }
 
+/* What a training file leaves out is the default, whatever stood there. */
+static void case_training_defaults(void)
+{
+    rlm_video_config v, video;
+    rlm_audio_config a, audio;
+    rlm_lm_config l, lm;
+    rlm_error err = {0};
+    char *path = path_in("train.json");
+    rlm_video_config_defaults(&video);
+    rlm_audio_config_defaults(&audio);
+    rlm_lm_config_defaults(&lm);
+    memset(&v, 1, sizeof v);
+    memset(&a, 1, sizeof a);
+    memset(&l, 1, sizeof l);
+    write_text("train.json", "{\"network\": {}}");
+    CHECK(!rlm_config_read(path, &v, NULL, NULL, &err) && !memcmp(&v, &video, sizeof v));
+    CHECK(!rlm_config_read(path, NULL, &a, NULL, &err) && !memcmp(&a, &audio, sizeof a));
+    CHECK(!rlm_config_read(path, NULL, NULL, &l, &err) && !memcmp(&l, &lm, sizeof l));
+    rlm_free(path);
+}
+
 /* Every int of a config struct has its row: a new field cannot be forgotten in the files. */
 static void case_tables_cover(void)
 {
@@ -298,6 +319,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_damaged_weights);
     TEST_CASE(case_any_bit);
     TEST_CASE(case_training_config);
+    TEST_CASE(case_training_defaults);
     TEST_CASE(case_tables_cover);
     folder_close();
     return TEST_END();
