@@ -1,4 +1,5 @@
 /* Model directories: what is saved comes back, and what is wrong is refused with a sentence. */
+#define _GNU_SOURCE
 #include "src/base/rng.h"
 #include "src/json_fields.h"
 #include "src/model_config.h"
@@ -202,6 +203,29 @@ static void case_damaged_weights(void)
     CHECK(open_dir(&m, "m6", RLM_PART_AUDIO, &err) == RLM_E_MODEL);
 }
 
+/* The words' model is another than the one the network was trained with. */
+static void case_other_text_model(void)
+{
+    rlm_model m;
+    rlm_error err = {0};
+    char *dir = path_in("m9"), *path = path_in("m9/text.model"), *data;
+    size_t bytes;
+    CHECK(rlm_model_add_text(dir, "assets/models/default/text.model", &err) == 0);
+    CHECK(open_dir(&m, "m9", RLM_PART_TEXT, &err) == 0);
+    rlm_model_close(&m);
+    CHECK(rlm_file_read(path, 1 << 26, &data, &bytes, NULL) == 0);
+    char *letter = memmem(data, bytes, "bounce", 6);
+    CHECK(letter != NULL);
+    if (letter)
+        *letter = 'f';
+    CHECK(rlm_file_write(path, data, bytes, NULL) == 0);
+    CHECK(open_dir(&m, "m9", RLM_PART_TEXT, &err) == RLM_E_MODEL);
+    CHECK_HAS(err.text, "text.model: sha256");
+    rlm_free(data);
+    rlm_free(path);
+    rlm_free(dir);
+}
+
 /* Any bit of the weights, their names and shapes included, the other codec's file, or none. */
 static void case_any_bit(void)
 {
@@ -254,6 +278,9 @@ static void case_training_config(void)
     write_text("train.json", "{\"netwrk\": {}}");
     CHECK(rlm_config_read(path, NULL, &a, NULL, &err) == RLM_E_ARG);
     CHECK_HAS(err.text, "did you mean \"network\"");
+    write_text("train.json", "{\n\"about\": \"x\",\n\"what\": audio\n}");
+    CHECK(rlm_config_read(path, NULL, &a, NULL, &err) == RLM_E_FORMAT);
+    CHECK_HAS(err.text, "line 3");
     char deep[200] = "{\"a\": ";
     memset(deep + 6, '[', 100);
     write_text("train.json", deep);
@@ -317,6 +344,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_save_again);
     TEST_CASE(case_refused);
     TEST_CASE(case_damaged_weights);
+    TEST_CASE(case_other_text_model);
     TEST_CASE(case_any_bit);
     TEST_CASE(case_training_config);
     TEST_CASE(case_training_defaults);
