@@ -278,6 +278,12 @@ static void case_training_config(void)
     write_text("train.json", "{\"netwrk\": {}}");
     CHECK(rlm_config_read(path, NULL, &a, NULL, &err) == RLM_E_ARG);
     CHECK_HAS(err.text, "did you mean \"network\"");
+    rlm_video_config v;
+    write_text("train.json", "{\"network\": {\"channels\": [32,32,32,32,32,32,32,32,32,32,32]}}");
+    CHECK(rlm_config_read(path, &v, NULL, NULL, &err) == RLM_E_RANGE);
+    CHECK_HAS(err.text, "\"channels\" is not a list of at most");
+    write_text("train.json", "{\"network\": {\"channels\": 32}}");
+    CHECK(rlm_config_read(path, &v, NULL, NULL, &err) == RLM_E_RANGE);
     write_text("train.json", "{\n\"about\": \"x\",\n\"what\": audio\n}");
     CHECK(rlm_config_read(path, NULL, &a, NULL, &err) == RLM_E_FORMAT);
     CHECK_HAS(err.text, "line 3");
