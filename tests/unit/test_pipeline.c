@@ -520,6 +520,17 @@ static void case_info(void)
     }
     rlm_string_free(&json);
     CHECK(!json);
+    rlm_engine *far = NULL; /* a name longer than the room the text begins with */
+    char dir[1600];
+    snprintf(dir, sizeof dir, "%s", root);
+    while (strlen(dir) < 1500)
+        strcat(dir, "/.");
+    CHECK(!rlm_open(&far, dir, NULL, &err));
+    CHECK(far && !rlm_engine_info(far, &json, &err));
+    CHECK_HAS(json ? json : "", dir);
+    CHECK(json && json[strlen(json) - 1] == '}');
+    rlm_string_free(&json);
+    rlm_close(&far);
 }
 
 static void case_max_memory(void)

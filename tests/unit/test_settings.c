@@ -50,6 +50,29 @@ static void case_sampling_wishes(void)
     CHECK(r.motion.temperature == 2 && r.motion.cfg_scale == 3 && r.video.temperature == 0.5f);
 }
 
+/* Each wish where it belongs. */
+static void case_sampling_fields(void)
+{
+    rlm_request r;
+    const rlm_sampling_wish w = {.temperature = 0.25,
+                                 .motion_temperature = 0.5,
+                                 .audio_temperature = 0.75,
+                                 .top_p = 0.125,
+                                 .min_p = 0.0625,
+                                 .cfg_scale = 5,
+                                 .motion_cfg_scale = 6,
+                                 .audio_cfg_scale = 7,
+                                 .top_k = 8};
+    rlm_request_defaults(&r);
+    const rlm_sampling video = {0.25f, 8, 0.125f, 0.0625f, 5},
+                       motion = {0.5f, 8, 0.125f, 0.0625f, 6};
+    const rlm_sampling audio = {0.75f, 0, r.audio_sampling.top_p, 0, 7};
+    rlm_request_sampling(&r, &w);
+    CHECK(!memcmp(&r.video, &video, sizeof video));
+    CHECK(!memcmp(&r.motion, &motion, sizeof motion));
+    CHECK(!memcmp(&r.audio_sampling, &audio, sizeof audio));
+}
+
 static void case_settings_say_what_was_asked(void)
 {
     rlm_engine *engine = NULL;
@@ -88,6 +111,7 @@ int main(int argc, char **argv)
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_rates_are_exact);
     TEST_CASE(case_sampling_wishes);
+    TEST_CASE(case_sampling_fields);
     TEST_CASE(case_settings_say_what_was_asked);
     return TEST_END();
 }
