@@ -380,9 +380,69 @@ static void case_checkpoint_shape(void)
     c.names[0] = "critic";
     CHECK(rlm_checkpoint_load(&c, run_dir, &err) != 0);
     CHECK_HAS(err.text, "critic");
+    a.c.blobs[0].bytes--; /* nor state of another size, nor another state */
+    CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == RLM_E_MODEL);
+    CHECK_HAS(err.text, "blob/words has 24 bytes, expected 23");
+    a.c.blobs[0] = (rlm_state_blob){"verbs", a.words, sizeof a.words};
+    CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == RLM_E_MODEL);
+    CHECK_HAS(err.text, "blob/verbs has 0 bytes");
     rlm_optim_free(&o);
     rlm_params_free(&p);
     state_free(&a);
+}
+
+/* A run without averages saves none and needs none. */
+static void case_checkpoint_without_averages(void)
+{
+    state a, b;
+    rlm_error err = {0};
+    char *run_dir = path_in("run6");
+    state_new(&a);
+    state_new(&b);
+    rlm_free(a.o.ema);
+    rlm_free(b.o.ema);
+    a.o.ema = b.o.ema = NULL;
+    state_advance(&a, 2);
+    CHECK(rlm_checkpoint_save(&a.c, run_dir, 1, &err) == 0);
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == 0 && b.o.step == 2);
+    CHECK(!memcmp(a.p.data, b.p.data, (size_t)a.p.total * sizeof(float)));
+    state_free(&b);
+    state_new(&b); /* one with averages finds none */
+    CHECK(rlm_checkpoint_load(&b.c, run_dir, &err) == RLM_E_MODEL);
+    CHECK_HAS(err.text, "model/ema/matrix.weight is missing");
+    state_free(&a);
+    state_free(&b);
+    rlm_free(run_dir);
+}
+
+/* A file of tensors, the list's own, that is no checkpoint, or one of a later version. */
+static void case_checkpoint_foreign(void)
+{
+    state a;
+    rlm_error err = {0};
+    static const int codes[] = {RLM_E_FORMAT, RLM_E_VERSION};
+    char *run_dir = path_in("run7"), *path = path_in("run7/checkpoints/step_1.safetensors");
+    char line[128] = "step_1.safetensors ";
+    CHECK(rlm_mkdirs(path, &err) == 0 && rmdir(path) == 0);
+    state_new(&a);
+    for (int i = 0; i < 2; i++) {
+        rlm_st_writer w;
+        rlm_st_writer_init(&w);
+        rlm_st_add_meta(&w, "format", i ? "reelm-checkpoint" : "reelm");
+        rlm_st_add_meta(&w, "version", i ? "2" : "1");
+        CHECK(rlm_st_commit(&w, path, &err) == 0);
+        rlm_st_writer_free(&w);
+        CHECK(rlm_file_sha256(path, line + 19, &err) == 0);
+        write_text("run7/latest", line);
+        CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == codes[i]);
+        CHECK_HAS(err.text, i ? "version 2, expected 1" : "not a checkpoint");
+    }
+    write_text("run7/latest", "../../step_1.safetensors 0\n");
+    CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == RLM_E_FORMAT);
+    CHECK_HAS(err.text, "line 1 is not FILE SHA256");
+    state_free(&a);
+    rlm_free(path);
+    rlm_free(run_dir);
 }
 
 /* Killed between writing the file and naming it: the old one stays the latest. */
@@ -467,6 +527,8 @@ int main(int argc, char **argv)
     TEST_CASE(case_checkpoint_round_trip);
     TEST_CASE(case_checkpoint_damage);
     TEST_CASE(case_checkpoint_shape);
+    TEST_CASE(case_checkpoint_without_averages);
+    TEST_CASE(case_checkpoint_foreign);
     TEST_CASE(case_checkpoint_torn_write);
     TEST_CASE(case_checkpoint_killed);
     folder_close();
