@@ -213,6 +213,35 @@ static void case_ema(void)
     rlm_params_free(&p);
 }
 
+/* What is frozen stays, bit for bit, with and without Muon; resumed, it is what was averaged. */
+static void case_frozen(void)
+{
+    for (int muon = 0; muon < 2; muon++) {
+        rlm_params p;
+        rlm_optim o;
+        rlm_run run = {&kernels, NULL, NULL, NULL};
+        rlm_recipe r = plain_recipe();
+        float before[24 * 16];
+        r.muon = muon;
+        r.ema = 0.5;
+        r.weight_decay = 0.5;
+        two_params(&p);
+        rlm_params_freeze(&p, "gain");
+        CHECK(rlm_optim_new(&o, &p, &r, NULL) == 0);
+        const rlm_param *matrix = p.items[0], *gain = p.items[1];
+        memcpy(before, matrix->data, sizeof before);
+        quadratic(&p);
+        rlm_optim_step(&o, &run, &r);
+        CHECK(!memcmp(matrix->data, before, sizeof before) && gain->data[0] != 1.0f);
+        float live = gain->data[0];
+        o.ema[matrix->data - p.data + 3] = 7;
+        rlm_optim_settle(&o);
+        CHECK(matrix->data[3] == 7 && matrix->data[4] == before[4] && gain->data[0] == live);
+        rlm_optim_free(&o);
+        rlm_params_free(&p);
+    }
+}
+
 static void case_schedule(void)
 {
     rlm_recipe r = {.steps = 1000, .warmup = 100, .decay = 0.2};
@@ -523,6 +552,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_muon_orthogonal);
     TEST_CASE(case_clip_and_skip);
     TEST_CASE(case_ema);
+    TEST_CASE(case_frozen);
     TEST_CASE(case_schedule);
     TEST_CASE(case_checkpoint_round_trip);
     TEST_CASE(case_checkpoint_damage);
