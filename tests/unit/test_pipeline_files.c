@@ -313,6 +313,98 @@ static void case_list_of_numbers(void)
     rlm_json_free(json);
 }
 
+/* ---- Grids as values ------------------------------------------------------------------------- */
+
+/* 2 x 3 codes a frame, numbered from `first` on. */
+static rlm_codes some_codes(int frames, int first)
+{
+    rlm_codes c = {.dims = {frames, 2, 3}, .count = frames * 6, .true_frames = frames * 4 - 3};
+    c.fps_num = 12;
+    c.fps_den = 1;
+    snprintf(c.tokenizer, sizeof c.tokenizer, "v");
+    c.ids = rlm_alloc((size_t)c.count * sizeof *c.ids);
+    for (int i = 0; i < c.count; i++)
+        c.ids[i] = first + i;
+    return c;
+}
+
+/* Four levels; code f of level q is 1000 q + first + f. */
+static rlm_codes some_sound(int frames, int first)
+{
+    rlm_codes c = {.dims = {4, frames, 1}, .count = frames * 4, .true_samples = frames * 320};
+    c.rate = 16000;
+    snprintf(c.tokenizer, sizeof c.tokenizer, "a");
+    c.ids = rlm_alloc((size_t)c.count * sizeof *c.ids);
+    for (int i = 0; i < c.count; i++)
+        c.ids[i] = i / frames * 1000 + first + i % frames;
+    return c;
+}
+
+static void case_codes_are_cut(void)
+{
+    static const int outside[][2] = {{-1, 2}, {2, 2}, {3, 2}, {0, 6}};
+    rlm_codes v = some_codes(5, 0), whole = v, s = some_sound(83, 0);
+    for (int i = 0; i < 4; i++) {
+        CHECK(rlm_codes_cut(&v, outside[i][0], outside[i][1], &err) == RLM_E_RANGE);
+        CHECK_HAS(err.text, "outside 0:5");
+    }
+    CHECK(!rlm_codes_cut(&v, 0, 5, &err) && v.count == 30 && v.true_frames == 17);
+    CHECK(!rlm_codes_cut(&v, 2, 4, &err) && v.dims[0] == 2 && v.count == 12);
+    CHECK(v.ids[0] == 12 && v.ids[11] == 23 && v.true_frames == 5);
+    CHECK(!rlm_codes_cut_sound(&s, &whole, 2, 4, &err)); /* 16 2/3 codes a latent frame */
+    CHECK(s.dims[1] == 67 - 33 && s.count == 4 * 34 && s.true_samples == 34 * 320);
+    CHECK(s.ids[0] == 33 && s.ids[33] == 66 && s.ids[34] == 1033 && s.ids[135] == 3066);
+    CHECK(rlm_codes_cut_sound(&s, &whole, 3, 5, &err) == RLM_E_UNSUPPORTED); /* ends before */
+    s.rate = 24000;
+    CHECK(rlm_codes_cut_sound(&s, &whole, 0, 1, &err) == RLM_E_UNSUPPORTED);
+    CHECK_HAS(err.text, "not at 50 codes a second");
+    rlm_codes_free(&v);
+    rlm_codes_free(&s);
+}
+
+static void case_codes_are_joined(void)
+{
+    rlm_codes a = some_codes(2, 0), b = some_codes(3, 100);
+    CHECK(!rlm_codes_join(&a, &b, &err) && a.dims[0] == 5 && a.count == 30);
+    CHECK(a.ids[11] == 11 && a.ids[12] == 100 && a.ids[29] == 117 && a.true_frames == 17);
+    b.dims[2] = 2;
+    CHECK(rlm_codes_join(&a, &b, &err) == RLM_E_TOKENS);
+    b.dims[2] = 3;
+    b.tokenizer[0] = 'w';
+    CHECK(rlm_codes_join(&a, &b, &err) == RLM_E_TOKENS && a.count == 30);
+    rlm_codes_free(&b);
+    CHECK(rlm_codes_join(&a, &b, &err) == RLM_E_TOKENS);
+    rlm_codes_free(&a);
+}
+
+/* b's sound begins where its pictures do: behind 33 codes of a's, one less for rounding. */
+static void case_sounds_are_joined(void)
+{
+    rlm_codes video = some_codes(2, 0), none = {0};
+    for (int have = 31; have <= 35; have++) {
+        rlm_codes a = some_sound(have, 0), b = some_sound(7, 500);
+        int code = rlm_codes_join_sound(&a, &b, &video, 2, &err), kept = have < 33 ? 32 : 33;
+        if (have == 31) {
+            CHECK(code == RLM_E_UNSUPPORTED && a.dims[1] == 31);
+            CHECK_HAS(err.text, "does not reach");
+        } else {
+            CHECK(!code && a.dims[1] == kept + 7 && a.count == 4 * (kept + 7));
+            CHECK(a.true_samples == (kept + 7) * 320);
+            CHECK(a.ids[kept - 1] == kept - 1 && a.ids[kept] == 500);
+            CHECK(a.ids[kept + 7] == 1000 && a.ids[4 * (kept + 7) - 1] == 3506);
+        }
+        b.dims[0] = 3;
+        CHECK(rlm_codes_join_sound(&a, &b, &video, 2, &err) == RLM_E_UNSUPPORTED);
+        CHECK_HAS(err.text, "different codecs");
+        rlm_codes_free(&b);
+        CHECK(rlm_codes_join_sound(&a, &b, &video, 2, &err) == RLM_E_UNSUPPORTED);
+        CHECK_HAS(err.text, "not all files have one");
+        rlm_codes_free(&a);
+    }
+    CHECK(!rlm_codes_join_sound(&none, &none, &video, 2, &err) && !none.ids);
+    rlm_codes_free(&video);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
@@ -327,6 +419,9 @@ int main(int argc, char **argv)
     TEST_CASE(case_extend_undecodable);
     TEST_CASE(case_backward_out_of_memory);
     TEST_CASE(case_list_of_numbers);
+    TEST_CASE(case_codes_are_cut);
+    TEST_CASE(case_codes_are_joined);
+    TEST_CASE(case_sounds_are_joined);
     rig_close();
     return TEST_END();
 }
