@@ -313,6 +313,23 @@ static void case_list_of_numbers(void)
     rlm_json_free(json);
 }
 
+/* Seconds become whole frames; the most there may be is allowed, one more is not. */
+static void case_frames_of_an_extension(void)
+{
+    rlm_job j = {.r = &request};
+    int frames = 0;
+    plain_request();
+    request.fps_num = 30000;
+    request.fps_den = 1001;
+    CHECK(!rlm_extend_frames(&j, 9, 1.001, 39, &frames, &err) && frames == 39);
+    CHECK(!rlm_extend_frames(&j, 9, 0.01, 39, &frames, &err) && frames == 10);
+    CHECK(rlm_extend_frames(&j, 9, 1.001, 38, &frames, &err) == RLM_E_RANGE);
+    CHECK_HAS(err.text, "39 frames in all, at most 38");
+    static const double wrong[] = {0, -1, 3601, NAN};
+    for (int i = 0; i < 4; i++)
+        CHECK(rlm_extend_frames(&j, 9, wrong[i], 1 << 30, &frames, &err) == RLM_E_RANGE);
+}
+
 /* ---- Grids as values ------------------------------------------------------------------------- */
 
 /* 2 x 3 codes a frame, numbered from `first` on. */
@@ -419,6 +436,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_extend_undecodable);
     TEST_CASE(case_backward_out_of_memory);
     TEST_CASE(case_list_of_numbers);
+    TEST_CASE(case_frames_of_an_extension);
     TEST_CASE(case_codes_are_cut);
     TEST_CASE(case_codes_are_joined);
     TEST_CASE(case_sounds_are_joined);
