@@ -1,4 +1,5 @@
-/* Datasets, loader, journal and recipe. */
+/* Datasets, loader, journal, recipe, and the codes of clips. */
+#include "src/train/lm_train.h"
 #include "src/train/train.h"
 #include "src/train/video_train.h"
 
@@ -351,6 +352,155 @@ static void case_scenes(void)
     rlm_scenes_free(&two);
 }
 
+/* ---- Codes of clips ---- */
+
+enum { PICTURE = 128 };
+
+/* A small video tokenizer of random weights, and the bundled text model. */
+static int open_tokenizers(rlm_model *m, const rlm_kernels *k, rlm_par *par, rlm_error *err)
+{
+    rlm_video_config c = {.bits = 6,
+                          .haar = 1,
+                          .factorised = 1,
+                          .levels = 2,
+                          .channels = {8, 16},
+                          .blocks = {1, 1},
+                          .down_t = {1},
+                          .down_s = {2},
+                          .groups = 4};
+    rlm_params p = {0};
+    rlm_video *v = NULL;
+    char *dir = path_in("tokenizers");
+    int code = rlm_model_add_text(dir, "assets/models/default/text.model", err);
+    code = code ? code : rlm_video_new(&v, &c, &p, err);
+    code = code ? code : rlm_params_allocate(&p, false, err);
+    if (!code) {
+        rlm_params_initialise(&p, 7);
+        code = rlm_model_save_part(dir, RLM_PART_VIDEO, &c, &p, NULL, err);
+    }
+    rlm_video_free(&v);
+    rlm_params_free(&p);
+    code = code ? code : rlm_model_open(m, dir, RLM_PART_VIDEO | RLM_PART_TEXT, k, par, err);
+    rlm_free(dir);
+    return code;
+}
+
+/* One picture whose sides differ, under a caption; how often it was asked for. */
+typedef struct picture_source {
+    const char *text;
+    int fetched;
+} picture_source;
+
+static void paint(uint8_t *rgb, int mirrored)
+{
+    for (int i = 0; i < PICTURE * PICTURE; i++) {
+        int x = mirrored ? PICTURE - 1 - i % PICTURE : i % PICTURE;
+        memset(rgb + 3 * i, x / 8 * 16 + i / PICTURE / 32, 3);
+    }
+}
+
+static int picture_key(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
+{
+    (void)index, (void)err;
+    out->text[0] = ((picture_source *)ctx)->text;
+    snprintf(out->key, sizeof out->key, "%064d", 5);
+    return 0;
+}
+
+static int picture_fetch(void *ctx, int index, rlm_lm_raw *out, rlm_error *err)
+{
+    (void)index, (void)err;
+    ((picture_source *)ctx)->fetched++;
+    out->clip.video = (rlm_frames){1, PICTURE, PICTURE, 8, 1, rlm_alloc(PICTURE * PICTURE * 3)};
+    paint(out->clip.video.rgb, 0);
+    return 0;
+}
+
+/* Views of a clip that are the mirrored picture; -1: one is neither. */
+static int mirrored_views(const rlm_lm_clip *c, const rlm_codes want[2])
+{
+    int mirrored = 0, other = 0;
+    size_t bytes = (size_t)want[0].count * sizeof(int32_t);
+    for (int i = 0; i < c->view_count; i++) {
+        bool is_mirror = !memcmp(c->views[i].video, want[1].ids, bytes);
+        mirrored += is_mirror;
+        other += !is_mirror && memcmp(c->views[i].video, want[0].ids, bytes);
+    }
+    return other ? -1 : mirrored;
+}
+
+/* Codes of no tokenizer in each file of a folder. */
+static void spoil(const char *dir)
+{
+    struct dirent *f;
+    int32_t codes[16] = {[3] = 1 << 18};
+    rlm_tensor t = rlm_tensor_view(codes, RLM_I32, 3, (int64_t[]){1, 4, 4});
+    DIR *d = opendir(dir);
+    while (d && (f = readdir(d)))
+        if (f->d_name[0] != '.') {
+            rlm_st_writer w;
+            char *path = rlm_path_join(dir, f->d_name);
+            rlm_st_writer_init(&w);
+            rlm_st_add(&w, "video.0", &t, RLM_I32);
+            CHECK(rlm_st_commit(&w, path, NULL) == 0);
+            rlm_st_writer_free(&w);
+            rlm_free(path);
+        }
+    if (d)
+        closedir(d);
+}
+
+/* Views are mirrored unless the caption names a side; codes come from the cache, or afresh where
+ * that is damaged. */
+static void case_views(void)
+{
+    rlm_kernels k;
+    rlm_arena arena;
+    rlm_model model;
+    rlm_lm_store s;
+    rlm_error err = {0};
+    rlm_codes want[2];
+    static uint8_t rgb[PICTURE * PICTURE * 3];
+    static const char *const texts[] = {"a ball rolls", "it rolls LEFT", "a ball rolls",
+                                        "a ball rolls"};
+    rlm_par *par;
+    CHECK(rlm_kernels_init(&k, NULL, &err) == 0 && rlm_par_open(&par, 1, &err) == 0);
+    CHECK(rlm_arena_reserve(&arena, (size_t)4 << 30, &err) == 0);
+    if (open_tokenizers(&model, &k, par, &err)) {
+        TEST_FAILED("%s", err.text);
+        return;
+    }
+    rlm_run run = {.k = &k, .arena = &arena, .par = par};
+    for (int i = 0; i < 2; i++) {
+        paint(rgb, i);
+        rlm_frames f = {1, PICTURE, PICTURE, 8, 1, rgb};
+        CHECK(rlm_video_encode(&run, model.video, &f, &want[i], &err) == 0);
+    }
+    CHECK(rlm_lm_store_open(&s, &model, root, 4, RLM_LM_VIEWS_MAX, &err) == 0);
+    picture_source source = {0};
+    for (int i = 0; i < 4; i++) {
+        if (i == 3)
+            spoil(s.dir);
+        source.text = texts[i];
+        CHECK(!rlm_lm_store_add(&s, &run, i, i, picture_key, picture_fetch, &source, NULL, &err));
+        CHECK(s.clips[i].view_count == RLM_LM_VIEWS_MAX && s.clips[i].text_count[0] > 1);
+        CHECK(source.fetched == (i < 2 ? i + 1 : i)); /* the third is the first */
+    }
+    int mirrored = mirrored_views(&s.clips[0], want);
+    CHECK(mirrored > 1 && mirrored < RLM_LM_VIEWS_MAX);
+    CHECK(!memcmp(s.clips[0].views[0].video, want[0].ids, (size_t)want[0].count * 4));
+    CHECK(mirrored_views(&s.clips[1], want) == 0);
+    CHECK(mirrored_views(&s.clips[2], want) == mirrored);
+    CHECK(mirrored_views(&s.clips[3], want) == mirrored);
+    CHECK(s.video_tokens == 4 * RLM_LM_VIEWS_MAX * want[0].count && !s.sound_tokens);
+    rlm_lm_store_free(&s);
+    rlm_codes_free(&want[0]);
+    rlm_codes_free(&want[1]);
+    rlm_model_close(&model);
+    rlm_arena_release(&arena);
+    rlm_par_close(&par);
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
@@ -365,6 +515,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_recipe);
     TEST_CASE(case_shipped_configs);
     TEST_CASE(case_scenes);
+    TEST_CASE(case_views);
     folder_close();
     return TEST_END();
 }
