@@ -3,11 +3,27 @@
 #include "src/pipeline.h"
 #include "tests/unit/pipeline_rig.h"
 
-/* Pixels that differ inside and outside of the hole: outside there must be none. */
+/* How far pixels reach: frames, columns and rows, from and to. */
+typedef struct extent {
+    int from[3], to[3], count;
+} extent;
+
+static void reach(extent *e, int f, int x, int y)
+{
+    const int at[3] = {f, x, y};
+    for (int i = 0; i < 3; i++) {
+        e->from[i] = e->count && e->from[i] < at[i] ? e->from[i] : at[i];
+        e->to[i] = e->count && e->to[i] > at[i] ? e->to[i] : at[i];
+    }
+    e->count++;
+}
+
+/* Pixels that differ: none outside of the hole; inside as far as it reaches. */
 static void check_kept(const rlm_clip *in, const rlm_clip *out, int dx, int dy,
                        int (*hole)(int f, int x, int y))
 {
-    int64_t wrong = 0, changed = 0;
+    int64_t wrong = 0;
+    extent changed = {.count = 0}, holes = {.count = 0};
     for (int f = 0; f < in->video.count; f++)
         for (int y = 0; y < in->video.height; y++)
             for (int x = 0; x < in->video.width; x++) {
@@ -15,10 +31,14 @@ static void check_kept(const rlm_clip *in, const rlm_clip *out, int dx, int dy,
                 size_t b = ((size_t)f * out->video.height + y + dy) * out->video.width + x + dx;
                 int differs = memcmp(in->video.rgb + 3 * a, out->video.rgb + 3 * b, 3) != 0;
                 wrong += differs && !hole(f, x, y);
-                changed += differs && hole(f, x, y);
+                if (hole(f, x, y))
+                    reach(&holes, f, x, y);
+                if (differs && hole(f, x, y))
+                    reach(&changed, f, x, y);
             }
     CHECK(wrong == 0);
-    CHECK(changed > 0 || dx || dy);
+    CHECK(!memcmp(changed.from, holes.from, sizeof holes.from));
+    CHECK(!memcmp(changed.to, holes.to, sizeof holes.to));
 }
 
 static int in_box(int f, int x, int y)
@@ -57,6 +77,33 @@ static void case_box(void)
     request.audio = 0;
     a = generate(23, 43, 29, 0);
     rlm_clip_free(&a);
+    rlm_clip_free(&film);
+}
+
+/* By another seed those codes differ whose pixels the hole touches, and no others. */
+static void case_codes_of_a_hole(void)
+{
+    rlm_clip film = make_clip(9, 40, 32, 8, 0, 0);
+    rlm_box box = {8, 8, 16, 16, 5, 9}; /* to the edges of codes: those of latent frame 2 */
+    rlm_codes v[2] = {0};
+    edit_request(&film);
+    request.boxes = &box;
+    request.box_count = 1;
+    request.save_tokens = in_root("hole.rtok");
+    for (int i = 0; i < 2; i++, request.seed++) {
+        rlm_clip a = generate(9, 40, 32, 0);
+        CHECK(!rlm_tokens_read(engine, request.save_tokens, &v[i], NULL, NULL, &err));
+        rlm_clip_free(&a);
+    }
+    CHECK(v[0].count == 3 * 4 * 5 && v[1].count == v[0].count);
+    for (int i = 0; i < v[0].count && i < v[1].count; i++) {
+        int t = i / 20, y = i / 5 % 4, x = i % 5,
+            made = t == 2 && (y == 1 || y == 2) && (x == 1 || x == 2);
+        if ((v[0].ids[i] != v[1].ids[i]) != made)
+            TEST_FAILED("code %d, %d, %d was %s", t, y, x, made ? "kept" : "made");
+    }
+    rlm_codes_free(&v[0]);
+    rlm_codes_free(&v[1]);
     rlm_clip_free(&film);
 }
 
@@ -335,6 +382,7 @@ int main(int argc, char **argv)
     TEST_BEGIN(argc, argv);
     TEST_CASE(case_fill);
     TEST_CASE(case_box);
+    TEST_CASE(case_codes_of_a_hole);
     TEST_CASE(case_mask);
     TEST_CASE(case_borders);
     TEST_CASE(case_refusals);
