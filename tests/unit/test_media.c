@@ -330,6 +330,39 @@ static void case_probe(void)
     rlm_clip_free(&in);
 }
 
+/* Frames 0 to `count` - 1 of a clip at other rates: which of them are shown, and for how long. */
+static void case_clip_rates(void)
+{
+    static const struct {
+        int count, from, num, den, made, shown[8]; /* the first eight */
+    } rates[] = {{24, 24, 8, 1, 8, {0, 3, 6, 9, 12, 15, 18, 21}},
+                 {24, 24, 12, 1, 12, {0, 2, 4, 6, 8, 10, 12, 14}},
+                 {4, 8, 24, 1, 12, {0, 0, 1, 1, 1, 2, 2, 2}},
+                 {4, 8, 30000, 1001, 15, {0, 0, 1, 1, 1, 1, 2, 2}},
+                 {1, 8, 24, 1, 1, {0}}};
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        rlm_clip in = make_clip(rates[i].count, 16, 16, rates[i].from, 0, 0, 0), out = {0};
+        rlm_want want;
+        size_t one = 16 * 16 * 3;
+        for (int f = 0; f < in.video.count; f++)
+            memset(in.video.rgb + f * one, f, one);
+        rlm_want_defaults(&want);
+        want.fps_num = rates[i].num;
+        want.fps_den = rates[i].den;
+        CHECK(!rlm_clip_convert(&in, &want, &out, NULL));
+        CHECK(out.video.count == rates[i].made);
+        CHECK(out.video.fps_num == rates[i].num && out.video.fps_den == rates[i].den);
+        for (int f = 0; f < out.video.count && f < 8; f++)
+            CHECK(out.video.rgb[f * one] == rates[i].shown[f]);
+        rlm_clip_free(&out);
+        want.max_frames = 3;
+        CHECK(!rlm_clip_convert(&in, &want, &out, NULL));
+        CHECK(out.video.count == (rates[i].made < 3 ? rates[i].made : 3));
+        rlm_clip_free(&out);
+        rlm_clip_free(&in);
+    }
+}
+
 static void case_faststart(void)
 {
     rlm_clip in = make_clip(17, 64, 64, 8, 0, 0, 0);
@@ -425,6 +458,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_limits);
     TEST_CASE(case_out_of_memory);
     TEST_CASE(case_probe);
+    TEST_CASE(case_clip_rates);
     TEST_CASE(case_faststart);
     TEST_CASE(case_page_end);
     TEST_CASE(case_real_clips);
