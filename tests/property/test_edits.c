@@ -23,7 +23,7 @@ static void check_kept(const rlm_clip *in, const rlm_clip *out, int dx, int dy,
                        int (*hole)(int f, int x, int y))
 {
     int64_t wrong = 0;
-    extent changed = {.count = 0}, holes = {.count = 0};
+    extent changed = {0}, holes = {0};
     for (int f = 0; f < in->video.count; f++)
         for (int y = 0; y < in->video.height; y++)
             for (int x = 0; x < in->video.width; x++) {
@@ -305,6 +305,37 @@ static void case_sound_spans(void)
     rlm_clip_free(&film);
 }
 
+/* Codes of sound that is kept are its own, before the span and behind it: of two seeds those differ
+ * that lie in it. */
+static void case_sound_around_a_span(void)
+{
+    static const rlm_span span = {1.0, 1.5};
+    rlm_clip film = make_clip(33, 24, 20, 8, 4 * 22050, 22050), out = {0};
+    rlm_codes a[2] = {0};
+    plain_request();
+    request.condition = &film;
+    request.width = request.height = 16;
+    request.spans = &span;
+    request.span_count = 1;
+    request.save_tokens = in_root("span.rtok");
+    for (int i = 0; i < 2; i++, request.seed++) {
+        CHECK(!rlm_generate(session, &request, &out, NULL, &err));
+        CHECK(!rlm_tokens_read(engine, request.save_tokens, NULL, &a[i], NULL, &err));
+        rlm_clip_free(&out);
+    }
+    /* the window begins 5 pictures, 0.625 s, before the span and lasts 17; 50 codes a second */
+    CHECK(a[0].dims[1] == 106 && a[1].count == a[0].count);
+    extent made = {0};
+    for (int i = 0; i < a[0].count && i < a[1].count; i++)
+        if (a[0].ids[i] != a[1].ids[i])
+            reach(&made, i % 106, i / 106, 0);
+    CHECK(made.from[0] == 31 && made.to[0] == 56 && made.from[1] == 0 && made.to[1] == 3);
+    CHECK(made.count > 4 * 26 / 2);
+    rlm_codes_free(&a[0]);
+    rlm_codes_free(&a[1]);
+    rlm_clip_free(&film);
+}
+
 /* Each picture of a painting is shown once, in order, those of windows without holes too. */
 static void count_shown(void *cookie, const rlm_frames *pictures, int first)
 {
@@ -390,6 +421,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_visualize);
     TEST_CASE(case_soundtrack);
     TEST_CASE(case_sound_spans);
+    TEST_CASE(case_sound_around_a_span);
     TEST_CASE(case_untouched_window);
     rig_close();
     return TEST_END();
