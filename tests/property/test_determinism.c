@@ -145,6 +145,61 @@ static void case_resumed(void)
     CHECK_STR(resumed, whole);
 }
 
+/* The pictures of clips sampled side by side are those of clips sampled alone; the fourth is none
+ * of the three. */
+static void case_batch(void)
+{
+    rlm_clip alone[4], beside[4];
+    memset(alone, 0, sizeof alone);
+    memset(beside, 0, sizeof beside);
+    plain_request();
+    request.frames = 5;
+    request.seed = 40;
+    for (int i = 0; i < 4; i++, request.seed++)
+        CHECK(!rlm_generate(session, &request, &alone[i], NULL, &err));
+    request.seed = 40;
+    rlm_session_batch(session, 3);
+    for (int i = 0; i < 4; i++, request.seed++) {
+        rlm_report report;
+        CHECK(!rlm_generate(session, &request, &beside[i], &report, &err));
+        CHECK(report.video_tokens > 0 && (i % 3 == 0) == (report.sample_s > 0));
+        size_t bytes =
+            (size_t)(alone[i].video.count * alone[i].video.height * alone[i].video.width * 3);
+        CHECK(beside[i].video.count == alone[i].video.count && bytes > 0);
+        CHECK(!memcmp(beside[i].video.rgb, alone[i].video.rgb, bytes));
+        rlm_clip_free(&alone[i]);
+        rlm_clip_free(&beside[i]);
+    }
+    plain_request();
+}
+
+/* What was sampled for other wishes is not taken. */
+static void case_batch_of_other_wishes(void)
+{
+    for (int i = 0; i < 6; i++) {
+        rlm_clip clip = {0};
+        rlm_report report;
+        plain_request();
+        request.frames = 1;
+        request.audio = 0;
+        rlm_session_batch(session, 2);
+        CHECK(!rlm_generate(session, &request, &clip, NULL, &err));
+        rlm_clip_free(&clip);
+        request.seed++;
+        request.video.temperature += i == 1;
+        request.video.top_k = i == 2;
+        request.video.top_p -= i == 3 ? 0.5f : 0;
+        request.video.min_p = i == 4 ? 0.5f : 0;
+        request.video.cfg_scale += i == 5;
+        CHECK(!rlm_generate(session, &request, &clip, &report, &err));
+        if ((report.sample_s > 0) != (i > 0))
+            TEST_FAILED("wish %d: %g s of sampling", i, report.sample_s);
+        rlm_clip_free(&clip);
+    }
+    rlm_session_batch(session, 1);
+    plain_request();
+}
+
 int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
@@ -155,6 +210,8 @@ int main(int argc, char **argv)
     TEST_CASE(case_reference_anywhere);
     TEST_CASE(case_twenty_runs);
     TEST_CASE(case_beside_others);
+    TEST_CASE(case_batch);
+    TEST_CASE(case_batch_of_other_wishes);
     TEST_CASE(case_resumed);
     rig_close();
     return TEST_END();

@@ -464,33 +464,6 @@ static void case_refusals(void)
     CHECK(rlm_open(&none, folder, &o, &err) == RLM_E_ARG && !none);
 }
 
-/* Clips sampled side by side are those sampled alone. */
-static void case_batch(void)
-{
-    rlm_clip alone[3], beside[3];
-    memset(alone, 0, sizeof alone);
-    memset(beside, 0, sizeof beside);
-    plain_request();
-    request.frames = 5;
-    request.seed = 40;
-    for (int i = 0; i < 3; i++, request.seed++)
-        CHECK(!rlm_generate(session, &request, &alone[i], NULL, &err));
-    request.seed = 40;
-    rlm_session_batch(session, 3);
-    for (int i = 0; i < 3; i++, request.seed++) {
-        rlm_report report;
-        CHECK(!rlm_generate(session, &request, &beside[i], &report, &err));
-        CHECK(report.video_tokens > 0 && (i == 0) == (report.sample_s > 0));
-        size_t bytes =
-            (size_t)(alone[i].video.count * alone[i].video.height * alone[i].video.width * 3);
-        CHECK(beside[i].video.count == alone[i].video.count && bytes > 0);
-        CHECK(!memcmp(beside[i].video.rgb, alone[i].video.rgb, bytes));
-        rlm_clip_free(&alone[i]);
-        rlm_clip_free(&beside[i]);
-    }
-    plain_request();
-}
-
 static void case_out_of_memory(void)
 {
     plain_request();
@@ -569,7 +542,6 @@ int main(int argc, char **argv)
     TEST_CASE(case_preview);
     TEST_CASE(case_preview_of_other_ways);
     TEST_CASE(case_token_files);
-    TEST_CASE(case_batch);
     TEST_CASE(case_refusals);
     TEST_CASE(case_out_of_memory);
     TEST_CASE(case_info);
