@@ -267,12 +267,23 @@ int rlm_decoder_open(AVCodecContext **out, const rlm_input *in, int stream, int6
     return 0;
 }
 
+/* Of two pictures libavformat takes no average, and guesses their clock's rate: a GIF's is 100. */
+static AVRational input_average(const AVStream *st)
+{
+    AVRational rate = st->avg_frame_rate;
+    if (!rate.num && st->nb_frames > 1 && st->nb_frames < 1 << 20 && st->duration > 0 &&
+        st->duration < 1 << 30)
+        av_reduce(&rate.num, &rate.den, st->nb_frames * st->time_base.den,
+                  st->duration * st->time_base.num, 1 << 20);
+    return rate;
+}
+
 AVRational rlm_input_rate(const rlm_input *in)
 {
     AVRational none = {8, 1}, rate = none;
     if (in->video >= 0 && !in->still) {
         const AVStream *st = in->fmt->streams[in->video];
-        rate = st->avg_frame_rate;
+        rate = input_average(st);
         if (rate.num <= 0 || rate.den <= 0 || av_q2d(rate) > 240)
             rate = st->r_frame_rate;
         if (rate.num <= 0 || rate.den <= 0 || av_q2d(rate) > 240 || av_q2d(rate) < 0.01)

@@ -3,6 +3,24 @@
 #include "src/media/media.h"
 #include "tests/unit/media_rig.h"
 
+/* As many colours as a GIF has come back as they were, and two pictures at their rate. */
+static void case_exact_gif(void)
+{
+    rlm_clip in = make_clip(2, 32, 16, 8, 0, 0, 0), out = {0};
+    for (int i = 0; i < 2 * 32 * 16; i++) {
+        const uint8_t k = (uint8_t)(i * 7 % 255),
+                      rgb[3] = {k, (uint8_t)(255 - k), (uint8_t)(k * 5)};
+        memcpy(in.video.rgb + 3 * i, rgb, 3);
+    }
+    if (write_ok(in_folder("exact.gif"), &in, NULL) &&
+        read_ok(in_folder("exact.gif"), NULL, &out)) {
+        CHECK(out.video.count == 2 && !memcmp(in.video.rgb, out.video.rgb, 3 * 2 * 32 * 16));
+        CHECK_NEAR((double)out.video.fps_num / out.video.fps_den, 8, 0.5); /* in hundredths of s */
+    }
+    rlm_clip_free(&out);
+    rlm_clip_free(&in);
+}
+
 /* GIF counts in hundredths, and readers take less than two of them for ten. */
 static void case_fast_gif(void)
 {
@@ -210,6 +228,7 @@ int main(int argc, char **argv)
     if (!folder_open())
         return 1;
     TEST_BEGIN(argc, argv);
+    TEST_CASE(case_exact_gif);
     TEST_CASE(case_fast_gif);
     TEST_CASE(case_metadata);
     TEST_CASE(case_origin);
