@@ -359,8 +359,42 @@ static void case_clip_rates(void)
         CHECK(!rlm_clip_convert(&in, &want, &out, NULL));
         CHECK(out.video.count == (rates[i].made < 3 ? rates[i].made : 3));
         rlm_clip_free(&out);
+        want.width = want.height = 32; /* the same pictures, larger */
+        CHECK(!rlm_clip_convert(&in, &want, &out, NULL) && out.video.width == 32);
+        for (int f = 0; f < out.video.count; f++)
+            CHECK_NEAR(out.video.rgb[(f * 32 + 16) * 32 * 3], rates[i].shown[f], 1);
+        rlm_clip_free(&out);
         rlm_clip_free(&in);
     }
+}
+
+/* A part of a sound, from files that libsndfile reads and from one that it does not. */
+static void case_part_of_a_sound(void)
+{
+    static const char *const names[] = {"part.wav", "part.flac", "part.avi"};
+    rlm_clip in = make_clip(16, 16, 16, 8, 2, 16000, 2), out = {0};
+    for (int64_t i = 0; i < in.audio.count; i++)
+        for (int k = 0; k < 2; k++)
+            in.audio.samples[2 * i + k] = (float)((k ? -i : i) % 1024) / 1024;
+    for (int n = 0; n < 3; n++) {
+        rlm_want want;
+        rlm_want_defaults(&want);
+        want.start_s = 0.5;
+        want.max_seconds = 0.25;
+        want.want_video = 0;
+        in.video.count = n < 2 ? 0 : 16;
+        if (!write_ok(in_folder(names[n]), &in, NULL) || !read_ok(in_folder(names[n]), &want, &out))
+            continue;
+        CHECK(out.audio.count == 4000 && out.audio.channels == 2 && out.audio.rate == 16000);
+        double worst = 0;
+        for (int i = 0; i < 2 * 4000 && i < 2 * out.audio.count; i++)
+            worst = fmax(worst, fabs(out.audio.samples[i] - in.audio.samples[2 * 8000 + i]));
+        CHECK_NEAR(worst, 0, 1e-4);
+        rlm_clip_free(&out);
+        want.start_s = 2.5;
+        must_refuse(in_folder(names[n]), &want, RLM_E_MEDIA, names[n]);
+    }
+    rlm_clip_free(&in);
 }
 
 static void case_faststart(void)
@@ -459,6 +493,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_out_of_memory);
     TEST_CASE(case_probe);
     TEST_CASE(case_clip_rates);
+    TEST_CASE(case_part_of_a_sound);
     TEST_CASE(case_faststart);
     TEST_CASE(case_page_end);
     TEST_CASE(case_real_clips);
