@@ -225,6 +225,29 @@ static void case_stylize(void)
     rlm_clip_free(&depth);
 }
 
+/* A window begins with the codes of the last pictures made, and goes on from there. */
+static void case_windows_share_pictures(void)
+{
+    rlm_clip film = make_clip(24, 40, 32, 8, 0, 0);
+    rlm_codes v = {0}, shared = {0};
+    edit_request(&film);
+    request.frames = 24;
+    request.task = RLM_TASK_STYLIZE;
+    request.save_tokens = in_root("windows.rtok");
+    rlm_clip a = generate(24, 40, 32, 0), tail = {.video = a.video};
+    CHECK(!rlm_tokens_read(engine, request.save_tokens, &v, NULL, NULL, &err));
+    CHECK(v.window_count == 2 && v.windows[0].codes == 5 && v.windows[1].skip == 5);
+    tail.video.rgb += 12 * pixels(&a.video); /* the last 5 of the first 17 */
+    tail.video.count = 5;
+    CHECK(!rlm_encode(session, &tail, &shared, NULL, &err));
+    CHECK(shared.count == 2 * 20 && v.count >= 7 * 20 &&
+          !memcmp(v.ids + 5 * 20, shared.ids, 2 * 20 * sizeof *v.ids));
+    rlm_codes_free(&shared);
+    rlm_codes_free(&v);
+    rlm_clip_free(&a);
+    rlm_clip_free(&film);
+}
+
 static void case_visualize(void)
 {
     rlm_clip sound = make_clip(0, 40, 32, 8, 16000 * 3, 16000);
@@ -418,6 +441,7 @@ int main(int argc, char **argv)
     TEST_CASE(case_borders);
     TEST_CASE(case_refusals);
     TEST_CASE(case_stylize);
+    TEST_CASE(case_windows_share_pictures);
     TEST_CASE(case_visualize);
     TEST_CASE(case_soundtrack);
     TEST_CASE(case_sound_spans);
