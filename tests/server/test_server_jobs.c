@@ -21,7 +21,8 @@ typedef struct rig {
     char order[16][RLM_ID_BYTES];
 } rig;
 
-/* How the work fails for the seeds from 13 on, and what the client is told. */
+/* How the work fails for the seeds from FAILING on, and what the client is told. */
+enum { FAILING = 1000 };
 static const struct {
     int code;
     const char *said;
@@ -42,8 +43,8 @@ static int make(void *cookie, rlm_work *work, rlm_error *err)
             break;
         usleep(1000);
     }
-    if (work->wish->seed >= 13)
-        return rlm_serve_fail(err, failures[work->wish->seed - 13].code, "/a/file: unlucky");
+    if (work->wish->seed >= FAILING)
+        return rlm_serve_fail(err, failures[work->wish->seed - FAILING].code, "/a/file: unlucky");
     work->result = (rlm_job_result){.width = 16,
                                     .height = 16,
                                     .frames = 1,
@@ -175,7 +176,7 @@ static void case_first_come_first_served(void)
     rlm_refusal r;
     atomic_store(&g->hold, 1);
     for (int i = 0; i < 5; i++)
-        CHECK(!submit(g, i == 3 ? 13 : i, id[i], &r));
+        CHECK(!submit(g, i == 3 ? FAILING : i, id[i], &r));
     atomic_store(&g->hold, 0);
     for (int i = 0; i < 5; i++) {
         CHECK(rlm_jobs_wait(g->jobs, id[i], 10) == 1);
@@ -199,7 +200,7 @@ static void case_failures_have_codes(void)
     char id[RLM_ID_BYTES], status[32], code[32];
     rlm_refusal r;
     for (int i = 0; i < 6; i++) {
-        CHECK(!submit(g, 13 + i, id, &r) && rlm_jobs_wait(g->jobs, id, 10) == 1);
+        CHECK(!submit(g, FAILING + i, id, &r) && rlm_jobs_wait(g->jobs, id, 10) == 1);
         status_of(g, id, status, code);
         CHECK_STR(status, "failed");
         CHECK_STR(code, failures[i].said);
