@@ -89,7 +89,7 @@ static void case_codes_of_a_hole(void)
     edit_request(&film);
     request.boxes = &box;
     request.box_count = 1;
-    request.save_tokens = in_root("hole.rtok");
+    request.save_tokens = in_folder("hole.rtok");
     for (int i = 0; i < 2; i++, request.seed++) {
         rlm_clip a = generate(9, 40, 32, 0);
         CHECK(!rlm_tokens_read(engine, request.save_tokens, &v[i], NULL, NULL, &err));
@@ -233,7 +233,7 @@ static void case_windows_share_pictures(void)
     edit_request(&film);
     request.frames = 24;
     request.task = RLM_TASK_STYLIZE;
-    request.save_tokens = in_root("windows.rtok");
+    request.save_tokens = in_folder("windows.rtok");
     rlm_clip a = generate(24, 40, 32, 0), tail = {.video = a.video};
     CHECK(!rlm_tokens_read(engine, request.save_tokens, &v, NULL, NULL, &err));
     CHECK(v.window_count == 2 && v.windows[0].codes == 5 && v.windows[1].skip == 5);
@@ -340,7 +340,7 @@ static void case_sound_around_a_span(void)
     request.width = request.height = 16;
     request.spans = &span;
     request.span_count = 1;
-    request.save_tokens = in_root("span.rtok");
+    request.save_tokens = in_folder("span.rtok");
     for (int i = 0; i < 2; i++, request.seed++) {
         CHECK(!rlm_generate(session, &request, &out, NULL, &err));
         CHECK(!rlm_tokens_read(engine, request.save_tokens, NULL, &a[i], NULL, &err));

@@ -208,7 +208,8 @@ static void case_other_text_model(void)
 {
     rlm_model m;
     rlm_error err = {0};
-    char *dir = path_in("m9"), *path = path_in("m9/text.model"), *data;
+    const char *dir = in_folder("m9"), *path = in_folder("m9/text.model");
+    char *data;
     size_t bytes;
     CHECK(rlm_model_add_text(dir, "assets/models/default/text.model", &err) == 0);
     CHECK(open_dir(&m, "m9", RLM_PART_TEXT, &err) == 0);
@@ -222,8 +223,6 @@ static void case_other_text_model(void)
     CHECK(open_dir(&m, "m9", RLM_PART_TEXT, &err) == RLM_E_MODEL);
     CHECK_HAS(err.text, "text.model: sha256");
     rlm_free(data);
-    rlm_free(path);
-    rlm_free(dir);
 }
 
 /* Any bit of the weights, their names and shapes included, the other codec's file, or none. */
@@ -300,7 +299,7 @@ static void case_training_defaults(void)
     rlm_audio_config a, audio;
     rlm_lm_config l, lm;
     rlm_error err = {0};
-    char *path = path_in("train.json");
+    const char *path = in_folder("train.json");
     rlm_video_config_defaults(&video);
     rlm_audio_config_defaults(&audio);
     rlm_lm_config_defaults(&lm);
@@ -311,7 +310,6 @@ static void case_training_defaults(void)
     CHECK(!rlm_config_read(path, &v, NULL, NULL, &err) && !memcmp(&v, &video, sizeof v));
     CHECK(!rlm_config_read(path, NULL, &a, NULL, &err) && !memcmp(&a, &audio, sizeof a));
     CHECK(!rlm_config_read(path, NULL, NULL, &l, &err) && !memcmp(&l, &lm, sizeof l));
-    rlm_free(path);
 }
 
 /* Every int of a config struct has its row: a new field cannot be forgotten in the files. */

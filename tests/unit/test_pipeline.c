@@ -495,7 +495,7 @@ static void case_info(void)
     CHECK(!json);
     rlm_engine *far = NULL; /* a name longer than the room the text begins with */
     char dir[1600];
-    snprintf(dir, sizeof dir, "%s", root);
+    snprintf(dir, sizeof dir, "%s", folder);
     while (strlen(dir) < 1500)
         strcat(dir, "/.");
     CHECK(!rlm_open(&far, dir, NULL, &err));

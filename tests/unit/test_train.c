@@ -425,7 +425,7 @@ static void case_checkpoint_without_averages(void)
 {
     state a, b;
     rlm_error err = {0};
-    char *run_dir = path_in("run6");
+    const char *run_dir = in_folder("run6");
     state_new(&a);
     state_new(&b);
     rlm_free(a.o.ema);
@@ -441,7 +441,6 @@ static void case_checkpoint_without_averages(void)
     CHECK_HAS(err.text, "model/ema/matrix.weight is missing");
     state_free(&a);
     state_free(&b);
-    rlm_free(run_dir);
 }
 
 /* A file of tensors, the list's own, that is no checkpoint, or one of a later version. */
@@ -450,7 +449,8 @@ static void case_checkpoint_foreign(void)
     state a;
     rlm_error err = {0};
     static const int codes[] = {RLM_E_FORMAT, RLM_E_VERSION};
-    char *run_dir = path_in("run7"), *path = path_in("run7/checkpoints/step_1.safetensors");
+    const char *run_dir = in_folder("run7"),
+               *path = in_folder("run7/checkpoints/step_1.safetensors");
     char line[128] = "step_1.safetensors ";
     CHECK(rlm_mkdirs(path, &err) == 0 && rmdir(path) == 0);
     state_new(&a);
@@ -470,8 +470,6 @@ static void case_checkpoint_foreign(void)
     CHECK(rlm_checkpoint_load(&a.c, run_dir, &err) == RLM_E_FORMAT);
     CHECK_HAS(err.text, "line 1 is not FILE SHA256");
     state_free(&a);
-    rlm_free(path);
-    rlm_free(run_dir);
 }
 
 /* Killed between writing the file and naming it: the old one stays the latest. */

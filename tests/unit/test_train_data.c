@@ -370,7 +370,7 @@ static int open_tokenizers(rlm_model *m, const rlm_kernels *k, rlm_par *par, rlm
                           .groups = 4};
     rlm_params p = {0};
     rlm_video *v = NULL;
-    char *dir = path_in("tokenizers");
+    const char *dir = in_folder("tokenizers");
     int code = rlm_model_add_text(dir, "assets/models/default/text.model", err);
     code = code ? code : rlm_video_new(&v, &c, &p, err);
     code = code ? code : rlm_params_allocate(&p, false, err);
@@ -381,7 +381,6 @@ static int open_tokenizers(rlm_model *m, const rlm_kernels *k, rlm_par *par, rlm
     rlm_video_free(&v);
     rlm_params_free(&p);
     code = code ? code : rlm_model_open(m, dir, RLM_PART_VIDEO | RLM_PART_TEXT, k, par, err);
-    rlm_free(dir);
     return code;
 }
 
@@ -476,7 +475,7 @@ static void case_views(void)
         rlm_frames f = {1, PICTURE, PICTURE, 8, 1, rgb};
         CHECK(rlm_video_encode(&run, model.video, &f, &want[i], &err) == 0);
     }
-    CHECK(rlm_lm_store_open(&s, &model, root, 4, RLM_LM_VIEWS_MAX, &err) == 0);
+    CHECK(rlm_lm_store_open(&s, &model, folder, 4, RLM_LM_VIEWS_MAX, &err) == 0);
     picture_source source = {0};
     for (int i = 0; i < 4; i++) {
         if (i == 3)
