@@ -162,7 +162,7 @@ RLM_API void rlm_want_defaults(rlm_want *want);
 RLM_API int rlm_media_read(const char *path, const rlm_want *want, rlm_clip *out, rlm_error *err);
 
 /* How a file is written. format NULL: by extension (mp4 webm mkv avi gif y4m png wav flac ogg); avi
- * loses nothing (FFV1); "%d" in a png path writes a sequence. path "-" writes to stdout and needs
+ * loses nothing (FFV1); "%d" in a png's name writes a sequence. path "-" writes to stdout and needs
  * format. */
 typedef struct rlm_write_options {
     const char *format;

@@ -152,18 +152,6 @@ static int write_list(job *j, const char *stem, uint64_t seed, const rlm_control
     return EXIT_DONE;
 }
 
-/* DIR/STEM_%04d.png for a sequence: the folder's own % are none of its numbers. */
-static void sequence_path(char *to, size_t room, const char *dir, const char *stem)
-{
-    size_t n = 0;
-    for (; *dir && n + 2 < room; dir++) {
-        to[n++] = *dir;
-        if (*dir == '%')
-            to[n++] = '%';
-    }
-    snprintf(to + n, room - n, "/%s_%%04d.png", stem);
-}
-
 static int write_clip(job *j, int64_t i, rlm_clip *clip, const rlm_world_truth *truth)
 {
     char path[PATH_ROOM], stem[32];
@@ -173,7 +161,7 @@ static int write_clip(job *j, int64_t i, rlm_clip *clip, const rlm_world_truth *
     if (strcmp(extension(j), "png"))
         snprintf(path, sizeof path, "%s/%s.%s", j->args->output, stem, extension(j));
     else
-        sequence_path(path, sizeof path, j->args->output, stem);
+        snprintf(path, sizeof path, "%s/%s_%%04d.png", j->args->output, stem);
     if (rlm_media_write(path, clip, NULL, &err))
         return cli_error(&err);
     if (clip->audio.count) {

@@ -76,11 +76,25 @@ static bool is_png(const cli_job *j)
                            : n > 4 && !strcasecmp(j->output + n - 4, ".png");
 }
 
-/* The number-th name of a sequence, whose pattern rlm_media_writable found good. */
+bool cli_is_sequence(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    for (const char *p = slash ? slash : path; (p = strchr(p, '%')); p++) {
+        if (p[1 + strspn(p + 1, "0123456789")] == 'd')
+            return true;
+        p += p[1] == '%';
+    }
+    return false;
+}
+
+/* The number-th name of a sequence, whose pattern rlm_media_writable found good: its folders' % are
+ * their own. */
 static void number_name(const char *path, int number, char *to)
 {
-    size_t n = 0;
-    for (const char *p = path; *p && n + 16 < CLI_PATH_ROOM; p++) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash : path;
+    size_t n = (size_t)(name - path);
+    memcpy(to, path, n);
+    for (const char *p = name; *p && n + 16 < CLI_PATH_ROOM; p++) {
         int width = 0, used = 1;
         if (*p != '%' || p[1] == '%') {
             p += *p == '%';
@@ -143,7 +157,7 @@ int cli_job_check_files(const cli_job *j)
         code = not_an_input(a, "--preview-path", a->preview_path);
     if (!code)
         code = check_output(j, NULL);
-    if (!code && is_png(j) && strchr(j->output, '%'))
+    if (!code && is_png(j) && cli_is_sequence(j->output))
         code = check_sequence(j);
     if (!code && a->save_tokens)
         code = cli_check_place(j->tokens);

@@ -65,13 +65,36 @@ static int format_choose(const format_row **out, const char *path, const char *f
     return 0;
 }
 
-/* Expand one %d or %05d of a path (and %% to %). Returns the number of numbers in it; -1:
+/* A path's own name, behind its folders: numbers stand there only. */
+static const char *own_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* %d or %05d in its name. Without one any % there is just a letter. */
+static bool is_sequence(const char *path)
+{
+    for (const char *p = own_name(path); (p = strchr(p, '%')); p++) {
+        size_t digits = strspn(p + 1, "0123456789");
+        if (p[1 + digits] == 'd')
+            return true;
+        p += p[1] == '%';
+    }
+    return false;
+}
+
+/* Expand one %d or %05d of a path's name (and %% to %). Returns the number of numbers in it; -1:
  * malformed. */
 static int path_number(const char *path, int number, char out[WRITE_PATH_LIMIT])
 {
-    size_t n = 0;
+    const char *name = own_name(path);
+    size_t n = (size_t)(name - path);
     int found = 0;
-    for (const char *p = path; *p; p++) {
+    if (n >= WRITE_PATH_LIMIT)
+        return -1;
+    memcpy(out, path, n);
+    for (const char *p = name; *p; p++) {
         if (n + 16 >= WRITE_PATH_LIMIT)
             return -1;
         if (*p != '%' || p[1] == '%') {
@@ -108,10 +131,11 @@ static int holds_check(const char *path, const rlm_clip *clip, const format_row 
 static int sequence_check(const char *path, int count, rlm_error *err)
 {
     char name[WRITE_PATH_LIMIT];
-    if (strchr(path, '%') && path_number(path, 0, name) != 1)
-        return rlm_fail(err, RLM_E_ARG, "%s: exactly one %%d (or %%05d) is expected in the name",
+    if (is_sequence(path) && path_number(path, 0, name) != 1)
+        return rlm_fail(err, RLM_E_ARG,
+                        "%s: exactly one %%d (or %%05d) is expected in the name, and %%%% for %%",
                         path);
-    if (!strchr(path, '%') && count > 1)
+    if (!is_sequence(path) && count > 1)
         return rlm_fail(err, RLM_E_ARG,
                         "%s: holds one picture, and several are made (%d frames); put %%d (or "
                         "%%05d) where their number goes",
@@ -216,7 +240,7 @@ static int sequence_write(const char *path, const rlm_clip *clip, rlm_error *err
 static int png_write(const char *path, const rlm_clip *clip, rlm_error *err)
 {
     RLM_TRY(sequence_check(path, clip->video.count, err));
-    return strchr(path, '%') ? sequence_write(path, clip, err) : png_file(path, clip, 0, err);
+    return is_sequence(path) ? sequence_write(path, clip, err) : png_file(path, clip, 0, err);
 }
 
 /* ---- Entry ----------------------------------------------------------------------------------- */
