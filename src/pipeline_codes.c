@@ -120,8 +120,18 @@ int rlm_codes_cut_sound(rlm_codes *s, const rlm_codes *video, int from, int to, 
     return 0;
 }
 
-/* Why b's sound cannot follow a's from code `start` on; NULL: it can. */
-static const char *no_join(const rlm_codes *a, const rlm_codes *b, int start)
+/* Sound codes that a whole file lacks before the next begins, at most: its last code may stand for
+ * one picture alone, the next file's first stands for four, and of one more the sound may be short.
+ */
+static int gap_most(const rlm_codes *video)
+{
+    double pictures = 2 * (PICTURES_A_CODE - 1) + 1;
+    return (int)ceil(pictures * video->fps_den / video->fps_num * SOUND_PER_S);
+}
+
+/* Why b's sound cannot follow a's from code `start` on, `most` codes of which may lack; NULL: it
+ * can. */
+static const char *no_join(const rlm_codes *a, const rlm_codes *b, int start, int most)
 {
     if (!a->count || !b->count)
         return "not all files have one";
@@ -129,7 +139,15 @@ static const char *no_join(const rlm_codes *a, const rlm_codes *b, int start)
         return NO_PLACE;
     if (a->dims[0] != b->dims[0] || a->rate != b->rate || strcmp(a->tokenizer, b->tokenizer))
         return "the codes are of different codecs";
-    return a->dims[1] < start ? "it does not reach to where the next begins" : NULL;
+    return a->dims[1] + most < start ? "it ends long before the next begins" : NULL;
+}
+
+/* Code i of a level of n: behind its end back again, like an echo of what was last heard, which is
+ * nearer to the room's sound than silence. */
+static int32_t mirrored(const int32_t *ids, int n, int i)
+{
+    int turn = i % (2 * n);
+    return ids[turn < n ? turn : 2 * n - 1 - turn];
 }
 
 int rlm_codes_join_sound(rlm_codes *a, const rlm_codes *b, const rlm_codes *video, int t,
@@ -139,7 +157,7 @@ int rlm_codes_join_sound(rlm_codes *a, const rlm_codes *b, const rlm_codes *vide
         return 0;
     int start = sound_before(video, t);
     start = a->dims[1] == start - 1 ? start - 1 : start; /* rounding */
-    const char *why = no_join(a, b, start);
+    const char *why = no_join(a, b, start, gap_most(video));
     if (why)
         return rlm_fail(err, RLM_E_UNSUPPORTED, "%s", why);
     size_t levels = (size_t)a->dims[0], n = (size_t)start, m = (size_t)b->dims[1];
@@ -147,7 +165,9 @@ int rlm_codes_join_sound(rlm_codes *a, const rlm_codes *b, const rlm_codes *vide
     if (!ids)
         return rlm_fail(err, RLM_E_NOMEM, "no memory");
     for (size_t level = 0; level < levels; level++) {
-        memcpy(ids + level * (n + m), a->ids + level * (size_t)a->dims[1], n * sizeof *ids);
+        for (int i = 0; i < start; i++)
+            ids[level * (n + m) + (size_t)i] =
+                mirrored(a->ids + level * (size_t)a->dims[1], a->dims[1], i);
         memcpy(ids + level * (n + m) + n, b->ids + level * m, m * sizeof *ids);
     }
     rlm_free(a->ids);

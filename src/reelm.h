@@ -126,9 +126,9 @@ RLM_API int rlm_codes_cut(rlm_codes *video, int from, int to, rlm_error *err);
 RLM_API int rlm_codes_join(rlm_codes *a, const rlm_codes *b, rlm_error *err);
 /* The same for the sound beside the pictures. Cut: of code frames [from, to) of `video` as it was
  * before its own cut, up to where the next would begin, so that pieces join without a gap. Join: b
- * behind a, from where the pictures behind code frame t of `video` begin. No sound: 0. On failure
- * the codes are unchanged; UNSUPPORTED says why it has no place there (windows, another codec or
- * rate, too short). */
+ * behind a, from where the pictures behind code frame t of `video` begin; what a lacks up to there,
+ * at most seven pictures, is its end backwards. No sound: 0. On failure the codes are unchanged;
+ * UNSUPPORTED says why it has no place there (windows, another codec or rate, too short). */
 RLM_API int rlm_codes_cut_sound(rlm_codes *sound, const rlm_codes *video, int from, int to,
                                 rlm_error *err);
 RLM_API int rlm_codes_join_sound(rlm_codes *a, const rlm_codes *b, const rlm_codes *video, int t,
