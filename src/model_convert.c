@@ -86,14 +86,21 @@ static bool stands_8_bits(const char *name)
            strncmp(name, "decoder.synthesis.", 18);
 }
 
+static int stopped(int (*stop)(void), rlm_error *err)
+{
+    return stop && stop() ? rlm_fail(err, RLM_E_CANCELLED, "convert: interrupted") : 0;
+}
+
 /* What was opened of m, written as asked for. */
 static int save_parts(const char *to, const rlm_model *m, rlm_weights weights, rlm_weights decoders,
-                      rlm_par *par, rlm_error *err)
+                      rlm_par *par, int (*stop)(void), rlm_error *err)
 {
+    RLM_TRY(stopped(stop, err));
     rlm_params_pick *convs = decoders == RLM_WEIGHTS_INT8 ? stands_8_bits : NULL;
     if (m->lm)
         RLM_TRY(rlm_model_save_as(to, RLM_PART_LM, &m->lm_config, &m->lm_params, weights, NULL, par,
                                   err));
+    RLM_TRY(stopped(stop, err));
     if (m->video)
         RLM_TRY(rlm_model_save_as(to, RLM_PART_VIDEO, &m->video_config, &m->video_params,
                                   RLM_WEIGHTS_BF16, convs, par, err));
@@ -127,28 +134,48 @@ static void remove_folder(const char *path)
     rmdir(path);
 }
 
-/* TO.tmp.PID, heap; NULL when out of memory. */
+/* TO.tmp.PID, heap; NULL when out of memory. Removes those that killed processes left there. */
 static char *beside(const char *to)
 {
     size_t n = strlen(to);
     char *path = rlm_alloc(n + 32);
     while (n > 1 && to[n - 1] == '/')
         n--;
-    if (path)
-        snprintf(path, n + 32, "%.*s.tmp.%ld", (int)n, to, (long)getpid());
+    if (!path)
+        return NULL;
+    snprintf(path, n + 32, "%.*s", (int)n, to);
+    char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t known = strlen(name);
+    char *folder = slash ? rlm_strdup(path) : rlm_strdup(".");
+    if (folder && slash)
+        folder[slash == path ? 1 : slash - path] = 0;
+    DIR *d = folder ? opendir(folder) : NULL;
+    for (struct dirent *f; d && (f = readdir(d));) {
+        bool ours = !strncmp(f->d_name, name, known) && !strncmp(f->d_name + known, ".tmp.", 5);
+        char *old = ours && rlm_is_orphan(f->d_name) ? rlm_path_join(folder, f->d_name) : NULL;
+        if (old)
+            remove_folder(old);
+        rlm_free(old);
+    }
+    if (d)
+        closedir(d);
+    rlm_free(folder);
+    snprintf(path + n, 32, ".tmp.%ld", (long)getpid());
     return path;
 }
 
 /* The new directory beside where it goes, then in its place: there whole or not at all. */
 static int write_folder(const char *from, const char *to, const rlm_model *m, unsigned parts,
-                        const rlm_weights as[2], rlm_par *par, rlm_error *err)
+                        const rlm_weights as[2], rlm_par *par, int (*stop)(void), rlm_error *err)
 {
     char *fresh = beside(to);
     int code = fresh ? rlm_mkdirs(fresh, err) : no_memory(to, err);
     if (!code) {
         code = copy_but(from, fresh, parts, err);
         if (!code)
-            code = save_parts(fresh, m, as[0], as[1], par, err);
+            code = save_parts(fresh, m, as[0], as[1], par, stop, err);
+        if (!code)
+            code = stopped(stop, err);
         if (!code && rename(fresh, to))
             code = rlm_fail(err, RLM_E_IO, "%s: cannot be put there: %s", to, strerror(errno));
         if (code)
@@ -204,7 +231,7 @@ static unsigned kept_parts(const char *from, unsigned parts, const rlm_weights a
 }
 
 int rlm_convert(const char *from, const char *to, const char *weights, const char *decoders,
-                unsigned *kept, rlm_error *err)
+                int (*stop)(void), unsigned *kept, rlm_error *err)
 {
     rlm_weights as[2];
     rlm_model m;
@@ -224,7 +251,7 @@ int rlm_convert(const char *from, const char *to, const char *weights, const cha
     RLM_TRY(rlm_par_open(&par, 0, err));
     int code = rlm_model_open(&m, from, parts | (decoders ? RLM_PART_OPTIONAL : 0), &k, par, err);
     if (!code) {
-        code = write_folder(from, to, &m, parts, as, par, err);
+        code = write_folder(from, to, &m, parts, as, par, stop, err);
         rlm_model_close(&m);
     }
     rlm_par_close(&par);

@@ -226,10 +226,11 @@ enum { RLM_BATCH_MAX = 16 };
 RLM_API void rlm_session_batch(rlm_session *session, int count);
 /* Copy a model directory to `to` with the language model's weights as "f32", "bf16", "int8" or
  * "q4", and the convolutions of the tokenizers' decoders as "bf16" or "int8". NULL: as they are.
- * *kept (may be NULL): RLM_KEPT_*, what was so already and stays byte for byte. */
+ * stop (may be NULL) is asked between parts; non-zero: nothing is left behind, CANCELLED. *kept
+ * (may be NULL): RLM_KEPT_*, what was so already and stays byte for byte. */
 enum { RLM_KEPT_WEIGHTS = 1, RLM_KEPT_DECODERS = 2 };
 RLM_API int rlm_convert(const char *from, const char *to, const char *weights, const char *decoders,
-                        unsigned *kept, rlm_error *err);
+                        int (*stop)(void), unsigned *kept, rlm_error *err);
 /* JSON text about model, parameters, vocabulary, kernels in use; free with rlm_string_free. */
 RLM_API int rlm_engine_info(const rlm_engine *engine, char **json, rlm_error *err);
 

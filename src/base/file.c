@@ -300,8 +300,7 @@ int rlm_file_write(const char *path, const void *data, size_t bytes, rlm_error *
     return rlm_writer_commit(&w, err);
 }
 
-/* NAME.tmp.PID of a process that is no more. */
-static bool orphaned(const char *name)
+int rlm_is_orphan(const char *name)
 {
     const char *mark = strstr(name, ".tmp.");
     char *end;
@@ -313,7 +312,7 @@ void rlm_sweep_temporaries(const char *dir)
 {
     DIR *d = opendir(dir);
     for (struct dirent *f; d && (f = readdir(d));) {
-        char *path = orphaned(f->d_name) ? rlm_path_join(dir, f->d_name) : NULL;
+        char *path = rlm_is_orphan(f->d_name) ? rlm_path_join(dir, f->d_name) : NULL;
         if (path)
             unlink(path);
         rlm_free(path);

@@ -39,6 +39,8 @@ void rlm_writer_put(rlm_writer *w, const void *data, size_t bytes); /* errors st
 int rlm_writer_commit(rlm_writer *w, rlm_error *err);               /* closes in any case */
 void rlm_writer_abort(rlm_writer *w);                               /* closes and removes */
 int rlm_file_write(const char *path, const void *data, size_t bytes, rlm_error *err);
+/* NAME.tmp.PID of a process that is no more. */
+int rlm_is_orphan(const char *name);
 /* Removes temporaries (NAME.tmp.PID) that killed processes left in a directory. */
 void rlm_sweep_temporaries(const char *dir);
 

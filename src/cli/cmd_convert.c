@@ -11,6 +11,11 @@ static void say_kept(const cli_args *a, const char *what, const char *wish)
                 what, wish);
 }
 
+static int interrupted(void)
+{
+    return cli_interrupted();
+}
+
 int cmd_convert(const cli_args *a)
 {
     rlm_error err = {0};
@@ -21,7 +26,8 @@ int cmd_convert(const cli_args *a)
         return cli_usage("convert: --output is missing: the directory to write");
     if (!stat(a->output, &there))
         return cli_usage("--output: %s exists already", a->output);
-    if (rlm_convert(a->inputs[0], a->output, weights, a->decoders, &kept, &err))
+    cli_catch_interrupt();
+    if (rlm_convert(a->inputs[0], a->output, weights, a->decoders, interrupted, &kept, &err))
         return cli_error(&err);
     if (kept & RLM_KEPT_WEIGHTS)
         say_kept(a, "weights", weights);

@@ -251,7 +251,7 @@ static int do_settings(rlm_error *e, digest *d)
 static int do_convert(rlm_error *e, digest *d)
 {
     (void)d;
-    return rlm_convert(folder, fresh("int8"), "int8", "int8", NULL, e);
+    return rlm_convert(folder, fresh("int8"), "int8", "int8", NULL, NULL, e);
 }
 
 static int do_world(rlm_error *e, digest *d)

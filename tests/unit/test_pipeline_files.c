@@ -294,6 +294,61 @@ static void case_backward_out_of_memory(void)
     rlm_clip_free(&film);
 }
 
+/* Whole files are joined with their sound: of 17 pictures at 8 a second it ends 19 codes before the
+ * next file's last picture of its first code, and comes back from its end there. */
+static void case_joined_sound(void)
+{
+    enum { LEVELS = 2, N = 106, START = 125 };
+    rlm_codes video = {.dims = {10, 4, 4}, .fps_num = 8, .fps_den = 1, .count = 160}, part[2];
+    for (int i = 0; i < 2; i++) {
+        part[i] = (rlm_codes){.dims = {LEVELS, N}, .count = LEVELS * N, .rate = 16000};
+        part[i].true_samples = 17 * 16000 / 8;
+        part[i].ids = rlm_alloc(LEVELS * N * sizeof *part[i].ids);
+        for (int k = 0; k < LEVELS * N; k++)
+            part[i].ids[k] = k + 500 * i;
+    }
+    CHECK(!rlm_codes_join_sound(&part[0], &part[1], &video, 5, &err));
+    CHECK(part[0].dims[1] == START + N && part[0].true_samples == START * 320 + 34000);
+    for (int level = 0; level < LEVELS; level++) {
+        const int32_t *ids = part[0].ids + level * (START + N);
+        CHECK(ids[N - 1] == level * N + N - 1 && ids[N] == ids[N - 1]);
+        CHECK(ids[START - 1] == ids[N - 1 - 18] && ids[START] == level * N + 500);
+        CHECK(ids[START + N - 1] == level * N + N - 1 + 500);
+    }
+    video.dims[0] = 40; /* the next begins seconds later */
+    CHECK(rlm_codes_join_sound(&part[0], &part[1], &video, 30, &err) == RLM_E_UNSUPPORTED);
+    CHECK(part[0].dims[1] == START + N);
+    rlm_codes_free(&part[0]);
+    rlm_codes_free(&part[1]);
+}
+
+static int always(void)
+{
+    return 1;
+}
+
+/* What a killed convert left goes with the next, but not what belongs to a process that lives; one
+ * that is stopped leaves nothing. */
+static void case_convert_leaves_nothing(void)
+{
+    char to[128], stale[160], alive[160], mine[160], other[160];
+    snprintf(to, sizeof to, "%s", in_folder("converted"));
+    snprintf(stale, sizeof stale, "%s.tmp.%d", to, 1 << 22); /* no process has that number */
+    snprintf(other, sizeof other, "%s-too.tmp.%d", to, 1 << 22);
+    snprintf(alive, sizeof alive, "%s.tmp.%ld", to, (long)getppid());
+    snprintf(mine, sizeof mine, "%s.tmp.%ld", to, (long)getpid());
+    CHECK(!rlm_mkdirs(stale, &err) && !rlm_mkdirs(alive, &err) && !rlm_mkdirs(other, &err));
+    char *inside = rlm_path_join(stale, "config.json");
+    CHECK(!rlm_file_write(inside, "{}", 2, &err));
+    rlm_free(inside);
+    CHECK(rlm_convert(folder, to, "q4", NULL, always, NULL, &err) == RLM_E_CANCELLED);
+    CHECK(!rlm_is_dir(to) && !rlm_is_dir(mine) && !rlm_is_dir(stale));
+    CHECK(rlm_is_dir(alive) && rlm_is_dir(other));
+    rmdir(alive);
+    rmdir(other);
+    CHECK(!rlm_convert(folder, to, "q4", NULL, NULL, NULL, &err) && rlm_is_dir(to));
+}
+
 static void case_list_of_numbers(void)
 {
     typedef struct numbers {
@@ -432,6 +487,8 @@ int main(int argc, char **argv)
     TEST_CASE(case_codes_to_file);
     TEST_CASE(case_extend_undecodable);
     TEST_CASE(case_backward_out_of_memory);
+    TEST_CASE(case_joined_sound);
+    TEST_CASE(case_convert_leaves_nothing);
     TEST_CASE(case_list_of_numbers);
     TEST_CASE(case_frames_of_an_extension);
     TEST_CASE(case_codes_are_cut);
