@@ -31,6 +31,7 @@ static void sum_parts(rlm_par *par, int64_t parts, int64_t stride, const float *
         rlm_par_for(par, c, grain, sum_fn, &j);
 }
 
+#ifndef RLM_BF16
 /* ---- RMS norm ------------------------------------------------------------------------------ */
 
 typedef struct rms_job {
@@ -110,10 +111,12 @@ static void rmsnorm_backward(rlm_par *par, int64_t rows, int c, const float *x, 
     rlm_par_for(par, slices, v_row_grain(c * slice * 2), rms_fn, &j);
     sum_parts(par, slices, c, j.part, c, dgain);
 }
+#endif
 
 /* ---- Group norm ---------------------------------------------------------------------------- */
 
-/* Tables of a frame, c floats each: norm_frame_table's four, then rstd * gain, k1, k2 (below). */
+/* Tables of a frame, c floats each: norm_frame_table's four, then rstd * gain, k1, k2 (below).
+ * Behind them a register's room for what nobody wants. */
 enum { TABLE_SLOPE = 4, TABLE_K1 = 5, TABLE_K2 = 6, TABLES = 7 };
 
 /* dz = dy * act'(d * rstd * gain + bias), d = x - mean, at lanes m of channel i. */
@@ -125,120 +128,125 @@ RLM_INLINE v_f32 gn_dz(rlm_act act, const float *table, int c, int i, v_mask m, 
     return v_mul(dy, v_dact(act, v_fma(d, slope, v_load(table + 3 * c + i, m))));
 }
 
-/* What is bf16: nothing, dy, or x, dy and dx. */
+/* What is bf16: nothing, dy, or x, dy and dx. The first at all levels but bf16, the others there.
+ */
 typedef enum { GN_F32, GN_DY16, GN_ALL16 } gn_form;
 #ifdef RLM_BF16
 enum { GN_HALVES = 1 };
 #else
-enum { GN_HALVES = 0 }; /* nobody calls norm_back with bf16 */
+enum { GN_HALVES = 0 };
 #endif
 
 enum { SUM_ROWS = 32 }; /* rows that stay in the L1 cache while their channels are summed */
 
-/* Up to four vectors of channels from i over a few rows, sums in registers. */
-RLM_INLINE void sums_block(rlm_act act, gn_form form, int used, const void *x, const void *dy,
-                           int rows, int c, int i, const float *table, float *part, float *keep)
-{
-    v_f32 sum[4], along[4];
-    v_mask m[4];
-    for (int v = 0; v < used; v++) {
-        m[v] = v_tail(c - i - V_LANES * v);
-        sum[v] = v_load(part + i + V_LANES * v, m[v]);
-        along[v] = v_load(part + c + i + V_LANES * v, m[v]);
-    }
-    for (int64_t r = 0; r < rows; r++) {
-        for (int v = 0; v < used; v++) {
-            int64_t at = r * c + i + V_LANES * v;
-            v_f32 d = v_of(form == GN_ALL16, x, at, m[v]), by = v_of(form > GN_F32, dy, at, m[v]);
-            d = v_sub(d, v_load(table + i + V_LANES * v, m[v]));
-            v_f32 dz = gn_dz(act, table, c, i + V_LANES * v, m[v], d, by);
-            sum[v] = v_add(sum[v], dz);
-            along[v] = v_fma(dz, d, along[v]);
-            if (keep)
-                v_store(keep + at, m[v], dz);
-        }
-    }
-    for (int v = 0; v < used; v++) {
-        v_store(part + i + V_LANES * v, m[v], sum[v]);
-        v_store(part + c + i + V_LANES * v, m[v], along[v]);
-    }
-}
-
-/* part = sums over rows of dz, dz * d; keep [rows][c], if not NULL: dz. */
-RLM_INLINE void sums_rows(rlm_act act, gn_form form, const void *x, const void *dy, int64_t rows,
-                          int c, const float *table, float *part, float *keep)
-{
-    memset(part, 0, (size_t)c * 2 * sizeof(float));
-    for (int64_t r = 0; r < rows; r += SUM_ROWS) {
-        int n = rows - r < SUM_ROWS ? (int)(rows - r) : SUM_ROWS, i = 0;
-        float *kept = keep ? keep + r * c : NULL;
-        const void *from = v_at(form == GN_ALL16, x, r * c), *by = v_at(form > GN_F32, dy, r * c);
-        for (; i + 3 * V_LANES < c; i += 4 * V_LANES)
-            sums_block(act, form, 4, from, by, n, c, i, table, part, kept);
-        for (; i + V_LANES < c; i += 2 * V_LANES)
-            sums_block(act, form, 2, from, by, n, c, i, table, part, kept);
-        if (i < c)
-            sums_block(act, form, 1, from, by, n, c, i, table, part, kept);
-    }
-    for (int i = 0; i < c; i++)
-        part[c + i] *= table[c + i];
-}
-
-/* dx (+)= dz * slope - k1 - d * k2, with slope = rstd gain, k1 = rstd mean(dz gain),
- * k2 = rstd^2 mean(dz gain xhat) per channel. kept: dz (f32) instead of dy. */
-RLM_INLINE void dx_rows(rlm_act act, gn_form form, const void *x, const void *dy, void *dx,
-                        int64_t rows, int c, const float *table, bool kept, bool add, bool far)
-{
-    const float *k1 = table + TABLE_K1 * c, *k2 = table + TABLE_K2 * c;
-    for (int64_t r = 0; r < rows; r++) {
-        for (int i = 0; i < c; i += V_LANES) {
-            v_mask m = v_tail(c - i);
-            int64_t at = r * c + i;
-            v_f32 d = v_sub(v_of(form == GN_ALL16, x, at, m), v_load(table + i, m));
-            v_f32 dz = v_of(form > GN_F32 && !kept, dy, at, m);
-            if (!kept)
-                dz = gn_dz(act, table, c, i, m, d, dz);
-            v_f32 s = add ? v_load((const float *)dx + at, m) : v_zero();
-            s = v_fnma(d, v_load(k2 + i, m), v_sub(s, v_load(k1 + i, m)));
-            s = v_fma(dz, v_load(table + TABLE_SLOPE * c + i, m), s);
-            if (form == GN_ALL16)
-                v_store16((uint16_t *)dx + at, m, s);
-            else
-                v_put(far, (float *)dx + at, m, s);
-        }
-    }
-}
-
-/* What one slice needs: sums (dx NULL; keep may take dz), or dx from dy, or (kept) from dz. */
+/* A pass over rows of one frame. What is read or written by choice has a place anyway, of one
+ * register at least, and a mask that leaves all indices or makes them 0: a branch would double each
+ * activation's loops, and this file took the compiler half a minute. */
 typedef struct gn_rows {
-    const void *x, *dy;
-    void *dx;
-    float *part, *keep;
+    const void *x, *dy; /* [rows][c] */
     int64_t rows;
     int c;
     const float *table;
     gn_form form;
-    bool add, far;
+    /* sums */
+    float *part; /* [2][c] = sums of dz, dz * d */
+    float *keep; /* [rows][c] = dz */
+    int64_t keep_mask;
+    /* dx, if not NULL; `to` is added */
+    void *dx;
+    const float *to;
+    int64_t to_mask;
+    bool far;
 } gn_rows;
+
+/* `used` vectors of channels from i over the `rows` from `row` on, sums in registers; m: lanes of
+ * each. */
+RLM_INLINE void sums_block(rlm_act act, gn_form form, int used, v_mask m, const gn_rows *g,
+                           int64_t row, int rows, int i)
+{
+    v_f32 sum[4], along[4];
+    int c = g->c;
+    const float *table = g->table;
+    float *part = g->part + i, *keep = g->keep;
+    int64_t mask = g->keep_mask;
+    for (int v = 0; v < used; v++) {
+        sum[v] = v_load(part + V_LANES * v, m);
+        along[v] = v_load(part + c + V_LANES * v, m);
+    }
+    for (int64_t r = row; r < row + rows; r++) {
+        for (int v = 0; v < used; v++) {
+            int64_t at = r * c + i + V_LANES * v;
+            v_f32 d = v_of(form == GN_ALL16, g->x, at, m), by = v_of(form > GN_F32, g->dy, at, m);
+            d = v_sub(d, v_load(table + i + V_LANES * v, m));
+            v_f32 dz = gn_dz(act, table, c, i + V_LANES * v, m, d, by);
+            sum[v] = v_add(sum[v], dz);
+            along[v] = v_fma(dz, d, along[v]);
+            v_store(keep + (at & mask), m, dz);
+        }
+    }
+    for (int v = 0; v < used; v++) {
+        v_store(part + V_LANES * v, m, sum[v]);
+        v_store(part + c + V_LANES * v, m, along[v]);
+    }
+}
+
+RLM_INLINE void sums_rows(rlm_act act, gn_form form, const gn_rows *g)
+{
+    int c = g->c;
+    memset(g->part, 0, (size_t)c * 2 * sizeof(float));
+    for (int64_t r = 0; r < g->rows; r += SUM_ROWS) {
+        int n = g->rows - r < SUM_ROWS ? (int)(g->rows - r) : SUM_ROWS, i = 0;
+        for (; i + 4 * V_LANES <= c; i += 4 * V_LANES)
+            sums_block(act, form, 4, V_ALL, g, r, n, i);
+        for (; V_LANES > 4 && i + 2 * V_LANES <= c; i += 2 * V_LANES)
+            sums_block(act, form, 2, V_ALL, g, r, n, i);
+        for (; i < c; i += V_LANES)
+            sums_block(act, form, 1, v_tail(c - i), g, r, n, i);
+    }
+    for (int i = 0; i < c; i++)
+        g->part[c + i] *= g->table[c + i];
+}
+
+/* dx = to + dz * slope - k1 - d * k2 at lanes m of channel i of the row at `row`, with slope = rstd
+ * gain, k1 = rstd mean(dz gain), k2 = rstd^2 mean(dz gain xhat) per channel. */
+RLM_INLINE void dx_block(rlm_act act, gn_form form, bool kept, const gn_rows *g, int64_t row, int i,
+                         v_mask m, bool far)
+{
+    int64_t at = row + i;
+    const float *table = g->table + i;
+    v_f32 d = v_sub(v_of(form == GN_ALL16, g->x, at, m), v_load(table, m));
+    v_f32 dz = v_of(form > GN_F32 && !kept, g->dy, at, m);
+    if (!kept)
+        dz = gn_dz(act, g->table, g->c, i, m, d, dz);
+    v_f32 s = v_load(g->to + (at & g->to_mask), m);
+    s = v_sub(s, v_load(table + TABLE_K1 * g->c, m));
+    s = v_fnma(d, v_load(table + TABLE_K2 * g->c, m), s);
+    s = v_fma(dz, v_load(table + TABLE_SLOPE * g->c, m), s);
+    if (form == GN_ALL16)
+        v_store16((uint16_t *)g->dx + at, m, s);
+    else
+        v_put(far, (float *)g->dx + at, m, s);
+}
+
+/* kept: dy is dz (f32). */
+RLM_INLINE void dx_rows(rlm_act act, gn_form form, bool kept, const gn_rows *g)
+{
+    const gn_rows now = *g;
+    for (int64_t r = 0; r < now.rows; r++) {
+        int i = 0;
+        for (; i + V_LANES <= now.c; i += V_LANES)
+            dx_block(act, form, kept, &now, r * now.c, i, V_ALL, now.far);
+        if (i < now.c) /* such rows are never far */
+            dx_block(act, form, kept, &now, r * now.c, i, v_tail(now.c - i), false);
+    }
+}
 
 RLM_INLINE void gn_rows_of(rlm_act act, gn_form form, const gn_rows *g)
 {
     if (g->dx)
-        dx_rows(act, form, g->x, g->dy, g->dx, g->rows, g->c, g->table, false, g->add, g->far);
-    else if (g->keep)
-        sums_rows(act, form, g->x, g->dy, g->rows, g->c, g->table, g->part, g->keep);
+        dx_rows(act, form, false, g);
     else
-        sums_rows(act, form, g->x, g->dy, g->rows, g->c, g->table, g->part, NULL);
-}
-
-static void gn_kept(const gn_rows *g)
-{
-    if (g->form == GN_ALL16)
-        dx_rows(RLM_ACT_NONE, GN_ALL16, g->x, g->dy, g->dx, g->rows, g->c, g->table, true, false,
-                false);
-    else
-        dx_rows(RLM_ACT_NONE, GN_F32, g->x, g->dy, g->dx, g->rows, g->c, g->table, true, g->add,
-                g->far);
+        sums_rows(act, form, g);
 }
 
 RLM_INLINE void gn_rows_as(rlm_act act, void *ctx)
@@ -246,22 +254,31 @@ RLM_INLINE void gn_rows_as(rlm_act act, void *ctx)
     const gn_rows *g = ctx;
     if (GN_HALVES && g->form == GN_ALL16)
         gn_rows_of(act, GN_ALL16, g);
-    else if (GN_HALVES && g->form == GN_DY16)
+    else if (GN_HALVES)
         gn_rows_of(act, GN_DY16, g);
     else
         gn_rows_of(act, GN_F32, g);
 }
 
-/* All activations and forms in one place, once: two copies took minutes to compile. */
+/* All activations and forms in one place, once. */
 static __attribute__((noinline)) void gn_run(rlm_act act, gn_rows *g)
 {
     v_by_act(act, gn_rows_as, g);
 }
 
+static void gn_kept(const gn_rows *g)
+{
+    if (GN_HALVES && g->form == GN_ALL16)
+        dx_rows(RLM_ACT_NONE, GN_ALL16, true, g);
+    else
+        dx_rows(RLM_ACT_NONE, GN_F32, true, g);
+}
+
 static float *gn_table(const norm_back *j, int64_t frame, int worker)
 {
     int c = j->s.c;
-    float *table = rlm_par_scratch(j->par, worker, 0, (size_t)c * TABLES * sizeof(float));
+    float *table =
+        rlm_par_scratch(j->par, worker, 0, ((size_t)c * TABLES + V_LANES) * sizeof(float));
     norm_frame_table(&j->s, j->stats + frame * j->s.groups * 2, j->gain, j->bias, table);
     for (int i = 0; i < c; i++)
         table[TABLE_SLOPE * c + i] = table[c + i] * table[2 * c + i];
@@ -290,29 +307,39 @@ static void gn_means(const norm_back *j, int64_t frame, const float *table, floa
     }
 }
 
-static gn_rows gn_rows_at(const norm_back *j, int64_t at, int64_t rows, const float *table)
+/* `rows` from element `at` on: dx, or (sums) sums into part and, if keep is not NULL, dz there. */
+static gn_rows gn_rows_at(const norm_back *j, int64_t at, int64_t rows, float *table, bool sums,
+                          float *part, float *keep)
 {
-    gn_rows g = {.x = v_at(j->half_x, j->x, at), .c = j->s.c, .rows = rows, .table = table};
-    g.dy = v_at(j->half, j->dy, at);
-    g.dx = j->dx ? (uint8_t *)j->dx + at * (j->half_x ? 2 : 4) : NULL;
-    g.form = j->half_x ? GN_ALL16 : j->half ? GN_DY16 : GN_F32;
-    g.add = j->add;
-    g.far = j->far;
+    static const float none[V_LANES];
+    gn_rows g = {.x = v_at(j->half_x, j->x, at),
+                 .dy = v_at(j->half, j->dy, at),
+                 .rows = rows,
+                 .c = j->s.c,
+                 .table = table,
+                 .form = j->half_x ? GN_ALL16
+                         : j->half ? GN_DY16
+                                   : GN_F32,
+                 .part = part,
+                 .keep = keep ? keep : table + (int64_t)TABLES * j->s.c,
+                 .keep_mask = keep ? -1 : 0,
+                 .far = j->far};
+    g.dx = sums ? NULL : (uint8_t *)j->dx + at * (j->half_x ? 2 : 4);
+    g.to = j->add ? (const float *)g.dx : none;
+    g.to_mask = j->add ? -1 : 0;
     return g;
 }
 
-/* One slice: sums or dx. */
-static void gn_slice(const norm_back *j, int64_t frame, int64_t slice, const float *table,
-                     bool sums, float *keep)
+/* One slice: sums or dx. keep: of the frame, or NULL. */
+static void gn_slice(const norm_back *j, int64_t frame, int64_t slice, float *table, bool sums,
+                     float *keep)
 {
     int c = j->s.c;
     int64_t row = slice * j->cut.rows, rows = j->s.hw - row;
     rows = rows < j->cut.rows ? rows : j->cut.rows;
-    gn_rows g = gn_rows_at(j, (frame * j->s.hw + row) * c, rows, table);
-    if (sums)
-        g.dx = NULL;
-    g.keep = keep ? keep + row * c : NULL;
-    g.part = j->part + (frame * j->cut.slices + slice) * 2 * c;
+    gn_rows g =
+        gn_rows_at(j, (frame * j->s.hw + row) * c, rows, table, sums,
+                   j->part + (frame * j->cut.slices + slice) * 2 * c, keep ? keep + row * c : NULL);
     gn_run(j->s.act, &g);
 }
 
@@ -324,11 +351,13 @@ static void gn_frame(const norm_back *j, int64_t frame, float *dz, int worker)
     for (int64_t i = 0; i < j->cut.slices; i++)
         gn_slice(j, frame, i, table, true, dz);
     gn_means(j, frame, table, table + (int64_t)TABLE_K1 * j->s.c);
-    gn_rows g = gn_rows_at(j, frame * j->s.hw * j->s.c, j->s.hw, table);
+    if (!j->dx)
+        return;
+    gn_rows g = gn_rows_at(j, frame * j->s.hw * j->s.c, j->s.hw, table, false, NULL, NULL);
     if (dz) {
         g.dy = dz;
         gn_kept(&g);
-    } else if (g.dx) {
+    } else {
         gn_run(j->s.act, &g);
     }
 }
@@ -348,7 +377,7 @@ static void gn_frames_fn(void *ctx, int64_t begin, int64_t end, int worker)
 static void gn_sums_fn(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const norm_back *j = ctx;
-    const float *table = NULL;
+    float *table = NULL;
     for (int64_t i = begin; i < end; i++) {
         if (!table || i % j->cut.slices == 0)
             table = gn_table(j, i / j->cut.slices, worker);
@@ -403,6 +432,7 @@ void V_NAME(norm_back)(norm_back *j, float *dgain, float *dbias)
     }
 }
 
+#ifndef RLM_BF16
 static void groupnorm_backward(rlm_par *par, const rlm_groupnorm_shape *s, const float *x,
                                const float *gain, const float *bias, const float *stats,
                                const float *dy, float *dx, float *dgain, float *dbias, bool add)
@@ -424,3 +454,4 @@ void V_NAME(norm_backward)(rlm_kernels *k)
     k->rmsnorm_backward = rmsnorm_backward;
     k->groupnorm_backward = groupnorm_backward;
 }
+#endif
