@@ -19,8 +19,23 @@ static int16_t to_int16(float v)
     return (int16_t)lrintf(s < -32768.0f ? -32768.0f : s > 32767.0f ? 32767.0f : s);
 }
 
-/* A file that cannot be read or has no sound is left out with a word. */
-static int load_item(rlm_sounds *s, int i, const rlm_log *log, rlm_error *err)
+/* Whether a film that could not be read for its sound has just none. */
+static bool is_silent(const rlm_item *item)
+{
+    rlm_want want;
+    rlm_clip clip = {0};
+    if (item->kind != RLM_MEDIA_VIDEO)
+        return false;
+    rlm_want_defaults(&want);
+    want.want_audio = 0;
+    want.max_frames = 1;
+    bool yes = !rlm_media_read(item->path, &want, &clip, NULL);
+    rlm_clip_free(&clip);
+    return yes;
+}
+
+/* A file that cannot be read is left out with a word; *silent counts films without sound. */
+static int load_item(rlm_sounds *s, int i, int *silent, const rlm_log *log, rlm_error *err)
 {
     rlm_clip clip = {0};
     rlm_error why;
@@ -31,12 +46,17 @@ static int load_item(rlm_sounds *s, int i, const rlm_log *log, rlm_error *err)
     want.channels = 1;
     want.max_seconds = MAX_SECONDS;
     if (rlm_media_read(s->set.items[i].path, &want, &clip, &why)) {
-        rlm_logf(log, 1, "%s", why.text);
+        if (is_silent(&s->set.items[i]))
+            ++*silent;
+        else
+            rlm_logf(log, 1, "%s; skipped", why.text);
         s->set.skipped++;
         return 0;
     }
     int64_t n = clip.audio.count;
     int code = 0;
+    if (n <= s->rate / 10)
+        rlm_logf(log, 1, "%s: shorter than 0.1 s; skipped", s->set.items[i].path);
     if (n > s->rate / 10) {
         int16_t *out = rlm_alloc(rlm_size_mul((size_t)n, sizeof *out));
         if (!out || s->total + n > MAX_SAMPLES)
@@ -99,19 +119,31 @@ static int load_all(rlm_sounds *s, const rlm_train_options *o, uint64_t seed, co
     s->val = rlm_calloc(room, sizeof *s->val);
     if (!s->samples || !s->count || !s->val)
         return rlm_fail(err, RLM_E_NOMEM, "audio training: no memory for %d files", s->set.count);
+    int silent = 0;
     for (int i = 0; i < s->set.count; i++) {
-        RLM_TRY(load_item(s, i, log, err));
+        RLM_TRY(load_item(s, i, &silent, log, err));
         if (s->count[i] && s->set.items[i].split)
             s->val[s->val_count++] = i;
         else
             s->trained += s->count[i];
     }
+    if (silent)
+        rlm_logf(log, 1, "sound: %d clips have none; skipped", silent);
     if (!s->trained && s->set.count)
         return rlm_fail(err, RLM_E_ARG, "audio training: no sound in %d files", s->set.count);
     RLM_TRY(make_sounds(s, seed, err));
     for (int i = 0; i < MADE_VAL && s->made; i++)
         s->val[s->val_count++] = s->set.count + i;
     return 0;
+}
+
+/* Files that have sound. */
+static int heard(const rlm_sounds *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->set.count; i++)
+        n += s->count[i] > 0;
+    return n;
 }
 
 int rlm_sounds_open(rlm_sounds *s, const rlm_train_options *o, const rlm_recipe *r, int rate,
@@ -131,7 +163,7 @@ int rlm_sounds_open(rlm_sounds *s, const rlm_train_options *o, const rlm_recipe 
     else
         rlm_logf(log, 2,
                  "sound: %.1f minutes in %d files and %d playground clips, %d for validation",
-                 (double)s->total / rate / 60, s->set.count, s->made, s->val_count);
+                 (double)s->total / rate / 60, heard(s), s->made, s->val_count);
     return code;
 }
 

@@ -4,8 +4,8 @@
  *                   "REPOSITORY | PATH @OFFSET"
  *   metadata.jsonl  {"file_name", "text", "text_long"}, optionally "source", "split", "has_audio"
  *   nothing         every file of a known kind, searched through sub-folders
- * The first two are joined by file name. A missing caption is looked for in NAME.txt beside the
- * file: first line short, the rest long. */
+ * The first two are joined by file name, and what they do not name is not used, which is said. A
+ * missing caption is looked for in NAME.txt beside the file: first line short, the rest long. */
 #include "src/train/dataset_read.h"
 
 #include <cjson/cJSON.h>
@@ -332,14 +332,86 @@ static int read_metadata(rlm_found *f, const char *dir, int first, char *text, r
 
 /* ---- A walk through sub-folders ---- */
 
-static int walk(rlm_found *f, const char *dir, const char *below, int depth, rlm_error *err)
+typedef struct rlm_place {
+    dev_t device;
+    ino_t inode;
+} rlm_place;
+
+void rlm_found_forget(rlm_found *f)
+{
+    rlm_free(f->seen);
+    f->seen = NULL;
+    f->seen_count = f->seen_room = 0;
+}
+
+/* A folder is walked through once, whatever links lead there: else its clips would count several
+ * times, some of them for validation. */
+static bool enters(rlm_found *f, const char *path, int *code, rlm_error *err)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return false;
+    for (int i = 0; i < f->seen_count; i++)
+        if (f->seen[i].device == st.st_dev && f->seen[i].inode == st.st_ino)
+            return false;
+    if (f->seen_count == f->seen_room) {
+        int more = f->seen_room ? 2 * f->seen_room : 64;
+        rlm_place *grown = rlm_realloc(f->seen, (size_t)f->seen_room * sizeof *grown,
+                                       (size_t)more * sizeof *grown);
+        if (!grown) {
+            *code = no_memory(err);
+            return false;
+        }
+        f->seen = grown;
+        f->seen_room = more;
+    }
+    f->seen[f->seen_count++] = (rlm_place){st.st_dev, st.st_ino};
+    return true;
+}
+
+/* A link to a file that is found under its own name. */
+static bool leads_inside(const char *dir, const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) || !S_ISLNK(st.st_mode))
+        return false;
+    char *whole = realpath(dir, NULL), *target = realpath(path, NULL);
+    size_t n = whole ? strlen(whole) : 0;
+    bool yes = whole && target && !strncmp(whole, target, n) && target[n] == '/';
+    free(whole);
+    free(target);
+    return yes;
+}
+
+/* Media files that no item from `first` on stands for, by its name or by what comes before its
+ * first dot (CLIP.control.mp4 and CLIP.wav belong to CLIP.mp4). Items sorted by path. */
+static bool is_listed(const rlm_found *f, int first, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t stem = (size_t)(name - path) + strcspn(name, ".") + 1;
+    int low = first, high = f->count;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (strncmp(f->items[middle].path, path, stem) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < f->count && !strncmp(f->items[low].path, path, stem);
+}
+
+/* unlisted NULL: adds what is there; else counts what no item from `first` on stands for. */
+static int walk(rlm_found *f, const char *dir, const char *below, int depth, int first,
+                int *unlisted, rlm_error *err)
 {
     struct dirent **names;
     char *path = *below ? rlm_path_join(dir, below) : rlm_strdup(dir);
     if (!path)
         return no_memory(err);
-    int code = 0, n = scandir(path, &names, NULL, alphasort);
+    int code = 0, n = enters(f, path, &code, err) ? scandir(path, &names, NULL, alphasort) : 0;
     rlm_free(path);
+    if (n == 0)
+        return code;
     if (n < 0)
         return rlm_fail(err, RLM_E_IO, "%s/%s: cannot be listed", dir, below);
     for (int i = 0; i < n; i++) {
@@ -349,8 +421,10 @@ static int walk(rlm_found *f, const char *dir, const char *below, int depth, rlm
             code = code ? code : no_memory(err);
         else if (!code && names[i]->d_name[0] != '.') {
             if (rlm_is_dir(full) && depth < DEPTH_MAX)
-                code = walk(f, dir, name, depth + 1, err);
-            else if (rlm_media_kind(name))
+                code = walk(f, dir, name, depth + 1, first, unlisted, err);
+            else if (unlisted)
+                *unlisted += rlm_media_kind(name) && !is_listed(f, first, full);
+            else if (rlm_media_kind(name) && !leads_inside(dir, full))
                 add_item(f, dir, name, &code, err);
         }
         rlm_free(full);
@@ -425,6 +499,23 @@ static int read_list(rlm_found *f, const char *dir, const char *name, int first,
     return code;
 }
 
+/* A list decides; that it passes over files is said, for it may be meant as captions of some. */
+static int count_unlisted(rlm_found *f, const char *dir, int first, rlm_error *err)
+{
+    int unlisted = 0, listed = f->count - first;
+    if (listed)
+        qsort(f->items + first, (size_t)listed, sizeof *f->items, by_path);
+    rlm_found_forget(f);
+    RLM_TRY(walk(f, dir, "", 0, first, &unlisted, err));
+    rlm_found_forget(f); /* a folder below may be given by itself */
+    if (unlisted)
+        rlm_logf(f->log, 1,
+                 "%s: its list names %d files, %d more there are not used: name them in it too, or "
+                 "take it away and give captions as NAME.txt",
+                 dir, listed, unlisted);
+    return 0;
+}
+
 int rlm_found_folder(rlm_found *f, const char *dir, rlm_error *err)
 {
     int first = f->count;
@@ -433,8 +524,10 @@ int rlm_found_folder(rlm_found *f, const char *dir, rlm_error *err)
         return rlm_fail(err, RLM_E_IO, "%s: not a folder", dir);
     RLM_TRY(read_list(f, dir, "manifest.tsv", first, manifest_reader, &listed, err));
     RLM_TRY(read_list(f, dir, "metadata.jsonl", first, read_metadata, &listed, err));
-    if (!listed)
-        RLM_TRY(walk(f, dir, "", 0, err));
+    if (listed)
+        RLM_TRY(count_unlisted(f, dir, first, err));
+    else
+        RLM_TRY(walk(f, dir, "", 0, first, NULL, err));
     for (int i = first; i < f->count; i++)
         RLM_TRY(complete(&f->items[i], dir, err));
     return 0;

@@ -99,8 +99,10 @@ void rlm_journal_put(rlm_journal *j, int64_t step, ...)
     va_list args;
     va_start(args, step);
     for (const char *key; (key = va_arg(args, const char *));) {
-        put_value(j, key, va_arg(args, double));
+        double value = va_arg(args, double);
         plot = plot || !strncmp(key, "val", 3);
+        if (value != RLM_UNMEASURED)
+            put_value(j, key, value);
     }
     va_end(args);
     fputs("}\n", j->file);
@@ -109,7 +111,7 @@ void rlm_journal_put(rlm_journal *j, int64_t step, ...)
         rlm_journal_plot(j->path, j->svg);
 }
 
-static void print_span(char out[48], double seconds)
+void rlm_span_print(char out[48], double seconds)
 {
     long long s = (long long)seconds;
     if (s >= 3600)
@@ -128,8 +130,8 @@ const char *rlm_journal_line(rlm_journal *j, int64_t total)
     if (j->last_step > j->first_step) {
         double each = (j->last_time - j->first_time) / (double)(j->last_step - j->first_step);
         double left = total > j->last_step ? each * (double)(total - j->last_step) : 0;
-        print_span(span, left);
-        if (total > 0)
+        rlm_span_print(span, left);
+        if (total > j->last_step)
             snprintf(pace, sizeof pace, "  %.3g s/step  eta %s", each, span);
         else
             snprintf(pace, sizeof pace, "  %.3g s/step", each);

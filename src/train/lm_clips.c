@@ -44,17 +44,20 @@ static int encode(rlm_lm_store *s, const rlm_lm_clips *c, const char *what, int 
     double began = rlm_now(), told = began;
     int64_t video = s->video_tokens, sound = s->sound_tokens;
     for (int i = 0; i < count; i++) {
-        char line[160];
+        char line[160], span[48];
         RLM_TRY(rlm_lm_store_add(s, c->run, first + i, i, key, fetch, ctx, c->log, err));
         double now = rlm_now();
         if (now - told < TELL_SECONDS)
             continue;
         told = now;
-        snprintf(line, sizeof line, "encoding %s %d/%d  %.1f a second  eta %.0f s", what, i + 1,
-                 count, (i + 1) / (now - began), (now - began) / (i + 1) * (count - i - 1));
+        rlm_span_print(span, (now - began) / (i + 1) * (count - i - 1));
+        snprintf(line, sizeof line, "encoding %s %d/%d  %.1f a second  eta %s", what, i + 1, count,
+                 (i + 1) / (now - began), span);
         if (c->options->progress && c->options->progress(c->options->progress_cookie, line))
-            return rlm_fail(err, RLM_E_CANCELLED, "lm training: stopped while encoding %s %d", what,
-                            i);
+            return rlm_fail(err, RLM_E_CANCELLED,
+                            "lm training: stopped at %d of %d %s; what is encoded stays, the same "
+                            "command goes on",
+                            i + 1, count, what);
     }
     if (count > 0)
         rlm_logf(c->log, 2, "%d %s: %lld video tokens, %lld sound tokens, %.0f s", count, what,
@@ -73,6 +76,11 @@ int rlm_lm_clips_encode(rlm_lm_store *s, const rlm_lm_clips *c, rlm_error *err)
     RLM_TRY(encode(s, c, "clips", 0, real, key_of_item, fetch_item, (void *)c->data, err));
     if (!made)
         return 0;
+    if (c->data->train_count)
+        rlm_logf(c->log, 2,
+                 "%d playground scenes are encoded once and learnt beside your %d clips; "
+                 "--playground 0 does without",
+                 made, c->data->train_count);
     int code = rlm_lm_world_open(&world, c->options->threads, c, judged, err);
     if (!code)
         code = encode(s, c, "playground clips", real, made, rlm_lm_world_key, rlm_lm_world_fetch,

@@ -3,8 +3,10 @@
 #include "src/train/train.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
-enum { LINE_EVERY = 20, PATH_ROOM = 4096 };
+enum { LINE_EVERY = 20, PATH_ROOM = 4096, RECIPE_LIMIT = 1 << 20 };
 static const size_t ARENA_RESERVE = (size_t)1 << 38;
 
 int rlm_train_init_open(rlm_safetensors *st, const char *init, const char *name, rlm_error *err)
@@ -58,6 +60,25 @@ static void name_model(char dir[PATH_ROOM], const rlm_train_options *o)
     snprintf(dir, PATH_ROOM, "%s/model", o->run_dir);
 }
 
+static void name_recipe(char path[PATH_ROOM], const rlm_train_options *o)
+{
+    snprintf(path, PATH_ROOM, "%s/recipe.json", o->run_dir);
+}
+
+/* The config goes into the run, so that --resume alone goes on with it. */
+static int keep_recipe(const rlm_train_options *o, rlm_error *err)
+{
+    char path[PATH_ROOM], *text;
+    size_t bytes;
+    name_recipe(path, o);
+    if (!o->config || !strcmp(o->config, path))
+        return 0;
+    RLM_TRY(rlm_file_read(o->config, RECIPE_LIMIT, &text, &bytes, err));
+    int code = rlm_file_write(path, text, bytes, err);
+    rlm_free(text);
+    return code;
+}
+
 int rlm_train_begin(rlm_trainer *t, rlm_error *err)
 {
     const char *run_dir = t->o->run_dir;
@@ -74,6 +95,7 @@ int rlm_train_begin(rlm_trainer *t, rlm_error *err)
     }
     t->step = t->checkpoint.step;
     RLM_TRY(rlm_mkdirs(run_dir, err));
+    RLM_TRY(keep_recipe(t->o, err));
     return rlm_journal_open(&t->journal, run_dir, t->step, err);
 }
 
@@ -153,6 +175,10 @@ static int run_steps(const rlm_loop *l, rlm_trainer *t, rlm_error *err)
         if (last || due(t->step, t->recipe.checkpoint_every))
             RLM_TRY(save(l, t, err));
     }
+    rlm_logf(&t->log, 2, "%s after step %lld of %lld: %s/model; --resume goes on%s",
+             stop && t->step < t->recipe.steps ? "stopped" : "done", (long long)t->step,
+             (long long)t->recipe.steps, t->o->run_dir,
+             t->step < t->recipe.steps ? "" : " with more --steps");
     return 0;
 }
 
@@ -184,7 +210,12 @@ int rlm_train_run(const rlm_loop *l, const rlm_train_options *o, rlm_error *err)
     rlm_trainer *t = rlm_calloc(1, l->bytes);
     if (!t)
         return rlm_fail(err, RLM_E_NOMEM, "training: no memory");
-    t->o = o;
+    rlm_train_options own = *o;
+    char kept[PATH_ROOM];
+    name_recipe(kept, o);
+    if (o->resume && !o->config && access(kept, R_OK) == 0)
+        own.config = kept;
+    t->o = &own;
     t->log = (rlm_log){o->log, o->log_cookie};
     int code = open_all(l, t, err);
     if (!code && !t->done)

@@ -210,7 +210,7 @@ typedef struct rlm_dataset {
 } rlm_dataset;
 /* metadata.jsonl (file_name, text, text_long), manifest.tsv (file, source, path ...) or sidecar
  * .txt; else every readable file. Split: hash of source, about 6 % validation (but one recording at
- * least to train on); train/ and test/ folders win. */
+ * least to train on, and of eight or more one to validate); train/ and test/ folders win. */
 int rlm_dataset_open(rlm_dataset *d, const char *const *dirs, int dir_count, const rlm_log *log,
                      rlm_error *err);
 void rlm_dataset_free(rlm_dataset *d);
@@ -236,12 +236,15 @@ void rlm_loader_close(rlm_loader **l);
 /* ---- journal.c: metrics.jsonl, progress line, samples ---------------------------------------- */
 typedef struct rlm_journal rlm_journal;
 int rlm_journal_open(rlm_journal **out, const char *run_dir, int64_t resume_step, rlm_error *err);
-/* key, value pairs, key NULL ends: rlm_journal_put(j, step, "loss", 1.0, "lr", 2.0, NULL). */
+/* key, value pairs, key NULL ends: rlm_journal_put(j, step, "loss", 1.0, "lr", 2.0, NULL). A value
+ * RLM_UNMEASURED is left out. */
+static const double RLM_UNMEASURED = -1e300;
 void rlm_journal_put(rlm_journal *j, int64_t step, ...);
 /* The last put as one line for people: "step 120/20000  loss 1.234  lr 0.0003  0.81 s/step  eta
  * 4 h 28 min". total 0: unknown. Valid until the next put. A put with a key "val..." also renews
  * run_dir/metrics.svg (keys "loss" and "val..." over steps); so does close. */
 const char *rlm_journal_line(rlm_journal *j, int64_t total);
+void rlm_span_print(char out[48], double seconds); /* "1 h 5 min", "2 min 3 s", "4 s" */
 void rlm_journal_close(rlm_journal **j);
 
 /* ---- rhythm.c -------------------------------------------------------------------------------- */

@@ -369,6 +369,9 @@ static int look(void *cookie, int what, rlm_error *err)
 {
     trainer *t = cookie;
     rlm_audio_scores s;
+    if (t->sounds.val_count && !t->rvq.started)
+        rlm_logf(&t->base.log, 2, "step %lld: no codes to judge before step %lld",
+                 (long long)t->base.step, (long long)start_step(t) + 1);
     if (!t->sounds.val_count || !t->rvq.started)
         return 0;
     bool sample = what & RLM_LOOK_SAMPLE;

@@ -141,6 +141,8 @@ static int open_all(void *cookie, rlm_error *err)
         return rlm_fail(err, RLM_E_NOMEM, "video training: no memory");
     if (o->perceptual && t->base.recipe.perceptual > 0)
         RLM_TRY(rlm_perceptual_loss_open(&t->ruler, o->perceptual, &t->base.k, t->base.par, err));
+    else if (t->base.recipe.perceptual > 0)
+        rlm_logf(&t->base.log, 2, "the recipe's perceptual loss is left out: no --perceptual FILE");
     RLM_TRY(open_critics(t, err));
     RLM_TRY(rlm_clips_open(&t->clips, o, t->base.recipe.playground, &t->base.log, err));
     RLM_TRY(rlm_video_val_open(&t->val, &t->clips, err));

@@ -48,7 +48,7 @@ int rlm_clips_open(rlm_clips *c, const rlm_train_options *o, double playground, 
     if (!o->data_count && playground > 0)
         return open_made(c, playground, err);
     RLM_TRY(footage_open(&c->videos, o, RLM_MEDIA_VIDEO, VIDEO_SHORT, log, err));
-    RLM_TRY(footage_open(&c->photos, o, RLM_MEDIA_IMAGE, PHOTO_SHORT, log, err));
+    RLM_TRY(footage_open(&c->photos, o, RLM_MEDIA_IMAGE, PHOTO_SHORT, NULL, err)); /* all is said */
     if (c->videos.set.train_count + c->photos.set.train_count == 0)
         return rlm_fail(err, RLM_E_ARG, "video training: no clip and no picture in %d folders",
                         o->data_count);
@@ -121,7 +121,7 @@ static int footage_get(rlm_clips *c, rlm_footage *f, int item, rlm_frames *out, 
     rlm_frames *kept = &f->frames[item];
     if (code) {
         if (kept->count == 0)
-            rlm_logf(&c->log, 1, "%s", why.text);
+            rlm_logf(&c->log, 1, "%s; skipped", why.text);
         kept->count = -1;
     } else if (kept->rgb) { /* another thread was faster */
         rlm_free(out->rgb);

@@ -104,7 +104,9 @@ int rlm_video_val_score(const rlm_video_val *v, rlm_run *run, const rlm_video *v
     code_bag bag = {0};
     rlm_eval_sheet columns = {0};
     int code = RLM_OK;
-    *s = (rlm_video_scores){0};
+    *s = (rlm_video_scores){.distinct = RLM_UNMEASURED};
+    for (int kind = 0; kind < RLM_VAL_KINDS; kind++)
+        s->psnr[kind] = v->count[kind] ? 0 : RLM_UNMEASURED;
     for (int kind = 0; kind < RLM_VAL_KINDS && !code; kind++)
         for (int i = 0; i < v->count[kind] && !code; i++) {
             rlm_codes codes;

@@ -181,6 +181,57 @@ static void case_dataset_few(void)
     rlm_dataset_free(&d);
 }
 
+/* What a list passes over is said, but not what belongs to a listed clip. */
+static void case_dataset_unlisted(void)
+{
+    static const char jsonl[] = "{\"file_name\": \"a.mp4\"}\n";
+    static const char *const files[] = {"a.mp4", "a.control.mp4", "a.wav", "b.mp4", "sub/c.jpg"};
+    rlm_dataset d;
+    rlm_error err = {0};
+    said s = {0};
+    rlm_log log = {listen, &s};
+    make_dir("part/sub");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "part/%s", files[i]);
+        write_text(name, "x");
+    }
+    write_text("part/metadata.jsonl", jsonl);
+    const char *dir = in_folder("part"), *below = in_folder("part/sub");
+    const char *dirs[2] = {dir, below};
+    CHECK(rlm_dataset_open(&d, dirs, 1, &log, &err) == 0 && d.count == 1 && s.lines == 1);
+    rlm_dataset_free(&d);
+    CHECK(rlm_dataset_open(&d, dirs, 2, NULL, &err) == 0 && d.count == 2);
+    rlm_dataset_free(&d);
+}
+
+/* Links that lead back add nothing, one to elsewhere does; of eight files one validates, of each
+ * kind by itself. */
+static void case_dataset_links(void)
+{
+    rlm_dataset d;
+    rlm_error err = {0};
+    make_dir("linked/sub");
+    make_dir("elsewhere");
+    write_text("elsewhere/far.mp4", "x");
+    for (int i = 0; i < 16; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "linked/%s%d.%s", i < 8 ? "c" : "sub/p", i,
+                 i < 8 ? "mp4" : "png");
+        write_text(name, "x");
+    }
+    const char *dir = in_folder("linked"), *loop = in_folder("linked/loop"),
+               *up = in_folder("linked/sub/up");
+    const char *file = in_folder("linked/sub/c.mp4"), *far = in_folder("linked/far");
+    const char *dirs[1] = {dir};
+    CHECK(!symlink(".", loop) && !symlink("..", up) && !symlink("../c0.mp4", file));
+    CHECK(!symlink("../elsewhere", far));
+    CHECK(rlm_dataset_open(&d, dirs, 1, NULL, &err) == 0 && d.count == 17);
+    CHECK(rlm_dataset_keep(&d, RLM_MEDIA_VIDEO, false, &err) == 0);
+    CHECK(d.count == 9 && d.val_count >= 1 && d.train_count >= 6);
+    rlm_dataset_free(&d);
+}
+
 /* ---- Loader ---- */
 
 static int slow_fill(void *ctx, int64_t index, void *slot)
@@ -231,8 +282,9 @@ static void case_journal(void)
     CHECK(rlm_journal_open(&j, run_dir, 0, NULL) == 0);
     for (int s = 1; s <= 10; s++)
         rlm_journal_put(j, s, "loss", 10.0 / s, "lr", 1e-3, NULL);
-    rlm_journal_put(j, 10, "val_loss", 2.0, NULL);
+    rlm_journal_put(j, 10, "val_none", RLM_UNMEASURED, "val_loss", 2.0, NULL);
     CHECK_HAS(rlm_journal_line(j, 20), "step 10/20  val_loss 2");
+    CHECK(!strstr(rlm_journal_line(j, 10), "eta")); /* done */
     rlm_journal_put(j, 11, "loss", NAN, NULL);
     char *text = text_of("journal/metrics.jsonl"); /* before close: flushed */
     CHECK_HAS(text, "{\"step\":11,");
@@ -509,6 +561,8 @@ int main(int argc, char **argv)
     TEST_CASE(case_dataset_draws);
     TEST_CASE(case_dataset_walk);
     TEST_CASE(case_dataset_few);
+    TEST_CASE(case_dataset_unlisted);
+    TEST_CASE(case_dataset_links);
     TEST_CASE(case_loader_order);
     TEST_CASE(case_journal);
     TEST_CASE(case_recipe);
