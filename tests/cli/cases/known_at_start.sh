@@ -15,7 +15,8 @@ touch film.mp4
 try 2 "*sound alone*" generate --no-audio -o x.wav
 try 2 "*sound alone*" generate --no-audio -o - --format flac
 try 2 "*several are made*" generate --frames 5 -o f.png
-try 2 "*exactly one %d*" generate --frames 5 -o seqx_%s.png
+try 2 "*several are made*" generate --frames 5 -o seqx_%s.png
+try 2 "*exactly one %d*" generate --frames 5 -o seqx_%d_%d.png
 try 2 "*one picture*" generate -o - --format png --frames 5
 try 6 "*nodir*" generate -o a.mp4 --preview-path nodir/p.png
 try 1 "*p.doc*" generate -o a.mp4 --preview-path p.doc
