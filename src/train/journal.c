@@ -19,6 +19,7 @@ struct rlm_journal {
     double opened; /* rlm_now at open */
     int64_t first_step, last_step;
     double first_time, last_time;
+    double until; /* rlm_now when the run ends in any case; 0: never */
     bool timed;
     char values[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 192];
 };
@@ -122,6 +123,11 @@ void rlm_span_print(char out[48], double seconds)
         snprintf(out, 48, "%lld s", s);
 }
 
+void rlm_journal_until(rlm_journal *j, double until)
+{
+    j->until = until;
+}
+
 const char *rlm_journal_line(rlm_journal *j, int64_t total)
 {
     char of[32] = "", pace[96] = "", span[48];
@@ -130,7 +136,8 @@ const char *rlm_journal_line(rlm_journal *j, int64_t total)
     if (j->last_step > j->first_step) {
         double each = (j->last_time - j->first_time) / (double)(j->last_step - j->first_step);
         double left = total > j->last_step ? each * (double)(total - j->last_step) : 0;
-        rlm_span_print(span, left);
+        double room = j->until - j->opened - j->last_time;
+        rlm_span_print(span, j->until > 0 && room < left ? room : left);
         if (total > j->last_step)
             snprintf(pace, sizeof pace, "  %.3g s/step  eta %s", each, span);
         else

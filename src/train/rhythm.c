@@ -163,6 +163,8 @@ static int run_steps(const rlm_loop *l, rlm_trainer *t, rlm_error *err)
 {
     bool stop = false;
     double began = rlm_now();
+    if (t->o->max_seconds > 0)
+        rlm_journal_until(t->journal, began + t->o->max_seconds);
     /* Killed behind the last checkpoint and before its model was whole: no step will write it. */
     if (t->o->resume && t->step >= t->recipe.steps)
         RLM_TRY(save_model(l, t, err));

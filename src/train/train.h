@@ -244,6 +244,8 @@ void rlm_journal_put(rlm_journal *j, int64_t step, ...);
  * 4 h 28 min". total 0: unknown. Valid until the next put. A put with a key "val..." also renews
  * run_dir/metrics.svg (keys "loss" and "val..." over steps); so does close. */
 const char *rlm_journal_line(rlm_journal *j, int64_t total);
+/* The run ends then at the latest (rlm_now): the time left in its lines is no longer. */
+void rlm_journal_until(rlm_journal *j, double until);
 void rlm_span_print(char out[48], double seconds); /* "1 h 5 min", "2 min 3 s", "4 s" */
 void rlm_journal_close(rlm_journal **j);
 

@@ -285,6 +285,11 @@ static void case_journal(void)
     rlm_journal_put(j, 10, "val_none", RLM_UNMEASURED, "val_loss", 2.0, NULL);
     CHECK_HAS(rlm_journal_line(j, 20), "step 10/20  val_loss 2");
     CHECK(!strstr(rlm_journal_line(j, 10), "eta")); /* done */
+    usleep(20000);
+    rlm_journal_put(j, 10, "loss", 1.0, NULL); /* 2 ms a step */
+    rlm_journal_until(j, rlm_now() + 7230);
+    CHECK_HAS(rlm_journal_line(j, 1 << 30), "eta 2 h 0 min"); /* the clock ends it, not the steps */
+    CHECK_HAS(rlm_journal_line(j, 20), "eta 0 s");
     rlm_journal_put(j, 11, "loss", NAN, NULL);
     char *text = text_of("journal/metrics.jsonl"); /* before close: flushed */
     CHECK_HAS(text, "{\"step\":11,");
