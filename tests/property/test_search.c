@@ -8,6 +8,7 @@
 #include "src/train/eval.h"
 #include "src/train/search.h"
 #include "tests/folder.h"
+#include "tests/small_video.h"
 #include "tests/test.h"
 
 typedef struct rig {
@@ -17,31 +18,6 @@ typedef struct rig {
     rlm_model model;
     rlm_run run;
 } rig;
-
-/* A small tokenizer of random weights in `folder`. */
-static int save_tokenizer(rlm_error *err)
-{
-    rlm_video_config c = {.bits = 6,
-                          .haar = 1,
-                          .factorised = 1,
-                          .levels = 2,
-                          .channels = {8, 16},
-                          .blocks = {1, 1},
-                          .down_t = {1},
-                          .down_s = {2},
-                          .groups = 4};
-    rlm_params p = {0};
-    rlm_video *v = NULL;
-    int code = rlm_video_new(&v, &c, &p, err);
-    code = code ? code : rlm_params_allocate(&p, false, err);
-    if (!code) {
-        rlm_params_initialise(&p, 7);
-        code = rlm_model_save_part(folder, RLM_PART_VIDEO, &c, &p, p.data, err);
-    }
-    rlm_video_free(&v);
-    rlm_params_free(&p);
-    return code;
-}
 
 static int rig_open(rig *r, const char *dir)
 {
@@ -319,7 +295,7 @@ int main(int argc, char **argv)
 {
     TEST_BEGIN(argc, argv);
     rlm_error err = {0};
-    if (!folder_open() || save_tokenizer(&err)) {
+    if (!folder_open() || small_video_save(folder, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }

@@ -5,6 +5,7 @@
 
 #include "src/base/rng.h"
 #include "tests/folder.h"
+#include "tests/small_video.h"
 #include "tests/test.h"
 
 #include <dirent.h>
@@ -413,32 +414,13 @@ static void case_scenes(void)
 
 enum { PICTURE = 128 };
 
-/* A small video tokenizer of random weights, and the bundled text model. */
+/* A small video tokenizer, and the bundled text model. */
 static int open_tokenizers(rlm_model *m, const rlm_kernels *k, rlm_par *par, rlm_error *err)
 {
-    rlm_video_config c = {.bits = 6,
-                          .haar = 1,
-                          .factorised = 1,
-                          .levels = 2,
-                          .channels = {8, 16},
-                          .blocks = {1, 1},
-                          .down_t = {1},
-                          .down_s = {2},
-                          .groups = 4};
-    rlm_params p = {0};
-    rlm_video *v = NULL;
     const char *dir = in_folder("tokenizers");
-    int code = rlm_model_add_text(dir, "assets/models/default/text.model", err);
-    code = code ? code : rlm_video_new(&v, &c, &p, err);
-    code = code ? code : rlm_params_allocate(&p, false, err);
-    if (!code) {
-        rlm_params_initialise(&p, 7);
-        code = rlm_model_save_part(dir, RLM_PART_VIDEO, &c, &p, NULL, err);
-    }
-    rlm_video_free(&v);
-    rlm_params_free(&p);
-    code = code ? code : rlm_model_open(m, dir, RLM_PART_VIDEO | RLM_PART_TEXT, k, par, err);
-    return code;
+    RLM_TRY(rlm_model_add_text(dir, "assets/models/default/text.model", err));
+    RLM_TRY(small_video_save(dir, err));
+    return rlm_model_open(m, dir, RLM_PART_VIDEO | RLM_PART_TEXT, k, par, err);
 }
 
 /* One picture whose sides differ, under a caption; how often it was asked for. */
