@@ -190,6 +190,11 @@ RLM_API int rlm_media_writable(const char *path, const rlm_write_options *option
 /* 1: a container (mp4 mov mkv webm avi), which can be written piece by piece. */
 RLM_API int rlm_media_grows(const char *path, const char *format);
 
+/* 1: the path's own name holds one number (%d, %05d; %% is %), so that PNG files of a sequence go
+ * there; name: of its picture `number`. 0: it holds none, name is untouched. -1: several, another
+ * %, or longer than `room` bytes. */
+RLM_API int rlm_media_sequence(const char *path, int number, char *name, size_t room);
+
 /* One JSON object describing a media file (streams, sizes, rates, rotation, seconds, metadata).
  * *json is heap, free with rlm_string_free. */
 RLM_API int rlm_media_probe(const char *path, char **json, rlm_error *err);

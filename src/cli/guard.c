@@ -76,44 +76,14 @@ static bool is_png(const cli_job *j)
                            : n > 4 && !strcasecmp(j->output + n - 4, ".png");
 }
 
-bool cli_is_sequence(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    for (const char *p = slash ? slash : path; (p = strchr(p, '%')); p++) {
-        if (p[1 + strspn(p + 1, "0123456789")] == 'd')
-            return true;
-        p += p[1] == '%';
-    }
-    return false;
-}
-
-/* The number-th name of a sequence, whose pattern rlm_media_writable found good: its folders' % are
- * their own. */
-static void number_name(const char *path, int number, char *to)
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash : path;
-    size_t n = (size_t)(name - path);
-    memcpy(to, path, n);
-    for (const char *p = name; *p && n + 16 < CLI_PATH_ROOM; p++) {
-        int width = 0, used = 1;
-        if (*p != '%' || p[1] == '%') {
-            p += *p == '%';
-            to[n++] = *p;
-            continue;
-        }
-        (void)sscanf(p, "%%%d%n", &width, &used);
-        n += (size_t)snprintf(to + n, 16, p[1] == '0' ? "%0*d" : "%*d", width, number);
-        p += used;
-    }
-    to[n] = 0;
-}
-
+/* None of the pictures of a sequence is an input. */
 static int check_sequence(const cli_job *j)
 {
     char name[CLI_PATH_ROOM];
     int code = 0;
     for (int i = 0; i < PICTURES_MOST && !code; i++) {
-        number_name(j->output, i, name);
+        if (rlm_media_sequence(j->output, i, name, sizeof name) != 1)
+            break;
         code = not_an_input(j->args, "--output", name);
     }
     return code;
@@ -157,7 +127,7 @@ int cli_job_check_files(const cli_job *j)
         code = not_an_input(a, "--preview-path", a->preview_path);
     if (!code)
         code = check_output(j, NULL);
-    if (!code && is_png(j) && cli_is_sequence(j->output))
+    if (!code && is_png(j))
         code = check_sequence(j);
     if (!code && a->save_tokens)
         code = cli_check_place(j->tokens);

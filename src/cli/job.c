@@ -159,8 +159,8 @@ int cli_job_name(cli_job *j, int number)
     if (!a->save_tokens && strcmp(out, "-") && cli_is_regular(j->output))
         snprintf(j->tokens, sizeof j->tokens, "%s.rtok", j->output);
     j->request.save_tokens = j->tokens[0] ? j->tokens : NULL;
-    if (png && !cli_is_sequence(j->output) && !a->frames && a->seconds <= 0 &&
-        (a->verb & (CLI_GENERATE))) {
+    if (png && !rlm_media_sequence(j->output, 0, name, sizeof name) && !a->frames &&
+        a->seconds <= 0 && (a->verb & (CLI_GENERATE))) {
         j->request.task = RLM_TASK_IMAGE;
         j->request.frames = 1;
         j->request.audio = 0;

@@ -77,8 +77,6 @@ int cli_job_name(cli_job *j, int number);
  */
 /* Named outputs: none is an input, all can be written, and hold what is made. */
 int cli_job_check_files(const cli_job *j);
-/* A number (%d, %05d) stands in the path's own name: a sequence of pictures, if it is a .png. */
-bool cli_is_sequence(const char *path);
 /* What the output is written as can hold sound. */
 bool cli_job_holds_sound(const cli_job *j);
 /* After the inputs were read: the output can hold as many pictures, and sound or none. */

@@ -84,18 +84,18 @@ static bool is_sequence(const char *path)
     return false;
 }
 
-/* Expand one %d or %05d of a path's name (and %% to %). Returns the number of numbers in it; -1:
- * malformed. */
-static int path_number(const char *path, int number, char out[WRITE_PATH_LIMIT])
+int rlm_media_sequence(const char *path, int number, char *out, size_t room)
 {
     const char *name = own_name(path);
     size_t n = (size_t)(name - path);
     int found = 0;
-    if (n >= WRITE_PATH_LIMIT)
+    if (!is_sequence(path))
+        return 0;
+    if (n >= room)
         return -1;
     memcpy(out, path, n);
     for (const char *p = name; *p; p++) {
-        if (n + 16 >= WRITE_PATH_LIMIT)
+        if (n + 16 >= room)
             return -1;
         if (*p != '%' || p[1] == '%') {
             p += *p == '%';
@@ -111,7 +111,7 @@ static int path_number(const char *path, int number, char out[WRITE_PATH_LIMIT])
         found++;
     }
     out[n] = 0;
-    return found;
+    return found == 1 ? 1 : -1;
 }
 
 /* What the format cannot hold of a clip with so many pictures and samples. */
@@ -131,11 +131,12 @@ static int holds_check(const char *path, const rlm_clip *clip, const format_row 
 static int sequence_check(const char *path, int count, rlm_error *err)
 {
     char name[WRITE_PATH_LIMIT];
-    if (is_sequence(path) && path_number(path, 0, name) != 1)
+    int sequence = rlm_media_sequence(path, 0, name, sizeof name);
+    if (sequence < 0)
         return rlm_fail(err, RLM_E_ARG,
                         "%s: exactly one %%d (or %%05d) is expected in the name, and %%%% for %%",
                         path);
-    if (!is_sequence(path) && count > 1)
+    if (!sequence && count > 1)
         return rlm_fail(err, RLM_E_ARG,
                         "%s: holds one picture, and several are made (%d frames); put %%d (or "
                         "%%05d) where their number goes",
@@ -206,8 +207,8 @@ static int png_file(const char *path, const rlm_clip *clip, int i, rlm_error *er
 static int sequence_names(const char *path, int i, char name[WRITE_PATH_LIMIT],
                           char early[WRITE_PATH_LIMIT])
 {
-    int found = path_number(path, i, name);
-    int n = snprintf(early, WRITE_PATH_LIMIT, "%s.tmp.%ld", name, (long)getpid());
+    int found = rlm_media_sequence(path, i, name, WRITE_PATH_LIMIT);
+    int n = found == 1 ? snprintf(early, WRITE_PATH_LIMIT, "%s.tmp.%ld", name, (long)getpid()) : 0;
     return found == 1 && n < WRITE_PATH_LIMIT ? 0 : -1;
 }
 
