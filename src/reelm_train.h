@@ -167,8 +167,8 @@ int rlm_verdict_better(const rlm_verdict *a, const rlm_verdict *b);
  * its settings. Times in the report are of all. RLM_E_CANCELLED: out holds the best so far, or what
  * is there of the first. ARG: the prompt names nothing, tokens to resume, a dry run. */
 typedef struct rlm_choice {
-    uint64_t seed; /* of the clip that is kept */
-    int tried;     /* clips that were judged */
+    uint64_t seed, first; /* of the clip that is kept, of the first that was tried */
+    int tried;            /* clips that were judged */
     rlm_verdict verdict;
 } rlm_choice;
 int rlm_generate_best(rlm_session *session, rlm_judge *judge, const rlm_request *request, int count,

@@ -147,9 +147,9 @@ int cli_batch_item(const cli_batch *b, int i, cli_args *item)
         item->prompt = b->line[line];
         item->prompt_file = NULL;
     }
-    int64_t each = item->best_of > 1 ? item->best_of : 1; /* seeds that a clip tries */
-    item->seed = item->seed >= 0 ? item->seed + i % copies * each
-                                 : (int64_t)(b->seed + (uint64_t)i * (uint64_t)each);
+    int64_t tries = item->best_of; /* seeds of one clip */
+    item->seed = item->seed >= 0 ? item->seed + i % copies * tries
+                                 : (int64_t)(b->seed + (uint64_t)(i * tries));
     return code;
 }
 

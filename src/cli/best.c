@@ -9,7 +9,6 @@
 int cli_best_check(cli_job *j)
 {
     const cli_args *a = j->args;
-    j->tries = (int)a->best_of;
     if (j->tries < 2)
         return 0;
     if (a->resume_tokens)
@@ -41,7 +40,6 @@ int cli_best_open(cli_job *j, rlm_error *err)
 
 int cli_best_make(cli_job *j, rlm_clip *out, rlm_report *report, rlm_error *err)
 {
-    j->first_seed = j->request.seed;
     int code = rlm_generate_best(j->session, j->judge, &j->request, j->tries, out, report,
                                  &j->choice, err);
     j->request.seed = j->choice.seed; /* what is said of the clip is said of this seed */
@@ -54,7 +52,7 @@ void cli_best_add(const cli_job *j, cJSON *o)
         return;
     cJSON *chosen = cJSON_AddObjectToObject(o, "chosen");
     cJSON_AddNumberToObject(chosen, "of", j->choice.tried);
-    cJSON_AddNumberToObject(chosen, "first_seed", (double)j->first_seed);
+    cJSON_AddNumberToObject(chosen, "first_seed", (double)j->choice.first);
     cJSON_AddNumberToObject(chosen, "facts_asked", j->choice.verdict.asked);
     cJSON_AddNumberToObject(chosen, "facts_shown", j->choice.verdict.holds);
 }
@@ -62,7 +60,7 @@ void cli_best_add(const cli_job *j, cJSON *o)
 void cli_best_say(const cli_job *j)
 {
     const rlm_verdict *v = &j->choice.verdict;
-    unsigned long long first = j->first_seed;
+    unsigned long long first = j->choice.first;
     if (j->choice.tried)
         printf("%s: chosen of seeds %llu to %llu, shows %d of %d facts\n", j->output, first,
                first + (unsigned long long)j->choice.tried - 1, v->holds, v->asked);

@@ -71,6 +71,7 @@ int cli_job_fill(cli_job *j, const cli_args *a, uint64_t seed)
 {
     rlm_request *r = &j->request;
     j->args = a;
+    j->tries = (int)a->best_of;
     rlm_request_defaults(r);
     if (a->width)
         r->width = (int)a->width;
@@ -430,8 +431,7 @@ int cli_job_dry_run(cli_job *j, cli_make make)
     int frames = as_is ? v->count : t.frames;
     double rate =
         as_is ? (double)v->fps_num / v->fps_den : (double)j->request.fps_num / j->request.fps_den;
-    double seconds =
-        j->load_s + (t.prefill_s + t.sample_s + t.decode_s) * (j->tries > 1 ? j->tries : 1);
+    double seconds = j->load_s + (t.prefill_s + t.sample_s + t.decode_s) * j->tries;
     double bytes = (double)t.peak_bytes + writer_bytes(j, width, height, frames);
     if (j->args->json) {
         cJSON *o = cli_settings(j);

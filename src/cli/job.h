@@ -64,9 +64,8 @@ typedef struct cli_job {
     bool in_file;           /* the library writes the output while it makes it: extend */
     cli_drift drift;        /* of an extension */
     int tries;              /* --best-of, where the judge can choose; else 1 */
-    uint64_t first_seed;    /* of the tries, and what was chosen; nothing tried: not asked for */
-    rlm_choice choice;
-    char *final; /* its settings, as the file has them; owned */
+    rlm_choice choice;      /* of these; none tried: there was no choice */
+    char *final;            /* its settings, as the file has them; owned */
 } cli_job;
 
 /* Check the options and fill j->request; 0 or an exit code. seed: where none is given. */
@@ -102,10 +101,9 @@ int cli_job_dry_run(cli_job *j, cli_make make);
 void cli_job_clear(cli_job *j);
 void cli_job_close(cli_job *j);
 
-/* ---- best.c: --best-of. Where it is not given, all but cli_best_make do nothing. --------------
- */
+/* ---- best.c: --best-of; where it is not given, all but cli_best_make do nothing -------------- */
 
-/* After names and prompt are known: how many tries there are, or usage. */
+/* After names and prompt are known: one try where the judge cannot choose, or usage. */
 int cli_best_check(cli_job *j);
 /* The judge, opened once. */
 int cli_best_open(cli_job *j, rlm_error *err);

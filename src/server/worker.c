@@ -372,7 +372,7 @@ static int make_best(making *m, rlm_clip *clip, rlm_report *report, rlm_error *e
                                  report, &choice, err);
     if (code)
         return code;
-    r->first_seed = (int64_t)m->request.seed;
+    r->first_seed = (int64_t)choice.first;
     m->request.seed = choice.seed;
     r->seed = (int64_t)choice.seed;
     r->tried = choice.tried;

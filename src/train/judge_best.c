@@ -10,7 +10,6 @@
 
 typedef struct best {
     rlm_request request; /* of the candidate at work */
-    uint64_t first;      /* seed */
     const char *tokens;  /* the caller's file, or NULL */
     char *next;          /* where a candidate's tokens lie until it is kept; heap, or NULL */
     cJSON *settings;     /* of the caller, or NULL */
@@ -18,7 +17,7 @@ typedef struct best {
 
 static int best_open(best *b, const rlm_request *request, rlm_error *err)
 {
-    *b = (best){.request = *request, .first = request->seed, .tokens = request->save_tokens};
+    *b = (best){.request = *request, .tokens = request->save_tokens};
     if (b->tokens) {
         size_t room = strlen(b->tokens) + sizeof ".next";
         b->next = rlm_alloc(room);
@@ -79,7 +78,7 @@ static int try_next(best *b, rlm_session *s, rlm_judge *judge, int i, rlm_clip *
     rlm_clip clip = {0};
     rlm_report one = {0};
     rlm_verdict v = {0};
-    int code = candidate(b, s, b->first + (uint64_t)i, &clip, &one, err);
+    int code = candidate(b, s, choice->first + (uint64_t)i, &clip, &one, err);
     bool whole = !code;
     if (whole)
         code = rlm_judge_clip(judge, &clip, b->request.prompt, &v, err);
@@ -108,7 +107,7 @@ int rlm_generate_best(rlm_session *session, rlm_judge *judge, const rlm_request 
     best b;
     *out = (rlm_clip){0};
     *report = (rlm_report){0};
-    *choice = (rlm_choice){.seed = request->seed};
+    *choice = (rlm_choice){.seed = request->seed, .first = request->seed};
     if (request->resume_tokens || request->dry_run)
         return rlm_fail(err, RLM_E_ARG, "best: neither goes on with tokens nor runs dry");
     int code = best_open(&b, request, err);
