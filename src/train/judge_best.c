@@ -71,6 +71,18 @@ static int settle_tokens(const best *b, bool kept, rlm_error *err)
                : 0;
 }
 
+/* Times and memory are of all candidates, the rest of the one that is kept. */
+static void add_report(rlm_report *sum, const rlm_report *one, bool kept)
+{
+    const rlm_report before = *sum;
+    if (kept)
+        *sum = *one;
+    sum->prefill_s = before.prefill_s + one->prefill_s;
+    sum->sample_s = before.sample_s + one->sample_s;
+    sum->decode_s = before.decode_s + one->decode_s;
+    sum->peak_bytes = before.peak_bytes > one->peak_bytes ? before.peak_bytes : one->peak_bytes;
+}
+
 /* The next candidate, which takes the place of the best so far when it is better. */
 static int try_next(best *b, rlm_session *s, rlm_judge *judge, int i, rlm_clip *out,
                     rlm_report *report, rlm_choice *choice, rlm_error *err)
@@ -92,11 +104,7 @@ static int try_next(best *b, rlm_session *s, rlm_judge *judge, int i, rlm_clip *
         rlm_clip_free(&clip);
     }
     choice->tried += whole;
-    one.prefill_s += report->prefill_s; /* times are of all candidates */
-    one.sample_s += report->sample_s;
-    one.decode_s += report->decode_s;
-    one.peak_bytes = one.peak_bytes > report->peak_bytes ? one.peak_bytes : report->peak_bytes;
-    *report = one;
+    add_report(report, &one, kept);
     int stored = settle_tokens(b, kept, code ? NULL : err);
     return code ? code : stored;
 }
